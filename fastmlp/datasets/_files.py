@@ -1,0 +1,111 @@
+"""Opening files nobody vouches for: paths, gzip, bounded reads, and errors that name the file."""
+
+import gzip
+import lzma
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+DEFLATE_RATIO = 1032
+"""Deflate turns one byte into at most this many (258 bytes from two bits), so a header that
+claims more than the file's length times this is lying and needs no unpacking to be refused."""
+
+_CHUNK = 1 << 20
+
+
+def path_argument(path: Any) -> Path:
+    """Return the argument `path` as a Path; TypeError or ValueError names it."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path: expected a str or os.PathLike, got {type(path).__name__}")
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError(f"path: expected a path of str, got one of {type(text).__name__}")
+    if not text or "\0" in text:
+        raise ValueError(f"path: expected the name of a file or folder, got {text!r}")
+    return Path(text)
+
+
+@contextmanager
+def naming(path: Path, expected: str) -> Iterator[None]:
+    """Turn the many errors of damaged input into one ValueError that names the file.
+
+    OSError stays as it is, apart from gzip's own: it already carries the file name, and a
+    missing file should be a FileNotFoundError.
+    """
+    try:
+        yield
+    except (
+        ValueError,
+        EOFError,
+        RuntimeError,
+        OverflowError,
+        struct.error,
+        zlib.error,
+        gzip.BadGzipFile,
+        lzma.LZMAError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path}: expected {expected}; {reason}") from error
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a regular, non-empty file; yields the stream and its length in bytes."""
+    with _no_folder(path), open(path, "rb") as stream:
+        length = os.fstat(stream.fileno()).st_size
+        if length == 0:
+            raise ValueError("got an empty file")
+        yield stream, length
+
+
+@contextmanager
+def open_unpacked(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file, through gzip where its first bytes say so, whatever it is called.
+
+    Yields the stream and the most bytes it can possibly deliver.
+    """
+    with open_binary(path) as (stream, length):
+        magic = stream.read(len(GZIP_MAGIC))
+        stream.seek(0)
+        if magic == GZIP_MAGIC:
+            with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
+                yield cast(BinaryIO, unpacked), length * DEFLATE_RATIO
+        else:
+            yield stream, length
+
+
+def read_exactly(stream: BinaryIO, n_bytes: int, what: str) -> bytearray:
+    """Read `n_bytes`, which must be all that is left of the stream.
+
+    The buffer grows with what really arrives, so a false size allocates nothing.
+    """
+    data = bytearray()
+    while len(data) < n_bytes:
+        chunk = stream.read(min(_CHUNK, n_bytes - len(data)))
+        if not chunk:
+            raise ValueError(f"{what} should hold {n_bytes} bytes, got only {len(data)}")
+        data += chunk
+    # This read also lets gzip and zip reach their end, where they compare the checksum.
+    if stream.read(1):
+        raise ValueError(f"{what} should hold {n_bytes} bytes, got more")
+    return data
+
+
+@contextmanager
+def _no_folder(path: Path) -> Iterator[None]:
+    """Refuse folders, pipes and devices before opening: opening a pipe would wait for ever."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise ValueError("got a folder")
+    if not stat.S_ISREG(mode):
+        raise ValueError("got something that is not a regular file")
+    yield

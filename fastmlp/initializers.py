@@ -1,0 +1,135 @@
+"""How weights are drawn. Biases start at zero unless an initializer says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+__all__ = ["INITIALIZERS", "Initializer", "Normal", "RandomSource", "Scaled", "Uniform", "Zeros"]
+
+RandomSource = np.random.Generator | np.random.RandomState
+
+
+class Initializer(Protocol):
+    """Anything that draws the weights of one layer, and tells whether it draws biases."""
+
+    @property
+    def biases(self) -> bool:
+        """Whether biases are drawn too (with `draw`, behind the layer's weights)."""
+        ...
+
+    def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
+        """Return float64 values of `shape` for a layer of `n_in` inputs and `n_out` outputs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Draw from a normal distribution of mean 0.
+
+    Parameters
+    ----------
+    scale : float, default 0.01
+        The standard deviation.
+    biases : bool, default False
+        Whether biases are drawn as well; else they are 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp.initializers import Normal
+    >>> Normal(0.01).draw(np.random.default_rng(0), (2, 3), 2, 3).shape
+    (2, 3)
+    """
+
+    scale: float = 0.01
+    biases: bool = False
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale) and self.scale >= 0):
+            raise ValueError(f"scale: expected a finite number of at least 0, got {self.scale!r}")
+
+    def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
+        """Return float64 values of `shape`."""
+        return rng.standard_normal(shape) * self.scale
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Draw uniformly from [low, high).
+
+    Parameters
+    ----------
+    low, high : float, default -0.5 and 0.5
+        The interval.
+    biases : bool, default False
+        Whether biases are drawn as well; else they are 0.
+    """
+
+    low: float = -0.5
+    high: float = 0.5
+    biases: bool = False
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low <= self.high):
+            raise ValueError(
+                f"low, high: expected finite numbers with low <= high, got {self.low!r}, "
+                f"{self.high!r}"
+            )
+
+    def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
+        """Return float64 values of `shape`."""
+        return rng.uniform(self.low, self.high, shape)
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Start at zero."""
+
+    biases: bool = False
+
+    def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
+        """Return zeros of `shape`."""
+        return np.zeros(shape)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Draw with a spread that follows from the layer's size.
+
+    Parameters
+    ----------
+    variance : callable
+        ``(n_in, n_out) -> variance`` of the weights.
+    normal : bool
+        Normally distributed, or uniformly in ``[-sqrt(3 variance), sqrt(3 variance))``.
+    biases : bool, default False
+        Whether biases are drawn as well; else they are 0.
+    """
+
+    variance: Callable[[int, int], float]
+    normal: bool
+    biases: bool = False
+
+    def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
+        """Return float64 values of `shape`."""
+        variance = self.variance(n_in, n_out)
+        if self.normal:
+            return rng.standard_normal(shape) * np.sqrt(variance)
+        limit = np.sqrt(3.0 * variance)
+        return rng.uniform(-limit, limit, shape)
+
+
+# Glorot and Bengio 2010, He et al. 2015, LeCun et al. 1998.
+INITIALIZERS: dict[str, Initializer] = {
+    "glorot_uniform": Scaled(lambda n_in, n_out: 2.0 / (n_in + n_out), normal=False),
+    "glorot_normal": Scaled(lambda n_in, n_out: 2.0 / (n_in + n_out), normal=True),
+    "he_uniform": Scaled(lambda n_in, n_out: 2.0 / n_in, normal=False),
+    "he_normal": Scaled(lambda n_in, n_out: 2.0 / n_in, normal=True),
+    "lecun_uniform": Scaled(lambda n_in, n_out: 1.0 / n_in, normal=False),
+    "lecun_normal": Scaled(lambda n_in, n_out: 1.0 / n_in, normal=True),
+    "zeros": Zeros(),
+}

@@ -1,0 +1,130 @@
+"""The flat parameter buffer and the views of it that users see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from .architecture import Architecture
+from .initializers import Initializer, RandomSource
+
+__all__ = ["ParameterViews", "Parameters", "aligned_zeros", "row_length"]
+
+_LINE = 64  # bytes: one cache line, a whole number of vectors on every processor
+_ROWS = 16  # rows of a weight matrix are padded to whole tiles of every processor
+# A padding column of a hidden layer has to come out as 0, or it would give the padding rows of the
+# next layer's W a gradient. Where f(0) is not 0, the padding of the bias sees to that.
+_BIAS_PADDING = {"sigmoid": -1e30, "softplus": -1e30}
+_SLOTS = 2  # the most moving quantities an optimizer keeps per parameter
+
+
+def row_length(n: int, itemsize: int) -> int:
+    """Return the elements of a padded row of n.
+
+    Whole cache lines; one more where rows would lie a multiple of 1 KB apart, since such rows
+    share the same few sets of the first-level cache.
+    """
+    size = -(-n * itemsize // _LINE) * _LINE
+    if size % 1024 == 0:
+        size += _LINE
+    return size // itemsize
+
+
+def aligned_zeros(n: int, dtype: Any) -> np.ndarray:
+    """Return n zeros that begin on a page; pages that nobody writes cost no memory."""
+    dtype = np.dtype(dtype)
+    page = 4096
+    raw = np.zeros(n * dtype.itemsize + page, np.uint8)
+    start = -raw.ctypes.data % page
+    return raw[start : start + n * dtype.itemsize].view(dtype)
+
+
+class ParameterViews(list[np.ndarray]):
+    """A list of live arrays: assigning an item writes into the network."""
+
+    def __setitem__(self, index: SupportsIndex | slice, value: Any) -> None:
+        """Copy `value` into the array at `index`; its shape has to be the array's."""
+        if isinstance(index, slice):
+            raise TypeError("parameters: assign one array at a time")
+        target = self[index]
+        array = np.asarray(value)
+        if array.shape != target.shape:
+            raise ValueError(f"parameters: expected shape {target.shape}, got {array.shape}")
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"parameters: expected real numbers, got dtype {array.dtype}")
+        target[...] = array
+
+
+class Parameters:
+    """Weights, biases and optimizer state of one network in one buffer.
+
+    The buffer holds the parameters, then two stretches of the same layout for what optimizers
+    remember. A layer is its weight rows, padded to whole cache lines and 16 rows, and its bias
+    row. Padding columns and rows of weights are zero and stay zero: their gradients are zero.
+
+    Attributes
+    ----------
+    weights, biases : list of ndarray
+        Writable views without the padding. `biases` is empty for a network without biases.
+    flat : ndarray, (size,)
+        The padded parameters.
+    slots : list of ndarray, (size,)
+        The padded state.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+        self.dtype = np.dtype(architecture.dtype)
+        self.weight_offsets: list[int] = []
+        self.bias_offsets: list[int] = []
+        size = 0
+        for n_in, n_out in architecture.layers:
+            row = row_length(n_out, self.dtype.itemsize)
+            self.weight_offsets.append(size)
+            size += -(-n_in // _ROWS) * _ROWS * row
+            self.bias_offsets.append(size)
+            size += row
+        self.size = size
+        self._buffer = aligned_zeros(size * (1 + _SLOTS), self.dtype)
+        self.flat, *self.slots = (
+            self._buffer[i * size : (i + 1) * size] for i in range(1 + _SLOTS)
+        )
+        self.weights, self.biases = self.views(self.flat)
+        for i, name in enumerate(architecture.activations):
+            start, n_out = self.bias_offsets[i], architecture.layer_sizes[i + 1]
+            end = start + row_length(n_out, self.dtype.itemsize)
+            self.flat[start + n_out : end] = _BIAS_PADDING.get(name, 0.0)
+
+    def views(self, flat: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return the weights and biases that lie in a buffer of this layout."""
+        weights, biases = [], []
+        for i, (n_in, n_out) in enumerate(self.architecture.layers):
+            row = row_length(n_out, self.dtype.itemsize)
+            start = self.weight_offsets[i]
+            weights.append(flat[start : start + n_in * row].reshape(n_in, row)[:, :n_out])
+            start = self.bias_offsets[i]
+            biases.append(flat[start : start + n_out])
+        return weights, biases if self.architecture.bias else []
+
+    def slot_views(self, count: int) -> list[list[np.ndarray]]:
+        """Return the first `count` slots as lists shaped as ``[*weights, *biases]``."""
+        return [[*weights, *biases] for weights, biases in map(self.views, self.slots[:count])]
+
+    def clear_slots(self) -> None:
+        """Set what optimizers remember to zero."""
+        for slot in self.slots:
+            slot[:] = 0
+
+    def draw(self, initializer: Initializer, rng: RandomSource) -> None:
+        """Draw the parameters, layer by layer, weights before biases."""
+        for i, (n_in, n_out) in enumerate(self.architecture.layers):
+            self.weights[i][...] = initializer.draw(rng, (n_in, n_out), n_in, n_out)
+            if self.biases and initializer.biases:
+                self.biases[i][...] = initializer.draw(rng, (n_out,), n_in, n_out)
+
+    def assign(self, weights: Iterable[np.ndarray], biases: Iterable[np.ndarray]) -> None:
+        """Copy arrays of the views' shapes into the buffer."""
+        for target, array in zip([*self.weights, *self.biases], [*weights, *biases], strict=True):
+            target[...] = array

@@ -1,0 +1,172 @@
+"""The whole network: forward, and the gradients by back-propagation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..architecture import Architecture
+from ..operations import Gradients, check_network_call, read_rows
+from ..validation import check_number, check_sample_weight, check_targets
+from .activations import activation_function
+from .losses import output_function, sample_losses
+
+__all__ = ["batch_gradients", "forward", "hidden_and_logits", "loss_and_gradients"]
+
+Arrays = Sequence[np.ndarray]
+
+
+def hidden_and_logits(
+    x: np.ndarray, weights: Arrays, biases: Arrays, architecture: Architecture
+) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Return ``[a_0, a_1, ...]``, ``[f_1'(z_1), ...]`` of the hidden layers, and the logits."""
+    activations, derivatives = [x], []
+    for layer, weight in enumerate(weights):
+        z = activations[-1] @ weight
+        if biases:
+            z = z + biases[layer]
+        if layer == len(weights) - 1:
+            break
+        a, derivative = activation_function(architecture.activations[layer])(z)
+        activations.append(a)
+        derivatives.append(derivative)
+    return activations, derivatives, z
+
+
+def forward(
+    X: Any, weights: Arrays, biases: Arrays, architecture: Architecture
+) -> list[np.ndarray]:
+    """Return the activations, layer by layer, the output last.
+
+    ``a_0 = X / input_scale``, ``z_l = a_{l-1} W_l + b_l``, ``a_l = f_l(z_l)``.
+
+    Parameters
+    ----------
+    X : array, frame or sparse matrix, (n, n_in)
+    weights : sequence of ndarray, (n_in, n_out) each
+    biases : sequence of ndarray, (n_out,) each
+        Empty without biases.
+    architecture : Architecture
+
+    Returns
+    -------
+    list of ndarray, (n, n_out) each
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X or the parameters do not fit the architecture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import reference
+    >>> from fastmlp.architecture import Architecture
+    >>> shape = Architecture((2, 3, 1), output="identity", dtype="float64")
+    >>> weights, biases = [np.ones((2, 3)), np.ones((3, 1))], [np.zeros(3), np.zeros(1)]
+    >>> [a.shape for a in reference.forward(np.ones((4, 2)), weights, biases, shape)]
+    [(4, 3), (4, 1)]
+    """
+    X = check_network_call(X, weights, biases, architecture)
+    x = read_rows(X, slice(None), architecture.input_scale, architecture.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        activations, _, logits = hidden_and_logits(x, weights, biases, architecture)
+        return [*activations[1:], output_function(logits, architecture.output)]
+
+
+def batch_gradients(
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: Arrays,
+    biases: Arrays,
+    architecture: Architecture,
+    l2: float,
+    sample_weight: np.ndarray | None,
+) -> tuple[float, Gradients, np.ndarray]:
+    """Return loss, gradients and logits of samples that are read and checked already.
+
+    The delta of the output is ``w dL/dz``; going back, ``delta_l = (delta_{l+1} W_{l+1}^T) *
+    f_l'(z_l)``. Then ``dW_l = a_{l-1}^T delta_l / sum w + l2 W_l`` and
+    ``db_l = sum_i delta_l / sum w``.
+    """
+    activations, derivatives, logits = hidden_and_logits(x, weights, biases, architecture)
+    losses, delta = sample_losses(logits, y, architecture.output, architecture.loss)
+    total = float(len(x))
+    if sample_weight is not None:
+        total = float(sample_weight.sum())
+        losses = losses * sample_weight
+        delta = delta * sample_weight[:, None].astype(delta.dtype)
+    # A batch whose weights are all zero has nothing to learn from: its mean is taken as 0.
+    scale = 1 / total if total > 0 else 0.0
+    loss = float(losses.sum() * scale)
+    loss += l2 / 2 * sum(float(np.square(w).sum(dtype=np.float64)) for w in weights)
+
+    gradients = Gradients([], [])
+    for layer in reversed(range(len(weights))):
+        w_gradient = activations[layer].T @ delta * delta.dtype.type(scale) + l2 * weights[layer]
+        gradients.weights.insert(0, w_gradient.astype(delta.dtype, copy=False))
+        if biases:
+            gradients.biases.insert(0, delta.sum(axis=0) * delta.dtype.type(scale))
+        if layer > 0:
+            delta = (delta @ weights[layer].T) * derivatives[layer - 1]
+    return loss, gradients, logits
+
+
+def loss_and_gradients(
+    X: Any,
+    y: Any,
+    weights: Arrays,
+    biases: Arrays,
+    architecture: Architecture,
+    *,
+    l2: float = 0.0,
+    sample_weight: Any = None,
+) -> tuple[float, Gradients]:
+    """Return the mean loss over all samples, and its gradients.
+
+    Parameters
+    ----------
+    X : array, frame or sparse matrix, (n, n_in)
+    y : array
+        Labels (n,) or targets (n, n_out).
+    weights, biases : sequences of ndarray
+    architecture : Architecture
+    l2 : float, default 0
+        Adds ``l2 / 2 * sum(W^2)`` over all weights, biases excluded.
+    sample_weight : array, (n,), optional
+
+    Returns
+    -------
+    loss : float
+        The penalty included.
+    gradients : Gradients
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit the architecture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import reference
+    >>> from fastmlp.architecture import Architecture
+    >>> line = Architecture((1, 1), output="identity", dtype="float64")
+    >>> W, b = [np.array([[2.0]])], [np.array([0.0])]
+    >>> loss, gradients = reference.loss_and_gradients(np.array([[3.0]]), [5.0], W, b, line)
+    >>> loss, gradients.weights[0].tolist()
+    (0.5, [[3.0]])
+    """
+    X = check_network_call(X, weights, biases, architecture)
+    if X.shape[0] == 0:
+        raise ValueError("X: expected at least one sample, got none")
+    a = architecture
+    y = check_targets("y", y, X.shape[0], a.n_out, a.output, a.loss, np.dtype(a.dtype))
+    weight = check_sample_weight(sample_weight, X.shape[0])
+    check_number("l2", l2, low=0.0)
+    x = read_rows(X, slice(None), a.input_scale, a.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        loss, gradients, _ = batch_gradients(x, y, weights, biases, a, l2, weight)
+    return loss, gradients

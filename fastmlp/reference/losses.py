@@ -1,0 +1,210 @@
+"""Outputs and losses: what the last layer's logits z become, what it costs, and d cost / d z.
+
+A loss is summed over a sample's outputs and averaged over samples, with weights w:
+``loss = sum_i w_i L_i / sum_i w_i``. The delta of a sample is ``w_i dL_i / dz``; whoever adds up
+gradients divides by ``sum_i w_i``. For the three outputs under their own loss ``dL/dz = a - y``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..operations import check_output_loss, check_softmax
+from .activations import sigmoid
+
+__all__ = ["output_function", "output_loss", "softmax", "softmax_cross_entropy"]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return ``a_j = exp(z_j - m) / sum_k exp(z_k - m)`` row by row, with ``m = max_k z_k``.
+
+    The largest logit is taken off first, so that nothing overflows.
+
+    Parameters
+    ----------
+    logits : ndarray of float32 or float64, (n, n_out)
+
+    Returns
+    -------
+    ndarray, (n, n_out)
+        Rows that sum to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If logits is no float matrix with at least one column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import reference
+    >>> reference.softmax(np.array([[1000.0, 1000.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    logits = check_softmax(logits)
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def output_function(logits: np.ndarray, output: str) -> np.ndarray:
+    """Return the network's outputs a from the last layer's logits z."""
+    if output == "softmax":
+        return softmax(logits)
+    return sigmoid(logits) if output == "sigmoid" else logits
+
+
+def softmax_cross_entropy(
+    logits: np.ndarray, y: np.ndarray, *, sample_weight: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
+    """Return the cross-entropy of softmax outputs and its delta, both from logits.
+
+    ``L = -sum_j y_j log a_j = sum_j y_j (log sum_k exp(z_k - m) - (z_j - m))`` and
+    ``dL/dz = a - y``: nothing is divided by a probability that may be 0.
+
+    Parameters
+    ----------
+    logits : ndarray of float32 or float64, (n, n_out)
+    y : ndarray
+        Integer labels (n,), or rows of probabilities (n, n_out).
+    sample_weight : ndarray, (n,), optional
+
+    Returns
+    -------
+    loss : float
+        The (weighted) mean over samples.
+    delta : ndarray, (n, n_out)
+        ``w (a - y)``, not divided by the number of samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If shapes, labels or weights do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import reference
+    >>> loss, delta = reference.softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
+    >>> round(loss, 4), delta.tolist()
+    (0.6931, [[0.5, -0.5]])
+    """
+    return output_loss(
+        logits, y, output="softmax", loss="cross_entropy", sample_weight=sample_weight
+    )
+
+
+def _one_hot(y: np.ndarray, like: np.ndarray) -> np.ndarray:
+    if y.ndim == 2:
+        return y
+    rows = np.zeros_like(like)
+    rows[np.arange(len(y)), y] = 1
+    return rows
+
+
+def _cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    z = z - z.max(axis=1, keepdims=True)
+    log_a = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    terms = np.where(y > 0, y * log_a, 0)
+    return -terms, softmax(z) - y
+
+
+def _binary_cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """-(y log a + (1 - y) log(1 - a)) = max(z, 0) - z y + log(1 + exp(-|z|)); delta a - y."""
+    value = np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
+    return value, sigmoid(z) - y
+
+
+def _poisson(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """exp(z) - y z: the output is the logarithm of the rate; delta exp(z) - y."""
+    return np.exp(z) - y * z, np.exp(z) - y
+
+
+def _squared_error(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """r^2 / 2, r = a - y; by a: r."""
+    return r * r / 2, r
+
+
+def _absolute_error(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """|r|; by a: sign r."""
+    return np.abs(r), np.sign(r)
+
+
+def _huber(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """r^2 / 2 where |r| <= 1, else |r| - 1/2; by a: r clipped to [-1, 1] (Huber 1964)."""
+    size = np.abs(r)
+    return np.where(size <= 1, r * r / 2, size - 0.5), np.clip(r, -1, 1)
+
+
+_FROM_LOGITS = {
+    "cross_entropy": _cross_entropy,
+    "binary_cross_entropy": _binary_cross_entropy,
+    "poisson": _poisson,
+}
+_FROM_RESIDUALS = {
+    "squared_error": _squared_error,
+    "absolute_error": _absolute_error,
+    "huber": _huber,
+}
+
+
+def sample_losses(
+    logits: np.ndarray, y: np.ndarray, output: str, loss: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return every sample's loss L (n,) and dL/dz (n, n_out), without weights or checks."""
+    y = _one_hot(y, logits)
+    if loss in _FROM_LOGITS:
+        terms, delta = _FROM_LOGITS[loss](logits, y)
+    else:
+        a = output_function(logits, output)
+        terms, delta = _FROM_RESIDUALS[loss](a - y)
+        if output == "sigmoid":
+            delta = delta * a * (1 - a)
+    return terms.sum(axis=1, dtype=np.float64), delta
+
+
+def output_loss(
+    logits: np.ndarray,
+    y: np.ndarray,
+    *,
+    output: str,
+    loss: str,
+    sample_weight: np.ndarray | None = None,
+) -> tuple[float, np.ndarray]:
+    """Return the loss of a network's logits and its delta.
+
+    Parameters
+    ----------
+    logits : ndarray of float32 or float64, (n, n_out)
+    y : ndarray
+        Labels (n,) or targets (n, n_out); see `fastmlp.validation.check_targets`.
+    output : {"softmax", "sigmoid", "identity"}
+    loss : str
+        One that goes with the output.
+    sample_weight : ndarray, (n,), optional
+
+    Returns
+    -------
+    loss : float
+        Summed over outputs, (weighted) mean over samples.
+    delta : ndarray, (n, n_out)
+        ``w dL/dz``, not divided by the number of samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If names, shapes, targets or weights do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import reference
+    >>> z, y = np.array([[3.0]]), np.array([[1.0]])
+    >>> reference.output_loss(z, y, output="identity", loss="squared_error")
+    (2.0, array([[2.]]))
+    """
+    logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
+    losses, delta = sample_losses(logits, y, output, loss)
+    if weight is None:
+        return float(losses.mean()), delta
+    mean = float((weight * losses).sum() / weight.sum())
+    return mean, delta * weight[:, None].astype(delta.dtype)

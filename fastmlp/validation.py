@@ -1,0 +1,233 @@
+"""Every check of what a user passes, and its message: the argument, what came, what was expected.
+
+Checks run once, at the public boundary, before anything changes. What lies behind it (reference,
+kernels) never checks, prints or returns early.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "as_rows",
+    "check_choice",
+    "check_finite",
+    "check_integer",
+    "check_number",
+    "check_sample_weight",
+    "check_targets",
+    "is_frame",
+]
+
+_CHUNK_BYTES = 4 << 20  # NaN is looked for in pieces: no copy of the whole
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return a finite real number within bounds, as float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    bounds = [
+        (low is not None and value < low, f"at least {low}"),
+        (above is not None and value <= above, f"greater than {above}"),
+        (high is not None and value > high, f"at most {high}"),
+        (below is not None and value >= below, f"less than {below}"),
+        (not math.isfinite(value), "finite"),
+    ]
+    for failed, wanted in bounds:
+        if failed:
+            raise ValueError(f"{name}: expected a number {wanted}, got {value!r}")
+    return float(value)
+
+
+def check_integer(name: str, value: Any, *, low: int) -> int:
+    """Return an integer that is at least `low`; bool and float are no integers."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    if value < low:
+        raise ValueError(f"{name}: expected an integer of at least {low}, got {value!r}")
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return a name that is one of `choices`."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def is_frame(X: Any) -> bool:
+    """Tell whether X is a data frame (pandas, polars): columns, and to_numpy."""
+    return hasattr(X, "columns") and hasattr(X, "to_numpy")
+
+
+def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
+    """Return X as a two-dimensional array of real numbers, without converting an ndarray.
+
+    Sparse matrices pass as they are. A frame or a list becomes an array.
+
+    Raises
+    ------
+    TypeError
+        If X holds no real numbers.
+    ValueError
+        If X is not two-dimensional, or has not `n_in` columns.
+    """
+    if hasattr(X, "tocsr"):
+        if np.dtype(X.dtype).kind not in "biuf":
+            raise TypeError(f"{name}: expected real numbers, got dtype {X.dtype}")
+    else:
+        if is_frame(X):
+            X = X.to_numpy()
+        if not isinstance(X, np.ndarray):
+            try:
+                X = np.asarray(X)
+            except ValueError as error:
+                raise ValueError(f"{name}: expected a rectangular array ({error})") from None
+        if X.dtype == object:
+            try:
+                X = X.astype(np.float64)
+            except (TypeError, ValueError):
+                raise TypeError(f"{name}: expected real numbers, got dtype object") from None
+        if X.dtype.kind not in "biuf":
+            raise TypeError(f"{name}: expected real numbers, got dtype {X.dtype}")
+    if X.ndim != 2:
+        hint = "; a single sample goes in as X[None, :]" if X.ndim == 1 else ""
+        raise ValueError(f"{name}: expected shape (n_samples, n_features), got {X.shape}{hint}")
+    if n_in is not None and X.shape[1] != n_in:
+        raise ValueError(f"{name}: expected {n_in} features, got {X.shape[1]}")
+    return X
+
+
+def _row_chunks(X: np.ndarray) -> Any:
+    rows = max(1, _CHUNK_BYTES // max(1, X.shape[1] * X.itemsize))
+    for start in range(0, X.shape[0], rows):
+        yield start, X[start : start + rows]
+
+
+def check_finite(name: str, X: Any) -> None:
+    """Raise ValueError where X holds a NaN or an infinity."""
+    values = X.data[:, None] if hasattr(X, "tocsr") else X
+    if values.dtype.kind != "f" or values.size == 0:
+        return
+    for start, rows in _row_chunks(values):
+        # A finite sum proves finite addends in one pass; only else is it worth a closer look.
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = rows.sum(dtype=np.float64)
+        if np.isfinite(total):
+            continue
+        bad = np.argwhere(~np.isfinite(rows))
+        if len(bad):
+            row, column = bad[0]
+            raise ValueError(
+                f"{name}: expected finite numbers, got {rows[row, column]} in row "
+                f"{start + row}, column {column}"
+            )
+
+
+def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
+    if y.dtype.kind == "f":
+        if not np.isfinite(y).all():
+            raise ValueError(f"{name}: expected class labels, got NaN or infinity")
+        if (y != np.trunc(y)).any():
+            wrong = y[y != np.trunc(y)][0]
+            raise ValueError(f"{name}: expected integer class labels, got {wrong!r}")
+    low, high = y.min(), y.max()
+    if low < 0 or high >= n_classes:
+        wrong = low if low < 0 else high
+        raise ValueError(
+            f"{name}: expected class labels 0 to {n_classes - 1} for {n_classes} outputs, "
+            f"got {wrong}"
+        )
+    return np.ascontiguousarray(y, np.int64)
+
+
+def check_targets(
+    name: str, y: Any, n_samples: int, n_out: int, output: str, loss: str, dtype: np.dtype
+) -> np.ndarray:
+    """Return int64 class labels (n,), or targets (n, n_out) in `dtype`.
+
+    Softmax takes labels, one-hot rows (which become labels) or rows of probabilities; sigmoid
+    takes a 0/1 matrix, or labels (which become one-hot rows); identity takes values.
+
+    Raises
+    ------
+    TypeError
+        If y holds no real numbers.
+    ValueError
+        If shape, range or sum of the targets is not what the output needs.
+    """
+    y = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+    if y.dtype == object:
+        try:
+            y = y.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name}: expected numbers, got dtype object") from None
+    if y.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: expected numbers, got dtype {y.dtype}")
+    if y.ndim == 2 and y.shape[1] == 1 and n_out > 1:
+        y = y[:, 0]
+    if y.ndim not in (1, 2):
+        raise ValueError(f"{name}: expected one or two dimensions, got shape {y.shape}")
+    if len(y) != n_samples:
+        raise ValueError(f"{name}: expected {n_samples} rows as in X, got {len(y)}")
+    if y.ndim == 1 and n_samples and output != "identity" and n_out > 1:
+        labels = _check_labels(name, y, n_out)
+        if output == "softmax":
+            return labels
+        y = np.zeros((n_samples, n_out), dtype)
+        y[np.arange(n_samples), labels] = 1
+        return y
+    if output == "softmax" and y.ndim == 1:
+        return _check_labels(name, y, n_out) if n_samples else np.zeros(0, np.int64)
+    y = y[:, None] if y.ndim == 1 else y
+    if y.shape[1] != n_out:
+        raise ValueError(f"{name}: expected {n_out} columns, one per output, got {y.shape[1]}")
+    check_finite(name, y)
+    if output == "softmax":
+        if (y < 0).any() or not np.allclose(y.sum(1, dtype=np.float64), 1.0, atol=1e-5):
+            raise ValueError(f"{name}: expected labels, or rows of probabilities that sum to 1")
+        if (y.max(1, initial=0) == 1).all() and ((y == 0) | (y == 1)).all():
+            return np.ascontiguousarray(y.argmax(1), np.int64)
+    elif loss == "binary_cross_entropy" and y.size and (y.min() < 0 or y.max() > 1):
+        raise ValueError(
+            f"{name}: expected targets from 0 to 1 for binary_cross_entropy, "
+            f"got {y.min()} to {y.max()}"
+        )
+    elif loss == "poisson" and y.size and y.min() < 0:
+        raise ValueError(f"{name}: expected counts of at least 0 for poisson, got {y.min()}")
+    return np.ascontiguousarray(y, dtype)
+
+
+def check_sample_weight(value: Any, n_samples: int) -> np.ndarray | None:
+    """Return the weights as float64 (n,), or None.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, a weight is negative or not finite, or all are zero.
+    """
+    if value is None:
+        return None
+    weight = np.ascontiguousarray(value, np.float64)
+    if weight.shape != (n_samples,):
+        raise ValueError(f"sample_weight: expected shape ({n_samples},), got {weight.shape}")
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError("sample_weight: expected finite numbers of at least 0")
+    if n_samples and not weight.any():
+        raise ValueError("sample_weight: expected at least one weight above 0")
+    return weight
