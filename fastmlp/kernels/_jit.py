@@ -1,0 +1,155 @@
+"""The one place for Numba's options, the cache on disk and the threads.
+
+Numba keys its cache on the one file that holds a function, so an edit elsewhere would go unseen.
+The folder used here is named by a hash of every kernel source and of the versions of numba,
+llvmlite, numpy and this package: whatever changes, machine code is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import caching
+
+__all__ = ["cache_folder", "jit", "thread_limit", "threads_set"]
+
+
+def _sources() -> list[Path]:
+    return sorted(Path(__file__).parent.glob("*.py"))
+
+
+@cache
+def _fingerprint() -> str:
+    """Hash all that machine code depends on, beside what Numba itself looks at."""
+    digest = hashlib.sha256()
+    for version in (numba.__version__, llvmlite.__version__, np.__version__, sys.version):
+        digest.update(version.encode())
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
+        digest.update(f"{name}={os.environ.get(name)}".encode())
+    for path in _sources():
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:20]
+
+
+def _candidates() -> list[Path]:
+    chosen = os.environ.get("FASTMLP_CACHE_DIR")
+    if chosen:
+        return [Path(chosen)]
+    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    base = Path(home) if home else Path(os.path.expanduser("~")) / ".cache"
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return [base / "fastmlp", Path(tempfile.gettempdir()) / f"fastmlp-{user}"]
+
+
+def _usable(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+            return False  # machine code is only loaded from a folder of one's own
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+@cache
+def cache_folder() -> Path | None:
+    """Return the folder of compiled code, or None where no folder can be written.
+
+    ``FASTMLP_CACHE_DIR`` names another one. Without a folder every process compiles anew.
+    """
+    for folder in _candidates():
+        place = folder / _fingerprint()
+        if _usable(place):
+            return place
+    return None
+
+
+class _Locator(caching._CacheLocator):
+    def __init__(self, function: Any, _source: str) -> None:
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return str(cache_folder())
+
+    def get_source_stamp(self) -> str:
+        return _fingerprint()
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, function: Any, source: str) -> _Locator | None:
+        return cls(function, source)
+
+
+class _Implementation(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]  # noqa: RUF012
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's cache in our folder; what cannot be read or written costs time, never an error."""
+
+    _impl_class = _Implementation
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
+def jit(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Return the decorator of every compiled function: no GIL, strict IEEE arithmetic, cached.
+
+    No fastmath: it would apply to the whole module, fold the rounding trick of exp away and hide
+    NaN. Nothing is compiled before the first call.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher: Any = numba.njit(nogil=True, parallel=parallel, error_model="numpy")(function)
+        if cache_folder() is not None:
+            dispatcher._cache = _Cache(function)
+        return dispatcher
+
+    return decorate
+
+
+def _numba_threads() -> int:
+    """Return the most threads that Numba will start."""
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+
+
+def thread_limit() -> int:
+    """Return how many threads may be used: the process's cores, at most Numba's own limit."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, _numba_threads()))
+
+
+@contextmanager
+def threads_set(count: int):
+    """Let Numba use up to `count` threads inside the block; restore what was set before."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(count, _numba_threads()))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

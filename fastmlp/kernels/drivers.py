@@ -1,0 +1,431 @@
+"""The order of work: which thread calls which kernel on which rows.
+
+A step has two regions (DESIGN in the README): by samples, forward and back; then by rows of W,
+gradient and update. Within a region every number belongs to one thread and every sum runs in a
+fixed order, so the number of threads cannot change a bit. Everything is an integer: addresses,
+strides in bytes, codes. `t` of `threads` shares the work; the serial and the parallel driver
+differ in how t is run through.
+"""
+
+from __future__ import annotations
+
+from numba import prange
+
+from ._jit import jit
+from ._target import current_target
+from .microkernel import ADD, STORE
+from .table import NUMBER, call
+from .workspace import HYPER_ROW, Layer
+
+__all__ = [
+    "Setting",
+    "apply_step",
+    "train_parallel",
+    "train_serial",
+]
+
+MR = current_target().tile_rows
+NV = current_target().tile_vectors
+VECTOR = current_target().vector_bytes
+PANEL = current_target().panel_vectors
+BLOCK = 16  # rows of W that belong together
+
+FORWARD, BACKWARD, UPDATE = (NUMBER[f"tile_{n}_1"] for n in ("forward", "backward", "update"))
+GATHER = NUMBER["gather_u8"]
+BIAS_UPDATE, OPTIMIZER, TRANSPOSE = (
+    NUMBER["bias_update"], NUMBER["optimizer"], NUMBER["transpose_block"],
+)  # fmt: skip
+OUTPUT, SUM_SQUARES, ADD_ROWS = NUMBER["output"], NUMBER["sum_squares"], NUMBER["add"]
+SOFTMAX_LABELS, SOFTMAX_TARGETS, ELEMENTWISE = (
+    NUMBER["softmax_labels"], NUMBER["softmax_targets"], NUMBER["elementwise_loss"],
+)  # fmt: skip
+
+SPARSE_FORWARD, SPARSE_GRADIENT = NUMBER["sparse_forward_1"], NUMBER["sparse_gradient_1"]
+GATHER_LISTS, MAP = NUMBER["gather_codes"], NUMBER["map_activation"]
+
+(N_IN, N_OUT, BLOCKS, VECTORS_IN, VECTORS_OUT, W, LD_W, BIAS, WT, LD_WT,
+ A, LD_A, H, LD_H, D, SLOPE, KEPT, CODE, HAS_BIAS) = range(Layer.COLUMNS)  # fmt: skip
+
+
+class Setting:
+    """Numbers of the scalars a driver takes."""
+
+    (
+        X, LD_X, X_KIND, X_SCALE, ROWS, ORDER, Y, LD_Y, WEIGHT, LOSS_KIND, LOSS_CODE,
+        LOSSES, CORRECT, SQUARES, HYPER, OPTIMIZER, STATE, GRADIENT, PENALTY,
+        ITEM, CHUNK, OUT, LD_OUT, PREDICTED, OUT_CODE, SPREAD, BYTES, GROUPS, GROUP_SAMPLES,
+        LISTS, COLUMNS, LD_COLUMNS, VALUES, LD_VALUES, SPLITS, LD_SPLITS, POINTERS, CUTS,
+        INDEX_COLUMNS, INDEX_VALUES, TABLE,
+        COUNT,
+    ) = range(42)  # fmt: skip
+
+
+(S_X, S_LD_X, S_X_KIND, S_X_SCALE, S_ROWS, S_ORDER, S_Y, S_LD_Y, S_WEIGHT, S_LOSS_KIND, S_LOSS_CODE,
+ S_LOSSES, S_CORRECT, S_SQUARES, S_HYPER, S_OPTIMIZER, S_STATE, S_GRADIENT, S_PENALTY,
+ S_ITEM, S_CHUNK, S_OUT, S_LD_OUT, S_PREDICTED, S_OUT_CODE,
+ S_SPREAD, S_BYTES, S_GROUPS, S_GROUP_SAMPLES, S_LISTS, S_COLUMNS, S_LD_COLUMNS, S_VALUES,
+ S_LD_VALUES, S_SPLITS, S_LD_SPLITS, S_POINTERS, S_CUTS, S_INDEX_COLUMNS, S_INDEX_VALUES,
+ S_TABLE) = range(Setting.COUNT)  # fmt: skip
+
+
+@jit()
+def panel_width(vectors):
+    """Return the vectors of the next panel when `vectors` remain: no panel is left with one
+    where two of the rest can share more evenly.
+    """
+    if vectors <= NV:
+        return vectors
+    if vectors == NV + 1 and NV > 2:
+        return NV - 1
+    return NV
+
+
+@jit()
+def gather(K, S, layers, position, r0, rows):
+    """Bring the samples at `position` of the order into rows r0 .. r0 + rows: their features, or
+    the lists of their non-zeros (LISTS is 1 or 2 then, as their values are coded or not).
+    """
+    if S[S_LISTS]:
+        call(
+            K[GATHER_LISTS + S[S_LISTS] - 1],
+            (S[S_COLUMNS] + r0 * S[S_LD_COLUMNS], S[S_LD_COLUMNS],
+             S[S_VALUES] + r0 * S[S_LD_VALUES], S[S_LD_VALUES],
+             S[S_SPLITS] + r0 * S[S_LD_SPLITS], S[S_LD_SPLITS], S[S_ROWS] + position * 8, rows,
+             S[S_POINTERS], S[S_CUTS], S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_TABLE]),
+        )  # fmt: skip
+        return
+    ld = layers[0, LD_A]
+    call(
+        K[GATHER + S[S_X_KIND]],
+        (layers[0, A] + r0 * ld, ld, S[S_X], S[S_LD_X], S[S_ROWS] + position * 8,
+         layers[0, N_IN], rows, S[S_X_SCALE]),
+    )  # fmt: skip
+
+
+@jit()
+def sparse_panel(vectors):
+    """Return the vectors of the next panel over lists when `vectors` remain: even shares."""
+    panels = (vectors + PANEL - 1) // PANEL
+    return (vectors + panels - 1) // panels
+
+
+@jit()
+def sparse_forward_rows(K, S, q, r0, rows):
+    """Take the lists of rows r0 .. r0 + rows through the first layer."""
+    done = 0
+    while done < q[VECTORS_OUT]:
+        width = sparse_panel(q[VECTORS_OUT] - done)
+        at = done * VECTOR
+        call(
+            K[SPARSE_FORWARD + width - 1],
+            (q[H] + r0 * q[LD_H] + at, q[LD_H], q[BIAS] + at,
+             S[S_COLUMNS] + r0 * S[S_LD_COLUMNS], S[S_LD_COLUMNS],
+             S[S_VALUES] + r0 * S[S_LD_VALUES], S[S_LD_VALUES],
+             S[S_SPLITS] + r0 * S[S_LD_SPLITS], S[S_LD_SPLITS], (S[S_CUTS] - 1) * 8,
+             q[W] + at, q[LD_W], rows),
+        )  # fmt: skip
+        done += width
+    if q[CODE]:
+        for r in range(r0, r0 + rows):
+            h = q[H] + r * q[LD_H]
+            call(K[MAP], (h, q[SLOPE] + r * q[LD_H], h, q[VECTORS_OUT], q[CODE], 0))
+
+
+@jit()
+def sparse_gradient_rows(K, S, q, r0, rows, t, shift):
+    """Add share t of the first layer's gradient to the sums `shift` behind the weights."""
+    done = 0
+    while done < q[VECTORS_OUT]:
+        width = sparse_panel(q[VECTORS_OUT] - done)
+        at = done * VECTOR
+        call(
+            K[SPARSE_GRADIENT + width - 1],
+            (q[W] + shift + at, q[LD_W], q[D] + r0 * q[LD_H] + at, q[LD_H],
+             S[S_COLUMNS] + r0 * S[S_LD_COLUMNS], S[S_LD_COLUMNS],
+             S[S_VALUES] + r0 * S[S_LD_VALUES], S[S_LD_VALUES],
+             S[S_SPLITS] + r0 * S[S_LD_SPLITS] + t * 8, S[S_LD_SPLITS], rows),
+        )  # fmt: skip
+        done += width
+
+
+@jit()
+def dense_forward(K, q, r0, r1):
+    """Take rows r0 .. r1 (whole tiles) through one layer."""
+    done = 0
+    while done < q[VECTORS_OUT]:
+        width = panel_width(q[VECTORS_OUT] - done)
+        at = done * VECTOR
+        for r in range(r0, r1, MR):
+            call(
+                K[FORWARD + width - 1],
+                (q[H] + r * q[LD_H] + at, q[LD_H], q[A] + r * q[LD_A], q[LD_A], q[W] + at,
+                 q[LD_W], q[N_IN], q[BIAS] + at, 1, q[CODE], q[SLOPE] + r * q[LD_H] + at),
+            )  # fmt: skip
+        done += width
+
+
+@jit()
+def forward_rows(K, S, layers, r0, rows):
+    """Take rows r0 .. r0 + rows (r0 at a tile) through all layers; the last leaves logits."""
+    r1 = r0 + (rows + MR - 1) // MR * MR
+    for l in range(layers.shape[0]):  # noqa: E741
+        if l == 0 and S[S_LISTS]:
+            sparse_forward_rows(K, S, layers[0], r0, rows)
+        else:
+            dense_forward(K, layers[l], r0, r1)
+
+
+@jit()
+def output_delta(K, S, layers, position, r0, rows):
+    """Turn the logits of rows r0 .. r0 + rows into deltas; note each sample's loss and hit."""
+    q = layers[layers.shape[0] - 1]
+    d, z, ld = q[D] + r0 * q[LD_H], q[H] + r0 * q[LD_H], q[LD_H]
+    losses, correct = S[S_LOSSES] + position * 8, S[S_CORRECT] + position * 8
+    order = S[S_ORDER] + position * 8
+    if S[S_LOSS_KIND] == 0:
+        call(
+            K[SOFTMAX_LABELS],
+            (d, losses, correct, z, ld, S[S_Y], order, S[S_WEIGHT], q[N_OUT], rows),
+        )
+    elif S[S_LOSS_KIND] == 1:
+        call(
+            K[SOFTMAX_TARGETS],
+            (d, losses, correct, z, ld, S[S_Y], S[S_LD_Y], order, S[S_WEIGHT], q[N_OUT], rows),
+        )
+    else:
+        call(
+            K[ELEMENTWISE],
+            (d, losses, correct, z, ld, S[S_Y], S[S_LD_Y], order, S[S_WEIGHT], q[N_OUT], rows,
+             S[S_LOSS_CODE]),
+        )  # fmt: skip
+
+
+@jit()
+def backward_rows(K, layers, r0, rows):
+    """Take the deltas of rows r0 .. r0 + rows (r0 at a tile) back to the first hidden layer."""
+    r1 = r0 + (rows + MR - 1) // MR * MR
+    for l in range(layers.shape[0] - 1, 0, -1):  # noqa: E741
+        q, p = layers[l], layers[l - 1]
+        done = 0
+        while done < q[VECTORS_IN]:
+            width = panel_width(q[VECTORS_IN] - done)
+            at = done * VECTOR
+            for r in range(r0, r1, MR):
+                shift = r * p[LD_H] + at
+                call(
+                    K[BACKWARD + width - 1],
+                    (p[D] + shift, p[LD_H], q[D] + r * q[LD_H], q[LD_H], q[WT] + at, q[LD_WT],
+                     q[N_OUT], p[KEPT] + shift, p[CODE], 1),
+                )  # fmt: skip
+            done += width
+
+
+@jit()
+def through(K, S, layers, position, r0, rows):
+    """Take samples from `position` on through everything but the weights' gradients."""
+    gather(K, S, layers, position, r0, rows)
+    forward_rows(K, S, layers, r0, rows)
+    output_delta(K, S, layers, position, r0, rows)
+    backward_rows(K, layers, r0, rows)
+
+
+@jit()
+def samples_region(K, S, layers, first, rows, t, threads):
+    """Region 1: thread t's share of `rows` samples, from gathering them to their deltas."""
+    tiles = (rows + MR - 1) // MR
+    r0, r1 = tiles * t // threads * MR, tiles * (t + 1) // threads * MR
+    mine = min(r1, rows) - r0
+    if mine > 0:
+        through(K, S, layers, first + r0, r0, mine)
+
+
+@jit()
+def transpose_rows(K, item, q, i0, i1):
+    """Copy rows i0 .. i1 of W into the columns of its transpose."""
+    length = VECTOR // item
+    for i in range(i0, i1, length):
+        for v in range(q[VECTORS_OUT]):
+            call(
+                K[TRANSPOSE],
+                (q[WT] + v * length * q[LD_WT] + i * item, q[LD_WT],
+                 q[W] + i * q[LD_W] + v * VECTOR, q[LD_W]),
+            )  # fmt: skip
+
+
+@jit()
+def update_rows(K, item, q, i0, i1, r0, rows, code, state, shift, hyper):
+    """Sum the gradient of rows i0 .. i1 of W over the samples in rows r0 .. r0 + rows, and do
+    with it what `code` says. `shift` leads from the parameters to where the sums go (0: to the
+    optimizer).
+    """
+    done = 0
+    while done < q[VECTORS_OUT]:
+        width = panel_width(q[VECTORS_OUT] - done)
+        at = done * VECTOR
+        for i in range(i0, i1, MR):
+            call(
+                K[UPDATE + width - 1],
+                (q[W] + i * q[LD_W] + at + shift, q[LD_W], q[A] + r0 * q[LD_A] + i * item,
+                 q[LD_A], q[D] + r0 * q[LD_H] + at, q[LD_H], rows, code, state, hyper),
+            )  # fmt: skip
+        done += width
+
+
+@jit()
+def share(n, t, threads):
+    """Return thread t's first of n pieces."""
+    return n * t // threads
+
+
+@jit()
+def first_row(bounds, q, l, t, threads):  # noqa: E741
+    """Return thread t's first row of layer l's W: even shares, or equally many non-zeros."""
+    if l == 0 and bounds.size > 1:
+        return bounds[t]
+    return share(q[BLOCKS], t, threads) * BLOCK
+
+
+@jit()
+def square_rows(K, S, q, seen, i0, i1):
+    """Note the sums of squares of blocks of W's rows, before they change."""
+    if S[S_PENALTY]:
+        for i in range(i0, i1, BLOCK):
+            slot = S[S_SQUARES] + (seen + i // BLOCK) * 8
+            call(K[SUM_SQUARES], (slot, q[W] + i * q[LD_W], q[LD_W], q[VECTORS_OUT]))
+
+
+@jit()
+def apply_rows(K, S, q, i0, i1, hyper):
+    """Take the optimizer's step for rows i0 .. i1 of W from their summed gradient."""
+    start = q[W] + i0 * q[LD_W]
+    vectors = (i1 - i0) * q[LD_W] // VECTOR
+    call(K[OPTIMIZER], (start, start + S[S_GRADIENT], vectors, S[S_OPTIMIZER], S[S_STATE], hyper))
+
+
+@jit()
+def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
+    """Region 2: thread t's rows of every W, its part of every bias: gradient and update."""
+    item = S[S_ITEM]
+    summing = code >= STORE
+    shift = S[S_GRADIENT] if summing else 0
+    bias_hyper = hyper + HYPER_ROW * item
+    seen = 0
+    for l in range(layers.shape[0]):  # noqa: E741
+        q = layers[l]
+        i0, i1 = first_row(bounds, q, l, t, threads), first_row(bounds, q, l, t + 1, threads)
+        if not summing:
+            square_rows(K, S, q, seen, i0, i1)
+        seen += q[BLOCKS]
+        if l == 0 and S[S_LISTS]:
+            sparse_gradient_rows(K, S, q, 0, rows, t, S[S_GRADIENT])
+            if not summing:
+                apply_rows(K, S, q, i0, i1, hyper)
+        else:
+            update_rows(K, item, q, i0, i1, 0, rows, code, S[S_STATE], shift, hyper)
+        if l > 0 and not summing:
+            transpose_rows(K, item, q, i0, i1)
+        if q[HAS_BIAS]:
+            v0, v1 = share(q[VECTORS_OUT], t, threads), share(q[VECTORS_OUT], t + 1, threads)
+            call(
+                K[BIAS_UPDATE],
+                (q[BIAS] + v0 * VECTOR + shift, q[D] + v0 * VECTOR, q[LD_H], rows, v1 - v0, code,
+                 S[S_STATE], bias_hyper),
+            )  # fmt: skip
+
+
+@jit()
+def apply_region(K, S, layers, bounds, hyper, t, threads):
+    """After a gradient was summed in pieces: thread t's part of the optimizer's step."""
+    item, seen = S[S_ITEM], 0
+    for l in range(layers.shape[0]):  # noqa: E741
+        q = layers[l]
+        i0, i1 = first_row(bounds, q, l, t, threads), first_row(bounds, q, l, t + 1, threads)
+        square_rows(K, S, q, seen, i0, i1)
+        seen += q[BLOCKS]
+        apply_rows(K, S, q, i0, i1, hyper)
+        if l > 0:
+            transpose_rows(K, item, q, i0, i1)
+        if q[HAS_BIAS] and t == 0:
+            call(
+                K[OPTIMIZER],
+                (q[BIAS], q[BIAS] + S[S_GRADIENT], q[VECTORS_OUT], S[S_OPTIMIZER], S[S_STATE],
+                 hyper + HYPER_ROW * item),
+            )  # fmt: skip
+
+
+@jit()
+def transpose_region(K, S, layers, t, threads):
+    """Thread t's part of making every transpose, for whoever changed the weights outside."""
+    for l in range(1, layers.shape[0]):  # noqa: E741
+        q = layers[l]
+        i0 = share(q[BLOCKS], t, threads) * BLOCK
+        transpose_rows(K, S[S_ITEM], q, i0, share(q[BLOCKS], t + 1, threads) * BLOCK)
+
+
+@jit()
+def reduce_squares(squares, penalty, step):
+    """Add up the blocks' sums of squares, in their order."""
+    total = 0.0
+    for block in range(squares.size):
+        total += squares[block]
+    penalty[step] = total
+
+
+@jit()
+def sums(S, size, start):
+    """Return what becomes of the gradient of a chunk that begins at `start` of its batch."""
+    if size <= S[S_CHUNK]:
+        return S[S_OPTIMIZER]
+    return STORE if start == 0 else ADD
+
+
+@jit()
+def train_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+    """Take `steps` steps over n ordered samples, on this thread alone.
+
+    A batch of more than CHUNK samples is gone through in chunks whose gradients are added up.
+    """
+    transpose_region(K, S, layers, 0, 1)
+    for s in range(steps):
+        first = s * batch_size
+        size = min(batch_size, n - first)
+        hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
+        for c in range(0, size, S[S_CHUNK]):
+            rows = min(S[S_CHUNK], size - c)
+            samples_region(K, S, layers, first + c, rows, 0, 1)
+            weights_region(K, S, layers, bounds, rows, sums(S, size, c), hyper, 0, 1)
+        if size > S[S_CHUNK] and S[S_OPTIMIZER] < STORE:
+            apply_region(K, S, layers, bounds, hyper, 0, 1)
+        if S[S_PENALTY]:
+            reduce_squares(squares, penalty, s)
+
+
+@jit(parallel=True)
+def train_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+    """As `train_serial`, each region shared out to `threads` threads."""
+    for t in prange(threads):
+        transpose_region(K, S, layers, t, threads)
+    for s in range(steps):
+        first = s * batch_size
+        size = min(batch_size, n - first)
+        hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
+        for c in range(0, size, S[S_CHUNK]):
+            rows = min(S[S_CHUNK], size - c)
+            code = sums(S, size, c)
+            for t in prange(threads):
+                samples_region(K, S, layers, first + c, rows, t, threads)
+            for t in prange(threads):
+                weights_region(K, S, layers, bounds, rows, code, hyper, t, threads)
+        if size > S[S_CHUNK] and S[S_OPTIMIZER] < STORE:
+            for t in prange(threads):
+                apply_region(K, S, layers, bounds, hyper, t, threads)
+        if S[S_PENALTY]:
+            reduce_squares(squares, penalty, s)
+
+
+@jit()
+def apply_step(K, S, layers, bounds, squares, penalty, step):
+    """Take the optimizer's step from a gradient that was summed before."""
+    apply_region(K, S, layers, bounds, S[S_HYPER], 0, 1)
+    if S[S_PENALTY]:
+        reduce_squares(squares, penalty, step)

@@ -1,0 +1,114 @@
+"""The way forward only, over data of any size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..parameters import Parameters
+from ._jit import threads_set
+from .drivers import Setting
+from .inference import infer_parallel, infer_serial
+from .rows import OUTPUTS
+from .source import Source, enter_index, enter_targets, padded_targets
+from .table import kernel_addresses
+from .training import choose_threads, flops
+from .workspace import Workspace
+
+__all__ = ["Inference"]
+
+_ROWS = 64  # samples of a block: their activations stay in the cache
+
+
+class Inference:
+    """The way forward only, over data of any size, without copying it.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    threads : int or None
+    data : array, optional
+        Samples that will be asked for again and again: worth a list of their non-zeros.
+    """
+
+    def __init__(self, parameters: Parameters, threads: int | None, data: Any = None) -> None:
+        self.parameters, self._threads = parameters, threads
+        self.architecture = parameters.architecture
+        self._data, self._index = data, None
+        if data is not None:
+            self._source = Source(data, self.architecture)
+            self._index = self._source.make_index(1)
+
+    def activations(self, X: Any) -> list[np.ndarray]:
+        """Return every layer's activations, the output last."""
+        n = X.shape[0]
+        workspace = Workspace(self.parameters, max(n, 1), backward=False)
+        outputs = self._outputs(X, workspace, spread=True)
+        hidden = [
+            np.ascontiguousarray(h[:n, :n_out])
+            for h, (_, n_out) in zip(workspace.outputs, self.architecture.layers, strict=True)
+        ]
+        return [*hidden[:-1], outputs]
+
+    def outputs(self, X: Any) -> np.ndarray:
+        """Return the network's outputs, (n, n_out)."""
+        return self._outputs(X, None, spread=False)
+
+    def losses(
+        self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return each sample's weight times loss, and whether it was predicted right."""
+        n = X.shape[0]
+        losses, correct = np.zeros(n), np.zeros(n, np.int64)
+        targets = padded_targets(y, self.parameters.dtype)
+
+        def enter(S: np.ndarray, start: int, order: np.ndarray) -> None:
+            enter_targets(S, self.architecture, targets, sample_weight)
+            S[Setting.LOSSES] = losses[start:].ctypes.data
+            S[Setting.CORRECT] = correct[start:].ctypes.data
+            S[Setting.ORDER] = order.ctypes.data
+
+        self._over(X, None, False, enter)
+        return losses, correct
+
+    def _outputs(self, X: Any, workspace: Workspace | None, spread: bool) -> np.ndarray:
+        n_out = self.architecture.n_out
+        out = np.empty((X.shape[0], n_out), self.parameters.dtype)
+
+        def enter(S: np.ndarray, start: int, order: np.ndarray) -> None:
+            S[Setting.OUT], S[Setting.LD_OUT] = out[start:].ctypes.data, out.strides[0]
+            S[Setting.OUT_CODE] = OUTPUTS[self.architecture.output]
+
+        self._over(X, workspace, spread, enter)
+        return out
+
+    def _over(self, X: Any, workspace: Workspace | None, spread: bool, enter: Any) -> None:
+        """Run the driver over X, in pieces where NumPy has to convert the rows."""
+        n = X.shape[0]
+        if n == 0:
+            return
+        source = self._source if X is self._data else Source(X, self.architecture)
+        piece = n if source.direct or spread else min(n, max(source.stage_rows, _ROWS))
+        work = flops(self.architecture, piece) // 3
+        threads = min(choose_threads(self._threads, work), -(-piece // _ROWS))
+        block = _ROWS
+        if workspace is None:
+            block = min(_ROWS, -(-piece // 16) * 16)
+            workspace = Workspace(self.parameters, threads * block, backward=True)
+        S = np.zeros(Setting.COUNT, np.int64)
+        S[Setting.CHUNK], S[Setting.SPREAD] = block, int(spread)
+        kernels = kernel_addresses(self.architecture.dtype)
+        if self._index is not None and np.isfinite(self.parameters.flat.sum()):
+            kernels = kernel_addresses(self.architecture.dtype, with_sparse=True)
+            enter_index(S, self._index, workspace)
+        order = np.arange(n)
+        driver = infer_serial if threads == 1 else infer_parallel
+        for start in range(0, n, piece):
+            part = order[start : start + piece]
+            data = X if source.direct else source.stage(part)
+            source.settings(S, data, scaled=not source.direct)
+            S[Setting.ROWS] = part.ctypes.data if source.direct else order.ctypes.data
+            enter(S, start, part)
+            with threads_set(threads):
+                driver(kernels, S, workspace.layers, len(part), threads)

@@ -1,0 +1,128 @@
+"""Full batch of a network whose gradient fits the cache: X is read from memory once.
+
+The samples are cut into groups, the same ones for any number of threads. A thread takes a group
+through in blocks, forward, back and into the group's own gradient while the block is in its
+cache. Then every thread adds up its rows of W over all groups, in their order, and updates them.
+"""
+
+from __future__ import annotations
+
+from numba import prange
+
+from ._jit import jit
+from .drivers import (
+    ADD_ROWS,
+    BIAS,
+    BIAS_UPDATE,
+    BLOCK,
+    BLOCKS,
+    HAS_BIAS,
+    LD_H,
+    LD_W,
+    VECTOR,
+    VECTORS_OUT,
+    D,
+    Setting,
+    W,
+    apply_region,
+    first_row,
+    reduce_squares,
+    share,
+    sparse_gradient_rows,
+    through,
+    transpose_region,
+    update_rows,
+)
+from .microkernel import ADD, STORE
+from .table import call
+from .workspace import HYPER_ROW
+
+__all__ = ["full_parallel", "full_serial"]
+
+S_CHUNK, S_GROUPS, S_GROUP_SAMPLES, S_BYTES, S_GRADIENT, S_LISTS, S_ITEM, S_OPTIMIZER = (
+    Setting.CHUNK, Setting.GROUPS, Setting.GROUP_SAMPLES, Setting.BYTES, Setting.GRADIENT,
+    Setting.LISTS, Setting.ITEM, Setting.OPTIMIZER,
+)  # fmt: skip
+S_HYPER, S_PENALTY, S_STATE = Setting.HYPER, Setting.PENALTY, Setting.STATE
+
+
+@jit()
+def add_block(K, S, layers, r0, rows, shift):
+    """Add the gradient of the block in rows r0 .. r0 + rows to the sums at `shift`."""
+    for l in range(layers.shape[0]):  # noqa: E741
+        q = layers[l]
+        if l == 0 and S[S_LISTS]:
+            sparse_gradient_rows(K, S, q, r0, rows, 0, shift)
+        else:
+            update_rows(K, S[S_ITEM], q, 0, q[BLOCKS] * BLOCK, r0, rows, ADD, 0, shift, S[S_HYPER])
+        if q[HAS_BIAS]:
+            call(
+                K[BIAS_UPDATE],
+                (q[BIAS] + shift, q[D] + r0 * q[LD_H], q[LD_H], rows, q[VECTORS_OUT], ADD, 0,
+                 S[S_HYPER]),
+            )  # fmt: skip
+
+
+@jit()
+def groups_region(K, S, layers, first, size, t, threads):
+    """Thread t's groups of the `size` samples from `first` on."""
+    r0 = t * S[S_CHUNK]
+    for group in range(share(S[S_GROUPS], t, threads), share(S[S_GROUPS], t + 1, threads)):
+        shift = S[S_GRADIENT] + group * S[S_BYTES]
+        end = min(size, (group + 1) * S[S_GROUP_SAMPLES])
+        for start in range(group * S[S_GROUP_SAMPLES], end, S[S_CHUNK]):
+            rows = min(S[S_CHUNK], end - start)
+            through(K, S, layers, first + start, r0, rows)
+            add_block(K, S, layers, r0, rows, shift)
+
+
+@jit()
+def add_groups(K, S, address, vectors):
+    """Add all groups' sums of a stretch of parameters to the first group's."""
+    target = address + S[S_GRADIENT]
+    for group in range(1, S[S_GROUPS]):
+        call(K[ADD_ROWS], (target, target + group * S[S_BYTES], vectors))
+
+
+@jit()
+def combine_region(K, S, layers, bounds, hyper, t, threads):
+    """Thread t's rows of every W: add up the groups in order, then the optimizer's step."""
+    for l in range(layers.shape[0]):  # noqa: E741
+        q = layers[l]
+        i0, i1 = first_row(bounds, q, l, t, threads), first_row(bounds, q, l, t + 1, threads)
+        add_groups(K, S, q[W] + i0 * q[LD_W], (i1 - i0) * q[LD_W] // VECTOR)
+        if q[HAS_BIAS] and t == 0:
+            add_groups(K, S, q[BIAS], q[VECTORS_OUT])
+    if S[S_OPTIMIZER] < STORE:
+        apply_region(K, S, layers, bounds, hyper, t, threads)
+
+
+@jit()
+def full_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+    """Take `steps` steps over n ordered samples, on this thread alone."""
+    transpose_region(K, S, layers, 0, 1)
+    for s in range(steps):
+        first = s * batch_size
+        size = min(batch_size, n - first)
+        hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
+        groups_region(K, S, layers, first, size, 0, 1)
+        combine_region(K, S, layers, bounds, hyper, 0, 1)
+        if S[S_PENALTY]:
+            reduce_squares(squares, penalty, s)
+
+
+@jit(parallel=True)
+def full_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+    """As `full_serial`, groups and then rows of W shared out to `threads` threads."""
+    for t in prange(threads):
+        transpose_region(K, S, layers, t, threads)
+    for s in range(steps):
+        first = s * batch_size
+        size = min(batch_size, n - first)
+        hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
+        for t in prange(threads):
+            groups_region(K, S, layers, first, size, t, threads)
+        for t in prange(threads):
+            combine_region(K, S, layers, bounds, hyper, t, threads)
+        if S[S_PENALTY]:
+            reduce_squares(squares, penalty, s)

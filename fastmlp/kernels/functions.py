@@ -1,0 +1,605 @@
+"""The public operations over plain arrays: copies into padded memory, a kernel, copies out.
+
+The network's own training and inference do not pass through here; they work in place. These are
+the same kernels and drivers, for whoever wants one operation, and for the tests that hold each
+against its twin in `fastmlp.reference`, whose docstrings give formulas and shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..architecture import Architecture
+from ..operations import (
+    EpochResult,
+    Gradients,
+    check_activate,
+    check_dense,
+    check_dense_backward,
+    check_network_call,
+    check_optimizer_step,
+    check_output_loss,
+    check_softmax,
+    check_train_epoch,
+)
+from ..optimizers import OptimizerState
+from ..parameters import Parameters, aligned_zeros, row_length
+from ..validation import check_number, check_sample_weight, check_targets
+from . import drivers, training
+from ._target import current_target
+from .forward import Inference
+from .microkernel import ACTIVATIONS, OPTIMIZERS, SLOPES, STORE
+from .rows import ELEMENTWISE, OUTPUTS
+from .table import kernel_addresses, launch
+from .workspace import Layer
+
+__all__ = [
+    "activate",
+    "dense",
+    "dense_backward",
+    "forward",
+    "loss_and_gradients",
+    "optimizer_step",
+    "output_loss",
+    "softmax",
+    "softmax_cross_entropy",
+    "train_epoch",
+]
+
+Arrays = Sequence[np.ndarray]
+
+
+def padded(array: np.ndarray, dtype: Any = None) -> np.ndarray:
+    """Return a copy in rows of whole vectors, zeros behind, rows and columns to 16."""
+    dtype = np.dtype(dtype or array.dtype)
+    rows, columns = array.shape
+    length = row_length(max(16, -(-columns // 16) * 16), dtype.itemsize)
+    count = max(16, -(-rows // 16) * 16)
+    copy = aligned_zeros(count * length, dtype).reshape(count, length)
+    copy[:rows, :columns] = array
+    return copy
+
+
+def _vectors(n: int, dtype: np.dtype) -> int:
+    return -(-n * dtype.itemsize // current_target().vector_bytes)
+
+
+def activate(z: np.ndarray, *, activation: str) -> tuple[np.ndarray, np.ndarray]:
+    """Apply an activation to logits; see `fastmlp.reference.activate`.
+
+    Parameters
+    ----------
+    z : ndarray of float32 or float64, any shape
+    activation : str
+
+    Returns
+    -------
+    a : ndarray
+        ``f(z)``, shaped and typed as z.
+    derivative : ndarray
+        ``f'(z)``, likewise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If z is no array of floats or the name is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import kernels
+    >>> a, derivative = kernels.activate(np.zeros(1), activation="sigmoid")
+    >>> float(a[0]), float(derivative[0])
+    (0.5, 0.25)
+    """
+    z = check_activate(z, activation)
+    x = padded(z.reshape(1, -1))
+    y, slope = np.zeros_like(x), np.zeros_like(x)
+    launch(
+        "map_activation", z.dtype.name, y.ctypes.data, slope.ctypes.data, x.ctypes.data,
+        _vectors(z.size, z.dtype), ACTIVATIONS[activation], 1,
+    )  # fmt: skip
+    return y[0, : z.size].reshape(z.shape), slope[0, : z.size].reshape(z.shape)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the softmax of each row; see `fastmlp.reference.softmax`.
+
+    Parameters
+    ----------
+    logits : ndarray of float32 or float64, (n, n_out)
+
+    Returns
+    -------
+    ndarray, (n, n_out)
+        Rows that sum to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If logits is no float matrix with at least one column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import kernels
+    >>> kernels.softmax(np.array([[1000.0, 1000.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    logits = check_softmax(logits)
+    z, out = padded(logits), np.empty(logits.shape, logits.dtype)
+    launch(
+        "output", logits.dtype.name, out.ctypes.data, out.shape[1] * out.itemsize, 0, z.ctypes.data,
+        z.strides[0], logits.shape[1], logits.shape[0], OUTPUTS["softmax"],
+    )  # fmt: skip
+    return out
+
+
+def softmax_cross_entropy(
+    logits: np.ndarray, y: np.ndarray, *, sample_weight: np.ndarray | None = None
+) -> tuple[float, np.ndarray]:
+    """Return the loss and delta of softmax outputs; see the reference's twin for the formula.
+
+    Parameters
+    ----------
+    logits : ndarray of float32 or float64, (n, n_out)
+    y : ndarray
+        Integer labels (n,), or rows of probabilities (n, n_out).
+    sample_weight : ndarray, (n,), optional
+
+    Returns
+    -------
+    loss : float
+        The (weighted) mean over samples.
+    delta : ndarray, (n, n_out)
+        ``w (a - y)``, not divided by the number of samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If shapes, labels or weights do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import kernels
+    >>> loss, delta = kernels.softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
+    >>> round(loss, 4), delta.tolist()
+    (0.6931, [[0.5, -0.5]])
+    """
+    return output_loss(
+        logits, y, output="softmax", loss="cross_entropy", sample_weight=sample_weight
+    )
+
+
+def output_loss(
+    logits: np.ndarray,
+    y: np.ndarray,
+    *,
+    output: str,
+    loss: str,
+    sample_weight: np.ndarray | None = None,
+) -> tuple[float, np.ndarray]:
+    """Return the loss of a network's logits and its delta; see the reference's twin.
+
+    Parameters
+    ----------
+    logits : ndarray of float32 or float64, (n, n_out)
+    y : ndarray
+        Labels (n,) or targets (n, n_out).
+    output : {"softmax", "sigmoid", "identity"}
+    loss : str
+        One that goes with the output.
+    sample_weight : ndarray, (n,), optional
+
+    Returns
+    -------
+    loss : float
+        Summed over outputs, (weighted) mean over samples.
+    delta : ndarray, (n, n_out)
+        ``w dL/dz``, not divided by the number of samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If names, shapes, targets or weights do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import kernels
+    >>> z, y = np.array([[3.0]]), np.array([[1.0]])
+    >>> kernels.output_loss(z, y, output="identity", loss="squared_error")
+    (2.0, array([[2.]]))
+    """
+    logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
+    n, n_out = logits.shape
+    z = padded(logits)
+    delta, losses, correct = np.zeros_like(z), np.zeros(n), np.zeros(n, np.int64)
+    order = np.arange(n)
+    targets = y if y.ndim == 1 else padded(y, logits.dtype)
+    out = (delta.ctypes.data, losses.ctypes.data, correct.ctypes.data, z.ctypes.data, z.strides[0])
+    weights = 0 if weight is None else weight.ctypes.data
+    rest = (order.ctypes.data, weights, n_out, n)
+    if y.ndim == 1:
+        launch("softmax_labels", logits.dtype.name, *out, targets.ctypes.data, *rest)
+    else:
+        where = (targets.ctypes.data, targets.strides[0])
+        if output == "softmax":
+            launch("softmax_targets", logits.dtype.name, *out, *where, *rest)
+        else:
+            code = ELEMENTWISE[output, loss]
+            launch("elementwise_loss", logits.dtype.name, *out, *where, *rest, code)
+    total = n if weight is None else weight.sum()
+    return float(losses.sum() / total), np.ascontiguousarray(delta[:n, :n_out])
+
+
+def _one_layer(weights: np.ndarray, n_in: int, n_out: int) -> np.ndarray:
+    """Return a table of one layer with everything that depends on sizes alone."""
+    table = np.zeros((1, Layer.COLUMNS), np.int64)
+    table[0, Layer.N_IN], table[0, Layer.N_OUT] = n_in, n_out
+    table[0, Layer.BLOCKS] = -(-n_in // 16)
+    table[0, Layer.VECTORS_IN] = _vectors(n_in, weights.dtype)
+    table[0, Layer.VECTORS_OUT] = _vectors(n_out, weights.dtype)
+    return table
+
+
+def _place(row: np.ndarray, address: int, stride: int | None, array: np.ndarray) -> None:
+    row[address] = array.ctypes.data
+    if stride is not None:
+        row[stride] = array.strides[0]
+
+
+def dense(
+    x: np.ndarray,
+    weights: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    activation: str = "identity",
+) -> np.ndarray:
+    """Return ``f(x W + b)``, fused; see `fastmlp.reference.dense`.
+
+    Parameters
+    ----------
+    x : ndarray, (n, n_in)
+    weights : ndarray of float32 or float64, (n_in, n_out)
+    bias : ndarray, (n_out,), optional
+    activation : str, default "identity"
+
+    Returns
+    -------
+    ndarray, (n, n_out)
+        In the dtype of the weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit or the activation is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import kernels
+    >>> kernels.dense(np.ones((1, 2)), np.ones((2, 1)), np.array([-3.0]), activation="relu")
+    array([[0.]])
+    """
+    x, weights, bias = check_dense(x, weights, bias, activation)
+    (n, n_in), n_out = x.shape, weights.shape[1]
+    a, w = padded(x, weights.dtype), padded(weights)
+    b = padded((np.zeros(n_out) if bias is None else bias)[None, :], weights.dtype)
+    h = padded(np.zeros((n, n_out), weights.dtype))
+    slope = np.zeros_like(h) if activation in SLOPES else h
+    table = _one_layer(weights, n_in, n_out)
+    row = table[0]
+    _place(row, Layer.A, Layer.LD_A, a)
+    _place(row, Layer.W, Layer.LD_W, w)
+    _place(row, Layer.H, Layer.LD_H, h)
+    _place(row, Layer.BIAS, None, b)
+    row[Layer.SLOPE] = slope.ctypes.data
+    row[Layer.CODE] = ACTIVATIONS[activation]
+    drivers.dense_forward(kernel_addresses(weights.dtype.name), row, 0, -(-n // 16) * 16)
+    return np.ascontiguousarray(h[:n, :n_out])
+
+
+def dense_backward(
+    delta: np.ndarray, x: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``x^T delta``, the sum of delta and ``delta W^T``; see the reference's twin.
+
+    Parameters
+    ----------
+    delta : ndarray, (n, n_out)
+    x : ndarray, (n, n_in)
+    weights : ndarray of float32 or float64, (n_in, n_out)
+
+    Returns
+    -------
+    weights_gradient : ndarray, (n_in, n_out)
+    bias_gradient : ndarray, (n_out,)
+    x_gradient : ndarray, (n, n_in)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If dtypes or shapes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import kernels
+    >>> x, delta = np.array([[1.0, 2.0]]), np.array([[3.0]])
+    >>> kernels.dense_backward(delta, x, np.array([[1.0], [1.0]]))[0].tolist()
+    [[3.0], [6.0]]
+    """
+    delta, x, weights = check_dense_backward(delta, x, weights)
+    (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
+    kernels = kernel_addresses(dtype.name)
+    a, d, w = padded(x, dtype), padded(delta, dtype), padded(weights)
+    transposed, e = padded(np.zeros((n_out, n_in), dtype)), padded(np.zeros((n, n_in), dtype))
+    gradient, bias = np.zeros_like(w), padded(np.zeros((1, n_out), dtype))
+    table = np.concatenate([_one_layer(weights, 0, n_in), _one_layer(weights, n_in, n_out)])
+    before, row = table
+    _place(before, Layer.D, None, e)
+    before[Layer.LD_H] = e.strides[0]
+    before[Layer.CODE] = ACTIVATIONS["identity"]
+    _place(row, Layer.A, Layer.LD_A, a)
+    _place(row, Layer.W, Layer.LD_W, w)
+    _place(row, Layer.WT, Layer.LD_WT, transposed)
+    _place(row, Layer.D, Layer.LD_H, d)
+    item, rows = dtype.itemsize, -(-n_in // 16) * 16
+    hyper = np.zeros(32, dtype)
+    drivers.transpose_rows(kernels, item, row, 0, rows)
+    drivers.backward_rows(kernels, table, 0, n)
+    shift = gradient.ctypes.data - w.ctypes.data
+    drivers.update_rows(kernels, item, row, 0, rows, 0, n, STORE, 0, shift, hyper.ctypes.data)
+    launch(
+        "bias_update", dtype.name, bias.ctypes.data, d.ctypes.data, d.strides[0], n,
+        _vectors(n_out, dtype), STORE, 0, hyper.ctypes.data,
+    )  # fmt: skip
+    return (
+        np.ascontiguousarray(gradient[:n_in, :n_out]),
+        bias[0, :n_out].copy(),
+        np.ascontiguousarray(e[:n, :n_in]),
+    )
+
+
+def _parameters(weights: Arrays, biases: Arrays, architecture: Architecture) -> Parameters:
+    parameters = Parameters(architecture)
+    parameters.assign(weights, biases)
+    return parameters
+
+
+def forward(
+    X: Any, weights: Arrays, biases: Arrays, architecture: Architecture
+) -> list[np.ndarray]:
+    """Return the activations, layer by layer; see `fastmlp.reference.forward`.
+
+    Parameters
+    ----------
+    X : array, frame or sparse matrix, (n, n_in)
+    weights : sequence of ndarray, (n_in, n_out) each
+    biases : sequence of ndarray, (n_out,) each
+        Empty without biases.
+    architecture : Architecture
+
+    Returns
+    -------
+    list of ndarray, (n, n_out) each
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X or the parameters do not fit the architecture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import kernels
+    >>> from fastmlp.architecture import Architecture
+    >>> shape = Architecture((2, 3, 1), output="identity", dtype="float64")
+    >>> weights, biases = [np.ones((2, 3)), np.ones((3, 1))], [np.zeros(3), np.zeros(1)]
+    >>> [a.shape for a in kernels.forward(np.ones((4, 2)), weights, biases, shape)]
+    [(4, 3), (4, 1)]
+    """
+    X = check_network_call(X, weights, biases, architecture)
+    return Inference(_parameters(weights, biases, architecture), None).activations(X)
+
+
+def loss_and_gradients(
+    X: Any,
+    y: Any,
+    weights: Arrays,
+    biases: Arrays,
+    architecture: Architecture,
+    *,
+    l2: float = 0.0,
+    sample_weight: Any = None,
+) -> tuple[float, Gradients]:
+    """Return the mean loss and its gradients; see `fastmlp.reference.loss_and_gradients`.
+
+    Parameters
+    ----------
+    X : array, frame or sparse matrix, (n, n_in)
+    y : array
+        Labels (n,) or targets (n, n_out).
+    weights, biases : sequences of ndarray
+    architecture : Architecture
+    l2 : float, default 0
+        Adds ``l2 / 2 * sum(W^2)`` over all weights, biases excluded.
+    sample_weight : array, (n,), optional
+
+    Returns
+    -------
+    loss : float
+        The penalty included.
+    gradients : Gradients
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit the architecture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import kernels
+    >>> from fastmlp.architecture import Architecture
+    >>> line = Architecture((1, 1), output="identity", dtype="float64")
+    >>> W, b = [np.array([[2.0]])], [np.array([0.0])]
+    >>> loss, gradients = kernels.loss_and_gradients(np.array([[3.0]]), [5.0], W, b, line)
+    >>> loss, gradients.weights[0].tolist()
+    (0.5, [[3.0]])
+    """
+    X = check_network_call(X, weights, biases, architecture)
+    if X.shape[0] == 0:
+        raise ValueError("X: expected at least one sample, got none")
+    a = architecture
+    targets = check_targets("y", y, X.shape[0], a.n_out, a.output, a.loss, np.dtype(a.dtype))
+    weight = check_sample_weight(sample_weight, X.shape[0])
+    l2 = check_number("l2", l2, low=0.0)
+    return training.gradients(_parameters(weights, biases, a), X, targets, l2, weight, None)
+
+
+def optimizer_step(
+    optimizer: Any,
+    parameters: Arrays,
+    gradients: Arrays,
+    state: OptimizerState,
+    *,
+    learning_rate: float | None = None,
+) -> None:
+    """Take one step in place; see `fastmlp.reference.optimizer_step` for the rules.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    parameters : sequence of ndarray
+        Matrices are weights, vectors biases (only weights decay under AdamW).
+    gradients : sequence of ndarray, shaped as the parameters
+    state : OptimizerState
+        ``optimizer.start(parameters)`` before the first step.
+    learning_rate : float, optional
+        Instead of the optimizer's own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If shapes or state do not fit; nothing is changed then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import SGD, kernels
+    >>> w = [np.array([[1.0]])]
+    >>> optimizer = SGD(0.5)
+    >>> kernels.optimizer_step(optimizer, w, [np.array([[1.0]])], optimizer.start(w))
+    >>> w[0].tolist()
+    [[0.5]]
+    """
+    rate = check_optimizer_step(optimizer, parameters, gradients, state, learning_rate)
+    for i, (w, g) in enumerate(zip(parameters, gradients, strict=True)):
+        dtype = w.dtype
+        hyper = training.hyperparameters(
+            optimizer, np.array([rate]), np.ones(1), 0.0, state.step, dtype
+        )[0, 0 if w.ndim == 2 else 1]
+        length = -(-w.size // 16) * 16
+        buffer = aligned_zeros(3 * length, dtype).reshape(3, length)
+        for place, array in zip(buffer, [w, *(slot[i] for slot in state.slots)], strict=False):
+            place[: w.size] = array.ravel()
+        gradient = padded(g.reshape(1, -1), dtype)
+        launch(
+            "optimizer", dtype.name, buffer.ctypes.data, gradient.ctypes.data,
+            _vectors(w.size, dtype), OPTIMIZERS[optimizer.rule], buffer.strides[0],
+            hyper.ctypes.data,
+        )  # fmt: skip
+        for place, array in zip(buffer, [w, *(slot[i] for slot in state.slots)], strict=False):
+            array[...] = place[: w.size].reshape(w.shape)
+    state.step += 1
+
+
+def train_epoch(
+    X: Any,
+    y: Any,
+    weights: Arrays,
+    biases: Arrays,
+    architecture: Architecture,
+    optimizer: Any,
+    state: OptimizerState,
+    *,
+    order: Any = None,
+    batch_size: int | None = 64,
+    learning_rate: Any = None,
+    l2: float = 0.0,
+    sample_weight: Any = None,
+) -> EpochResult:
+    """Go once through the samples in `order`, a step per batch; change parameters in place.
+
+    The whole epoch is one compiled call; see `fastmlp.reference.train_epoch`.
+
+    Parameters
+    ----------
+    X : array, frame or sparse matrix, (n, n_in)
+    y : array
+        Labels (n,) or targets (n, n_out).
+    weights, biases : sequences of ndarray
+        Changed in place.
+    architecture : Architecture
+    optimizer : Optimizer
+    state : OptimizerState
+        Its slots are shaped as ``[*weights, *biases]``; changed in place.
+    order : integer array, optional
+        The samples to take, in this order; all in their own order by default.
+    batch_size : int or None, default 64
+        Samples per step, the last step takes what is left; None takes all at once.
+    learning_rate : float or array, optional
+        One for all steps or one per step, instead of the optimizer's own.
+    l2 : float, default 0
+    sample_weight : array, (n,), optional
+
+    Returns
+    -------
+    EpochResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; nothing is changed then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import SGD, kernels
+    >>> from fastmlp.architecture import Architecture
+    >>> line = Architecture((1, 1), output="identity", bias=False, dtype="float64")
+    >>> W, optimizer = [np.zeros((1, 1))], SGD(1.0)
+    >>> state = optimizer.start(W)
+    >>> result = kernels.train_epoch(np.ones((1, 1)), [2.0], W, [], line, optimizer, state)
+    >>> result.loss, W[0].tolist()
+    (2.0, [[2.0]])
+    """
+    X, y, order, size, rates, l2, weight = check_train_epoch(
+        X, y, weights, biases, architecture, optimizer, state,
+        order, batch_size, learning_rate, l2, sample_weight,
+    )  # fmt: skip
+    parameters = _parameters(weights, biases, architecture)
+    views = parameters.slot_views(optimizer.slots)
+    for slot, given in zip(views, state.slots, strict=True):
+        for view, array in zip(slot, given, strict=True):
+            view[...] = array
+    progress = OptimizerState(state.step, views)
+    run = training.Training(
+        parameters, X, y, weight, optimizer=optimizer, state=progress, batch_size=size, l2=l2,
+        threads=None,
+    )  # fmt: skip
+    result = run.train(order, rates)
+    for array, view in zip([*weights, *biases], [*parameters.weights, *parameters.biases],
+                           strict=True):  # fmt: skip
+        array[...] = view
+    for slot, given in zip(views, state.slots, strict=True):
+        for view, array in zip(slot, given, strict=True):
+            array[...] = view
+    state.step = progress.step
+    return result

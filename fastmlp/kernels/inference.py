@@ -1,0 +1,52 @@
+"""The way forward only, block by block: to outputs, or to losses and hits."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from ._jit import jit
+from .drivers import LD_H, N_OUT, OUTPUT, H, Setting, forward_rows, gather, output_delta, share
+from .table import call
+
+__all__ = ["infer_parallel", "infer_serial"]
+
+S_CHUNK, S_SPREAD, S_OUT, S_LD_OUT, S_PREDICTED, S_OUT_CODE = (
+    Setting.CHUNK, Setting.SPREAD, Setting.OUT, Setting.LD_OUT, Setting.PREDICTED,
+    Setting.OUT_CODE,
+)  # fmt: skip
+
+
+@jit()
+def infer_region(K, S, layers, n, t, threads):
+    """Thread t's blocks of n samples, forward only: to outputs, or to losses and hits."""
+    q = layers[layers.shape[0] - 1]
+    size = S[S_CHUNK]
+    blocks = (n + size - 1) // size
+    for block in range(share(blocks, t, threads), share(blocks, t + 1, threads)):
+        position = block * size
+        rows = min(size, n - position)
+        r0 = position if S[S_SPREAD] else t * size
+        gather(K, S, layers, position, r0, rows)
+        forward_rows(K, S, layers, r0, rows)
+        if S[S_OUT]:
+            predicted = S[S_PREDICTED] + position * 8 if S[S_PREDICTED] else 0
+            call(
+                K[OUTPUT],
+                (S[S_OUT] + position * S[S_LD_OUT], S[S_LD_OUT], predicted,
+                 q[H] + r0 * q[LD_H], q[LD_H], q[N_OUT], rows, S[S_OUT_CODE]),
+            )  # fmt: skip
+        else:
+            output_delta(K, S, layers, position, r0, rows)
+
+
+@jit()
+def infer_serial(K, S, layers, n, threads):
+    """Take n ordered samples forward on this thread alone."""
+    infer_region(K, S, layers, n, 0, 1)
+
+
+@jit(parallel=True)
+def infer_parallel(K, S, layers, n, threads):
+    """Take n ordered samples forward, their blocks shared out to `threads` threads."""
+    for t in prange(threads):
+        infer_region(K, S, layers, n, t, threads)

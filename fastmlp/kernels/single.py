@@ -1,0 +1,98 @@
+"""One sample a step: exact, in order, on one thread.
+
+There is no work to share out between two updates, so this driver goes through the layers with
+matrix-vector kernels. Each layer's delta is taken back through its weights before they change.
+"""
+
+from __future__ import annotations
+
+from ._jit import jit
+from .drivers import (
+    BIAS,
+    BIAS_UPDATE,
+    CODE,
+    HAS_BIAS,
+    KEPT,
+    LD_H,
+    LD_W,
+    N_IN,
+    SLOPE,
+    VECTOR,
+    VECTORS_IN,
+    VECTORS_OUT,
+    A,
+    D,
+    H,
+    Setting,
+    W,
+    gather,
+    output_delta,
+    sparse_forward_rows,
+    sparse_gradient_rows,
+)
+from .microkernel import OPTIMIZERS
+from .online import WIDTHS
+from .table import NUMBER, call
+from .workspace import HYPER_ROW
+
+__all__ = ["single_serial"]
+
+VECTOR_FORWARD = tuple(NUMBER[f"vector_forward_{width}"] for width in WIDTHS)
+VECTOR_BACKWARD, VECTOR_UPDATE, STEP_ROW = (
+    NUMBER["vector_backward"], NUMBER["vector_update"], NUMBER["step_row"],
+)  # fmt: skip
+SGD = OPTIMIZERS["sgd"]
+S_LISTS, S_HYPER, S_ITEM = Setting.LISTS, Setting.HYPER, Setting.ITEM
+
+
+@jit()
+def forward_one(K, S, layers):
+    """Take row 0 through all layers; the last leaves logits."""
+    for l in range(layers.shape[0]):  # noqa: E741
+        q = layers[l]
+        if l == 0 and S[S_LISTS]:
+            sparse_forward_rows(K, S, q, 0, 1)
+            continue
+        done = 0
+        for i in range(len(WIDTHS)):
+            while done + WIDTHS[i] <= q[VECTORS_OUT]:
+                at = done * VECTOR
+                call(
+                    K[VECTOR_FORWARD[i]],
+                    (q[H] + at, q[A], q[N_IN], q[W] + at, q[LD_W], q[BIAS] + at, q[CODE],
+                     q[SLOPE] + at),
+                )  # fmt: skip
+                done += WIDTHS[i]
+
+
+@jit()
+def update_one(K, S, layers, hyper):
+    """Take row 0's delta back layer by layer, and step each layer's parameters."""
+    for l in range(layers.shape[0] - 1, -1, -1):  # noqa: E741
+        q = layers[l]
+        if l > 0:
+            p = layers[l - 1]
+            call(
+                K[VECTOR_BACKWARD],
+                (p[D], q[W], q[LD_W], q[D], q[VECTORS_OUT], q[VECTORS_IN], p[KEPT], p[CODE]),
+            )
+        if q[HAS_BIAS]:
+            call(
+                K[BIAS_UPDATE],
+                (q[BIAS], q[D], q[LD_H], 1, q[VECTORS_OUT], SGD, 0, hyper + HYPER_ROW * S[S_ITEM]),
+            )
+        call(K[STEP_ROW], (q[D], q[D], q[VECTORS_OUT], hyper))
+        if l == 0 and S[S_LISTS]:
+            sparse_gradient_rows(K, S, q, 0, 1, 0, 0)
+        else:
+            call(K[VECTOR_UPDATE], (q[W], q[LD_W], q[A], q[N_IN], q[D], q[VECTORS_OUT]))
+
+
+@jit()
+def single_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+    """Take one step of plain gradient descent per ordered sample."""
+    for i in range(n):
+        gather(K, S, layers, i, 0, 1)
+        forward_one(K, S, layers)
+        output_delta(K, S, layers, i, 0, 1)
+        update_one(K, S, layers, S[S_HYPER] + i * 2 * HYPER_ROW * S[S_ITEM])

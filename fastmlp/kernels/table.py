@@ -1,0 +1,199 @@
+"""All kernels of one dtype, compiled once, as a table of their addresses.
+
+Numba compiles and caches one small function per dtype; its one intrinsic emits every kernel into
+the function's module and writes the addresses out. The drivers call through the table, so no
+kernel is ever compiled a second time into a driver (linking them in tripled the compile time),
+and one driver serves both dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from . import microkernel, online, rows, sparse
+from ._jit import jit
+from ._simd import I64, VOID, Vec
+from ._target import current_target
+
+__all__ = ["KERNELS", "NUMBER", "call", "kernel_addresses", "launch"]
+
+Emitter = Callable[[Vec, list[Any]], None]
+MAX_WIDTH = 4  # the widest tile of any target, in vectors
+MAX_PANEL = 16  # the widest panel of the sparse kernels
+
+
+def _with_kind(emitter: Any, kind: str, v: Vec, args: list[Any]) -> None:
+    emitter(v, kind, args)
+
+
+def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
+    """Return the kernels that only data with many zeros need, compiled when they are."""
+    target = current_target()
+    listed: dict[str, tuple[int, Emitter | None]] = {}
+    for name, count, emitter in (
+        ("sparse_forward", 13, sparse.forward),
+        ("sparse_gradient", 11, sparse.gradient),
+    ):
+        for width in range(1, MAX_PANEL + 1):
+
+            def emit(v: Vec, args: list[Any], emitter: Any = emitter, width: int = width) -> None:
+                emitter(v, width, args)
+
+            listed[f"{name}_{width}"] = (count, emit if width <= target.panel_vectors else None)
+    for kind in ("u8", "f32", "f64"):
+        listed[f"index_count_{kind}"] = (5, partial(_with_kind, sparse.index_count, kind))
+        listed[f"index_fill_{kind}"] = (9, partial(_with_kind, sparse.index_fill, kind))
+    listed["gather_codes"] = (13, sparse.gather_codes)
+    listed["gather_values"] = (13, sparse.gather_values)
+    return listed
+
+
+def _dense_kernels() -> dict[str, tuple[int, Emitter | None]]:
+    """Return name -> (number of arguments, emitter); None where this target has no such tile."""
+    target = current_target()
+    listed: dict[str, tuple[int, Emitter | None]] = {}
+    for name, count, tile in (
+        ("tile_forward", 11, microkernel.tile_forward),
+        ("tile_backward", 10, microkernel.tile_backward),
+        ("tile_update", 10, microkernel.tile_update),
+    ):
+        for width in range(1, MAX_WIDTH + 1):
+
+            def emit(v: Vec, args: list[Any], tile: Any = tile, width: int = width) -> None:
+                tile(v, target.tile_rows, width, args)
+
+            listed[f"{name}_{width}"] = (count, emit if width <= target.tile_vectors else None)
+    for width in online.WIDTHS:
+
+        def emit_row(v: Vec, args: list[Any], width: int = width) -> None:
+            online.vector_forward(v, width, args)
+
+        listed[f"vector_forward_{width}"] = (8, emit_row)
+    for name, count, module in (
+        ("softmax_labels", 10, rows), ("softmax_targets", 11, rows),
+        ("elementwise_loss", 12, rows), ("output", 8, rows),
+        ("gather_u8", 8, rows), ("gather_f32", 8, rows), ("gather_f64", 8, rows),
+        ("bias_update", 8, rows), ("optimizer", 6, rows), ("add", 3, rows),
+        ("sum_squares", 4, rows), ("map_activation", 6, rows), ("transpose_block", 4, rows),
+        ("step_row", 4, rows), ("vector_backward", 8, online), ("vector_update", 6, online),
+    ):  # fmt: skip
+        listed[name] = (count, getattr(module, name))
+    return listed
+
+
+_DENSE, _SPARSE = _dense_kernels(), _sparse_kernels()
+KERNELS = {**_DENSE, **_SPARSE}
+NUMBER = {name: i for i, name in enumerate(KERNELS)}
+
+
+def _emit_function(module: ir.Module, name: str, count: int, emit: Emitter, dtype: str) -> Any:
+    function = ir.Function(module, ir.FunctionType(VOID, [I64] * count), f"fastmlp_{name}_{dtype}")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    target = current_target()
+    size = 4 if dtype == "float32" else 8
+    emit(Vec(builder, dtype, target.vector_bytes // size, target.fma), list(function.args))
+    builder.ret_void()
+    return function
+
+
+def _emit_all(
+    dtype: str, group: Any, context: Any, builder: ir.IRBuilder, sig: Any, args: Any
+) -> Any:
+    for name, (count, emit) in group.items():
+        if emit is not None:
+            function = _emit_function(builder.module, name, count, emit, dtype)
+            slot = builder.add(args[0], ir.Constant(I64, 8 * NUMBER[name]))
+            address = builder.ptrtoint(function, I64)
+            builder.store(address, builder.inttoptr(slot, I64.as_pointer()))
+    return context.get_dummy_value()
+
+
+def _emitter(dtype: str, group: Any) -> Any:
+    """Return the intrinsic that emits a group of kernels."""
+
+    def emit(typingctx, table):
+        return types.void(types.int64), partial(_emit_all, dtype, group)
+
+    return intrinsic(emit)
+
+
+_emit_dense_float32 = _emitter("float32", _DENSE)
+_emit_dense_float64 = _emitter("float64", _DENSE)
+_emit_sparse_float32 = _emitter("float32", _SPARSE)
+_emit_sparse_float64 = _emitter("float64", _SPARSE)
+
+
+@jit()
+def _dense_float32(table):
+    _emit_dense_float32(table)
+
+
+@jit()
+def _dense_float64(table):
+    _emit_dense_float64(table)
+
+
+@jit()
+def _sparse_float32(table):
+    _emit_sparse_float32(table)
+
+
+@jit()
+def _sparse_float64(table):
+    _emit_sparse_float64(table)
+
+
+@intrinsic
+def _call(typingctx, address, arguments):
+    """Call the kernel at `address` with a tuple of int64 arguments."""
+    if not isinstance(arguments, types.BaseTuple):
+        return None
+    count = len(arguments)
+    widened = types.UniTuple(types.int64, count)
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(VOID, [I64] * count)
+        pointer = builder.inttoptr(args[0], kind.as_pointer())
+        builder.call(pointer, [builder.extract_value(args[1], i) for i in range(count)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, widened), codegen
+
+
+# A type checker would take the typing context for an argument.
+call: Any = _call
+
+
+@jit()
+def _launch(address, arguments):
+    call(address, arguments)
+
+
+def launch(name: str, dtype: str, *arguments: int, with_sparse: bool = False) -> None:
+    """Call one kernel by name with integer arguments; the GIL is free meanwhile."""
+    address = int(kernel_addresses(dtype, with_sparse=with_sparse)[NUMBER[name]])
+    _launch(address, tuple(int(argument) for argument in arguments))
+
+
+@cache
+def kernel_addresses(dtype: str, *, with_sparse: bool = False) -> np.ndarray:
+    """Compile (or load) the kernels of `dtype` and return their addresses, by `NUMBER`.
+
+    The addresses of sparse kernels are 0 unless they are asked for.
+    """
+    table = np.zeros(len(KERNELS), np.int64)
+    (_dense_float32 if dtype == "float32" else _dense_float64)(table.ctypes.data)
+    if with_sparse:
+        (_sparse_float32 if dtype == "float32" else _sparse_float64)(table.ctypes.data)
+    table.flags.writeable = False
+    return table

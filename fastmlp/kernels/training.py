@@ -1,0 +1,343 @@
+"""Training on one data set: chooses the driver, owns the memory, runs pieces of epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..architecture import Architecture
+from ..operations import EpochResult, Gradients
+from ..optimizers import Optimizer, OptimizerState
+from ..parameters import Parameters, aligned_zeros
+from . import drivers
+from ._jit import thread_limit, threads_set
+from .drivers import Setting
+from .full_batch import full_parallel, full_serial
+from .microkernel import ADD, HYPERPARAMETERS, OPTIMIZERS, STORE
+from .single import single_serial
+from .source import Source, enter_index, enter_targets, padded_targets
+from .table import kernel_addresses
+from .workspace import HYPER_ROW, Layer, Workspace
+
+__all__ = ["Training", "choose_threads", "flops", "gradients", "hyperparameters"]
+
+_CHUNK = 512  # samples of a large batch that are gone through at a time
+_BLOCK = 64  # the same in full batch: 64 rows of MNIST in float64 stay in a second-level cache
+_GROUPS = 32  # groups of samples of a full batch, each with a gradient of its own
+_GROUPS_BYTES = 64 << 20  # what these gradients may take
+# Work of a step below which entering parallel regions costs more than it brings.
+_SERIAL_FLOPS = 1_000_000
+
+_DRIVERS = {
+    "batch": (drivers.train_serial, drivers.train_parallel),
+    "full": (full_serial, full_parallel),
+    "single": (single_serial, single_serial),
+}
+
+
+def hyperparameters(
+    optimizer: Optimizer,
+    rates: np.ndarray,
+    totals: np.ndarray,
+    l2: float,
+    start: int,
+    dtype: Any,
+) -> np.ndarray:
+    """Return the hyperparameters of consecutive steps, (steps, 2, HYPER_ROW).
+
+    One row for weights, one for biases, which neither l2 nor weight decay touches.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    rates : ndarray of float64, (steps,)
+    totals : ndarray of float64, (steps,)
+        What the gradient sums are divided by; where 0, the gradient counts as 0.
+    l2 : float
+    start : int
+        Steps taken before.
+    dtype : numpy dtype
+    """
+    steps = np.arange(start + 1, start + 1 + len(rates), dtype=np.float64)
+    scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
+    beta_1, beta_2 = getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0)
+    beta_2 = getattr(optimizer, "rho", beta_2)
+    values = {
+        "scale": scale,
+        "learning_rate": rates,
+        "l2": l2,
+        "momentum": getattr(optimizer, "momentum", 0.0),
+        "beta_1": beta_1,
+        "one_minus_beta_1": 1 - beta_1,
+        "beta_2": beta_2,
+        "one_minus_beta_2": 1 - beta_2,
+        "epsilon": getattr(optimizer, "epsilon", 0.0),
+        "correction_1": 1 / (1 - beta_1**steps),
+        "correction_2": 1 / (1 - beta_2**steps),
+        "decay": 1 - rates * getattr(optimizer, "weight_decay", 0.0),
+    }
+    table = np.zeros((len(rates), 2, HYPER_ROW), dtype)
+    for i, name in enumerate(HYPERPARAMETERS):
+        table[:, :, i] = np.asarray(values[name])[..., None]
+    table[:, 1, HYPERPARAMETERS.index("l2")] = 0
+    table[:, 1, HYPERPARAMETERS.index("decay")] = 1
+    return table
+
+
+def flops(architecture: Architecture, rows: int) -> int:
+    """Return the floating-point operations of a step over `rows` samples, zeros included."""
+    return 6 * rows * sum(n_in * n_out for n_in, n_out in architecture.layers)
+
+
+def choose_threads(threads: int | None, flops: int) -> int:
+    """Return how many threads a region of `flops` is shared out to."""
+    if threads is not None:
+        return threads
+    return 1 if flops < _SERIAL_FLOPS else thread_limit()
+
+
+class Training:
+    """Steps of gradient descent on one data set; all memory is taken here, once.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Changed in place, with their slots.
+    X, y, sample_weight
+        Checked already.
+    optimizer : Optimizer or None
+        None leaves the summed gradient in `gradient` and the parameters alone.
+    state : OptimizerState
+        Its step count goes on; its slots are the parameters' own.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        *,
+        optimizer: Optimizer | None,
+        state: OptimizerState,
+        batch_size: int,
+        l2: float,
+        threads: int | None,
+    ) -> None:
+        self.parameters, self.state, self.optimizer = parameters, state, optimizer
+        self.architecture = parameters.architecture
+        self.l2, self.batch_size = l2, batch_size
+        self.sample_weight = sample_weight
+        self._source = source = Source(X, self.architecture)
+        self._y = padded_targets(y, parameters.dtype)
+        self._mode = self._choose_mode()
+        self.chunk = min(batch_size, _BLOCK if self._mode == "full" else _CHUNK)
+        if not source.direct:
+            self.chunk = min(self.chunk, source.stage_rows)
+        self.threads = 1
+        if self._mode != "single":
+            at_once = batch_size if self._mode == "full" else self.chunk
+            self.threads = choose_threads(threads, flops(self.architecture, at_once))
+        rows = self.chunk * (self.threads if self._mode == "full" else 1)
+        self._workspace = Workspace(parameters, rows)
+        self._index = None if optimizer is None else source.make_index(self._shares())
+        self._kernels = kernel_addresses(
+            self.architecture.dtype, with_sparse=self._index is not None
+        )
+        self._squares = np.zeros(int(self._workspace.layers[:, Layer.BLOCKS].sum()))
+        self._S = np.zeros(Setting.COUNT, np.int64)
+        self._enter_settings()
+
+    def _choose_mode(self) -> str:
+        """Return "single", "full" or "batch" from sizes alone: bits may not hang on threads."""
+        plain = self.optimizer is not None and self.optimizer.rule == "sgd" and self.l2 == 0
+        if self.batch_size == 1 and plain and self._source.direct:
+            return "single"
+        gradient_bytes = self.parameters.size * self.parameters.dtype.itemsize
+        few = gradient_bytes * _GROUPS <= _GROUPS_BYTES
+        if self.batch_size > _CHUNK and few and self._source.direct:
+            return "full"
+        return "batch"
+
+    def _shares(self) -> int:
+        """Return how many ranges of features the lists are cut into: one per thread, but a
+        whole group goes to one thread.
+        """
+        return self.threads if self._mode == "batch" else 1
+
+    def _enter_settings(self) -> None:
+        S, parameters = self._S, self.parameters
+        enter_targets(S, self.architecture, self._y, self.sample_weight)
+        item = parameters.dtype.itemsize
+        S[Setting.ITEM], S[Setting.CHUNK] = item, self.chunk
+        S[Setting.STATE] = S[Setting.BYTES] = parameters.size * item
+        S[Setting.SQUARES] = self._squares.ctypes.data
+        S[Setting.PENALTY] = int(self.l2 > 0 and self.optimizer is not None)
+        S[Setting.OPTIMIZER] = STORE if self.optimizer is None else OPTIMIZERS[self.optimizer.rule]
+        groups = 1
+        if self._mode == "full":
+            samples = -(-self.batch_size // (_GROUPS * _BLOCK)) * _BLOCK
+            groups = -(-self.batch_size // samples)
+            S[Setting.GROUPS], S[Setting.GROUP_SAMPLES] = groups, samples
+        self.gradient = np.zeros(0, parameters.dtype)
+        summed = self.optimizer is None or self.batch_size > self.chunk
+        if (summed or self._index is not None) and self._mode != "single":
+            self.gradient = aligned_zeros(parameters.size * groups, parameters.dtype)
+            offset = self.gradient.ctypes.data - parameters.flat.ctypes.data
+            S[Setting.GRADIENT] = offset
+        if self._index is not None:
+            enter_index(S, self._index, self._workspace)
+        self._lists = int(S[Setting.LISTS])
+
+    def train(self, order: np.ndarray, rates: np.ndarray) -> EpochResult:
+        """Take one step per batch of the samples in `order`.
+
+        Parameters
+        ----------
+        order : ndarray of int64
+        rates : ndarray of float64, one per step
+
+        Returns
+        -------
+        EpochResult
+        """
+        n, size = len(order), self.batch_size
+        starts = np.arange(0, n, size)
+        if self.sample_weight is None:
+            totals = np.diff(np.append(starts, n)).astype(np.float64)
+        else:
+            totals = np.add.reduceat(self.sample_weight[order], starts)
+        losses, correct = np.zeros(n), np.zeros(n, np.int64)
+        penalty = np.zeros(len(rates))
+        optimizer = self.optimizer or Optimizer(0.0)
+        hyper = hyperparameters(
+            optimizer, rates, totals, self.l2, self.state.step, self.parameters.dtype
+        )
+        if self._source.direct:
+            self._source.settings(self._S, self._source.X, scaled=False)
+            self._run(order, order, hyper, losses, correct, penalty, self.batch_size)
+        elif size <= self.chunk:
+            self._staged_steps(order, hyper, losses, correct, penalty)
+        else:
+            for step in range(len(starts)):
+                self._staged_step(step, order, hyper, losses, correct, penalty)
+        if self.optimizer is not None:
+            self.state.step += len(rates)
+        sums = np.add.reduceat(losses, starts) + self.l2 / 2 * penalty * totals
+        if self.architecture.output == "identity":
+            correct[:] = 0
+        return EpochResult(sums, totals, np.add.reduceat(correct, starts), n)
+
+    def _run(
+        self,
+        rows: np.ndarray,
+        order: np.ndarray,
+        hyper: np.ndarray,
+        losses: np.ndarray,
+        correct: np.ndarray,
+        penalty: np.ndarray,
+        batch_size: int,
+    ) -> None:
+        """Run the compiled driver over `order`; X has its samples at `rows`."""
+        S = self._S
+        bounds = np.zeros(0, np.int64)
+        if self._index is not None:
+            # 0 times a weight that is not finite is NaN: then nothing may be left out
+            finite = bool(np.isfinite(self.parameters.flat.sum()))
+            S[Setting.LISTS] = self._lists if finite else 0
+            bounds = self._index.bounds if finite and self._mode == "batch" else bounds
+        S[Setting.ROWS], S[Setting.ORDER] = rows.ctypes.data, order.ctypes.data
+        S[Setting.LOSSES], S[Setting.CORRECT] = losses.ctypes.data, correct.ctypes.data
+        S[Setting.HYPER] = hyper.ctypes.data
+        driver = _DRIVERS[self._mode][self.threads > 1]
+        with threads_set(self.threads):
+            driver(
+                self._kernels, S, self._workspace.layers, bounds, len(order), batch_size,
+                len(penalty), self._squares, penalty, self.threads,
+            )  # fmt: skip
+
+    def _staged_steps(
+        self,
+        order: np.ndarray,
+        hyper: np.ndarray,
+        losses: np.ndarray,
+        correct: np.ndarray,
+        penalty: np.ndarray,
+    ) -> None:
+        """Take whole steps, as many at a time as there is room for converted rows."""
+        size = self.batch_size
+        steps = max(1, self._source.stage_rows // size)
+        for step in range(0, len(penalty), steps):
+            part = slice(step * size, (step + steps) * size)
+            self._run_staged(
+                order[part], hyper[step:], losses[part], correct[part],
+                penalty[step : step + steps], size,
+            )  # fmt: skip
+
+    def _staged_step(
+        self,
+        step: int,
+        order: np.ndarray,
+        hyper: np.ndarray,
+        losses: np.ndarray,
+        correct: np.ndarray,
+        penalty: np.ndarray,
+    ) -> None:
+        """Take one step whose batch is larger than the room: sum its gradient chunk by chunk."""
+        wanted = int(self._S[Setting.OPTIMIZER])
+        first, end = step * self.batch_size, min((step + 1) * self.batch_size, len(order))
+        self._S[Setting.PENALTY], squares = 0, self._S[Setting.PENALTY]
+        for start in range(first, end, self.chunk):
+            part = slice(start, min(start + self.chunk, end))
+            self._S[Setting.OPTIMIZER] = STORE if start == first else ADD
+            self._run_staged(
+                order[part], hyper[step:], losses[part], correct[part], penalty[:1], self.chunk
+            )
+        self._S[Setting.OPTIMIZER], self._S[Setting.PENALTY] = wanted, squares
+        if wanted != STORE:
+            self._S[Setting.HYPER] = hyper[step:].ctypes.data
+            drivers.apply_step(
+                self._kernels, self._S, self._workspace.layers, np.zeros(0, np.int64),
+                self._squares, penalty, step,
+            )  # fmt: skip
+
+    def _run_staged(
+        self,
+        order: np.ndarray,
+        hyper: np.ndarray,
+        losses: np.ndarray,
+        correct: np.ndarray,
+        penalty: np.ndarray,
+        batch_size: int,
+    ) -> None:
+        staged = self._source.stage(order)
+        self._source.settings(self._S, staged, scaled=True)
+        rows = np.arange(len(order))
+        self._run(rows, order, hyper, losses, correct, penalty, batch_size)
+
+
+def gradients(
+    parameters: Parameters,
+    X: Any,
+    y: np.ndarray,
+    l2: float,
+    sample_weight: np.ndarray | None,
+    threads: int | None,
+) -> tuple[float, Gradients]:
+    """Return the mean loss over all samples with its penalty, and the gradients."""
+    n = X.shape[0]
+    training = Training(
+        parameters, X, y, sample_weight, optimizer=None, state=OptimizerState(),
+        batch_size=n, l2=0.0, threads=threads,
+    )  # fmt: skip
+    result = training.train(np.arange(n), np.zeros(1))
+    flat, total = training.gradient[: parameters.size], result.weights[0]
+    flat /= parameters.dtype.type(total)
+    weights, biases = parameters.views(flat)
+    loss = result.loss
+    if l2 > 0:
+        for gradient, w in zip(weights, parameters.weights, strict=True):
+            gradient += parameters.dtype.type(l2) * w
+            loss += l2 / 2 * float(np.square(w).sum(dtype=np.float64))
+    return loss, Gradients([np.ascontiguousarray(w) for w in weights], [b.copy() for b in biases])

@@ -1,0 +1,107 @@
+"""All memory of a training step, and the tables from which the drivers take its addresses.
+
+A workspace is made once per fit; a step allocates nothing. The drivers see integers only: one
+row of `layers` per layer of weights, and the scalars of `settings`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..architecture import Architecture
+from ..parameters import Parameters, aligned_zeros, row_length
+from ._target import current_target
+from .microkernel import ACTIVATIONS, HYPERPARAMETERS, SLOPES
+
+__all__ = ["HYPER_ROW", "Layer", "Workspace", "layout"]
+
+HYPER_ROW = 16  # elements of a row of hyperparameters
+assert len(HYPERPARAMETERS) <= HYPER_ROW
+
+
+class Layer:
+    """Columns of the table of layers. Addresses and strides are in bytes."""
+
+    (
+        N_IN, N_OUT, BLOCKS, VECTORS_IN, VECTORS_OUT,
+        W, LD_W, BIAS, WT, LD_WT,
+        A, LD_A, H, LD_H, D, SLOPE, KEPT, CODE, HAS_BIAS,
+        COLUMNS,
+    ) = range(20)  # fmt: skip
+
+
+def layout(parameters: Parameters) -> np.ndarray:
+    """Return the table of layers with the parameters' part filled in."""
+    target = current_target()
+    size = parameters.dtype.itemsize
+    length = target.vector_bytes // size
+    base = parameters.flat.ctypes.data
+    architecture = parameters.architecture
+    table = np.zeros((architecture.n_layers, Layer.COLUMNS), np.int64)
+    for i, (n_in, n_out) in enumerate(architecture.layers):
+        row = table[i]
+        row[Layer.N_IN], row[Layer.N_OUT] = n_in, n_out
+        row[Layer.BLOCKS] = -(-n_in // 16)
+        row[Layer.VECTORS_IN] = -(-n_in // length)
+        row[Layer.VECTORS_OUT] = -(-n_out // length)
+        row[Layer.W] = base + parameters.weight_offsets[i] * size
+        row[Layer.LD_W] = row_length(n_out, size) * size
+        row[Layer.BIAS] = base + parameters.bias_offsets[i] * size
+        row[Layer.HAS_BIAS] = architecture.bias
+        names = (*architecture.activations, "identity")
+        row[Layer.CODE] = ACTIVATIONS[names[i]]
+    return table
+
+
+class Workspace:
+    """Activations, deltas, slopes and transposed weights for up to `rows` samples at a time.
+
+    Attributes
+    ----------
+    layers : ndarray of int64, (n_layers, Layer.COLUMNS)
+    inputs : ndarray, (padded rows, padded n_in)
+        Where samples are gathered to.
+    """
+
+    def __init__(self, parameters: Parameters, rows: int, *, backward: bool = True) -> None:
+        architecture: Architecture = parameters.architecture
+        self.parameters = parameters  # keeps the addresses alive
+        self.rows = -(-rows // 16) * 16
+        self.layers = layout(parameters)
+        self._arrays: list[np.ndarray] = []
+        self.inputs = self._rows_of(architecture.n_in)
+        self.outputs = [self._rows_of(n_out) for _, n_out in architecture.layers]
+        names = architecture.activations
+        size = parameters.dtype.itemsize
+        before = self.inputs
+        for i, (n_in, n_out) in enumerate(architecture.layers):
+            row, h = self.layers[i], self.outputs[i]
+            row[Layer.A], row[Layer.LD_A] = before.ctypes.data, before.strides[0]
+            row[Layer.H], row[Layer.LD_H] = h.ctypes.data, h.strides[0]
+            row[Layer.SLOPE] = row[Layer.KEPT] = h.ctypes.data
+            # one-layer inference still writes slopes somewhere
+            if i < len(names) and names[i] in SLOPES:
+                row[Layer.SLOPE] = row[Layer.KEPT] = self._rows_of(n_out).ctypes.data
+            if backward:
+                row[Layer.D] = self._rows_of(n_out).ctypes.data
+                if i > 0:
+                    width = row_length(-(-n_in // 16) * 16, size)
+                    transposed = aligned_zeros(-(-n_out // 16) * 16 * width, parameters.dtype)
+                    self._arrays.append(transposed)
+                    row[Layer.WT], row[Layer.LD_WT] = transposed.ctypes.data, width * size
+            before = h
+
+    def lists(self, cuts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Make room for each row's non-zeros: columns, values and `cuts` positions."""
+        width = self.inputs.shape[1]
+        columns = np.zeros((self.rows, width), np.uint16)
+        values = np.zeros((self.rows, width), self.parameters.dtype)
+        splits = np.zeros((self.rows, cuts), np.int64)
+        self._arrays += [columns, values, splits]
+        return columns, values, splits
+
+    def _rows_of(self, n: int) -> np.ndarray:
+        length = row_length(-(-n // 16) * 16, self.parameters.dtype.itemsize)
+        array = aligned_zeros(self.rows * length, self.parameters.dtype)
+        self._arrays.append(array)
+        return array.reshape(self.rows, length)

@@ -1,0 +1,220 @@
+"""The two backends agree on every operation; and the comparison can tell when they do not."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fastmlp import kernels, reference
+from fastmlp.operations import OPERATIONS
+from fastmlp.verification import (
+    EDGES,
+    TOLERANCE,
+    Case,
+    Sizes,
+    all_cases,
+    difference,
+    outcome,
+)
+
+CASES = list(all_cases())
+DTYPES = tuple(TOLERANCE)
+
+
+def arguments(case: Case, dtype: str, sizes: Sizes, seed: int = 0):
+    least = case.least
+    sizes = Sizes(max(sizes.n, least.n), max(sizes.n_in, least.n_in), max(sizes.n_out, least.n_out))
+    return case.make(np.random.default_rng(seed), dtype, sizes)
+
+
+def assert_equal(case: Case, dtype: str, sizes: Sizes) -> None:
+    made = arguments(case, dtype, sizes)
+    gap = difference(outcome(kernels, case, made), outcome(reference, case, made))
+    assert gap <= TOLERANCE[dtype], f"{case} {dtype} {sizes}: {gap:.1e}"
+
+
+def test_both_backends_export_the_contract():
+    assert sorted(reference.__all__) == sorted(kernels.__all__) == sorted(OPERATIONS)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_signatures_and_docstrings_are_twins(name):
+    ours, theirs = getattr(kernels, name), getattr(reference, name)
+    assert inspect.signature(ours) == inspect.signature(theirs)
+
+    def sections(function):
+        lines = inspect.getdoc(function).splitlines()
+        return [a for a, b in itertools.pairwise(lines) if b and set(b) == {"-"}]
+
+    assert sections(ours) == sections(theirs)
+    assert "Examples" in sections(ours)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_variant(case, dtype):
+    for sizes in (Sizes(37, 21, 11), Sizes(1, 1, 1), Sizes(65, 33, 17), Sizes(16, 16, 16)):
+        assert_equal(case, dtype, sizes)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_in", EDGES)
+def test_dense_on_every_edge(n_in, dtype):
+    forward = next(c for c in CASES if str(c) == "dense[tanh]")
+    backward = next(c for c in CASES if c.operation == "dense_backward")
+    for n in EDGES:
+        for n_out in EDGES:
+            assert_equal(forward, dtype, Sizes(n, n_in, n_out))
+            assert_equal(backward, dtype, Sizes(n, n_in, n_out))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.operation not in ("dense", "dense_backward")], ids=str
+)
+def test_everything_else_on_the_edges(case, dtype):
+    # rows and columns run through the edges against each other: all pairs of neighbours occur
+    for shift in (0, 1, 5):
+        for i, n in enumerate(EDGES):
+            n_in, n_out = EDGES[(i + shift) % len(EDGES)], EDGES[(i + 2 * shift + 1) % len(EDGES)]
+            assert_equal(case, dtype, Sizes(n, n_in, n_out))
+
+
+def layouts(x: np.ndarray):
+    wide = np.zeros((x.shape[0] * 2, x.shape[1] * 3), x.dtype)
+    strided = wide[::2, ::3]
+    strided[...] = x
+    yield "strided", strided
+    yield "fortran", np.asfortranarray(x)
+    backwards = x[::-1, ::-1].copy()[::-1, ::-1]
+    yield "negative strides", backwards
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    yield "read-only", frozen
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "name", ["dense[sigmoid]", "dense_backward", "softmax", "activate[gelu]", "forward[mixed]"]
+)
+def test_any_layout_gives_the_same_bits(name, dtype):
+    case = next(c for c in CASES if str(c) == name)
+    made = arguments(case, dtype, Sizes(33, 17, 9))
+    plain = outcome(kernels, case, made)
+    for label, first in layouts(made[0][0]):
+        again = outcome(kernels, case, ([first, *made[0][1:]], made[1]))
+        assert difference(again, plain) == 0, label
+
+
+@pytest.mark.parametrize("backend", [kernels, reference], ids=["kernels", "reference"])
+def test_inputs_are_left_alone(backend):
+    for case in CASES:
+        if case.operation in ("optimizer_step", "train_epoch"):
+            continue
+        positional, keywords = arguments(case, "float64", Sizes(9, 7, 5))
+        before = [np.copy(a) if isinstance(a, np.ndarray) else a for a in positional]
+        getattr(backend, case.operation)(*positional, **keywords)
+        for old, new in zip(before, positional, strict=True):
+            if isinstance(old, np.ndarray):
+                np.testing.assert_array_equal(old, new, err_msg=str(case))
+
+
+# A comparison that cannot fail proves nothing: each of these defects has to be caught.
+
+
+def _wrong_transpose(delta, x, weights):
+    dw, db, dx = kernels.dense_backward(delta, x, weights)
+    return np.ascontiguousarray(dw.T).reshape(dw.shape), db, dx
+
+
+def _dropped_tail_column(x, weights, bias=None, *, activation="identity"):
+    a = kernels.dense(x, weights, bias, activation=activation)
+    a[:, -1] = 0
+    return a
+
+
+def _missing_bias(x, weights, bias=None, *, activation="identity"):
+    return kernels.dense(x, weights, None, activation=activation)
+
+
+class _StaleBuffer:
+    """Adds to what the last call left instead of overwriting it."""
+
+    def __init__(self):
+        self.kept = None
+
+    def __call__(self, delta, x, weights):
+        dw, db, dx = kernels.dense_backward(delta, x, weights)
+        self.kept = dw if self.kept is None else self.kept + dw
+        return self.kept, db, dx
+
+
+def _no_maximum_taken_off(logits):
+    with np.errstate(over="ignore", invalid="ignore"):
+        e = np.exp(logits)
+        return e / e.sum(axis=1, keepdims=True)
+
+
+def _not_a_number(x, weights, bias=None, *, activation="identity"):
+    a = kernels.dense(x, weights, bias, activation=activation)
+    a[0, 0] = np.nan
+    return a
+
+
+@pytest.mark.parametrize(
+    ("operation", "broken"),
+    [
+        ("dense_backward", _wrong_transpose),
+        ("dense", _dropped_tail_column),
+        ("dense", _missing_bias),
+        ("dense", _not_a_number),
+    ],
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_broken_kernels_are_caught(operation, broken, dtype):
+    case = next(c for c in CASES if c.operation == operation)
+    made = arguments(case, dtype, Sizes(33, 17, 9))
+    mutant = SimpleNamespace(**{operation: broken})
+    gap = difference(outcome(mutant, case, made), outcome(reference, case, made))
+    assert gap > 100 * TOLERANCE[dtype]
+
+
+def test_a_stale_buffer_is_caught():
+    case = next(c for c in CASES if c.operation == "dense_backward")
+    made = arguments(case, "float64", Sizes(33, 17, 9))
+    mutant = SimpleNamespace(dense_backward=_StaleBuffer())
+    wanted = outcome(reference, case, made)
+    assert difference(outcome(mutant, case, made), wanted) <= TOLERANCE["float64"]
+    assert difference(outcome(mutant, case, made), wanted) > 1e-3
+
+
+def test_an_unstable_softmax_is_caught():
+    logits = np.array([[1000.0, 0.0], [0.0, 0.0]])
+    good = reference.softmax(logits)
+    assert difference([kernels.softmax(logits)], [good]) <= TOLERANCE["float64"]
+    assert difference([_no_maximum_taken_off(logits)], [good]) == float("inf")
+
+
+def test_a_reordered_sum_is_caught_by_the_bits():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((9, 300)), rng.standard_normal((300, 5))
+    here, again = kernels.dense(x, w), kernels.dense(x, w)
+    back = kernels.dense(x[:, ::-1].copy(), w[::-1].copy())
+    assert difference([here], [again]) == 0
+    assert 0 < difference([here], [back]) <= TOLERANCE["float64"]
+
+
+def test_a_loose_float32_result_is_caught_in_float64():
+    case = next(c for c in CASES if str(c) == "dense[tanh]")
+    made = arguments(case, "float64", Sizes(33, 17, 9))
+    coarse = SimpleNamespace(
+        dense=lambda x, w, b, *, activation: kernels.dense(
+            x.astype(np.float32), w.astype(np.float32), b.astype(np.float32), activation=activation
+        ).astype(np.float64)
+    )
+    gap = difference(outcome(coarse, case, made), outcome(reference, case, made))
+    assert gap > TOLERANCE["float64"]

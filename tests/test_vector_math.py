@@ -1,0 +1,112 @@
+"""The vector functions, element by element against 80-bit arithmetic, and at the edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastmlp import kernels, reference
+from fastmlp.activations import ACTIVATIONS
+
+wide = np.longdouble
+pytestmark = pytest.mark.skipif(
+    np.finfo(wide).nmant < 60, reason="no wider floating-point type to compare with"
+)
+GRID = {"float32": 95.0, "float64": 720.0}
+
+
+def points(dtype: str) -> np.ndarray:
+    limit = GRID[dtype]
+    rng = np.random.default_rng(0)
+    spread = [
+        np.linspace(-limit, limit, 200_001),
+        rng.standard_normal(50_000),
+        rng.standard_normal(20_000) * 1e-4,
+        np.geomspace(1e-30, 1e-3, 1000),
+        -np.geomspace(1e-30, 1e-3, 1000),
+    ]
+    return np.concatenate(spread).astype(dtype)
+
+
+def ulps(ours: np.ndarray, exact: np.ndarray) -> float:
+    """Return the largest error in units of the last place, where the exact value is normal."""
+    info = np.finfo(ours.dtype)
+    normal = (np.abs(exact) >= info.tiny) & (np.abs(exact) <= info.max)
+    unit = np.spacing(np.abs(exact[normal].astype(ours.dtype)))
+    return float((np.abs(ours[normal].astype(wide) - exact[normal]) / unit).max())
+
+
+def exact_values(name: str, z: np.ndarray) -> np.ndarray:
+    z = z.astype(wide)
+    with np.errstate(over="ignore", under="ignore"):
+        s = 1 / (1 + np.exp(-z))
+        return {
+            "sigmoid": lambda: s,
+            "tanh": lambda: np.tanh(z),
+            "elu": lambda: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+            "silu": lambda: z * s,
+            "softplus": lambda: np.logaddexp(0, z),
+            "relu": lambda: np.maximum(z, 0),
+            "identity": lambda: z,
+        }[name]()
+
+
+@pytest.mark.parametrize("dtype", GRID)
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "elu", "silu", "softplus", "relu", "identity"])
+def test_within_four_units_in_the_last_place(name, dtype):
+    z = points(dtype)
+    if name == "silu":  # z times a sigmoid that is no longer normal counts as 0
+        z = z[z > np.log(np.finfo(dtype).tiny)]
+    value, _ = kernels.activate(z, activation=name)
+    assert ulps(value, exact_values(name, z)) <= 4
+
+
+@pytest.mark.parametrize("dtype", GRID)
+def test_exp_within_two_units(dtype):
+    # the derivative of elu below 0 is exp itself
+    z = -np.abs(points(dtype))
+    _, slope = kernels.activate(z, activation="elu")
+    with np.errstate(under="ignore"):
+        assert ulps(slope, np.exp(z.astype(wide))) <= 2
+
+
+@pytest.mark.parametrize("dtype", GRID)
+def test_log_within_two_units(dtype):
+    # with one sample, one class of two far off, the loss is log(1 + exp(d)) with d the gap
+    logits = np.array([[0.0, gap] for gap in np.linspace(0, 30, 3001)], dtype)
+    y = np.zeros(len(logits), int)
+    for row, label in zip(logits[::50], y[::50], strict=True):
+        ours, _ = kernels.softmax_cross_entropy(row[None], np.array([label]))
+        exact = np.logaddexp(wide(0), wide(row[1]))
+        assert abs(ours - exact) <= 4 * np.spacing(dtype_of(exact, dtype))
+
+
+def dtype_of(value, dtype):
+    return np.dtype(dtype).type(max(value, 1))
+
+
+@pytest.mark.parametrize("dtype", GRID)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_no_nan_for_any_finite_input(name, dtype):
+    value, slope = kernels.activate(points(dtype), activation=name)
+    assert np.isfinite(value).all()
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("dtype", GRID)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_infinities_and_nan(name, dtype):
+    z = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0], dtype)
+    ours, _ = kernels.activate(z, activation=name)
+    theirs, _ = reference.activate(z, activation=name)
+    np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+    finite = ~np.isnan(theirs)
+    np.testing.assert_allclose(ours[finite], theirs[finite], rtol=1e-6)
+    assert np.isnan(ours[2])
+
+
+def test_a_dropped_coefficient_would_be_seen():
+    z = points("float64")
+    value, _ = kernels.activate(z, activation="sigmoid")
+    worse = value * (1 + 8 * np.finfo(np.float64).eps)
+    assert ulps(worse, exact_values("sigmoid", z)) > 4
