@@ -1,0 +1,100 @@
+"""Train multilayer perceptrons on a CPU, fast and repeatable to the last bit.
+
+The names below are loaded on first use: importing the package loads neither Numba nor any of
+the optional libraries.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "MLP": "network",
+    "History": "history",
+    "SGD": "optimizers",
+    "AdaGrad": "optimizers",
+    "RMSProp": "optimizers",
+    "Adam": "optimizers",
+    "AdamW": "optimizers",
+    "Constant": "schedules",
+    "AnnealOnRise": "schedules",
+    "StepDecay": "schedules",
+    "ExponentialDecay": "schedules",
+    "InverseScaling": "schedules",
+    "CosineDecay": "schedules",
+    "OneCycle": "schedules",
+    "ReduceOnPlateau": "schedules",
+    "Gradients": "operations",
+}
+_MODULES = (
+    "datasets",
+    "initializers",
+    "kernels",
+    "optimizers",
+    "plots",
+    "recipes",
+    "reference",
+    "schedules",
+)
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "AnnealOnRise",
+    "Constant",
+    "CosineDecay",
+    "ExponentialDecay",
+    "Gradients",
+    "History",
+    "InverseScaling",
+    "OneCycle",
+    "RMSProp",
+    "ReduceOnPlateau",
+    "StepDecay",
+    "datasets",
+    "initializers",
+    "kernels",
+    "optimizers",
+    "plots",
+    "recipes",
+    "reference",
+    "schedules",
+]
+
+if TYPE_CHECKING:
+    from . import datasets, initializers, kernels, optimizers, plots, recipes, reference, schedules
+    from .history import History
+    from .network import MLP
+    from .operations import Gradients
+    from .optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
+    from .schedules import (
+        AnnealOnRise,
+        Constant,
+        CosineDecay,
+        ExponentialDecay,
+        InverseScaling,
+        OneCycle,
+        ReduceOnPlateau,
+        StepDecay,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

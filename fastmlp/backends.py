@@ -1,0 +1,244 @@
+"""The two backends behind one thin protocol; the compiled one is imported on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import reference
+from .operations import EpochResult, Gradients, read_rows
+from .optimizers import Optimizer, OptimizerState
+from .parameters import Parameters
+from .reference.backprop import hidden_and_logits
+from .reference.epoch import count_correct
+from .reference.losses import sample_losses
+
+__all__ = ["BACKENDS", "Backend", "get_backend"]
+
+Evaluate = Callable[[], tuple[float, float]]
+Train = Callable[[np.ndarray, np.ndarray], EpochResult]
+
+
+class Backend(Protocol):
+    """What a network asks of a backend. Everything that arrives here is checked already."""
+
+    def trainer(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        *,
+        optimizer: Optimizer,
+        state: OptimizerState,
+        batch_size: int,
+        l2: float,
+        threads: int | None,
+    ) -> Train:
+        """Return ``train(order, rates)``, which takes one step per batch of `order`."""
+        ...
+
+    def loss_and_gradients(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        l2: float,
+        sample_weight: np.ndarray | None,
+        threads: int | None,
+    ) -> tuple[float, Gradients]:
+        """Return the mean loss with its penalty, and the gradients."""
+        ...
+
+    def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
+        """Return every layer's activations."""
+        ...
+
+    def outputs(self, parameters: Parameters, X: Any, threads: int | None) -> np.ndarray:
+        """Return the outputs alone."""
+        ...
+
+    def evaluator(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        threads: int | None,
+        *,
+        repeated: bool,
+    ) -> Evaluate:
+        """Return a function that gives (weighted) mean loss and accuracy, as parameters then are.
+
+        `repeated` says that it will be called so often that preparations are worth their time.
+        """
+        ...
+
+
+def _means(
+    losses: np.ndarray, correct: int, sample_weight: np.ndarray | None
+) -> tuple[float, float]:
+    total = len(losses) if sample_weight is None else sample_weight.sum()
+    return float(losses.sum() / total), correct / len(losses)
+
+
+class NumpyBackend:
+    """The reference, piece by piece where data are large."""
+
+    _ROWS = 4096  # samples taken forward at a time
+
+    def trainer(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        *,
+        optimizer: Optimizer,
+        state: OptimizerState,
+        batch_size: int,
+        l2: float,
+        threads: int | None,
+    ) -> Train:
+        """See `Backend`."""
+
+        def train(order: np.ndarray, rates: np.ndarray) -> EpochResult:
+            return reference.train_epoch(
+                X, y, parameters.weights, parameters.biases, parameters.architecture, optimizer,
+                state, order=order, batch_size=batch_size, learning_rate=rates, l2=l2,
+                sample_weight=sample_weight,
+            )  # fmt: skip
+
+        return train
+
+    def loss_and_gradients(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        l2: float,
+        sample_weight: np.ndarray | None,
+        threads: int | None,
+    ) -> tuple[float, Gradients]:
+        """See `Backend`."""
+        return reference.loss_and_gradients(
+            X, y, parameters.weights, parameters.biases, parameters.architecture,
+            l2=l2, sample_weight=sample_weight,
+        )  # fmt: skip
+
+    def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
+        """See `Backend`."""
+        return reference.forward(X, parameters.weights, parameters.biases, parameters.architecture)
+
+    def outputs(self, parameters: Parameters, X: Any, threads: int | None) -> np.ndarray:
+        """See `Backend`."""
+        parts = [self.activations(parameters, part, threads)[-1] for part in self._pieces(X)]
+        return np.concatenate(parts)
+
+    def evaluator(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        threads: int | None,
+        *,
+        repeated: bool,
+    ) -> Evaluate:
+        """See `Backend`."""
+        a = parameters.architecture
+
+        def evaluate() -> tuple[float, float]:
+            losses, correct, start = [], 0, 0
+            for part in self._pieces(X):
+                targets = y[start : start + part.shape[0]]
+                start += part.shape[0]
+                x = read_rows(part, slice(None), a.input_scale, a.dtype)
+                with np.errstate(invalid="ignore", over="ignore"):
+                    logits = hidden_and_logits(x, parameters.weights, parameters.biases, a)[-1]
+                    losses.append(sample_losses(logits, targets, a.output, a.loss)[0])
+                if a.output != "identity":
+                    correct += count_correct(logits, targets, a.output)
+            total = np.concatenate(losses)
+            if sample_weight is not None:
+                total = total * sample_weight
+            return _means(total, correct, sample_weight)
+
+        return evaluate
+
+    def _pieces(self, X: Any) -> list[Any]:
+        return [X[i : i + self._ROWS] for i in range(0, max(1, X.shape[0]), self._ROWS)]
+
+
+class NumbaBackend:
+    """The compiled kernels."""
+
+    def trainer(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        **settings: Any,
+    ) -> Train:
+        """See `Backend`."""
+        from .kernels.training import Training
+
+        return Training(parameters, X, y, sample_weight, **settings).train
+
+    def loss_and_gradients(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        l2: float,
+        sample_weight: np.ndarray | None,
+        threads: int | None,
+    ) -> tuple[float, Gradients]:
+        """See `Backend`."""
+        from .kernels.training import gradients
+
+        return gradients(parameters, X, y, l2, sample_weight, threads)
+
+    def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
+        """See `Backend`."""
+        from .kernels.forward import Inference
+
+        return Inference(parameters, threads).activations(X)
+
+    def outputs(self, parameters: Parameters, X: Any, threads: int | None) -> np.ndarray:
+        """See `Backend`."""
+        from .kernels.forward import Inference
+
+        return Inference(parameters, threads).outputs(X)
+
+    def evaluator(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        threads: int | None,
+        *,
+        repeated: bool,
+    ) -> Evaluate:
+        """See `Backend`."""
+        from .kernels.forward import Inference
+
+        inference = Inference(parameters, threads, X if repeated else None)
+
+        def evaluate() -> tuple[float, float]:
+            losses, correct = inference.losses(X, y, sample_weight)
+            return _means(losses, int(correct.sum()), sample_weight)
+
+        return evaluate
+
+
+BACKENDS: dict[str, Backend] = {"numba": NumbaBackend(), "numpy": NumpyBackend()}
+
+
+def get_backend(name: str) -> Backend:
+    """Return the backend of that name; nothing compiled is loaded before it is used."""
+    return BACKENDS[name]

@@ -1,0 +1,436 @@
+"""MLP: a network's parameters, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .architecture import Architecture
+from .backends import BACKENDS, Backend, get_backend
+from .history import History
+from .initializers import INITIALIZERS, Initializer, RandomSource
+from .operations import Gradients
+from .optimizers import SGD, Optimizer, OptimizerState
+from .parameters import Parameters, ParameterViews
+from .schedules import Schedule
+from .validation import (
+    as_rows,
+    check_choice,
+    check_finite,
+    check_integer,
+    check_number,
+    check_sample_weight,
+    check_targets,
+)
+
+__all__ = ["MLP"]
+
+
+def _random_source(rng: Any) -> RandomSource:
+    if isinstance(rng, np.random.Generator | np.random.RandomState):
+        return rng
+    if rng is None:
+        return np.random.default_rng()
+    return np.random.default_rng(check_integer("rng", rng, low=0))
+
+
+def _initializer(init: Any) -> Initializer:
+    if isinstance(init, str):
+        return INITIALIZERS[check_choice("init", init, tuple(INITIALIZERS))]
+    if not (hasattr(init, "draw") and hasattr(init, "biases")):
+        raise TypeError(f"init: expected a name or an initializer, got {init!r}")
+    return init  # type: ignore[no-any-return]
+
+
+class MLP:
+    """A multilayer perceptron.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Inputs, hidden layers, outputs, as (784, 128, 10).
+    activation : str or sequence of str, default "sigmoid"
+        Of the hidden layers, one name or one per layer: identity, sigmoid, tanh, relu,
+        leaky_relu, elu, gelu, silu, softplus.
+    output : {"softmax", "sigmoid", "identity"}, default "softmax"
+        Exclusive classes, independent labels, or values.
+    loss : str, optional
+        cross_entropy (softmax); binary_cross_entropy, squared_error, absolute_error, huber
+        (sigmoid); squared_error, absolute_error, huber, poisson (identity). The first is the
+        default. poisson takes the output for the logarithm of the rate.
+    bias : bool, default True
+    init : str or Initializer, default "glorot_uniform"
+        A name of `fastmlp.initializers.INITIALIZERS`, or an object such as ``Normal(0.01)``.
+    input_scale : float, optional
+        X is divided by it as it is read.
+    dtype : {"float32", "float64"}, default "float32"
+    rng : int, numpy Generator or RandomState, optional
+        Where weights and the order of samples are drawn from.
+    backend : {"numba", "numpy"}, default "numba"
+    threads : int, optional
+        How many threads a step may use; by default chosen from the work at hand. The result is
+        the same for any number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of that kind.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> net = fastmlp.MLP((2, 8, 2), activation="tanh", rng=1, backend="numpy")
+    >>> history = net.fit(X, y, epochs=300, batch_size=None, optimizer=fastmlp.Adam(0.05))
+    >>> net.predict(X).tolist()
+    [0, 1, 1, 0]
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        activation: str | Sequence[str] = "sigmoid",
+        output: str = "softmax",
+        loss: str | None = None,
+        bias: bool = True,
+        init: str | Initializer = "glorot_uniform",
+        input_scale: float | None = None,
+        dtype: Any = "float32",
+        rng: Any = None,
+        backend: str = "numba",
+        threads: int | None = None,
+    ) -> None:
+        architecture = Architecture(
+            layer_sizes, activation=activation, output=output, loss=loss, bias=bias,
+            input_scale=input_scale, dtype=dtype,
+        )  # fmt: skip
+        initializer = _initializer(init)
+        self.backend = check_choice("backend", backend, tuple(BACKENDS))
+        self.threads = None if threads is None else check_integer("threads", threads, low=1)
+        self._rng = _random_source(rng)
+        self._start(architecture)
+        self._parameters.draw(initializer, self._rng)
+
+    def _start(self, architecture: Architecture) -> None:
+        """Set everything that training changes to its beginning."""
+        self.architecture = architecture
+        self._parameters = Parameters(architecture)
+        self.optimizer: Optimizer = SGD(0.1)
+        self._state = OptimizerState()
+        self._schedule: Schedule | None = None
+        self._schedule_memory: dict[str, float] = {}
+        self.history = History()
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Inputs, hidden layers, outputs."""
+        return self.architecture.layer_sizes
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of parameters and arithmetic."""
+        return np.dtype(self.architecture.dtype)
+
+    @property
+    def n_parameters(self) -> int:
+        """How many weights and biases there are."""
+        return self.architecture.n_parameters
+
+    @property
+    def weights(self) -> ParameterViews:
+        """The weights, (n_in, n_out) each: live arrays, assigning into them takes effect."""
+        return ParameterViews(self._parameters.weights)
+
+    @weights.setter
+    def weights(self, values: Sequence[Any]) -> None:
+        self._assign("weights", self._parameters.weights, values)
+
+    @property
+    def biases(self) -> ParameterViews:
+        """The biases, (n_out,) each, live; empty for a network without biases."""
+        return ParameterViews(self._parameters.biases)
+
+    @biases.setter
+    def biases(self, values: Sequence[Any]) -> None:
+        self._assign("biases", self._parameters.biases, values)
+
+    def _assign(self, name: str, targets: list[np.ndarray], values: Sequence[Any]) -> None:
+        arrays = [np.asarray(value) for value in values]
+        if [a.shape for a in arrays] != [t.shape for t in targets]:
+            raise ValueError(
+                f"{name}: expected shapes {[t.shape for t in targets]}, "
+                f"got {[a.shape for a in arrays]}"
+            )
+        if any(a.dtype.kind not in "biuf" for a in arrays):
+            raise TypeError(f"{name}: expected arrays of real numbers")
+        for target, array in zip(targets, arrays, strict=True):
+            target[...] = array
+
+    def _backend(self) -> Backend:
+        return get_backend(self.backend)
+
+    def _rows(self, X: Any) -> Any:
+        X = as_rows("X", X, self.architecture.n_in)
+        check_finite("X", X)
+        return X
+
+    def _targets(self, name: str, y: Any, n: int) -> np.ndarray:
+        a = self.architecture
+        return check_targets(name, y, n, a.n_out, a.output, a.loss, self.dtype)
+
+    def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:
+        X = self._rows(X)
+        if X.shape[0] == 0:
+            raise ValueError("X: expected at least one sample, got none")
+        targets = self._targets("y", y, X.shape[0])
+        return X, targets, check_sample_weight(sample_weight, X.shape[0])
+
+    def forward(self, X: Any) -> list[np.ndarray]:
+        """Return the activations, layer by layer, the output last.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, (n, n_in)
+
+        Returns
+        -------
+        list of ndarray, (n, n_out) each
+        """
+        return self._backend().activations(self._parameters, self._rows(X), self.threads)
+
+    def loss_and_gradients(
+        self, X: Any, y: Any, *, l2: float = 0.0, sample_weight: Any = None
+    ) -> tuple[float, Gradients]:
+        """Return the mean loss over X and its gradients.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, (n, n_in)
+        y : array
+            Labels (n,) or targets (n, n_out).
+        l2 : float, default 0
+            Adds ``l2 / 2 * sum(W^2)``, biases excluded.
+        sample_weight : array, (n,), optional
+            The loss becomes the weighted mean.
+
+        Returns
+        -------
+        loss : float
+        gradients : Gradients
+            With ``.weights`` and ``.biases`` shaped as the parameters.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit the network.
+        """
+        X, targets, weight = self._samples(X, y, sample_weight)
+        l2 = check_number("l2", l2, low=0.0)
+        return self._backend().loss_and_gradients(
+            self._parameters, X, targets, l2, weight, self.threads
+        )
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the outputs: probabilities of classes or labels; values for identity.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, (n, n_in)
+
+        Returns
+        -------
+        ndarray, (n, n_out)
+        """
+        return self._backend().outputs(self._parameters, self._rows(X), self.threads)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return class labels (softmax), a 0/1 matrix (sigmoid) or values (identity).
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, (n, n_in)
+
+        Returns
+        -------
+        ndarray of int64 (n,) or (n, n_out), or of the network's dtype (n, n_out)
+        """
+        outputs = self.predict_proba(X)
+        if self.architecture.output == "softmax":
+            return outputs.argmax(axis=1)
+        if self.architecture.output == "sigmoid":
+            return (outputs > 0.5).astype(np.int64)
+        return outputs
+
+    def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
+        """Return the mean loss, without penalty, and for classifiers the accuracy.
+
+        The accuracy of a sigmoid output is the share of samples whose labels are all right.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, (n, n_in)
+        y : array
+        sample_weight : array, (n,), optional
+            Weights of the loss; the accuracy counts every sample once.
+
+        Returns
+        -------
+        dict
+            ``loss`` and, unless the output is identity, ``accuracy``.
+        """
+        X, targets, weight = self._samples(X, y, sample_weight)
+        loss, accuracy = self._backend().evaluator(
+            self._parameters, X, targets, weight, self.threads, repeated=False
+        )()
+        if self.architecture.output == "identity":
+            return {"loss": loss}
+        return {"loss": loss, "accuracy": accuracy}
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 10,
+        batch_size: int | None = 64,
+        optimizer: Optimizer | str | None = None,
+        schedule: Schedule | str | None = None,
+        l2: float = 0.0,
+        dropout: float = 0.0,
+        shuffle: bool = True,
+        validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        early_stopping: Any = None,
+        callbacks: Sequence[Any] = (),
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        progress: bool | None = None,
+    ) -> History:
+        """Train, from the present parameters and optimizer state on.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, (n, n_in)
+            Of any real dtype and layout; never converted or copied whole.
+        y : array
+            Labels (n,) or targets (n, n_out).
+        epochs : int, default 10
+        batch_size : int or None, default 64
+            Samples of a step; None is the full batch, 1 is stochastic. The last, smaller batch
+            of an epoch counts.
+        optimizer : Optimizer or str, optional
+            Another one than the network has starts its state afresh.
+        schedule : Schedule or str, optional
+            Goes on where it was if it equals the one of the last fit.
+        l2 : float, default 0
+            Adds ``l2 / 2 * sum(W^2)``, biases excluded, to the loss.
+        dropout : float
+            Not available yet: 0.
+        shuffle : bool, default True
+            Draw a new order of the samples for every epoch.
+        validation_data : (X, y), optional
+            Evaluated after every epoch.
+        validation_split : float in [0, 1), default 0
+            The share of samples, drawn once, that is held out as validation data.
+        early_stopping, callbacks, class_weight
+            Not available yet: None, empty, None.
+        sample_weight : array, (n,), optional
+        progress : bool, optional
+            A progress bar; by default when standard error is a terminal.
+
+        Returns
+        -------
+        History
+            Of this call; also kept as ``net.history``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not of that kind; nothing is changed then.
+        NotImplementedError
+            For the arguments that are not available yet.
+        """
+        from .trainer import fit
+
+        return fit(
+            self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+            schedule=schedule, l2=l2, dropout=dropout, shuffle=shuffle,
+            validation_data=validation_data, validation_split=validation_split,
+            early_stopping=early_stopping, callbacks=callbacks, sample_weight=sample_weight,
+            class_weight=class_weight, progress=progress,
+        )  # fmt: skip
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to one ``.npz`` file, whole or not at all.
+
+        Architecture, parameters, optimizer, schedule and random state go along, so that a
+        loaded network trains on as this one would.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an older file of that name stays as it was.
+        """
+        from .persistence import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path, *, backend: str = "numba", threads: int | None = None) -> MLP:
+        """Read a network that `save` has written.
+
+        Parameters
+        ----------
+        path : str or Path
+        backend, threads
+            As for `MLP`.
+
+        Returns
+        -------
+        MLP
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it is damaged or not a network's.
+        """
+        from .persistence import load
+
+        return load(cls, path, backend=backend, threads=threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return arrays and plain values; nothing compiled, no views."""
+        from .persistence import pack
+
+        header, arrays = pack(self)
+        return {
+            "header": header, "arrays": arrays, "backend": self.backend, "threads": self.threads,
+            "rng": self._rng, "history": self.history,
+        }  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the network from `__getstate__`."""
+        from .persistence import unpack
+
+        self.backend, self.threads = state["backend"], state["threads"]
+        unpack(self, state["header"], state["arrays"])
+        self._rng, self.history = state["rng"], state["history"]
+
+    def __repr__(self) -> str:
+        """Return sizes, activations, output and dtype."""
+        a = self.architecture
+        return (
+            f"MLP({a.layer_sizes}, activation={a.activations}, output={a.output!r}, "
+            f"loss={a.loss!r}, dtype={a.dtype!r})"
+        )

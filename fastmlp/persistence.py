@@ -1,0 +1,204 @@
+"""Networks on disk: one ``.npz`` file, written whole or not at all, read without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .architecture import Architecture
+from .history import History
+from .initializers import RandomSource
+from .optimizers import OptimizerState, make_optimizer
+from .schedules import get_schedule
+from .validation import check_choice, check_integer
+
+if TYPE_CHECKING:
+    from .network import MLP
+
+__all__ = ["load", "pack", "save", "unpack"]
+
+FORMAT = "fastmlp-network"
+VERSION = 1
+_HEADER_BYTES = 1 << 20
+
+
+def _plain(value: Any) -> Any:
+    """Return nested dicts with arrays and NumPy numbers turned into what JSON holds."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": value.dtype.name}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"array", "dtype"}:
+            return np.array(value["array"], value["dtype"])
+        return {key: _restored(item) for key, item in value.items()}
+    return value
+
+
+def _rng_state(rng: RandomSource) -> dict[str, Any]:
+    if isinstance(rng, np.random.RandomState):
+        return {"kind": "RandomState", "state": _plain(rng.get_state(legacy=False))}
+    return {"kind": "Generator", "state": _plain(rng.bit_generator.state)}
+
+
+def _make_rng(saved: dict[str, Any]) -> RandomSource:
+    state = _restored(saved["state"])
+    name = state["bit_generator"]
+    if name not in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"):
+        raise ValueError(f"unknown random generator {name!r}")
+    if saved["kind"] == "RandomState":
+        legacy = np.random.RandomState(0)
+        legacy.set_state(state)
+        return legacy
+    bits = getattr(np.random, name)(0)
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return a header that JSON can hold, and the arrays by name."""
+    slots = net.optimizer.slots if net._state.step else 0
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": net.architecture.config(),
+        "optimizer": net.optimizer.config(),
+        "step": net._state.step,
+        "slots": slots,
+        "schedule": None if net._schedule is None else net._schedule.config(),
+        "schedule_memory": net._schedule_memory,
+        "rng": _rng_state(net._rng),
+        "history": net.history.as_dict(),
+    }
+    arrays = {f"weights_{i}": w for i, w in enumerate(net._parameters.weights)}
+    arrays |= {f"biases_{i}": b for i, b in enumerate(net._parameters.biases)}
+    for k, slot in enumerate(net._parameters.slot_views(slots)):
+        arrays |= {f"slot_{k}_{i}": array for i, array in enumerate(slot)}
+    return header, {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Give a bare network what `pack` has returned.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If the header or an array is not what the architecture asks for.
+    """
+    config = dict(header["architecture"])
+    architecture = Architecture(config.pop("layer_sizes"), **config)
+    optimizer = make_optimizer(header["optimizer"])
+    step = check_integer("step", header["step"], low=0)
+    slots = optimizer.slots if step else 0
+    names = [f"weights_{i}" for i in range(architecture.n_layers)]
+    names += [f"biases_{i}" for i in range(architecture.n_layers * architecture.bias)]
+    count = len(names)
+    names += [f"slot_{k}_{i}" for k in range(slots) for i in range(count)]
+    shapes: list[tuple[int, ...]] = list(architecture.layers)
+    shapes += [(n_out,) for _, n_out in architecture.layers] * architecture.bias
+    for i, name in enumerate(names):
+        shape = shapes[i % count]
+        if arrays[name].shape != shape or arrays[name].dtype != architecture.dtype:
+            raise ValueError(
+                f"{name}: expected {architecture.dtype} {shape}, "
+                f"got {arrays[name].dtype} {arrays[name].shape}"
+            )
+    schedule = header["schedule"]
+    rng = _make_rng(header["rng"])
+    history = History(**header["history"])
+    net._start(architecture)
+    parameters = net._parameters
+    targets = [*parameters.weights, *parameters.biases]
+    for slot in parameters.slot_views(slots):
+        targets += slot
+    for target, name in zip(targets, names, strict=True):
+        target[...] = arrays[name]
+    net.optimizer = optimizer
+    net._state = OptimizerState(step, parameters.slot_views(optimizer.slots))
+    net._schedule = None if schedule is None else get_schedule(schedule)
+    net._schedule_memory = dict(header["schedule_memory"])
+    net._rng, net.history = rng, history
+
+
+def save(net: MLP, path: str | Path) -> None:
+    """Write the network; see `MLP.save`."""
+    path = Path(path)
+    header, arrays = pack(net)
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse what would unpack to more than the file holds: `save` does not compress."""
+    size = path.stat().st_size
+    for member in archive.infolist():
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+            raise ValueError("an archive of stored members was expected")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with zipfile.ZipFile(path) as archive:
+        _check_members(path, archive)
+    with np.load(path, allow_pickle=False) as archive:
+        if "header" not in archive.files:
+            raise ValueError("it holds no header")
+        text = archive["header"]
+        if text.dtype != np.uint8 or text.ndim != 1 or text.size > _HEADER_BYTES * 64:
+            raise ValueError("its header is not text")
+        header = json.loads(text.tobytes())
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise ValueError("its header is not a network's")
+        if header.get("version") != VERSION:
+            raise ValueError(f"its format has version {header.get('version')}, not {VERSION}")
+        return header, {name: archive[name] for name in archive.files if name != "header"}
+
+
+def load(cls: type[MLP], path: str | Path, *, backend: str, threads: int | None) -> MLP:
+    """Read a network; see `MLP.load`."""
+    from .backends import BACKENDS
+
+    path = Path(path)
+    net = cls.__new__(cls)
+    net.backend = check_choice("backend", backend, tuple(BACKENDS))
+    net.threads = None if threads is None else check_integer("threads", threads, low=1)
+    try:
+        header, arrays = _read(path)
+        unpack(net, header, arrays)
+    except OSError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:
+        # zipfile, NumPy and json have many ways of saying that a file is damaged
+        raise ValueError(
+            f"path: expected a network saved by fastmlp, but {path} cannot be read as one: {error}"
+        ) from error
+    return net
