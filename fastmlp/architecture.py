@@ -144,7 +144,7 @@ def _check_activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
 
 def _check_dtype(dtype: Any) -> str:
     try:
-        name = np.dtype(dtype).name
+        name = "None" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
     except TypeError:
         name = repr(dtype)
     if name not in ("float32", "float64"):

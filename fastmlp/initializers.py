@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from .validation import check_number
+
 __all__ = ["INITIALIZERS", "Initializer", "Normal", "RandomSource", "Scaled", "Uniform", "Zeros"]
 
 RandomSource = np.random.Generator | np.random.RandomState
@@ -49,8 +51,7 @@ class Normal:
     biases: bool = False
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.scale) and self.scale >= 0):
-            raise ValueError(f"scale: expected a finite number of at least 0, got {self.scale!r}")
+        check_number("scale", self.scale, low=0.0)
 
     def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
         """Return float64 values of `shape`."""
@@ -74,11 +75,8 @@ class Uniform:
     biases: bool = False
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low <= self.high):
-            raise ValueError(
-                f"low, high: expected finite numbers with low <= high, got {self.low!r}, "
-                f"{self.high!r}"
-            )
+        check_number("low", self.low)
+        check_number("high", self.high, low=self.low)
 
     def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
         """Return float64 values of `shape`."""

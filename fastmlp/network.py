@@ -40,7 +40,7 @@ def _random_source(rng: Any) -> RandomSource:
 def _initializer(init: Any) -> Initializer:
     if isinstance(init, str):
         return INITIALIZERS[check_choice("init", init, tuple(INITIALIZERS))]
-    if not (hasattr(init, "draw") and hasattr(init, "biases")):
+    if isinstance(init, type) or not (hasattr(init, "draw") and hasattr(init, "biases")):
         raise TypeError(f"init: expected a name or an initializer, got {init!r}")
     return init  # type: ignore[no-any-return]
 
@@ -160,7 +160,10 @@ class MLP:
         self._assign("biases", self._parameters.biases, values)
 
     def _assign(self, name: str, targets: list[np.ndarray], values: Sequence[Any]) -> None:
-        arrays = [np.asarray(value) for value in values]
+        try:
+            arrays = [np.array(value) for value in values]  # copies: a value may be a live view
+        except (TypeError, ValueError):
+            raise TypeError(f"{name}: expected a sequence of arrays, got {values!r}") from None
         if [a.shape for a in arrays] != [t.shape for t in targets]:
             raise ValueError(
                 f"{name}: expected shapes {[t.shape for t in targets]}, "

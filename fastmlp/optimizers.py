@@ -97,6 +97,8 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("momentum", self.momentum, low=0.0, below=1.0)
+        if not isinstance(self.nesterov, bool | np.bool_):
+            raise TypeError(f"nesterov: expected True or False, got {self.nesterov!r}")
 
     @property
     def rule(self) -> str:
@@ -223,17 +225,19 @@ def get_optimizer(optimizer: Optimizer | str) -> Optimizer:
     TypeError
         If it is neither a name nor an optimizer.
     """
-    if isinstance(optimizer, Optimizer):
-        return optimizer
+    if type(optimizer) in OPTIMIZERS.values():
+        return optimizer  # type: ignore[return-value]
     if isinstance(optimizer, str):
         return make_optimizer({"name": optimizer})
-    raise TypeError(f"optimizer: expected an optimizer or a name, got {optimizer!r}")
+    raise TypeError(
+        f"optimizer: expected one of {', '.join(OPTIMIZERS)} or its name, got {optimizer!r}"
+    )
 
 
 def make_optimizer(config: dict[str, Any]) -> Optimizer:
     """Return the optimizer that a ``config()`` describes; see `get_optimizer` for errors."""
     settings = dict(config)
-    name = str(settings.pop("name")).lower()
+    name = str(settings.pop("name", None)).lower()
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer: expected one of {', '.join(OPTIMIZERS)}, got {name!r}")
     return OPTIMIZERS[name](**settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 import zipfile
@@ -72,10 +73,10 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "format": FORMAT,
         "version": VERSION,
         "architecture": net.architecture.config(),
-        "optimizer": net.optimizer.config(),
+        "optimizer": _plain(net.optimizer.config()),
         "step": net._state.step,
         "slots": slots,
-        "schedule": None if net._schedule is None else net._schedule.config(),
+        "schedule": None if net._schedule is None else _plain(net._schedule.config()),
         "schedule_memory": net._schedule_memory,
         "rng": _rng_state(net._rng),
         "history": net.history.as_dict(),
@@ -96,6 +97,8 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
         If the header or an array is not what the architecture asks for.
     """
     config = dict(header["architecture"])
+    if len(config["layer_sizes"]) > len(arrays) + 1:
+        raise ValueError("layer_sizes: expected no more layers than arrays")
     architecture = Architecture(config.pop("layer_sizes"), **config)
     optimizer = make_optimizer(header["optimizer"])
     step = check_integer("step", header["step"], low=0)
@@ -116,6 +119,8 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     schedule = header["schedule"]
     rng = _make_rng(header["rng"])
     history = History(**header["history"])
+    if not all(isinstance(values, list) for values in vars(history).values()):
+        raise ValueError("history: expected lists")
     net._start(architecture)
     parameters = net._parameters
     targets = [*parameters.weights, *parameters.biases]
@@ -157,11 +162,18 @@ def save(net: MLP, path: str | Path) -> None:
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse what would unpack to more than the file holds: `save` does not compress."""
-    size = path.stat().st_size
+    """Refuse what would take more memory than the file has bytes: `save` does not compress."""
+    room = path.stat().st_size
     for member in archive.infolist():
-        if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+        room -= member.file_size
+        if member.compress_type != zipfile.ZIP_STORED or room < 0:
             raise ValueError("an archive of stored members was expected")
+        with archive.open(member) as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError(f"{member.filename} is no array")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+                raise ValueError(f"{member.filename} has not the size that it states")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -300,14 +300,16 @@ def get_schedule(schedule: Schedule | str | dict[str, Any] | None) -> Schedule:
     """
     if schedule is None:
         return Constant()
-    if isinstance(schedule, Schedule):
-        return schedule
+    if type(schedule) in SCHEDULES.values():
+        return schedule  # type: ignore[return-value]
     if isinstance(schedule, str):
         schedule = {"name": schedule}
     if not isinstance(schedule, dict):
-        raise TypeError(f"schedule: expected a schedule or a name, got {schedule!r}")
+        raise TypeError(
+            f"schedule: expected one of {', '.join(SCHEDULES)} or its name, got {schedule!r}"
+        )
     settings = dict(schedule)
-    name = str(settings.pop("name")).lower()
+    name = str(settings.pop("name", None)).lower()
     if name not in SCHEDULES:
         raise ValueError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {name!r}")
     return SCHEDULES[name](**settings)

@@ -141,7 +141,7 @@ def fit(
 ) -> History:
     """Train a network; see `MLP.fit`."""
     _not_yet(
-        dropout=dropout, early_stopping=early_stopping, callbacks=tuple(callbacks),
+        dropout=dropout, early_stopping=early_stopping, callbacks=callbacks,
         class_weight=class_weight,
     )  # fmt: skip
     epochs = check_integer("epochs", epochs, low=0)
@@ -219,9 +219,24 @@ def _epoch(net: MLP, run: _Run, train: Any, evaluate: Any, rows: np.ndarray, bar
             bar.update(part.samples)
 
     result = _pieces(train, order, rates, run.batch_size, advance)
+    val_loss, val_accuracy = evaluate() if evaluate is not None else (None, None)
+    run.schedule.after_epoch(memory, result.loss, val_loss)
+    memory["epoch"] = done + 1
+    # Noted when all is known: lists of an interrupted run have one length too.
     history.loss.append(result.loss)
+    history.learning_rate.append(float(rates[0]))
+    if val_loss is not None:
+        history.val_loss.append(val_loss)
     if net.architecture.output != "identity":
         history.accuracy.append(result.accuracy)
+        if val_accuracy is not None:
+            history.val_accuracy.append(val_accuracy)
+    history.seconds.append(time.perf_counter() - begun)
+    if bar is not None:
+        shown = {name: f"{getattr(history, name)[-1]:.4f}"
+                 for name in ("loss", "accuracy", "val_loss", "val_accuracy")
+                 if getattr(history, name)}  # fmt: skip
+        bar.set_postfix(shown)
     if not np.isfinite(result.loss):
         warnings.warn(
             f"the loss of epoch {len(history.loss)} is {result.loss}; a smaller learning rate or "
@@ -229,19 +244,3 @@ def _epoch(net: MLP, run: _Run, train: Any, evaluate: Any, rows: np.ndarray, bar
             RuntimeWarning,
             stacklevel=5,
         )
-    if evaluate is not None:
-        loss, accuracy = evaluate()
-        history.val_loss.append(loss)
-        if net.architecture.output != "identity":
-            history.val_accuracy.append(accuracy)
-    run.schedule.after_epoch(
-        memory, result.loss, history.val_loss[-1] if history.val_loss else None
-    )
-    memory["epoch"] = done + 1
-    history.learning_rate.append(float(rates[0]))
-    history.seconds.append(time.perf_counter() - begun)
-    if bar is not None:
-        shown = {name: f"{getattr(history, name)[-1]:.4f}"
-                 for name in ("loss", "accuracy", "val_loss", "val_accuracy")
-                 if getattr(history, name)}  # fmt: skip
-        bar.set_postfix(shown)

@@ -39,17 +39,21 @@ def check_number(
     """Return a finite real number within bounds, as float."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     bounds = [
-        (low is not None and value < low, f"at least {low}"),
-        (above is not None and value <= above, f"greater than {above}"),
-        (high is not None and value > high, f"at most {high}"),
-        (below is not None and value >= below, f"less than {below}"),
-        (not math.isfinite(value), "finite"),
+        (low is not None and number < low, f"at least {low}"),
+        (above is not None and number <= above, f"greater than {above}"),
+        (high is not None and number > high, f"at most {high}"),
+        (below is not None and number >= below, f"less than {below}"),
+        (not math.isfinite(number), "finite"),
     ]
     for failed, wanted in bounds:
         if failed:
             raise ValueError(f"{name}: expected a number {wanted}, got {value!r}")
-    return float(value)
+    return number
 
 
 def check_integer(name: str, value: Any, *, low: int) -> int:
@@ -78,16 +82,21 @@ def is_frame(X: Any) -> bool:
 def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
     """Return X as a two-dimensional array of real numbers, without converting an ndarray.
 
-    Sparse matrices pass as they are. A frame or a list becomes an array.
+    Sparse matrices in CSR or CSC pass as they are. A frame or a list becomes an array.
 
     Raises
     ------
     TypeError
-        If X holds no real numbers.
+        If X holds no real numbers, or is sparse in another format.
     ValueError
         If X is not two-dimensional, or has not `n_in` columns.
     """
     if hasattr(X, "tocsr"):
+        if X.format not in ("csr", "csc"):
+            raise TypeError(
+                f"{name}: expected CSR or CSC where it is sparse, got {X.format}; convert it with "
+                ".tocsr()"
+            )
         if np.dtype(X.dtype).kind not in "biuf":
             raise TypeError(f"{name}: expected real numbers, got dtype {X.dtype}")
     else:
@@ -121,7 +130,8 @@ def _row_chunks(X: np.ndarray) -> Any:
 
 def check_finite(name: str, X: Any) -> None:
     """Raise ValueError where X holds a NaN or an infinity."""
-    values = X.data[:, None] if hasattr(X, "tocsr") else X
+    sparse = hasattr(X, "tocsr")
+    values = X.data[:, None] if sparse else X
     if values.dtype.kind != "f" or values.size == 0:
         return
     for start, rows in _row_chunks(values):
@@ -133,10 +143,8 @@ def check_finite(name: str, X: Any) -> None:
         bad = np.argwhere(~np.isfinite(rows))
         if len(bad):
             row, column = bad[0]
-            raise ValueError(
-                f"{name}: expected finite numbers, got {rows[row, column]} in row "
-                f"{start + row}, column {column}"
-            )
+            where = "" if sparse else f" in row {start + row}, column {column}"
+            raise ValueError(f"{name}: expected finite numbers, got {rows[row, column]}{where}")
 
 
 def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -171,7 +179,10 @@ def check_targets(
     ValueError
         If shape, range or sum of the targets is not what the output needs.
     """
-    y = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+    try:
+        y = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected a rectangular array ({error})") from None
     if y.dtype == object:
         try:
             y = y.astype(np.float64)
@@ -218,12 +229,17 @@ def check_sample_weight(value: Any, n_samples: int) -> np.ndarray | None:
 
     Raises
     ------
+    TypeError
+        If it holds no real numbers.
     ValueError
         If the shape is wrong, a weight is negative or not finite, or all are zero.
     """
     if value is None:
         return None
-    weight = np.ascontiguousarray(value, np.float64)
+    try:
+        weight = np.ascontiguousarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError("sample_weight: expected an array of numbers") from None
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight: expected shape ({n_samples},), got {weight.shape}")
     if not np.isfinite(weight).all() or (weight < 0).any():

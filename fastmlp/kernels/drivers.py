@@ -12,60 +12,88 @@ from __future__ import annotations
 from numba import prange
 
 from ._jit import jit
-from ._target import current_target
+from .lists import sparse_forward_rows, sparse_gradient_rows
 from .microkernel import ADD, STORE
-from .table import NUMBER, call
-from .workspace import HYPER_ROW, Layer
+from .table import call
+from .tables import (
+    BACKWARD,
+    BIAS,
+    BIAS_UPDATE,
+    BLOCK,
+    BLOCKS,
+    CODE,
+    ELEMENTWISE,
+    FORWARD,
+    GATHER,
+    GATHER_LISTS,
+    HAS_BIAS,
+    KEPT,
+    LD_A,
+    LD_H,
+    LD_W,
+    LD_WT,
+    MR,
+    N_IN,
+    N_OUT,
+    NV,
+    OPTIMIZER,
+    S_CHUNK,
+    S_COLUMNS,
+    S_CORRECT,
+    S_CUTS,
+    S_GRADIENT,
+    S_HYPER,
+    S_INDEX_COLUMNS,
+    S_INDEX_CUTS,
+    S_INDEX_STARTS,
+    S_INDEX_VALUES,
+    S_ITEM,
+    S_LD_COLUMNS,
+    S_LD_CUTS,
+    S_LD_VALUES,
+    S_LD_X,
+    S_LD_Y,
+    S_LIST_BLOCK,
+    S_LISTS,
+    S_LOSS_CODE,
+    S_LOSS_KIND,
+    S_LOSSES,
+    S_N_CUTS,
+    S_OPTIMIZER,
+    S_ORDER,
+    S_PENALTY,
+    S_ROWS,
+    S_SQUARES,
+    S_STATE,
+    S_TABLE,
+    S_VALUES,
+    S_WEIGHT,
+    S_X,
+    S_X_KIND,
+    S_X_SCALE,
+    S_Y,
+    SLOPE,
+    SOFTMAX_LABELS,
+    SOFTMAX_TARGETS,
+    SUM_SQUARES,
+    TRANSPOSE,
+    UPDATE,
+    VECTOR,
+    VECTORS_IN,
+    VECTORS_OUT,
+    WT,
+    A,
+    D,
+    H,
+    W,
+)
+from .workspace import HYPER_ROW
 
 __all__ = [
-    "Setting",
     "apply_step",
     "train_parallel",
     "train_serial",
 ]
-
-MR = current_target().tile_rows
-NV = current_target().tile_vectors
-VECTOR = current_target().vector_bytes
-PANEL = current_target().panel_vectors
-BLOCK = 16  # rows of W that belong together
-
-FORWARD, BACKWARD, UPDATE = (NUMBER[f"tile_{n}_1"] for n in ("forward", "backward", "update"))
-GATHER = NUMBER["gather_u8"]
-BIAS_UPDATE, OPTIMIZER, TRANSPOSE = (
-    NUMBER["bias_update"], NUMBER["optimizer"], NUMBER["transpose_block"],
-)  # fmt: skip
-OUTPUT, SUM_SQUARES, ADD_ROWS = NUMBER["output"], NUMBER["sum_squares"], NUMBER["add"]
-SOFTMAX_LABELS, SOFTMAX_TARGETS, ELEMENTWISE = (
-    NUMBER["softmax_labels"], NUMBER["softmax_targets"], NUMBER["elementwise_loss"],
-)  # fmt: skip
-
-SPARSE_FORWARD, SPARSE_GRADIENT = NUMBER["sparse_forward_1"], NUMBER["sparse_gradient_1"]
-GATHER_LISTS, MAP = NUMBER["gather_codes"], NUMBER["map_activation"]
-
-(N_IN, N_OUT, BLOCKS, VECTORS_IN, VECTORS_OUT, W, LD_W, BIAS, WT, LD_WT,
- A, LD_A, H, LD_H, D, SLOPE, KEPT, CODE, HAS_BIAS) = range(Layer.COLUMNS)  # fmt: skip
-
-
-class Setting:
-    """Numbers of the scalars a driver takes."""
-
-    (
-        X, LD_X, X_KIND, X_SCALE, ROWS, ORDER, Y, LD_Y, WEIGHT, LOSS_KIND, LOSS_CODE,
-        LOSSES, CORRECT, SQUARES, HYPER, OPTIMIZER, STATE, GRADIENT, PENALTY,
-        ITEM, CHUNK, OUT, LD_OUT, PREDICTED, OUT_CODE, SPREAD, BYTES, GROUPS, GROUP_SAMPLES,
-        LISTS, COLUMNS, LD_COLUMNS, VALUES, LD_VALUES, SPLITS, LD_SPLITS, POINTERS, CUTS,
-        INDEX_COLUMNS, INDEX_VALUES, TABLE,
-        COUNT,
-    ) = range(42)  # fmt: skip
-
-
-(S_X, S_LD_X, S_X_KIND, S_X_SCALE, S_ROWS, S_ORDER, S_Y, S_LD_Y, S_WEIGHT, S_LOSS_KIND, S_LOSS_CODE,
- S_LOSSES, S_CORRECT, S_SQUARES, S_HYPER, S_OPTIMIZER, S_STATE, S_GRADIENT, S_PENALTY,
- S_ITEM, S_CHUNK, S_OUT, S_LD_OUT, S_PREDICTED, S_OUT_CODE,
- S_SPREAD, S_BYTES, S_GROUPS, S_GROUP_SAMPLES, S_LISTS, S_COLUMNS, S_LD_COLUMNS, S_VALUES,
- S_LD_VALUES, S_SPLITS, S_LD_SPLITS, S_POINTERS, S_CUTS, S_INDEX_COLUMNS, S_INDEX_VALUES,
- S_TABLE) = range(Setting.COUNT)  # fmt: skip
 
 
 @jit()
@@ -90,8 +118,9 @@ def gather(K, S, layers, position, r0, rows):
             K[GATHER_LISTS + S[S_LISTS] - 1],
             (S[S_COLUMNS] + r0 * S[S_LD_COLUMNS], S[S_LD_COLUMNS],
              S[S_VALUES] + r0 * S[S_LD_VALUES], S[S_LD_VALUES],
-             S[S_SPLITS] + r0 * S[S_LD_SPLITS], S[S_LD_SPLITS], S[S_ROWS] + position * 8, rows,
-             S[S_POINTERS], S[S_CUTS], S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_TABLE]),
+             S[S_CUTS] + r0 * S[S_LD_CUTS], S[S_LD_CUTS], S[S_ROWS] + position * 8, rows,
+             S[S_INDEX_STARTS], S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS],
+             S[S_INDEX_VALUES], S[S_TABLE]),
         )  # fmt: skip
         return
     ld = layers[0, LD_A]
@@ -100,52 +129,6 @@ def gather(K, S, layers, position, r0, rows):
         (layers[0, A] + r0 * ld, ld, S[S_X], S[S_LD_X], S[S_ROWS] + position * 8,
          layers[0, N_IN], rows, S[S_X_SCALE]),
     )  # fmt: skip
-
-
-@jit()
-def sparse_panel(vectors):
-    """Return the vectors of the next panel over lists when `vectors` remain: even shares."""
-    panels = (vectors + PANEL - 1) // PANEL
-    return (vectors + panels - 1) // panels
-
-
-@jit()
-def sparse_forward_rows(K, S, q, r0, rows):
-    """Take the lists of rows r0 .. r0 + rows through the first layer."""
-    done = 0
-    while done < q[VECTORS_OUT]:
-        width = sparse_panel(q[VECTORS_OUT] - done)
-        at = done * VECTOR
-        call(
-            K[SPARSE_FORWARD + width - 1],
-            (q[H] + r0 * q[LD_H] + at, q[LD_H], q[BIAS] + at,
-             S[S_COLUMNS] + r0 * S[S_LD_COLUMNS], S[S_LD_COLUMNS],
-             S[S_VALUES] + r0 * S[S_LD_VALUES], S[S_LD_VALUES],
-             S[S_SPLITS] + r0 * S[S_LD_SPLITS], S[S_LD_SPLITS], (S[S_CUTS] - 1) * 8,
-             q[W] + at, q[LD_W], rows),
-        )  # fmt: skip
-        done += width
-    if q[CODE]:
-        for r in range(r0, r0 + rows):
-            h = q[H] + r * q[LD_H]
-            call(K[MAP], (h, q[SLOPE] + r * q[LD_H], h, q[VECTORS_OUT], q[CODE], 0))
-
-
-@jit()
-def sparse_gradient_rows(K, S, q, r0, rows, t, shift):
-    """Add share t of the first layer's gradient to the sums `shift` behind the weights."""
-    done = 0
-    while done < q[VECTORS_OUT]:
-        width = sparse_panel(q[VECTORS_OUT] - done)
-        at = done * VECTOR
-        call(
-            K[SPARSE_GRADIENT + width - 1],
-            (q[W] + shift + at, q[LD_W], q[D] + r0 * q[LD_H] + at, q[LD_H],
-             S[S_COLUMNS] + r0 * S[S_LD_COLUMNS], S[S_LD_COLUMNS],
-             S[S_VALUES] + r0 * S[S_LD_VALUES], S[S_LD_VALUES],
-             S[S_SPLITS] + r0 * S[S_LD_SPLITS] + t * 8, S[S_LD_SPLITS], rows),
-        )  # fmt: skip
-        done += width
 
 
 @jit()
@@ -278,11 +261,43 @@ def share(n, t, threads):
 
 
 @jit()
-def first_row(bounds, q, l, t, threads):  # noqa: E741
-    """Return thread t's first row of layer l's W: even shares, or equally many non-zeros."""
+def first_row(bounds, block, q, l, t, threads):  # noqa: E741
+    """Return thread t's first row of layer l's W: even shares, or equally many non-zeros
+    (`bounds` is in blocks of lists, `block` columns each; empty without lists).
+    """
     if l == 0 and bounds.size > 1:
-        return bounds[t]
+        return min(bounds[t] * block, q[BLOCKS] * BLOCK)
     return share(q[BLOCKS], t, threads) * BLOCK
+
+
+@jit()
+def rows_of(S, bounds, q, l, t, threads):  # noqa: E741
+    """Return thread t's first row of layer l's W, and the one behind its last."""
+    block = S[S_LIST_BLOCK]
+    return first_row(bounds, block, q, l, t, threads), first_row(
+        bounds, block, q, l, t + 1, threads
+    )
+
+
+@jit()
+def apply_rows(K, S, q, i0, i1, hyper):
+    """Take the optimizer's step for rows i0 .. i1 of W from their summed gradient."""
+    start = q[W] + i0 * q[LD_W]
+    vectors = (i1 - i0) * q[LD_W] // VECTOR
+    call(K[OPTIMIZER], (start, start + S[S_GRADIENT], vectors, S[S_OPTIMIZER], S[S_STATE], hyper))
+
+
+@jit()
+def sparse_update(K, S, q, bounds, rows, hyper, summing, t):
+    """Sum the first layer's gradient over thread t's blocks; unless more of the batch is to come,
+    update each block while its sums are in the cache.
+    """
+    for block in range(bounds[t], bounds[t + 1]):
+        sparse_gradient_rows(K, S, q, 0, rows, block, block + 1, S[S_GRADIENT])
+        if not summing:
+            i0 = block * S[S_LIST_BLOCK]
+            i1 = min(i0 + S[S_LIST_BLOCK], q[BLOCKS] * BLOCK)
+            apply_rows(K, S, q, i0, i1, hyper)
 
 
 @jit()
@@ -295,14 +310,6 @@ def square_rows(K, S, q, seen, i0, i1):
 
 
 @jit()
-def apply_rows(K, S, q, i0, i1, hyper):
-    """Take the optimizer's step for rows i0 .. i1 of W from their summed gradient."""
-    start = q[W] + i0 * q[LD_W]
-    vectors = (i1 - i0) * q[LD_W] // VECTOR
-    call(K[OPTIMIZER], (start, start + S[S_GRADIENT], vectors, S[S_OPTIMIZER], S[S_STATE], hyper))
-
-
-@jit()
 def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
     """Region 2: thread t's rows of every W, its part of every bias: gradient and update."""
     item = S[S_ITEM]
@@ -312,14 +319,12 @@ def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
     seen = 0
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
-        i0, i1 = first_row(bounds, q, l, t, threads), first_row(bounds, q, l, t + 1, threads)
+        i0, i1 = rows_of(S, bounds, q, l, t, threads)
         if not summing:
             square_rows(K, S, q, seen, i0, i1)
         seen += q[BLOCKS]
         if l == 0 and S[S_LISTS]:
-            sparse_gradient_rows(K, S, q, 0, rows, t, S[S_GRADIENT])
-            if not summing:
-                apply_rows(K, S, q, i0, i1, hyper)
+            sparse_update(K, S, q, bounds, rows, hyper, summing, t)
         else:
             update_rows(K, item, q, i0, i1, 0, rows, code, S[S_STATE], shift, hyper)
         if l > 0 and not summing:
@@ -339,7 +344,7 @@ def apply_region(K, S, layers, bounds, hyper, t, threads):
     item, seen = S[S_ITEM], 0
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
-        i0, i1 = first_row(bounds, q, l, t, threads), first_row(bounds, q, l, t + 1, threads)
+        i0, i1 = rows_of(S, bounds, q, l, t, threads)
         square_rows(K, S, q, seen, i0, i1)
         seen += q[BLOCKS]
         apply_rows(K, S, q, i0, i1, hyper)

@@ -6,13 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from ..parameters import Parameters
-from ._jit import threads_set
-from .drivers import Setting
+from ..parameters import Parameters, row_length
+from ._jit import run
 from .inference import infer_parallel, infer_serial
-from .rows import OUTPUTS
+from .outputs import OUTPUTS
 from .source import Source, enter_index, enter_targets, padded_targets
 from .table import kernel_addresses
+from .tables import (
+    S_CHUNK,
+    S_CORRECT,
+    S_LD_OUT,
+    S_LOSSES,
+    S_ORDER,
+    S_OUT,
+    S_OUT_CODE,
+    S_ROWS,
+    S_SPREAD,
+    SETTINGS,
+)
 from .training import choose_threads, flops
 from .workspace import Workspace
 
@@ -38,7 +49,10 @@ class Inference:
         self._data, self._index = data, None
         if data is not None:
             self._source = Source(data, self.architecture)
-            self._index = self._source.make_index(1)
+            row_bytes = row_length(
+                parameters.architecture.layer_sizes[1], parameters.dtype.itemsize
+            )
+            self._index = self._source.make_index(row_bytes * parameters.dtype.itemsize)
 
     def activations(self, X: Any) -> list[np.ndarray]:
         """Return every layer's activations, the output last."""
@@ -65,9 +79,9 @@ class Inference:
 
         def enter(S: np.ndarray, start: int, order: np.ndarray) -> None:
             enter_targets(S, self.architecture, targets, sample_weight)
-            S[Setting.LOSSES] = losses[start:].ctypes.data
-            S[Setting.CORRECT] = correct[start:].ctypes.data
-            S[Setting.ORDER] = order.ctypes.data
+            S[S_LOSSES] = losses[start:].ctypes.data
+            S[S_CORRECT] = correct[start:].ctypes.data
+            S[S_ORDER] = order.ctypes.data
 
         self._over(X, None, False, enter)
         return losses, correct
@@ -77,8 +91,8 @@ class Inference:
         out = np.empty((X.shape[0], n_out), self.parameters.dtype)
 
         def enter(S: np.ndarray, start: int, order: np.ndarray) -> None:
-            S[Setting.OUT], S[Setting.LD_OUT] = out[start:].ctypes.data, out.strides[0]
-            S[Setting.OUT_CODE] = OUTPUTS[self.architecture.output]
+            S[S_OUT], S[S_LD_OUT] = out[start:].ctypes.data, out.strides[0]
+            S[S_OUT_CODE] = OUTPUTS[self.architecture.output]
 
         self._over(X, workspace, spread, enter)
         return out
@@ -96,19 +110,17 @@ class Inference:
         if workspace is None:
             block = min(_ROWS, -(-piece // 16) * 16)
             workspace = Workspace(self.parameters, threads * block, backward=True)
-        S = np.zeros(Setting.COUNT, np.int64)
-        S[Setting.CHUNK], S[Setting.SPREAD] = block, int(spread)
+        S = np.zeros(SETTINGS, np.int64)
+        S[S_CHUNK], S[S_SPREAD] = block, int(spread)
         kernels = kernel_addresses(self.architecture.dtype)
         if self._index is not None and np.isfinite(self.parameters.flat.sum()):
             kernels = kernel_addresses(self.architecture.dtype, with_sparse=True)
             enter_index(S, self._index, workspace)
         order = np.arange(n)
-        driver = infer_serial if threads == 1 else infer_parallel
         for start in range(0, n, piece):
             part = order[start : start + piece]
             data = X if source.direct else source.stage(part)
             source.settings(S, data, scaled=not source.direct)
-            S[Setting.ROWS] = part.ctypes.data if source.direct else order.ctypes.data
+            S[S_ROWS] = part.ctypes.data if source.direct else order.ctypes.data
             enter(S, start, part)
-            with threads_set(threads):
-                driver(kernels, S, workspace.layers, len(part), threads)
+            run((infer_serial, infer_parallel), threads, kernels, S, workspace.layers, len(part))

@@ -11,6 +11,18 @@ from numba import prange
 
 from ._jit import jit
 from .drivers import (
+    apply_region,
+    reduce_squares,
+    rows_of,
+    share,
+    through,
+    transpose_region,
+    update_rows,
+)
+from .lists import sparse_gradient_rows
+from .microkernel import ADD, STORE
+from .table import call
+from .tables import (
     ADD_ROWS,
     BIAS,
     BIAS_UPDATE,
@@ -19,31 +31,25 @@ from .drivers import (
     HAS_BIAS,
     LD_H,
     LD_W,
+    S_BYTES,
+    S_CHUNK,
+    S_GRADIENT,
+    S_GROUP_SAMPLES,
+    S_GROUPS,
+    S_HYPER,
+    S_ITEM,
+    S_LISTS,
+    S_N_CUTS,
+    S_OPTIMIZER,
+    S_PENALTY,
     VECTOR,
     VECTORS_OUT,
     D,
-    Setting,
     W,
-    apply_region,
-    first_row,
-    reduce_squares,
-    share,
-    sparse_gradient_rows,
-    through,
-    transpose_region,
-    update_rows,
 )
-from .microkernel import ADD, STORE
-from .table import call
 from .workspace import HYPER_ROW
 
 __all__ = ["full_parallel", "full_serial"]
-
-S_CHUNK, S_GROUPS, S_GROUP_SAMPLES, S_BYTES, S_GRADIENT, S_LISTS, S_ITEM, S_OPTIMIZER = (
-    Setting.CHUNK, Setting.GROUPS, Setting.GROUP_SAMPLES, Setting.BYTES, Setting.GRADIENT,
-    Setting.LISTS, Setting.ITEM, Setting.OPTIMIZER,
-)  # fmt: skip
-S_HYPER, S_PENALTY, S_STATE = Setting.HYPER, Setting.PENALTY, Setting.STATE
 
 
 @jit()
@@ -52,7 +58,8 @@ def add_block(K, S, layers, r0, rows, shift):
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
         if l == 0 and S[S_LISTS]:
-            sparse_gradient_rows(K, S, q, r0, rows, 0, shift)
+            for block in range(S[S_N_CUTS] - 1):
+                sparse_gradient_rows(K, S, q, r0, rows, block, block + 1, shift)
         else:
             update_rows(K, S[S_ITEM], q, 0, q[BLOCKS] * BLOCK, r0, rows, ADD, 0, shift, S[S_HYPER])
         if q[HAS_BIAS]:
@@ -89,7 +96,7 @@ def combine_region(K, S, layers, bounds, hyper, t, threads):
     """Thread t's rows of every W: add up the groups in order, then the optimizer's step."""
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
-        i0, i1 = first_row(bounds, q, l, t, threads), first_row(bounds, q, l, t + 1, threads)
+        i0, i1 = rows_of(S, bounds, q, l, t, threads)
         add_groups(K, S, q[W] + i0 * q[LD_W], (i1 - i0) * q[LD_W] // VECTOR)
         if q[HAS_BIAS] and t == 0:
             add_groups(K, S, q[BIAS], q[VECTORS_OUT])

@@ -23,29 +23,43 @@ __all__ = ["Index", "is_sparse", "make_index"]
 _DENSITY = 0.4
 _LOOKED_AT = 256  # rows whose density speaks for all
 _COUNTED = 2048  # rows by which the columns are shared out
+_BLOCK_BYTES = 40 << 10  # rows of W worked on at a time: most of a first-level cache
 
 
 @dataclass
 class Index:
-    """Lists of non-zeros, one list a sample.
+    """Lists of non-zeros, one list a sample, cut into blocks of columns.
 
     Attributes
     ----------
-    pointers : ndarray of int64, (n, shares + 1)
-        Where a sample's list begins, where it is cut between the shares, where it ends.
+    starts : ndarray of int64, (n,)
+        Where a sample's list begins.
+    cuts : ndarray of uint16, (n, blocks + 1)
+        Where in the list each block begins, and the list's length.
     columns : ndarray of uint16
     values : ndarray of uint8 or of the network's dtype
     table : ndarray, (256,) or empty
         What uint8 values stand for.
-    bounds : ndarray of int64, (shares + 1,)
-        The columns where the shares begin, multiples of 16: equally many non-zeros in each.
+    block : int
+        Columns of a block, a multiple of 16.
+    per_block : ndarray of int64
+        How many non-zeros some of the samples have in each block.
     """
 
-    pointers: np.ndarray
+    starts: np.ndarray
+    cuts: np.ndarray
     columns: np.ndarray
     values: np.ndarray
     table: np.ndarray
-    bounds: np.ndarray
+    block: int
+    per_block: np.ndarray
+
+    def shares(self, count: int) -> np.ndarray:
+        """Return the blocks where `count` shares of about equally many non-zeros begin."""
+        sums = np.concatenate([[0], np.cumsum(self.per_block)])
+        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1) / count)
+        cuts[0], cuts[-1] = 0, len(self.per_block)
+        return np.maximum.accumulate(cuts).astype(np.int64)
 
 
 def _density(X: np.ndarray) -> float:
@@ -61,14 +75,14 @@ def is_sparse(X: Any) -> bool:
     )
 
 
-def make_index(X: np.ndarray, shares: int, dtype: np.dtype, input_scale: float | None) -> Index:
-    """Return the non-zeros of X, cut into `shares` ranges of columns.
+def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
+    """Return the non-zeros of X.
 
     Parameters
     ----------
     X : ndarray of uint8, bool, float32 or float64, (n, n_in)
-    shares : int
-        How many threads share the rows of W.
+    row_bytes : int
+        The length of a row of W: a block of them has to stay in the first-level cache.
     dtype : numpy dtype
         The network's.
     input_scale : float or None
@@ -76,8 +90,8 @@ def make_index(X: np.ndarray, shares: int, dtype: np.dtype, input_scale: float |
     X = X.view(np.uint8) if X.dtype == bool else X
     kind = {"uint8": "u8", "float32": "f32", "float64": "f64"}[X.dtype.name]
     n, d = X.shape
-    step = max(1, n // _COUNTED)
-    bounds = _bounds(np.count_nonzero(X[::step], axis=0), shares)
+    block = max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
+    blocks = -(-d // block)
     counts = np.zeros(n, np.int64)
 
     def count(rows: slice) -> None:
@@ -87,16 +101,16 @@ def make_index(X: np.ndarray, shares: int, dtype: np.dtype, input_scale: float |
         )  # fmt: skip
 
     _in_parts(count, n)
-    pointers = np.zeros((n, shares + 1), np.int64)
-    pointers[1:, 0] = np.cumsum(counts)[:-1]
+    starts = np.cumsum(counts) - counts
+    cuts = np.zeros((n, blocks + 1), np.uint16)
     total = int(counts.sum())
     columns, values = np.empty(total, np.uint16), np.empty(total, X.dtype)
 
     def fill(rows: slice) -> None:
         launch(
             f"index_fill_{kind}", dtype.name, columns.ctypes.data, values.ctypes.data,
-            pointers[rows].ctypes.data, X[rows].ctypes.data, X.strides[0], bounds.ctypes.data,
-            shares, d, rows.stop - rows.start, with_sparse=True,
+            cuts[rows].ctypes.data, starts[rows].ctypes.data, X[rows].ctypes.data, X.strides[0],
+            block, d, blocks + 1, rows.stop - rows.start, with_sparse=True,
         )  # fmt: skip
 
     _in_parts(fill, n)
@@ -108,7 +122,9 @@ def make_index(X: np.ndarray, shares: int, dtype: np.dtype, input_scale: float |
         if input_scale is not None:
             values /= values.dtype.type(input_scale)
         values = values.astype(dtype, copy=False)
-    return Index(pointers, columns, values, table, bounds)
+    some = cuts[:: max(1, n // _COUNTED)].astype(np.int64)
+    per_block = np.diff(some, axis=1).sum(axis=0)
+    return Index(starts, cuts, columns, values, table, block, per_block)
 
 
 def _in_parts(work: Callable[[slice], None], n: int) -> None:
@@ -124,15 +140,3 @@ def _in_parts(work: Callable[[slice], None], n: int) -> None:
         return
     with ThreadPoolExecutor(parts) as pool:
         list(pool.map(work, slices))
-
-
-def _bounds(per_column: np.ndarray, shares: int) -> np.ndarray:
-    """Return multiples of 16 that cut the columns into shares of about equal sums."""
-    blocks = -(-len(per_column) // 16)
-    padded = np.zeros(blocks * 16, np.int64)
-    padded[: len(per_column)] = per_column
-    sums = np.concatenate([[0], np.cumsum(padded.reshape(blocks, 16).sum(axis=1))])
-    wanted = sums[-1] * np.arange(shares + 1) / shares
-    cuts = np.searchsorted(sums, wanted)
-    cuts[0], cuts[-1] = 0, blocks
-    return np.maximum.accumulate(cuts).astype(np.int64) * 16

@@ -5,15 +5,27 @@ from __future__ import annotations
 from numba import prange
 
 from ._jit import jit
-from .drivers import LD_H, N_OUT, OUTPUT, H, Setting, forward_rows, gather, output_delta, share
+from .drivers import (
+    forward_rows,
+    gather,
+    output_delta,
+    share,
+)
 from .table import call
+from .tables import (
+    LD_H,
+    N_OUT,
+    OUTPUT,
+    S_CHUNK,
+    S_LD_OUT,
+    S_OUT,
+    S_OUT_CODE,
+    S_PREDICTED,
+    S_SPREAD,
+    H,
+)
 
 __all__ = ["infer_parallel", "infer_serial"]
-
-S_CHUNK, S_SPREAD, S_OUT, S_LD_OUT, S_PREDICTED, S_OUT_CODE = (
-    Setting.CHUNK, Setting.SPREAD, Setting.OUT, Setting.LD_OUT, Setting.PREDICTED,
-    Setting.OUT_CODE,
-)  # fmt: skip
 
 
 @jit()

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ._simd import Vec, const
+from ._simd import const
+from .vector_math import Vec
 
 __all__ = [
     "ACTIVATIONS",

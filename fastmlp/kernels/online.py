@@ -10,8 +10,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from ._simd import Vec, const
+from ._simd import const
 from .microkernel import ACTIVATIONS, SLOPES, derivative, derivative_cases
+from .vector_math import Vec
 
 __all__ = ["WIDTHS", "vector_backward", "vector_forward", "vector_update"]
 

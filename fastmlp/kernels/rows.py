@@ -1,4 +1,4 @@
-"""Kernels that go over rows: input, output losses, bias sums, whole-buffer steps, transposes.
+"""Kernels that go over rows: input, bias sums, whole-buffer steps, activations, transposes.
 
 Arguments are addresses and strides in bytes, outputs first. Buffers are padded as in
 `microkernel`; lanes beyond a row's length never reach a result.
@@ -10,43 +10,29 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ._simd import F64, I8, I64, Vec, const, element_type, ir
+from ._simd import F64, I8, I64, const, element_type, ir
 from .microkernel import ACTIVATIONS, SLOPES, derivative, update_cases
+from .vector_math import Vec
 
 __all__ = [
-    "ELEMENTWISE",
-    "OUTPUTS",
     "add",
     "bias_update",
-    "elementwise_loss",
     "gather_f32",
     "gather_f64",
     "gather_u8",
     "map_activation",
     "optimizer",
-    "output",
-    "softmax_labels",
-    "softmax_targets",
+    "over_rows",
+    "sample_number",
     "step_row",
     "sum_squares",
+    "to_f64",
     "transpose_block",
+    "vector_count",
 ]
 
-OUTPUTS = {"identity": 0, "sigmoid": 1, "softmax": 2}
-# (output, loss) -> code of the elementwise losses
-ELEMENTWISE = {
-    ("sigmoid", "binary_cross_entropy"): 0,
-    ("sigmoid", "squared_error"): 1,
-    ("sigmoid", "absolute_error"): 2,
-    ("sigmoid", "huber"): 3,
-    ("identity", "squared_error"): 4,
-    ("identity", "absolute_error"): 5,
-    ("identity", "huber"): 6,
-    ("identity", "poisson"): 7,
-}
 
-
-def _rows(v: Vec, count: Any, body: Callable[[Any], None]) -> None:
+def over_rows(v: Vec, count: Any, body: Callable[[Any], None]) -> None:
     """Emit a loop over `count` rows without carried values."""
 
     def step(r: Any, _: list[Any]) -> list[Any]:
@@ -56,15 +42,17 @@ def _rows(v: Vec, count: Any, body: Callable[[Any], None]) -> None:
     v.loop(count, [], step)
 
 
-def _vector_count(v: Vec, n: Any) -> Any:
+def vector_count(v: Vec, n: Any) -> Any:
+    """Return the vectors that hold n elements."""
     return v.b.udiv(v.b.add(n, const(v.length - 1)), const(v.length))
 
 
-def _to_f64(v: Vec, value: Any) -> Any:
+def to_f64(v: Vec, value: Any) -> Any:
+    """Return a scalar of the network's dtype as float64."""
     return value if v.size == 8 else v.b.fpext(value, F64)
 
 
-def _sample(v: Vec, order: Any, r: Any) -> Any:
+def sample_number(v: Vec, order: Any, r: Any) -> Any:
     """Return the sample's number in the data: order[r]."""
     return v.load_scalar(order, v.b.shl(r, const(3)), I64)
 
@@ -78,243 +66,6 @@ def _weight(v: Vec, weight: Any, sample: Any) -> Any:
 
     none = v.b.icmp_signed("==", weight, const(0))
     return v.choose(none, lambda: [ir.Constant(v.scalar, 1.0)], given)[0]
-
-
-def _active(v: Vec, n: Any, j: Any) -> Any:
-    """Return the mask of lanes of vector j that lie below n."""
-    return v.lanes_below(v.b.sub(n, v.b.mul(j, const(v.length))))
-
-
-def _row_maximum(v: Vec, z: Any, n: Any) -> Any:
-    """Return the largest of n elements, in every lane."""
-    low = v.c(float("-inf"))
-
-    def larger(j: Any, state: list[Any]) -> list[Any]:
-        x = v.load(z, v.b.mul(j, const(v.bytes)))
-        return [v.max(v.b.select(_active(v, n, j), x, low), state[0])]
-
-    return v.reduce(v.loop(_vector_count(v, n), [low], larger)[0], v.max)
-
-
-def _exp_row(v: Vec, d: Any, z: Any, n: Any) -> tuple[Any, Any]:
-    """Write exp(z - max z) to d, 0 beyond n; return the maximum and the sum, in every lane."""
-    b = v.b
-    nv, top = _vector_count(v, n), _row_maximum(v, z, n)
-
-    def add_exp(j: Any, state: list[Any]) -> list[Any]:
-        offset = b.mul(j, const(v.bytes))
-        e = v.exp(b.fsub(v.load(z, offset), top))
-        e = b.select(_active(v, n, j), e, v.c(0.0))
-        v.store(e, d, offset)
-        return [b.fadd(state[0], e)]
-
-    total = v.reduce(v.loop(nv, [v.c(0.0)], add_exp)[0], v.b.fadd)
-    return top, total
-
-
-def _scale_row(v: Vec, row: Any, n: Any, factor: Any) -> None:
-    def body(j: Any) -> None:
-        offset = v.b.mul(j, const(v.bytes))
-        v.store(v.b.fmul(v.load(row, offset), factor), row, offset)
-
-    _rows(v, _vector_count(v, n), body)
-
-
-def _first_maximum(v: Vec, z: Any, n: Any, top: Any) -> Any:
-    """Return the number of the first of n elements that equals `top` (0 with NaN about)."""
-    bound = v.first(top)
-
-    def step(i: Any, state: list[Any]) -> list[Any]:
-        j = v.b.sub(v.b.sub(n, const(1)), i)
-        x = v.load_scalar(z, v.b.mul(j, const(v.size)))
-        return [v.b.select(v.b.fcmp_ordered("==", x, bound), j, state[0])]
-
-    return v.loop(n, [const(0)], step)[0]
-
-
-def softmax_labels(v: Vec, args: list[Any]) -> None:
-    """d = w (softmax(z) - onehot(y)): (d, loss, correct, z, ldz, y, order, weight, n, rows).
-
-    d is strided as z. `loss` (float64) gets w (log sum exp(z - m) - (z_y - m)) of each row,
-    `correct` (int64) whether the first largest logit is the label's.
-    """
-    d, loss, correct, z, ldz, y, order, weight, n, rows = args
-    b = v.b
-
-    def body(r: Any) -> None:
-        shift = b.mul(r, ldz)
-        z_r, d_r, slot = v.at(z, shift), v.at(d, shift), b.shl(r, const(3))
-        top, total = _exp_row(v, d_r, z_r, n)
-        sample = _sample(v, order, r)
-        w = _weight(v, weight, sample)
-        label = v.load_scalar(y, b.shl(sample, const(3)), I64)
-        at_label = b.mul(label, const(v.size))
-        distance = b.fsub(v.load_scalar(z_r, at_label), v.first(top))
-        cost = b.fmul(w, b.fsub(v.first(v.log(total)), distance))
-        v.store_scalar(_to_f64(v, cost), loss, slot)
-        hit = b.icmp_signed("==", _first_maximum(v, z_r, n, top), label)
-        v.store_scalar(b.zext(hit, I64), correct, slot)
-        _scale_row(v, d_r, n, b.fdiv(v.splat(w), total))
-        v.store_scalar(b.fsub(v.load_scalar(d_r, at_label), w), d_r, at_label)
-
-    _rows(v, rows, body)
-
-
-def softmax_targets(v: Vec, args: list[Any]) -> None:
-    """d = w (softmax(z) - t), t rows that sum to 1: (d, loss, correct, z, ldz, t, ldt, order,
-    weight, n, rows). As softmax_labels; t is padded with zeros to whole vectors.
-    """
-    d, loss, correct, z, ldz, t, ldt, order, weight, n, rows = args
-    b = v.b
-
-    def body(r: Any) -> None:
-        shift = b.mul(r, ldz)
-        z_r, d_r, slot = v.at(z, shift), v.at(d, shift), b.shl(r, const(3))
-        top, total = _exp_row(v, d_r, z_r, n)
-        sample = _sample(v, order, r)
-        w = v.splat(_weight(v, weight, sample))
-        t_r = v.at(t, b.mul(sample, ldt))
-        inverse, log_total = b.fdiv(v.c(1.0), total), v.log(total)
-
-        def step(j: Any, state: list[Any]) -> list[Any]:
-            offset = b.mul(j, const(v.bytes))
-            target, p = v.load(t_r, offset), b.fmul(v.load(d_r, offset), inverse)
-            surprise = b.fsub(log_total, b.fsub(v.load(z_r, offset), top))
-            wanted = b.fcmp_unordered("!=", target, v.c(0.0))
-            term = b.select(wanted, b.fmul(target, surprise), v.c(0.0))
-            v.store(b.fmul(w, b.fsub(p, target)), d_r, offset)
-            return [b.fadd(state[0], term)]
-
-        cost = v.reduce(v.loop(_vector_count(v, n), [v.c(0.0)], step)[0], b.fadd)
-        v.store_scalar(_to_f64(v, v.first(b.fmul(w, cost))), loss, slot)
-        wanted = _first_maximum(v, t_r, n, _row_maximum(v, t_r, n))
-        hit = b.icmp_signed("==", _first_maximum(v, z_r, n, top), wanted)
-        v.store_scalar(b.zext(hit, I64), correct, slot)
-
-    _rows(v, rows, body)
-
-
-def _huber(v: Vec, r: Any) -> tuple[Any, Any]:
-    size = v.intrinsic("fabs", [r])
-    near = v.b.fcmp_ordered("<=", size, v.c(1.0))
-    quadratic = v.b.fmul(v.b.fmul(v.c(0.5), r), r)
-    value = v.b.select(near, quadratic, v.b.fsub(size, v.c(0.5)))
-    return value, v.max(v.min(r, v.c(1.0)), v.c(-1.0))
-
-
-def _absolute(v: Vec, r: Any) -> tuple[Any, Any]:
-    sign = v.b.select(v.greater(r, v.c(0.0)), v.c(1.0), r)
-    return v.intrinsic("fabs", [r]), v.b.select(v.b.fcmp_ordered("<", r, v.c(0.0)), v.c(-1.0), sign)
-
-
-def _squared(v: Vec, r: Any) -> tuple[Any, Any]:
-    return v.b.fmul(v.b.fmul(v.c(0.5), r), r), r
-
-
-def _loss_and_delta(v: Vec, output: str, loss: str, z: Any, t: Any) -> tuple[Any, Any]:
-    """Return an element's loss and its derivative by the logit z."""
-    b = v.b
-    if loss == "binary_cross_entropy":
-        value = b.fsub(v.max(z, v.c(0.0)), b.fmul(z, t))
-        return b.fadd(value, v.log1p_exp_negative(z)), b.fsub(v.sigmoid(z), t)
-    if loss == "poisson":
-        rate = v.exp(z)
-        return b.fsub(rate, b.fmul(t, z)), b.fsub(rate, t)
-    a = v.sigmoid(z) if output == "sigmoid" else z
-    rule = {"squared_error": _squared, "absolute_error": _absolute, "huber": _huber}[loss]
-    value, slope = rule(v, b.fsub(a, t))
-    if output == "sigmoid":
-        slope = b.fmul(slope, b.fmul(a, b.fsub(v.c(1.0), a)))
-    return value, slope
-
-
-def _sides_differ(v: Vec, z: Any, t: Any) -> Any:
-    positive = v.b.fcmp_ordered(">", z, v.c(0.0))
-    return v.b.xor(positive, v.b.fcmp_ordered(">", t, v.c(0.5)))
-
-
-def elementwise_loss(v: Vec, args: list[Any]) -> None:
-    """d = w dL/dz of a loss summed over outputs: (d, loss, correct, z, ldz, t, ldt, order,
-    weight, n, rows, code). d is strided as z; `loss` (float64) gets each row's, `correct` (int64)
-    whether every output is on the target's side of one half (z > 0).
-    """
-    d, loss, correct, z, ldz, t, ldt, order, weight, n, rows, code = args
-    b = v.b
-
-    def over_rows(output: str, name: str) -> None:
-        def body(r: Any) -> None:
-            shift = b.mul(r, ldz)
-            sample = _sample(v, order, r)
-            w = v.splat(_weight(v, weight, sample))
-            t_r = v.at(t, b.mul(sample, ldt))
-
-            def step(j: Any, state: list[Any]) -> list[Any]:
-                offset = b.mul(j, const(v.bytes))
-                active, here = _active(v, n, j), b.add(shift, offset)
-                value, slope = _loss_and_delta(
-                    v, output, name, v.load(z, here), v.load(t_r, offset)
-                )
-                slope = b.select(active, b.fmul(w, slope), v.c(0.0))
-                v.store(slope, d, here)
-                wrong = b.and_(active, _sides_differ(v, v.load(z, here), v.load(t_r, offset)))
-                return [
-                    b.fadd(state[0], b.select(active, value, v.c(0.0))),
-                    b.select(wrong, v.c(1.0), state[1]),
-                ]
-
-            start = [v.c(0.0), v.c(0.0)]
-            cost, wrong = v.loop(_vector_count(v, n), start, step)
-            cost, slot = v.reduce(cost, b.fadd), b.shl(r, const(3))
-            v.store_scalar(_to_f64(v, v.first(b.fmul(w, cost))), loss, slot)
-            none = b.fcmp_ordered("==", v.first(v.reduce(wrong, v.max)), v.scalar(0.0))
-            v.store_scalar(b.zext(none, I64), correct, slot)
-
-        _rows(v, rows, body)
-
-    cases = {}
-    for (output, name), number in ELEMENTWISE.items():
-        cases[number] = partial(over_rows, output, name)
-    v.switch(code, cases)
-
-
-def output(v: Vec, args: list[Any]) -> None:
-    """Turn logits into outputs in place, and write them out: (out, ldo, predicted, z, ldz, n,
-    rows, code). `out` rows are exactly n long; `predicted` (int64) may be 0.
-    """
-    out, ldo, predicted, z, ldz, n, rows, code = args
-    b = v.b
-
-    def finish(name: str) -> None:
-        def body(r: Any) -> None:
-            z_r = v.at(z, b.mul(r, ldz))
-            if name == "softmax":
-
-                def label(z_r: Any = z_r, r: Any = r) -> list[Any]:
-                    number = _first_maximum(v, z_r, n, _row_maximum(v, z_r, n))
-                    v.store_scalar(number, predicted, b.shl(r, const(3)))
-                    return []
-
-                v.choose(b.icmp_signed("!=", predicted, const(0)), label, lambda: [])
-                _, total = _exp_row(v, z_r, z_r, n)
-                _scale_row(v, z_r, n, b.fdiv(v.c(1.0), total))
-            elif name == "sigmoid":
-
-                def step(j: Any) -> None:
-                    offset = b.mul(j, const(v.bytes))
-                    v.store(v.sigmoid(v.load(z_r, offset)), z_r, offset)
-
-                _rows(v, _vector_count(v, n), step)
-            out_r = v.at(out, b.mul(r, ldo))
-
-            def copy(i: Any) -> None:
-                offset = b.mul(i, const(v.size))
-                v.store_scalar(v.load_scalar(z_r, offset), out_r, offset)
-
-            _rows(v, n, copy)
-
-        _rows(v, rows, body)
-
-    v.switch(code, {number: partial(finish, name) for name, number in OUTPUTS.items()})
 
 
 def _gather(v: Vec, args: list[Any], kind: ir.Type) -> None:
@@ -347,11 +98,11 @@ def _gather(v: Vec, args: list[Any], kind: ir.Type) -> None:
             return value
         return (b.fptrunc if v.size == 4 else b.fpext)(value, typed(v.scalar))
 
-    def all_rows(divide: bool) -> list[Any]:
+    def allover_rows(divide: bool) -> list[Any]:
         divisor = v.load_scalar(scale, 0, F64) if divide else None
 
         def body(r: Any) -> None:
-            src = v.at(x, b.mul(_sample(v, order, r), ldx))
+            src = v.at(x, b.mul(sample_number(v, order, r), ldx))
             row = v.at(dst, b.mul(r, ldd))
             whole = b.udiv(n, const(v.length))
 
@@ -362,7 +113,7 @@ def _gather(v: Vec, args: list[Any], kind: ir.Type) -> None:
                 value.align = 1
                 v.store(convert(value, divisor, v.length), row, b.mul(j, const(v.bytes)))
 
-            _rows(v, whole, vector)
+            over_rows(v, whole, vector)
             done = b.mul(whole, const(v.length))
 
             def single(i: Any) -> None:
@@ -370,13 +121,13 @@ def _gather(v: Vec, args: list[Any], kind: ir.Type) -> None:
                 value = v.load_scalar(src, b.mul(at, const(size)), kind)
                 v.store_scalar(convert(value, divisor, None), row, b.mul(at, const(v.size)))
 
-            _rows(v, b.sub(n, done), single)
+            over_rows(v, b.sub(n, done), single)
 
-        _rows(v, rows, body)
+        over_rows(v, rows, body)
         return []
 
     nonzero = b.icmp_signed("!=", scale, const(0))
-    v.choose(nonzero, lambda: all_rows(True), lambda: all_rows(False))
+    v.choose(nonzero, lambda: allover_rows(True), lambda: allover_rows(False))
 
 
 def gather_u8(v: Vec, args: list[Any]) -> None:
@@ -411,7 +162,7 @@ def bias_update(v: Vec, args: list[Any]) -> None:
         here = v.at(bias, offset)
         v.switch(code, update_cases(v, lambda use: use(total, here, 0), state, hyper))
 
-    _rows(v, vectors, column)
+    over_rows(v, vectors, column)
 
 
 def optimizer(v: Vec, args: list[Any]) -> None:
@@ -426,7 +177,7 @@ def optimizer(v: Vec, args: list[Any]) -> None:
             use(v.load(g, offset), v.at(w, offset), 0)
             v.store(v.c(0.0), g, offset)
 
-        _rows(v, vectors, body)
+        over_rows(v, vectors, body)
 
     v.switch(code, update_cases(v, visit, state, hyper))
 
@@ -440,7 +191,7 @@ def add(v: Vec, args: list[Any]) -> None:
         v.store(v.b.fadd(v.load(dst, offset), v.load(src, offset)), dst, offset)
         v.store(v.c(0.0), src, offset)
 
-    _rows(v, vectors, body)
+    over_rows(v, vectors, body)
 
 
 def step_row(v: Vec, args: list[Any]) -> None:
@@ -453,7 +204,7 @@ def step_row(v: Vec, args: list[Any]) -> None:
         offset = v.b.mul(j, const(v.bytes))
         v.store(v.b.fmul(factor, v.load(src, offset)), dst, offset)
 
-    _rows(v, vectors, body)
+    over_rows(v, vectors, body)
 
 
 def sum_squares(v: Vec, args: list[Any]) -> None:
@@ -472,7 +223,7 @@ def sum_squares(v: Vec, args: list[Any]) -> None:
             return [v.fma(x, x, s[0])]
 
         square = v.first(v.reduce(v.loop(vectors, [v.c(0.0)], step)[0], b.fadd))
-        return [b.fadd(state[0], _to_f64(v, square))]
+        return [b.fadd(state[0], to_f64(v, square))]
 
     v.store_scalar(v.loop(const(16), [F64(0.0)], row)[0], total)
 
@@ -494,7 +245,7 @@ def map_activation(v: Vec, args: list[Any]) -> None:
                 v.store(derivative(v, name, value), slope, offset)
             v.store(value, y, offset)
 
-        _rows(v, vectors, body)
+        over_rows(v, vectors, body)
         return []
 
     def both(name: str) -> None:

@@ -8,6 +8,14 @@ from __future__ import annotations
 
 from ._jit import jit
 from .drivers import (
+    gather,
+    output_delta,
+)
+from .lists import sparse_forward_rows, sparse_gradient_rows
+from .microkernel import OPTIMIZERS
+from .online import WIDTHS
+from .table import NUMBER, call
+from .tables import (
     BIAS,
     BIAS_UPDATE,
     CODE,
@@ -16,6 +24,10 @@ from .drivers import (
     LD_H,
     LD_W,
     N_IN,
+    S_HYPER,
+    S_ITEM,
+    S_LISTS,
+    S_N_CUTS,
     SLOPE,
     VECTOR,
     VECTORS_IN,
@@ -23,16 +35,8 @@ from .drivers import (
     A,
     D,
     H,
-    Setting,
     W,
-    gather,
-    output_delta,
-    sparse_forward_rows,
-    sparse_gradient_rows,
 )
-from .microkernel import OPTIMIZERS
-from .online import WIDTHS
-from .table import NUMBER, call
 from .workspace import HYPER_ROW
 
 __all__ = ["single_serial"]
@@ -42,7 +46,6 @@ VECTOR_BACKWARD, VECTOR_UPDATE, STEP_ROW = (
     NUMBER["vector_backward"], NUMBER["vector_update"], NUMBER["step_row"],
 )  # fmt: skip
 SGD = OPTIMIZERS["sgd"]
-S_LISTS, S_HYPER, S_ITEM = Setting.LISTS, Setting.HYPER, Setting.ITEM
 
 
 @jit()
@@ -83,7 +86,7 @@ def update_one(K, S, layers, hyper):
             )
         call(K[STEP_ROW], (q[D], q[D], q[VECTORS_OUT], hyper))
         if l == 0 and S[S_LISTS]:
-            sparse_gradient_rows(K, S, q, 0, 1, 0, 0)
+            sparse_gradient_rows(K, S, q, 0, 1, 0, S[S_N_CUTS] - 1, 0)
         else:
             call(K[VECTOR_UPDATE], (q[W], q[LD_W], q[A], q[N_IN], q[D], q[VECTORS_OUT]))
 

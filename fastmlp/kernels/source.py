@@ -9,9 +9,33 @@ import numpy as np
 from ..architecture import Architecture
 from ..operations import read_rows
 from ..parameters import row_length
-from .drivers import Setting
 from .index import Index, is_sparse, make_index
-from .rows import ELEMENTWISE
+from .outputs import ELEMENTWISE as LOSS_CODES
+from .tables import (
+    S_COLUMNS,
+    S_CUTS,
+    S_INDEX_COLUMNS,
+    S_INDEX_CUTS,
+    S_INDEX_STARTS,
+    S_INDEX_VALUES,
+    S_LD_COLUMNS,
+    S_LD_CUTS,
+    S_LD_VALUES,
+    S_LD_X,
+    S_LD_Y,
+    S_LIST_BLOCK,
+    S_LISTS,
+    S_LOSS_CODE,
+    S_LOSS_KIND,
+    S_N_CUTS,
+    S_TABLE,
+    S_VALUES,
+    S_WEIGHT,
+    S_X,
+    S_X_KIND,
+    S_X_SCALE,
+    S_Y,
+)
 from .workspace import Workspace
 
 __all__ = ["Source", "enter_index", "enter_targets", "padded_targets"]
@@ -51,15 +75,15 @@ class Source:
 
     def settings(self, S: np.ndarray, X: np.ndarray, scaled: bool) -> None:
         """Enter the address of X; `scaled` says that the division is done."""
-        S[Setting.X], S[Setting.LD_X] = X.ctypes.data, X.strides[0]
-        S[Setting.X_KIND] = _KINDS[X.dtype.name]
-        S[Setting.X_SCALE] = 0 if scaled or self.scale is None else self._divisor.ctypes.data
+        S[S_X], S[S_LD_X] = X.ctypes.data, X.strides[0]
+        S[S_X_KIND] = _KINDS[X.dtype.name]
+        S[S_X_SCALE] = 0 if scaled or self.scale is None else self._divisor.ctypes.data
 
-    def make_index(self, shares: int) -> Index | None:
-        """Return the non-zeros cut into `shares`, or None where X is dense or converted."""
+    def make_index(self, row_bytes: int) -> Index | None:
+        """Return the non-zeros for rows of W of that length; None where X is dense or staged."""
         if not (self.direct and is_sparse(self.X)):
             return None
-        return make_index(self.X, shares, self.dtype, self.scale)
+        return make_index(self.X, row_bytes, self.dtype, self.scale)
 
 
 def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -75,23 +99,25 @@ def enter_targets(
     S: np.ndarray, architecture: Architecture, y: np.ndarray, weight: np.ndarray | None
 ) -> None:
     """Enter labels or padded targets, weights, and which loss kernel they go to."""
-    S[Setting.Y], S[Setting.LD_Y] = y.ctypes.data, y.strides[0]
-    S[Setting.WEIGHT] = 0 if weight is None else weight.ctypes.data
+    S[S_Y], S[S_LD_Y] = y.ctypes.data, y.strides[0]
+    S[S_WEIGHT] = 0 if weight is None else weight.ctypes.data
     pair = (architecture.output, architecture.loss)
-    if pair in ELEMENTWISE:
-        S[Setting.LOSS_KIND], S[Setting.LOSS_CODE] = 2, ELEMENTWISE[pair]
+    if pair in LOSS_CODES:
+        S[S_LOSS_KIND], S[S_LOSS_CODE] = 2, LOSS_CODES[pair]
     else:
-        S[Setting.LOSS_KIND] = int(y.ndim == 2)
+        S[S_LOSS_KIND] = int(y.ndim == 2)
 
 
 def enter_index(S: np.ndarray, index: Index, workspace: Workspace) -> None:
     """Enter lists of non-zeros, and the room in the workspace that a batch's are gathered to."""
-    columns, values, splits = workspace.lists(index.pointers.shape[1])
-    S[Setting.LISTS] = 1 if index.table.size else 2
-    S[Setting.COLUMNS], S[Setting.LD_COLUMNS] = columns.ctypes.data, columns.strides[0]
-    S[Setting.VALUES], S[Setting.LD_VALUES] = values.ctypes.data, values.strides[0]
-    S[Setting.SPLITS], S[Setting.LD_SPLITS] = splits.ctypes.data, splits.strides[0]
-    S[Setting.POINTERS], S[Setting.CUTS] = index.pointers.ctypes.data, index.pointers.shape[1]
-    S[Setting.INDEX_COLUMNS] = index.columns.ctypes.data
-    S[Setting.INDEX_VALUES] = index.values.ctypes.data
-    S[Setting.TABLE] = index.table.ctypes.data
+    columns, values, cuts = workspace.lists(index.cuts.shape[1])
+    S[S_LISTS] = 1 if index.table.size else 2
+    S[S_COLUMNS], S[S_LD_COLUMNS] = columns.ctypes.data, columns.strides[0]
+    S[S_VALUES], S[S_LD_VALUES] = values.ctypes.data, values.strides[0]
+    S[S_CUTS], S[S_LD_CUTS] = cuts.ctypes.data, cuts.strides[0]
+    S[S_N_CUTS], S[S_LIST_BLOCK] = index.cuts.shape[1], index.block
+    S[S_INDEX_STARTS] = index.starts.ctypes.data
+    S[S_INDEX_CUTS] = index.cuts.ctypes.data
+    S[S_INDEX_COLUMNS] = index.columns.ctypes.data
+    S[S_INDEX_VALUES] = index.values.ctypes.data
+    S[S_TABLE] = index.table.ctypes.data

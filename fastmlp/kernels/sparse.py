@@ -1,16 +1,18 @@
 """Kernels of the first layer over non-zero inputs only.
 
 A zero adds nothing to the forward sum and nothing to its row of dW, so both are left out; what is
-added is added in the order of the dense tile. Samples come as lists of columns (uint16) and
-values, one list a row, cut at the columns where the threads' shares of W begin: `splits` holds
-each row's cut positions, the first 0, the last its length.
+added is added in ascending order, as in the dense tile. Samples come as lists of columns (uint16)
+and values, one list a row. `cuts` (uint16) holds where in the list each block of columns begins,
+and behind the last one the list's length: rows of W are worked on block by block, because a block
+stays in the first-level cache where the whole of W does not.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ._simd import BOOL, F32, F64, I8, I16, I64, Vec, const, ir
+from ._simd import BOOL, F32, F64, I8, I16, I64, const, ir
+from .vector_math import Vec
 
 __all__ = [
     "forward",
@@ -26,28 +28,27 @@ _SUMS = 4  # chains in flight that hide the latency of the multiply-add in narro
 
 def _gather(v: Vec, args: list[Any], coded: bool) -> None:
     """Bring the lists of samples order[0 .. rows) into the workspace: (columns, ldc, values, ldv,
-    splits, lds, order, rows, pointers, cuts, index_columns, index_values, table).
+    cuts, lds, order, rows, starts, index_cuts, n_cuts, index_columns, index_values, table).
 
-    `pointers` has `cuts` int64 per sample. Coded values are uint8 numbers into the table.
+    Coded values are uint8 numbers into the table.
     """
-    (columns, ldc, values, ldv, splits, lds, order, rows, pointers, cuts,
+    (columns, ldc, values, ldv, cuts, lds, order, rows, starts, index_cuts, n_cuts,
      index_columns, index_values, table) = args  # fmt: skip
     b = v.b
 
     def row(r: Any, _: list[Any]) -> list[Any]:
         sample = v.load_scalar(order, b.shl(r, const(3)), I64)
-        where = v.at(pointers, b.shl(b.mul(sample, cuts), const(3)))
-        first = v.load_scalar(where, 0, I64)
-        cut_row = v.at(splits, b.mul(r, lds))
+        first = v.load_scalar(starts, b.shl(sample, const(3)), I64)
+        from_cuts = v.at(index_cuts, b.shl(b.mul(sample, n_cuts), const(1)))
+        to_cuts = v.at(cuts, b.mul(r, lds))
 
         def cut(i: Any, _: list[Any]) -> list[Any]:
-            slot = b.shl(i, const(3))
-            position = b.sub(v.load_scalar(where, slot, I64), first)
-            v.store_scalar(position, cut_row, slot)
+            at = b.shl(i, const(1))
+            v.store_scalar(v.load_scalar(from_cuts, at, I16), to_cuts, at)
             return []
 
-        v.loop(cuts, [], cut)
-        last = v.load_scalar(where, b.shl(b.sub(cuts, const(1)), const(3)), I64)
+        v.loop(n_cuts, [], cut)
+        last = v.load_scalar(from_cuts, b.shl(b.sub(n_cuts, const(1)), const(1)), I16)
         to_columns, to_values = v.at(columns, b.mul(r, ldc)), v.at(values, b.mul(r, ldv))
 
         def item(i: Any, _: list[Any]) -> list[Any]:
@@ -62,7 +63,7 @@ def _gather(v: Vec, args: list[Any], coded: bool) -> None:
             v.store_scalar(value, to_values, b.mul(i, const(v.size)))
             return []
 
-        v.loop(b.sub(last, first), [], item)
+        v.loop(b.zext(last, I64), [], item)
         return []
 
     v.loop(rows, [], row)
@@ -82,17 +83,24 @@ def _column(v: Vec, columns: Any, t: Any) -> Any:
     return v.b.zext(v.load_scalar(columns, v.b.shl(t, const(1)), I16), I64)
 
 
+def _stretch(v: Vec, cuts: Any, first: Any, last: Any) -> tuple[Any, Any]:
+    """Return where blocks first .. last begin and end in a row's list."""
+    at = [v.load_scalar(cuts, v.b.shl(block, const(1)), I16) for block in (first, last)]
+    return v.b.zext(at[0], I64), v.b.zext(at[1], I64)
+
+
 def forward(v: Vec, width: int, args: list[Any]) -> None:
-    """z = b + x W for `width` vectors of every row: (z, ldz, bias, columns, ldc, values, ldv,
-    splits, lds, end, w, ldw, rows). `end` leads from a row of splits to its length.
+    """z += x W over some blocks, for `width` vectors of every row: (z, ldz, bias, columns, ldc,
+    values, ldv, cuts, lds, first, last, w, ldw, rows). Block 0 starts at the bias.
     """
-    z, ldz, bias, columns, ldc, values, ldv, splits, lds, end, w, ldw, rows = args
+    z, ldz, bias, columns, ldc, values, ldv, cuts, lds, block, end, w, ldw, rows = args
     b = v.b
     sets = max(1, _SUMS // width)
 
     def row(r: Any, _: list[Any]) -> list[Any]:
-        count = v.load_scalar(v.at(splits, b.mul(r, lds)), end, I64)
+        first, last = _stretch(v, v.at(cuts, b.mul(r, lds)), block, end)
         cols, vals = v.at(columns, b.mul(r, ldc)), v.at(values, b.mul(r, ldv))
+        out = v.at(z, b.mul(r, ldz))
 
         def add_item(t: Any, sums: list[Any]) -> list[Any]:
             x = v.splat(v.load_scalar(vals, b.mul(t, const(v.size))))
@@ -102,12 +110,14 @@ def forward(v: Vec, width: int, args: list[Any]) -> None:
         def several(t: Any, sums: list[Any]) -> list[Any]:
             new = []
             for u in range(sets):
-                at = b.add(b.mul(t, const(sets)), const(u))
+                at = b.add(first, b.add(b.mul(t, const(sets)), const(u)))
                 new += add_item(at, sums[u * width : (u + 1) * width])
             return new
 
-        sums = [v.load(bias, j * v.bytes) for j in range(width)]
+        begin = b.select(b.icmp_signed("==", block, const(0)), bias, out)
+        sums = [v.load(begin, j * v.bytes) for j in range(width)]
         sums += [v.c(0.0)] * (width * (sets - 1))
+        count = b.sub(last, first)
         whole = b.udiv(count, const(sets))
         sums = v.loop(whole, sums, several)
         while len(sums) > width:
@@ -115,8 +125,9 @@ def forward(v: Vec, width: int, args: list[Any]) -> None:
             sums = [b.fadd(p, q) for p, q in zip(sums[:half], sums[half:], strict=True)]
         if sets > 1:
             done = b.mul(whole, const(sets))
-            sums = v.loop(b.sub(count, done), sums, lambda t, s: add_item(b.add(done, t), s))
-        out = v.at(z, b.mul(r, ldz))
+            rest = b.sub(count, done)
+            done = b.add(first, done)
+            sums = v.loop(rest, sums, lambda t, s: add_item(b.add(done, t), s))
         for j, total in enumerate(sums):
             v.store(total, out, j * v.bytes)
         return []
@@ -125,15 +136,14 @@ def forward(v: Vec, width: int, args: list[Any]) -> None:
 
 
 def gradient(v: Vec, width: int, args: list[Any]) -> None:
-    """g[k] += x[k] d for the listed k between two cuts, sample by sample: (g, ldg, d, ldd,
-    columns, ldc, values, ldv, splits, lds, rows). `splits` points at the first of the two cuts.
+    """g[k] += x[k] d for the k of some blocks, sample by sample: (g, ldg, d, ldd, columns, ldc,
+    values, ldv, cuts, lds, first, last, rows).
     """
-    g, ldg, d, ldd, columns, ldc, values, ldv, splits, lds, rows = args
+    g, ldg, d, ldd, columns, ldc, values, ldv, cuts, lds, block, end, rows = args
     b = v.b
 
     def row(r: Any, _: list[Any]) -> list[Any]:
-        cut = v.at(splits, b.mul(r, lds))
-        first, last = v.load_scalar(cut, 0, I64), v.load_scalar(cut, 8, I64)
+        first, last = _stretch(v, v.at(cuts, b.mul(r, lds)), block, end)
         cols, vals = v.at(columns, b.mul(r, ldc)), v.at(values, b.mul(r, ldv))
         delta = v.at(d, b.mul(r, ldd))
         held = [v.load(delta, j * v.bytes) for j in range(width)]
@@ -229,40 +239,38 @@ def index_count(v: Vec, kind: str, args: list[Any]) -> None:
 
 
 def index_fill(v: Vec, kind: str, args: list[Any]) -> None:
-    """List the non-zeros of every row: (columns, values, pointers, x, ldx, bounds, shares, n,
-    rows). Every row of pointers holds its first position and gets the others; values keep x's
-    type.
+    """List the non-zeros of every row: (columns, values, cuts, starts, x, ldx, block, n, n_cuts,
+    rows). `block` columns lie between two cuts; values keep x's type.
     """
-    columns, values, pointers, x, ldx, bounds, shares, n, rows = args
+    columns, values, cuts, starts, x, ldx, block, n, n_cuts, rows = args
     b, (scalar, size) = v.b, _KINDS[kind]
-    cuts = b.add(shares, const(1))
 
     def row(r: Any, _: list[Any]) -> list[Any]:
-        start = v.at(x, b.mul(r, ldx))
-        cut = v.at(pointers, b.shl(b.mul(r, cuts), const(3)))
+        row_of_x = v.at(x, b.mul(r, ldx))
+        cut = v.at(cuts, b.shl(b.mul(r, n_cuts), const(1)))
+        start = v.load_scalar(starts, b.shl(r, const(3)), I64)
 
         def note(bits: Any, column: Any, at: Any) -> Any:
             def item(_: Any, s: list[Any]) -> list[Any]:
                 left, position = s
                 k = b.add(column, _bit_count(v, "cttz", left))
                 v.store_scalar(b.trunc(k, I16), columns, b.shl(position, const(1)))
-                value = v.load_scalar(start, b.mul(k, const(size)), scalar)
+                value = v.load_scalar(row_of_x, b.mul(k, const(size)), scalar)
                 v.store_scalar(value, values, b.mul(position, const(size)))
                 return [b.and_(left, b.sub(left, const(1))), b.add(position, const(1))]
 
             return v.loop(_bit_count(v, "ctpop", bits), [bits, at], item)[1]
 
-        def share(i: Any, s: list[Any]) -> list[Any]:
-            slot = b.shl(i, const(3))
-            first = v.load_scalar(bounds, slot, I64)
-            last = v.load_scalar(v.at(bounds, slot), 8, I64)
+        def one_block(i: Any, s: list[Any]) -> list[Any]:
+            first = b.mul(i, block)
+            last = b.add(first, block)
             last = b.select(b.icmp_signed("<", last, n), last, n)
-            first = b.select(b.icmp_signed("<", first, last), first, last)
-            at = _over_groups(v, start, first, last, kind, s[0], note)
-            v.store_scalar(at, v.at(cut, slot), 8)
+            at = _over_groups(v, row_of_x, first, last, kind, s[0], note)
+            length = b.trunc(b.sub(at, start), I16)
+            v.store_scalar(length, v.at(cut, b.shl(i, const(1))), 2)
             return [at]
 
-        v.loop(shares, [v.load_scalar(cut, 0, I64)], share)
+        v.loop(b.sub(n_cuts, const(1)), [start], one_block)
         return []
 
     v.loop(rows, [], row)

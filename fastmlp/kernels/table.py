@@ -17,10 +17,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from . import microkernel, online, rows, sparse
+from . import microkernel, online, outputs, rows, sparse
 from ._jit import jit
-from ._simd import I64, VOID, Vec
+from ._simd import I64, VOID
 from ._target import current_target
+from .vector_math import Vec
 
 __all__ = ["KERNELS", "NUMBER", "call", "kernel_addresses", "launch"]
 
@@ -38,8 +39,8 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
     target = current_target()
     listed: dict[str, tuple[int, Emitter | None]] = {}
     for name, count, emitter in (
-        ("sparse_forward", 13, sparse.forward),
-        ("sparse_gradient", 11, sparse.gradient),
+        ("sparse_forward", 14, sparse.forward),
+        ("sparse_gradient", 13, sparse.gradient),
     ):
         for width in range(1, MAX_PANEL + 1):
 
@@ -49,9 +50,9 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
             listed[f"{name}_{width}"] = (count, emit if width <= target.panel_vectors else None)
     for kind in ("u8", "f32", "f64"):
         listed[f"index_count_{kind}"] = (5, partial(_with_kind, sparse.index_count, kind))
-        listed[f"index_fill_{kind}"] = (9, partial(_with_kind, sparse.index_fill, kind))
-    listed["gather_codes"] = (13, sparse.gather_codes)
-    listed["gather_values"] = (13, sparse.gather_values)
+        listed[f"index_fill_{kind}"] = (10, partial(_with_kind, sparse.index_fill, kind))
+    listed["gather_codes"] = (14, sparse.gather_codes)
+    listed["gather_values"] = (14, sparse.gather_values)
     return listed
 
 
@@ -77,8 +78,8 @@ def _dense_kernels() -> dict[str, tuple[int, Emitter | None]]:
 
         listed[f"vector_forward_{width}"] = (8, emit_row)
     for name, count, module in (
-        ("softmax_labels", 10, rows), ("softmax_targets", 11, rows),
-        ("elementwise_loss", 12, rows), ("output", 8, rows),
+        ("softmax_labels", 10, outputs), ("softmax_targets", 11, outputs),
+        ("elementwise_loss", 12, outputs), ("output", 8, outputs),
         ("gather_u8", 8, rows), ("gather_f32", 8, rows), ("gather_f64", 8, rows),
         ("bias_update", 8, rows), ("optimizer", 6, rows), ("add", 3, rows),
         ("sum_squares", 4, rows), ("map_activation", 6, rows), ("transpose_block", 4, rows),

@@ -11,13 +11,31 @@ from ..operations import EpochResult, Gradients
 from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters, aligned_zeros
 from . import drivers
-from ._jit import thread_limit, threads_set
-from .drivers import Setting
+from ._jit import run, thread_limit
 from .full_batch import full_parallel, full_serial
 from .microkernel import ADD, HYPERPARAMETERS, OPTIMIZERS, STORE
 from .single import single_serial
 from .source import Source, enter_index, enter_targets, padded_targets
 from .table import kernel_addresses
+from .tables import (
+    S_BYTES,
+    S_CHUNK,
+    S_CORRECT,
+    S_GRADIENT,
+    S_GROUP_SAMPLES,
+    S_GROUPS,
+    S_HYPER,
+    S_ITEM,
+    S_LISTS,
+    S_LOSSES,
+    S_OPTIMIZER,
+    S_ORDER,
+    S_PENALTY,
+    S_ROWS,
+    S_SQUARES,
+    S_STATE,
+    SETTINGS,
+)
 from .workspace import HYPER_ROW, Layer, Workspace
 
 __all__ = ["Training", "choose_threads", "flops", "gradients", "hyperparameters"]
@@ -141,12 +159,12 @@ class Training:
             self.threads = choose_threads(threads, flops(self.architecture, at_once))
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         self._workspace = Workspace(parameters, rows)
-        self._index = None if optimizer is None else source.make_index(self._shares())
+        self._index = None if optimizer is None else source.make_index(self._row_bytes())
         self._kernels = kernel_addresses(
             self.architecture.dtype, with_sparse=self._index is not None
         )
         self._squares = np.zeros(int(self._workspace.layers[:, Layer.BLOCKS].sum()))
-        self._S = np.zeros(Setting.COUNT, np.int64)
+        self._S = np.zeros(SETTINGS, np.int64)
         self._enter_settings()
 
     def _choose_mode(self) -> str:
@@ -160,35 +178,32 @@ class Training:
             return "full"
         return "batch"
 
-    def _shares(self) -> int:
-        """Return how many ranges of features the lists are cut into: one per thread, but a
-        whole group goes to one thread.
-        """
-        return self.threads if self._mode == "batch" else 1
+    def _row_bytes(self) -> int:
+        return int(self._workspace.layers[0, Layer.LD_W])
 
     def _enter_settings(self) -> None:
         S, parameters = self._S, self.parameters
         enter_targets(S, self.architecture, self._y, self.sample_weight)
         item = parameters.dtype.itemsize
-        S[Setting.ITEM], S[Setting.CHUNK] = item, self.chunk
-        S[Setting.STATE] = S[Setting.BYTES] = parameters.size * item
-        S[Setting.SQUARES] = self._squares.ctypes.data
-        S[Setting.PENALTY] = int(self.l2 > 0 and self.optimizer is not None)
-        S[Setting.OPTIMIZER] = STORE if self.optimizer is None else OPTIMIZERS[self.optimizer.rule]
+        S[S_ITEM], S[S_CHUNK] = item, self.chunk
+        S[S_STATE] = S[S_BYTES] = parameters.size * item
+        S[S_SQUARES] = self._squares.ctypes.data
+        S[S_PENALTY] = int(self.l2 > 0 and self.optimizer is not None)
+        S[S_OPTIMIZER] = STORE if self.optimizer is None else OPTIMIZERS[self.optimizer.rule]
         groups = 1
         if self._mode == "full":
             samples = -(-self.batch_size // (_GROUPS * _BLOCK)) * _BLOCK
             groups = -(-self.batch_size // samples)
-            S[Setting.GROUPS], S[Setting.GROUP_SAMPLES] = groups, samples
+            S[S_GROUPS], S[S_GROUP_SAMPLES] = groups, samples
         self.gradient = np.zeros(0, parameters.dtype)
         summed = self.optimizer is None or self.batch_size > self.chunk
         if (summed or self._index is not None) and self._mode != "single":
             self.gradient = aligned_zeros(parameters.size * groups, parameters.dtype)
             offset = self.gradient.ctypes.data - parameters.flat.ctypes.data
-            S[Setting.GRADIENT] = offset
+            S[S_GRADIENT] = offset
         if self._index is not None:
             enter_index(S, self._index, self._workspace)
-        self._lists = int(S[Setting.LISTS])
+        self._lists = int(S[S_LISTS])
 
     def train(self, order: np.ndarray, rates: np.ndarray) -> EpochResult:
         """Take one step per batch of the samples in `order`.
@@ -245,17 +260,16 @@ class Training:
         if self._index is not None:
             # 0 times a weight that is not finite is NaN: then nothing may be left out
             finite = bool(np.isfinite(self.parameters.flat.sum()))
-            S[Setting.LISTS] = self._lists if finite else 0
-            bounds = self._index.bounds if finite and self._mode == "batch" else bounds
-        S[Setting.ROWS], S[Setting.ORDER] = rows.ctypes.data, order.ctypes.data
-        S[Setting.LOSSES], S[Setting.CORRECT] = losses.ctypes.data, correct.ctypes.data
-        S[Setting.HYPER] = hyper.ctypes.data
-        driver = _DRIVERS[self._mode][self.threads > 1]
-        with threads_set(self.threads):
-            driver(
-                self._kernels, S, self._workspace.layers, bounds, len(order), batch_size,
-                len(penalty), self._squares, penalty, self.threads,
-            )  # fmt: skip
+            S[S_LISTS] = self._lists if finite else 0
+            if finite and self._mode == "batch":
+                bounds = self._index.shares(self.threads)
+        S[S_ROWS], S[S_ORDER] = rows.ctypes.data, order.ctypes.data
+        S[S_LOSSES], S[S_CORRECT] = losses.ctypes.data, correct.ctypes.data
+        S[S_HYPER] = hyper.ctypes.data
+        run(
+            _DRIVERS[self._mode], self.threads, self._kernels, S, self._workspace.layers, bounds,
+            len(order), batch_size, len(penalty), self._squares, penalty,
+        )  # fmt: skip
 
     def _staged_steps(
         self,
@@ -285,18 +299,18 @@ class Training:
         penalty: np.ndarray,
     ) -> None:
         """Take one step whose batch is larger than the room: sum its gradient chunk by chunk."""
-        wanted = int(self._S[Setting.OPTIMIZER])
+        wanted = int(self._S[S_OPTIMIZER])
         first, end = step * self.batch_size, min((step + 1) * self.batch_size, len(order))
-        self._S[Setting.PENALTY], squares = 0, self._S[Setting.PENALTY]
+        self._S[S_PENALTY], squares = 0, self._S[S_PENALTY]
         for start in range(first, end, self.chunk):
             part = slice(start, min(start + self.chunk, end))
-            self._S[Setting.OPTIMIZER] = STORE if start == first else ADD
+            self._S[S_OPTIMIZER] = STORE if start == first else ADD
             self._run_staged(
                 order[part], hyper[step:], losses[part], correct[part], penalty[:1], self.chunk
             )
-        self._S[Setting.OPTIMIZER], self._S[Setting.PENALTY] = wanted, squares
+        self._S[S_OPTIMIZER], self._S[S_PENALTY] = wanted, squares
         if wanted != STORE:
-            self._S[Setting.HYPER] = hyper[step:].ctypes.data
+            self._S[S_HYPER] = hyper[step:].ctypes.data
             drivers.apply_step(
                 self._kernels, self._S, self._workspace.layers, np.zeros(0, np.int64),
                 self._squares, penalty, step,

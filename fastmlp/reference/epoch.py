@@ -97,13 +97,13 @@ def train_epoch(
             loss, gradients, logits = batch_gradients(
                 x, y[rows], weights, biases, architecture, l2, w
             )
-        optimizer_step(
-            optimizer,
-            [*weights, *biases],
-            [*gradients.weights, *gradients.biases],
-            state,
-            learning_rate=float(rate),
-        )
+            optimizer_step(
+                optimizer,
+                [*weights, *biases],
+                [*gradients.weights, *gradients.biases],
+                state,
+                learning_rate=float(rate),
+            )
         totals[step] = len(rows) if w is None else w.sum()
         losses[step] = loss * totals[step]
         if architecture.output != "identity":

@@ -1,0 +1,7 @@
+"""fastmlp beside every peer that is installed, in one run: ratios, and the share of the limit."""
+
+from .compare import Row, compare, speed_table
+from .peak import fma_peak
+from .workloads import WORKLOADS, Workload
+
+__all__ = ["WORKLOADS", "Row", "Workload", "compare", "fma_peak", "speed_table"]

@@ -1,0 +1,107 @@
+"""What is timed: a network, data, and how it is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ..datasets import load_mnist
+from ..optimizers import SGD, Adam, Optimizer
+
+__all__ = ["WORKLOADS", "Workload"]
+
+
+_SGD = SGD(0.1)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One network on one data set.
+
+    Attributes
+    ----------
+    name : str
+    layer_sizes : tuple of int
+    activation : str
+    dtype : str
+    batch_size : int or None
+    data : {"mnist", "mnist-uint8", "random"}
+        mnist comes as floats in the workload's dtype. From uint8, peers still get floats.
+    samples : int
+    epochs : int
+        Epochs of one timing of ours, over which its preparations are shared out.
+    peer_samples : int
+        How many samples the slower peers see; times are per sample.
+    optimizer : Optimizer
+    """
+
+    name: str
+    layer_sizes: tuple[int, ...]
+    activation: str
+    dtype: str
+    batch_size: int | None
+    data: str
+    samples: int
+    epochs: int = 5
+    peer_samples: int = 60_000
+    optimizer: Optimizer = _SGD
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations per sample of a training step, zeros included."""
+        pairs = list(zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True))
+        backward = sum(n_in * n_out for n_in, n_out in pairs[1:])
+        return 2 * (2 * sum(n_in * n_out for n_in, n_out in pairs) + backward)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return X as fastmlp gets it, X as peers get it, and labels."""
+        if self.data == "random":
+            rng = np.random.default_rng(0)
+            X = rng.standard_normal((self.samples, self.layer_sizes[0]), np.float32)
+            X = X.astype(self.dtype)
+            return X, X, rng.integers(0, self.layer_sizes[-1], self.samples)
+        pixels, labels = _mnist()
+        pixels, labels = pixels[: self.samples], labels[: self.samples]
+        floats = (pixels / 255.0).astype(self.dtype)
+        return (pixels if self.data == "mnist-uint8" else floats), floats, labels
+
+
+@cache
+def _mnist() -> tuple[np.ndarray, np.ndarray]:
+    data = load_mnist("uint8")
+    return data.x_train, data.y_train
+
+
+_ANN, _TUTORIAL = (784, 5, 10), (784, 200, 100, 50, 10)
+_WIDE = (784, 1024, 1024, 10)
+WORKLOADS: dict[str, Workload] = {
+    w.name: w
+    for w in (
+        Workload("mini-batch", _TUTORIAL, "sigmoid", "float32", 64, "mnist", 60_000),
+        Workload(
+            "one sample", (784, 128, 64, 10), "sigmoid", "float32", 1, "mnist", 60_000,
+            peer_samples=2000,
+        ),
+        Workload("full batch", _ANN, "sigmoid", "float64", None, "mnist", 60_000, epochs=100),
+        Workload(
+            "full batch, uint8", _ANN, "sigmoid", "float64", None, "mnist-uint8", 60_000,
+            epochs=100,
+        ),
+        Workload(
+            "full batch, two hidden", (784, 16, 16, 10), "sigmoid", "float64", None, "mnist",
+            30_000, epochs=100,
+        ),
+        Workload("wide", _WIDE, "sigmoid", "float32", 256, "random", 12_800),
+        Workload("wide, float64", _WIDE, "sigmoid", "float64", 256, "random", 12_800),
+        Workload(
+            "small", (4, 64, 64, 2), "tanh", "float32", 32, "random", 20_000,
+            optimizer=Adam(0.001),
+        ),
+        Workload(
+            "relu and Adam", (784, 256, 128, 10), "relu", "float32", 128, "mnist", 60_000,
+            optimizer=Adam(0.001),
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,36 @@
+"""The tile again and again on operands that stay in the first-level cache: the limit."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from ._jit import jit
+from .microkernel import PARTIAL
+from .table import call
+
+__all__ = ["peak_parallel", "peak_serial"]
+
+
+@jit()
+def repeat_tile(address, c, a, b, repeats, t):
+    """Run one tile `repeats` times into row t of c."""
+    out, width = c.ctypes.data + t * c.strides[0], b.strides[0]
+    for _ in range(repeats):
+        call(
+            address,
+            (out, width, a.ctypes.data, a.strides[0], b.ctypes.data, width, b.shape[0], out, 0,
+             PARTIAL, out),
+        )  # fmt: skip
+
+
+@jit()
+def peak_serial(address, c, a, b, repeats, threads):
+    """Run on this thread alone."""
+    repeat_tile(address, c, a, b, repeats, 0)
+
+
+@jit(parallel=True)
+def peak_parallel(address, c, a, b, repeats, threads):
+    """Run on `threads` threads at once."""
+    for t in prange(threads):
+        repeat_tile(address, c, a, b, repeats, t)

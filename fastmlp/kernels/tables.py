@@ -1,0 +1,42 @@
+"""The numbers that the drivers work with: shapes of the target, kernels, columns of tables.
+
+Numba reads plain integers of a module, not attributes of a class, so each stands here once.
+"""
+
+from __future__ import annotations
+
+from ._target import current_target
+from .table import NUMBER
+from .workspace import Layer
+
+MR = current_target().tile_rows
+NV = current_target().tile_vectors
+VECTOR = current_target().vector_bytes
+PANEL = current_target().panel_vectors
+BLOCK = 16  # rows of W that belong together
+
+FORWARD, BACKWARD, UPDATE = (NUMBER[f"tile_{n}_1"] for n in ("forward", "backward", "update"))
+GATHER = NUMBER["gather_u8"]
+BIAS_UPDATE, OPTIMIZER, TRANSPOSE = (
+    NUMBER["bias_update"], NUMBER["optimizer"], NUMBER["transpose_block"],
+)  # fmt: skip
+OUTPUT, SUM_SQUARES, ADD_ROWS = NUMBER["output"], NUMBER["sum_squares"], NUMBER["add"]
+SOFTMAX_LABELS, SOFTMAX_TARGETS, ELEMENTWISE = (
+    NUMBER["softmax_labels"], NUMBER["softmax_targets"], NUMBER["elementwise_loss"],
+)  # fmt: skip
+
+SPARSE_FORWARD, SPARSE_GRADIENT = NUMBER["sparse_forward_1"], NUMBER["sparse_gradient_1"]
+GATHER_LISTS, MAP = NUMBER["gather_codes"], NUMBER["map_activation"]
+
+(N_IN, N_OUT, BLOCKS, VECTORS_IN, VECTORS_OUT, W, LD_W, BIAS, WT, LD_WT,
+ A, LD_A, H, LD_H, D, SLOPE, KEPT, CODE, HAS_BIAS) = range(Layer.COLUMNS)  # fmt: skip
+
+
+# The scalars a driver takes, by their place in the table of settings.
+(S_X, S_LD_X, S_X_KIND, S_X_SCALE, S_ROWS, S_ORDER, S_Y, S_LD_Y, S_WEIGHT, S_LOSS_KIND,
+ S_LOSS_CODE, S_LOSSES, S_CORRECT, S_SQUARES, S_HYPER, S_OPTIMIZER, S_STATE, S_GRADIENT,
+ S_PENALTY, S_ITEM, S_CHUNK, S_OUT, S_LD_OUT, S_PREDICTED, S_OUT_CODE, S_SPREAD, S_BYTES,
+ S_GROUPS, S_GROUP_SAMPLES, S_LISTS, S_COLUMNS, S_LD_COLUMNS, S_VALUES, S_LD_VALUES, S_CUTS,
+ S_LD_CUTS, S_N_CUTS, S_LIST_BLOCK, S_INDEX_STARTS, S_INDEX_CUTS, S_INDEX_COLUMNS,
+ S_INDEX_VALUES, S_TABLE) = range(43)  # fmt: skip
+SETTINGS = 43

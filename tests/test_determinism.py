@@ -1,0 +1,328 @@
+"""The same bits: for any number of threads, run after run, resumed, and however epochs are cut."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numba.core.runtime import _nrt_python
+
+from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp, trainer
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.datasets import load_mnist
+from fastmlp.kernels.training import Training
+from fastmlp.schedules import AnnealOnRise, OneCycle
+from fastmlp.verification import TOLERANCE, difference
+
+OPTIMIZERS = {
+    "sgd": SGD(0.1),
+    "momentum": SGD(0.05, momentum=0.9),
+    "nesterov": SGD(0.05, momentum=0.9, nesterov=True),
+    "adagrad": AdaGrad(0.02),
+    "rmsprop": RMSProp(0.003),
+    "adam": Adam(0.005),
+    "adamw": AdamW(0.005, weight_decay=0.1),
+}
+DTYPES = ("float32", "float64")
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    data = load_mnist("uint8")
+    return data.x_train[:1300].copy(), data.y_train[:1300].astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def dense():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(1300, 50)).astype("float32"), rng.integers(0, 10, 1300)
+
+
+@pytest.fixture
+def drivers(monkeypatch):
+    """Return a set that fills with (mode, sparse, in chunks, converted) of every training."""
+    seen, begin = set(), Training.__init__
+
+    def spy(self, *arguments, **options):
+        begin(self, *arguments, **options)
+        sparse, chunks = self._index is not None, self.batch_size > self.chunk
+        seen.add((self._mode, sparse, chunks, not self._source.direct))
+
+    monkeypatch.setattr(Training, "__init__", spy)
+    return seen
+
+
+def outcome(net: MLP, history) -> list[np.ndarray]:
+    """Return the bits of everything that training leaves."""
+    arrays = [*net.weights, *net.biases, *(a for slot in net._state.slots for a in slot)]
+    seen = np.array([history.loss, history.learning_rate])
+    return [*(a.copy() for a in arrays), seen, np.array(history.val_loss)]
+
+
+def run(data, layers, *, threads=1, fits=1, dtype="float32", scale=None, net_options=(), **options):
+    X, y = data
+    net = MLP(
+        (X.shape[1], *layers, 10), rng=1, dtype=dtype, threads=threads, input_scale=scale,
+        **dict(net_options),
+    )  # fmt: skip
+    for _ in range(fits):
+        history = net.fit(X, y, **options)
+    return outcome(net, history)
+
+
+def assert_same(ours, theirs) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def assert_threads_change_nothing(*arguments, **options) -> None:
+    first = run(*arguments, threads=1, **options)
+    assert np.isfinite(first[0]).all()
+    for threads in (1, 2, 3):
+        assert_same(run(*arguments, threads=threads, **options), first)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("batch_size", [1, 32, None])
+def test_dense_data(dense, drivers, batch_size, optimizer, dtype):
+    X, y = dense
+    data = (X, y) if batch_size is None else (X[:150], y[:150])
+    options = {"batch_size": batch_size, "optimizer": optimizer, "dtype": dtype}
+    assert_threads_change_nothing(data, (20, 12), epochs=2, l2=0.01, **options)
+    assert_threads_change_nothing(data, (20, 12), epochs=2, **options)
+    single = batch_size == 1 and optimizer == OPTIMIZERS["sgd"]
+    modes = {"full"} if batch_size is None else {"batch", "single"} if single else {"batch"}
+    assert {mode for mode, *_ in drivers} == modes
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["sgd", "nesterov", "adam"])
+@pytest.mark.parametrize("batch_size", [1, 32, 600, None])
+def test_data_with_many_zeros(mnist, drivers, batch_size, name, dtype):
+    X, y = mnist
+    data = (X[:150], y[:150]) if batch_size in (1, 32) else (X, y)
+    options = {"batch_size": batch_size, "optimizer": OPTIMIZERS[name], "dtype": dtype}
+    weight = np.random.default_rng(0).random(len(data[1]))
+    for more in ({}, {"l2": 0.01, "sample_weight": weight}):
+        assert_threads_change_nothing(data, (16,), epochs=2, scale=255.0, **options, **more)
+    assert all(sparse for _, sparse, *_ in drivers)
+    assert {mode for mode, *_ in drivers} <= {"single", "batch"} or batch_size in (600, None)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["dense", "mnist"])
+def test_batches_in_chunks(request, drivers, kind, dtype):
+    """The gradient of a wide network does not fit 32 times: batches go in chunks of 512."""
+    data = request.getfixturevalue(kind)
+    width = 700 if kind == "mnist" else 8000
+    for name in ("sgd", "adam"):
+        assert_threads_change_nothing(
+            data, (width,), epochs=1, batch_size=1200, optimizer=OPTIMIZERS[name], dtype=dtype,
+            l2=0.01,
+        )  # fmt: skip
+    assert drivers == {("batch", kind == "mnist", True, False)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_that_are_converted(dense, drivers, dtype):
+    X, y = dense
+    data = np.asfortranarray(X[:300]), y[:300]
+    for batch_size in (1, 32, None):
+        assert_threads_change_nothing(
+            data, (20,), epochs=2, batch_size=batch_size, optimizer=OPTIMIZERS["adam"],
+            dtype=dtype, l2=0.01,
+        )  # fmt: skip
+    wide = np.random.default_rng(0).integers(0, 9, (120, 30000)).astype("int16"), y[:120]
+    for batch_size in (7, None):
+        assert_threads_change_nothing(
+            wide, (4,), epochs=1, batch_size=batch_size, optimizer=OPTIMIZERS["momentum"],
+            dtype=dtype, l2=0.01, scale=9.0,
+        )  # fmt: skip
+    assert drivers == {("batch", False, False, True), ("batch", False, True, True)}
+
+
+def test_predictions_and_gradients(mnist, dense):
+    for (X, y), scale in ((mnist, 255.0), (dense, None)):
+        answers = []
+        for threads in (1, 2, 3, 1):
+            net = MLP((X.shape[1], 30, 10), rng=1, threads=threads, input_scale=scale)
+            loss, g = net.loss_and_gradients(X, y, l2=0.1)
+            scores = net.evaluate(X, y)
+            numbers = np.array([loss, *scores.values()])
+            answers.append([numbers, *net.forward(X), net.predict(X), *g.weights, *g.biases])
+        for other in answers[1:]:
+            assert_same(other, answers[0])
+
+
+# cut and resumed
+
+DRIVERS = {
+    "batches": {"batch_size": 32, "optimizer": Adam(0.005)},
+    "one at a time": {"batch_size": 1, "optimizer": SGD(0.05)},
+    "full batch": {"batch_size": None, "optimizer": SGD(0.1, momentum=0.9)},
+    "annealed": {"batch_size": 50, "optimizer": SGD(3.0), "schedule": AnnealOnRise(0.5)},
+    "one cycle": {"batch_size": 50, "optimizer": AdamW(0.01), "schedule": OneCycle(epochs=4)},
+}
+
+
+@pytest.mark.parametrize("rng", [lambda: 3, lambda: np.random.RandomState(3)])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("options", DRIVERS.values(), ids=DRIVERS)
+def test_saved_loaded_and_resumed_is_run_through(tmp_path, mnist, options, backend, rng):
+    X, y = mnist[0][:600], mnist[1][:600]
+
+    def start() -> MLP:
+        return MLP((784, 12, 10), rng=rng(), input_scale=255.0, backend=backend, threads=1)
+
+    whole, net = start(), start()
+    through = whole.fit(X, y, epochs=4, l2=0.01, **options)
+    losses, resumed = [], {**options, "optimizer": None}
+    for epoch in range(4):
+        history = net.fit(X, y, epochs=1, l2=0.01, **(resumed if epoch else options))
+        losses += history.loss
+        net.save(tmp_path / "net.npz")
+        net = MLP.load(tmp_path / "net.npz", backend=backend, threads=1 + epoch % 3)
+    assert losses == through.loss
+    assert_same(outcome(net, through), outcome(whole, through))
+    assert net._rng.random(3).tolist() == whole._rng.random(3).tolist()
+
+
+@pytest.mark.parametrize("converted", [False, True])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("options", DRIVERS.values(), ids=DRIVERS)
+def test_where_an_epoch_is_cut_has_no_influence(monkeypatch, mnist, options, backend, converted):
+    X = mnist[0][:600].astype("int16") if converted else mnist[0][:600]
+    results, pieces = [], []
+    for seconds in (1e-9, 1e-4, 1e9):
+        monkeypatch.setattr(trainer, "_PIECE_SECONDS", seconds)
+        cuts, train = [], trainer._pieces
+
+        def count(step, *rest, cuts=cuts, train=train):
+            return train(lambda order, rates: cuts.append(len(rates)) or step(order, rates), *rest)
+
+        monkeypatch.setattr(trainer, "_pieces", count)
+        results.append(
+            run((X, mnist[1][:600]), (12,), epochs=2, l2=0.01, scale=255.0, threads=2,
+                sample_weight=np.linspace(0.1, 1, 600), net_options={"backend": backend},
+                **options)
+        )  # fmt: skip
+        monkeypatch.setattr(trainer, "_pieces", train)
+        pieces.append(cuts)
+    assert_same(results[0], results[1])
+    assert_same(results[0], results[2])
+    assert set(pieces[0]) == {1}
+    if options["batch_size"] is not None:
+        assert len(pieces[2]) < len(pieces[0])
+
+
+# any network
+
+
+@st.composite
+def networks(draw):
+    sizes = draw(st.lists(st.integers(1, 40), min_size=2, max_size=5))
+    n = draw(st.integers(2, 90))
+    return {
+        "layers": sizes,
+        "activation": [draw(st.sampled_from(ACTIVATIONS)) for _ in sizes[2:]],
+        "output": draw(st.sampled_from(["softmax", "sigmoid", "identity"])),
+        "bias": draw(st.booleans()),
+        "dtype": draw(st.sampled_from(DTYPES)),
+        "n": n,
+        "zeros": draw(st.sampled_from([0.0, 0.9])),
+        "batch_size": draw(st.one_of(st.none(), st.integers(1, n + 5))),
+        "optimizer": draw(st.sampled_from(list(OPTIMIZERS.values()))),
+        "l2": draw(st.sampled_from([0.0, 0.1])),
+    }
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(networks())
+def test_any_network_trains_to_the_same_bits_and_like_the_reference(case):
+    rng = np.random.default_rng(0)
+    n, n_in, n_out = case["n"], case["layers"][0], case["layers"][-1]
+    X = rng.normal(size=(n, n_in)) * (rng.random((n, n_in)) >= case["zeros"])
+    y = rng.integers(0, n_out, n) if case["output"] == "softmax" else rng.random((n, n_out))
+    options = {name: case[name] for name in ("activation", "output", "bias", "dtype")}
+    results = []
+    for backend, threads in (("numpy", 1), ("numba", 1), ("numba", 3)):
+        net = MLP(case["layers"], rng=1, backend=backend, threads=threads, **options)
+        history = net.fit(
+            X, y, epochs=2, batch_size=case["batch_size"], l2=case["l2"],
+            optimizer=SGD(0.01) if backend == "numpy" else case["optimizer"],
+        )  # fmt: skip
+        results.append(outcome(net, history))
+        if backend == "numba" and threads == 1:
+            twin = MLP(case["layers"], rng=1, **options)
+            history = twin.fit(X, y, epochs=2, batch_size=case["batch_size"], l2=case["l2"],
+                               optimizer=SGD(0.01))  # fmt: skip
+            gap = difference(outcome(twin, history), results[0])
+            assert gap <= 50 * TOLERANCE[case["dtype"]]
+    assert_same(results[1], results[2])
+
+
+# a step allocates nothing
+
+
+def trained(steps: int, threads: int, case: dict) -> tuple[Training, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    net = MLP((256, 128, 10), rng=1)
+    X, y = rng.normal(size=(640, 256)).astype(case["X"]), rng.integers(0, 10, 640)
+    net._state.slots = net._parameters.slot_views(2)
+    training = Training(
+        net._parameters, X, y, None, optimizer=Adam(1e-4), state=net._state,
+        batch_size=case["batch"], l2=0.01, threads=threads,
+    )  # fmt: skip
+    order = np.arange(steps * case["batch"]) % 640
+    return training, order, np.full(steps, 1e-4)
+
+
+ALLOCATING = {
+    "batches": {"X": "float32", "batch": 64},
+    "full batch": {"X": "float32", "batch": 600},
+    "converted": {"X": "int16", "batch": 16},
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ["batches", "full batch"])
+def test_compiled_steps_allocate_nothing(name, threads):
+    """Numba counts what compiled code allocates: the same for 2 steps as for 40."""
+    counts = []
+    _nrt_python.memsys_enable_stats()
+    try:
+        for steps in (2, 2, 40):
+            training, order, rates = trained(steps, threads, ALLOCATING[name])
+            training.train(order, rates)  # compiled by now
+            before = _nrt_python.memsys_get_stats_alloc()
+            training.train(order, rates)
+            counts.append(_nrt_python.memsys_get_stats_alloc() - before)
+    finally:
+        _nrt_python.memsys_disable_stats()
+    assert counts[0] == counts[1] == counts[2]
+
+
+@pytest.mark.parametrize("name", ALLOCATING)
+def test_memory_does_not_grow_with_the_steps(name):
+    """Beside one number per sample or step, which an epoch returns, nothing is kept."""
+    case, peaks = ALLOCATING[name], []
+    for steps in (20, 20, 400):
+        training, order, rates = trained(steps, 1, case)
+        kept = training._workspace.layers.copy()
+        training.train(order[: case["batch"]], rates[:1])
+        tracemalloc.start()
+        try:
+            training.train(order, rates)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        np.testing.assert_array_equal(training._workspace.layers, kept)
+    grown = (peaks[2] - peaks[1]) / 380
+    per_step = 1024 + 16 * case["batch"]  # hyperparameters; a loss and a hit per sample
+    converted = 8 * case["batch"] + 4 * 256 * case["batch"] if name == "converted" else 0
+    assert grown <= per_step + converted
+    assert grown < 4 * case["batch"] * 256 or name == "converted"  # not even a batch's inputs

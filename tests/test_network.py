@@ -1,0 +1,483 @@
+"""MLP: its arguments, parameters and random draws; what it answers for every kind of input."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+from fastmlp import MLP, Adam
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.initializers import INITIALIZERS, Normal, Uniform, Zeros
+from fastmlp.losses import OUTPUTS
+from fastmlp.optimizers import Optimizer
+from fastmlp.verification import TOLERANCE, difference
+
+BACKENDS = ("numpy", "numba")
+PAIRS = [(output, loss) for output, losses in OUTPUTS.items() for loss in losses]
+FLOATS = ("float16", "float32", "float64")
+INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    return request.param
+
+
+def parameters(net) -> list[np.ndarray]:
+    return [a.copy() for a in (*net.weights, *net.biases)]
+
+
+def same(ours, theirs) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+# the constructor
+
+WRONG = [
+    ("layer_sizes", [], ValueError),
+    ("layer_sizes", (5,), ValueError),
+    ("layer_sizes", (5, 0, 2), ValueError),
+    ("layer_sizes", (5, -1), ValueError),
+    ("layer_sizes", (5.0, 2), TypeError),
+    ("layer_sizes", (True, 2), TypeError),
+    ("layer_sizes", "52", TypeError),
+    ("layer_sizes", 5, TypeError),
+    ("layer_sizes", None, TypeError),
+    ("activation", "Relu", ValueError),
+    ("activation", ("relu",), ValueError),
+    ("activation", ("relu", "tanh", "relu"), ValueError),
+    ("activation", ("relu", "nothing"), ValueError),
+    ("activation", ("relu", None), TypeError),
+    ("activation", None, TypeError),
+    ("output", "linear", ValueError),
+    ("output", None, TypeError),
+    ("loss", "poisson", ValueError),
+    ("loss", "mse", ValueError),
+    ("loss", 3, TypeError),
+    ("bias", 1, TypeError),
+    ("bias", None, TypeError),
+    ("init", "xavier", ValueError),
+    ("init", 0.1, TypeError),
+    ("init", Normal, TypeError),
+    ("input_scale", 0, ValueError),
+    ("input_scale", -1.0, ValueError),
+    ("input_scale", float("nan"), ValueError),
+    ("input_scale", float("inf"), ValueError),
+    ("input_scale", 10**400, ValueError),
+    ("input_scale", "255", TypeError),
+    ("input_scale", True, TypeError),
+    ("dtype", "float16", ValueError),
+    ("dtype", "int32", ValueError),
+    ("dtype", None, ValueError),
+    ("dtype", "nothing", ValueError),
+    ("rng", -1, ValueError),
+    ("rng", "seed", TypeError),
+    ("rng", 1.5, TypeError),
+    ("rng", True, TypeError),
+    ("backend", "torch", ValueError),
+    ("backend", None, TypeError),
+    ("threads", 0, ValueError),
+    ("threads", -2, ValueError),
+    ("threads", 1.0, TypeError),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error"), WRONG)
+def test_a_wrong_argument_is_named_and_nothing_is_drawn(name, value, error):
+    rng = np.random.default_rng(3)
+    before = copy.deepcopy(rng.bit_generator.state)
+    arguments = {"layer_sizes": (5, 4, 3, 2), "rng": rng, name: value}
+    with pytest.raises(error, match=name):
+        MLP(arguments.pop("layer_sizes"), **arguments)
+    assert rng.bit_generator.state == before
+
+
+def test_arguments_other_than_the_sizes_go_by_name():
+    with pytest.raises(TypeError):
+        MLP((3, 2), "relu")
+    with pytest.raises(TypeError, match="momentum"):
+        MLP((3, 2), momentum=0.9)
+
+
+def test_defaults_and_attributes():
+    net = MLP(np.array([5, 4, 3]), rng=0)
+    assert net.layer_sizes == (5, 4, 3)
+    assert all(type(size) is int for size in net.layer_sizes)
+    assert net.dtype == np.float32
+    assert net.n_parameters == 5 * 4 + 4 + 4 * 3 + 3
+    assert [w.shape for w in net.weights] == [(5, 4), (4, 3)]
+    assert [b.shape for b in net.biases] == [(4,), (3,)]
+    assert "(5, 4, 3)" in repr(net)
+    assert MLP((5, 3), bias=False).biases == []
+    assert MLP((5, 3), dtype=np.float64).weights[0].dtype == np.float64
+
+
+@pytest.mark.parametrize(("output", "losses"), OUTPUTS.items())
+def test_each_output_has_its_default_loss(output, losses):
+    assert MLP((3, 2), output=output).architecture.loss == losses[0]
+
+
+# parameters as live views
+
+
+def test_assigning_into_a_view_takes_effect(backend):
+    net = MLP((3, 4, 2), output="identity", rng=0, backend=backend, dtype="float64")
+    X = np.ones((1, 3))
+    before = net.forward(X)[-1]
+    net.biases[-1][1] += 0.5
+    np.testing.assert_allclose(net.forward(X)[-1] - before, [[0, 0.5]], atol=1e-15)
+    net.weights[-1][...] = 0
+    np.testing.assert_array_equal(net.forward(X)[-1], [net.biases[-1]])
+    net.biases[-1] = [7, 8]
+    np.testing.assert_array_equal(net.predict(X), [[7, 8]])
+    net.weights[0] *= 2  # an item of a list, taken, doubled and put back
+    net.weights = [np.ones((3, 4)), np.ones((4, 2), int)]
+    net.biases = [np.zeros(4), np.zeros(2)]
+    wanted = 4 / (1 + np.exp(-3.0))
+    np.testing.assert_allclose(net.predict(X), [[wanted, wanted]], rtol=1e-14)
+
+
+def test_views_stay_the_network_s_own_after_training(backend):
+    net = MLP((3, 4, 2), rng=0, backend=backend)
+    w = net.weights[0]
+    before = w.copy()
+    net.fit(np.eye(3), [0, 1, 0], epochs=2, progress=False)
+    assert not np.array_equal(w, before)
+    assert np.shares_memory(w, net.weights[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda net: setattr(net, "weights", [np.ones((3, 4))]), ValueError),
+        (lambda net: setattr(net, "weights", [np.ones((3, 4)), np.ones((2, 4))]), ValueError),
+        (lambda net: setattr(net, "weights", [np.ones((3, 4)), np.ones((4, 2)) * 1j]), TypeError),
+        (lambda net: setattr(net, "weights", 5), TypeError),
+        (lambda net: setattr(net, "biases", [np.ones(4), np.ones((1, 2))]), ValueError),
+        (lambda net: setattr(net, "biases", [[[1], [2, 3]], [0, 0]]), TypeError),
+        (lambda net: net.weights.__setitem__(0, np.ones((4, 3))), ValueError),
+        (lambda net: net.weights.__setitem__(0, 1.0), ValueError),
+        (lambda net: net.biases.__setitem__(0, ["a"] * 4), TypeError),
+        (lambda net: net.biases.__setitem__(slice(0, 1), [np.ones(4)]), TypeError),
+        (lambda net: net.weights.__setitem__(2, np.ones((4, 2))), IndexError),
+    ],
+)
+def test_a_wrong_assignment_changes_nothing(change, error):
+    net = MLP((3, 4, 2), rng=0)
+    before = parameters(net)
+    with pytest.raises(error):
+        change(net)
+    assert same(parameters(net), before)
+
+
+def test_layers_can_be_swapped_though_they_are_views():
+    net = MLP((4, 4, 4), rng=0)
+    first, second = (w.copy() for w in net.weights)
+    net.weights = [net.weights[1], net.weights[0]]
+    np.testing.assert_array_equal(net.weights[0], second)
+    np.testing.assert_array_equal(net.weights[1], first)
+    net.weights[0] = net.weights[0].T
+    np.testing.assert_array_equal(net.weights[0], second.T)
+
+
+# random draws
+
+
+@pytest.mark.parametrize("kind", [lambda: 7, lambda: np.int64(7), lambda: np.random.default_rng(7)])
+def test_a_seed_draws_the_same_on_both_backends(kind):
+    wanted = np.random.default_rng(7)
+    first, second = (MLP((6, 5, 4), rng=kind(), backend=b, dtype="float64") for b in BACKENDS)
+    for net in (first, second):
+        rng = copy.deepcopy(wanted)
+        for w in net.weights:
+            limit = np.sqrt(6 / sum(w.shape))
+            np.testing.assert_array_equal(w, rng.uniform(-limit, limit, w.shape))
+    assert not same(parameters(first), parameters(MLP((6, 5, 4), rng=8, dtype="float64")))
+    assert not same(parameters(MLP((6, 5, 4))), parameters(MLP((6, 5, 4))))
+
+
+def test_a_legacy_stream_is_drawn_from_layer_by_layer():
+    stream = np.random.RandomState(42)
+    net = MLP((6, 5, 4), rng=np.random.RandomState(42), init=Normal(0.01, True), dtype="float64")
+    for w, b in zip(net.weights, net.biases, strict=True):
+        np.testing.assert_array_equal(w, stream.randn(*w.shape) * 0.01)
+        np.testing.assert_array_equal(b, stream.randn(*b.shape) * 0.01)
+
+
+def test_a_generator_is_used_itself_and_the_global_stream_is_not():
+    rng, before = np.random.default_rng(1), np.random.get_state()[1].copy()
+    first, second = MLP((6, 5), rng=rng), MLP((6, 5), rng=rng)
+    assert not same(parameters(first), parameters(second))
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_initializers_have_their_spread(name):
+    n_in, n_out = 300, 200
+    net = MLP((n_in, n_out), init=name, rng=5, dtype="float64")
+    w = net.weights[0]
+    assert not net.biases[0].any()
+    if name == "zeros":
+        assert not w.any()
+        return
+    family, distribution = name.split("_")
+    variance = {"glorot": 2 / (n_in + n_out), "he": 2 / n_in, "lecun": 1 / n_in}[family]
+    assert w.var() == pytest.approx(variance, rel=0.02)
+    assert abs(w.mean()) < 4 * np.sqrt(variance / w.size)
+    limit = np.sqrt(3 * variance)
+    largest = np.abs(w).max()
+    assert (0.999 * limit < largest <= limit) if distribution == "uniform" else largest > limit
+
+
+def test_initializers_with_parameters():
+    net = MLP((300, 200), init=Uniform(-0.25, 0.75, biases=True), rng=5)
+    for values in (net.weights[0], net.biases[0]):
+        assert -0.25 <= values.min() < -0.23
+        assert 0.73 < values.max() <= 0.75
+    assert MLP((300, 200), init=Normal(3), rng=5).weights[0].std() == pytest.approx(3, rel=0.02)
+    assert not MLP((3, 2), init=Zeros(), rng=0).weights[0].any()
+    for wrong in (lambda: Normal(-1), lambda: Normal(np.nan), lambda: Uniform(1, 0)):
+        with pytest.raises(ValueError):
+            wrong()
+    with pytest.raises(TypeError, match="scale"):
+        Normal("wide")
+
+
+# answers
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("layers", [(1, 1), (17, 9), (5, 33, 16, 3), (40, 8, 8, 8, 1)])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_backends_agree_on_every_activation(activation, layers, dtype):
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(37, layers[0])), rng.integers(0, layers[-1], 37)
+    made = [MLP(layers, activation=activation, rng=2, dtype=dtype, backend=b) for b in BACKENDS]
+    for net in made:
+        net.biases = [np.linspace(-1, 1, len(b)) for b in net.biases]
+    slow, fast = (
+        [*n.forward(X), *n.loss_and_gradients(X, y, l2=0.1)[1].weights, n.predict_proba(X)]
+        for n in made
+    )
+    assert difference(fast, slow) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("output", "loss"), PAIRS)
+def test_backends_agree_on_every_output_and_loss(output, loss, dtype, weighted):
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(70, 12)), rng.random((70, 5))
+    if loss == "cross_entropy":
+        y /= y.sum(axis=1, keepdims=True)
+    weight = rng.random(70) if weighted else None
+    results = []
+    for b in BACKENDS:
+        net = MLP((12, 7, 5), output=output, loss=loss, rng=2, dtype=dtype, backend=b)
+        value, g = net.loss_and_gradients(X, y, sample_weight=weight, l2=0.01)
+        scores = net.evaluate(X, y, sample_weight=weight)
+        assert ("accuracy" in scores) == (output != "identity")
+        penalty = 0.005 * sum((w.astype(float) ** 2).sum() for w in net.weights)
+        assert value == pytest.approx(scores["loss"] + penalty, rel=TOLERANCE[dtype] * 10)
+        flat = np.concatenate([a.ravel() for a in (*g.weights, *g.biases)])
+        results.append([np.array(value), np.array(list(scores.values())), flat])
+    assert difference(results[1], results[0]) <= TOLERANCE[dtype]
+
+
+def test_predictions_are_labels_bits_or_values(backend):
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    for output in OUTPUTS:
+        net = MLP((4, 6, 3), output=output, rng=1, backend=backend, init=Normal(1.0))
+        a, answer = net.predict_proba(X), net.predict(X)
+        np.testing.assert_array_equal(a, net.forward(X)[-1])
+        assert a.dtype == np.float32
+        if output == "softmax":
+            np.testing.assert_allclose(a.sum(axis=1), 1, rtol=1e-6)
+            np.testing.assert_array_equal(answer, a.argmax(axis=1))
+            wanted = (answer == 1).mean()
+            assert net.evaluate(X, np.ones(20, int))["accuracy"] == wanted
+        elif output == "sigmoid":
+            np.testing.assert_array_equal(answer, a > 0.5)
+            half = answer.copy()
+            half[:10, 2] ^= 1  # a sample is right when all of its labels are
+            assert net.evaluate(X, half)["accuracy"] == 0.5
+        else:
+            np.testing.assert_array_equal(answer, a)
+        assert answer.dtype == (np.float32 if output == "identity" else np.int64)
+
+
+def test_no_rows_give_no_answers(backend):
+    for output in OUTPUTS:
+        net = MLP((4, 6, 3), output=output, rng=1, backend=backend)
+        X = np.zeros((0, 4))
+        assert [a.shape for a in net.forward(X)] == [(0, 6), (0, 3)]
+        assert net.predict_proba(X).shape == (0, 3)
+        assert net.predict(X).shape == ((0,) if output == "softmax" else (0, 3))
+        for ask in (net.evaluate, net.loss_and_gradients, net.fit):
+            with pytest.raises(ValueError, match="X: expected at least one sample"):
+                ask(X, np.zeros(0, int) if output == "softmax" else np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_copies_are_whole_and_apart(backend, output):
+    net = MLP((4, 6, 3), output=output, rng=1, backend=backend, threads=1)
+    X = np.random.default_rng(0).normal(size=(20, 4))
+    y = np.arange(20) % 3 if output == "softmax" else np.random.default_rng(1).random((20, 3))
+    net.fit(X, y, epochs=2, batch_size=8, optimizer=Adam(0.01))
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert same(parameters(twin), parameters(net))
+        assert twin.history == net.history
+        assert (twin.backend, twin.threads) == (net.backend, net.threads)
+        reference = copy.deepcopy(net)
+        twin.fit(X, y, epochs=2, batch_size=8)
+        assert not same(parameters(twin), parameters(net))
+        reference.fit(X, y, epochs=2, batch_size=8)
+        assert same(parameters(twin), parameters(reference))
+
+
+def test_hyperparameters_of_any_real_kind_can_be_kept(tmp_path):
+    net = MLP((4, 3), rng=1, backend="numpy", input_scale=np.float32(2))
+    net.fit(np.eye(4), [0, 1, 2, 0], epochs=1, optimizer=Adam(np.float32(0.5)))
+    net.save(tmp_path / "net.npz")
+    assert MLP.load(tmp_path / "net.npz").optimizer == Adam(0.5)
+    with pytest.raises(TypeError, match="optimizer"):
+        net.fit(np.eye(4), [0, 1, 2, 0], optimizer=Optimizer(0.1))
+
+
+# inputs of every type and layout; all hold the same small integers, exact in every type
+
+
+def variants(tmp_path):
+    """Yield (name, X, values) where X holds `values` in one way or another."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 100, (23, 9)) * (rng.random((23, 9)) < 0.5)
+    for dtype in (*FLOATS, *INTEGERS, ">f4", ">i2", "longdouble"):
+        yield dtype, values.astype(dtype), values
+    yield "bool", values > 50, values > 50
+    signed = np.where(values % 2, -values, values)
+    yield "negative int8", signed.astype("int8"), signed
+    X = values.astype("float64")
+    yield "fortran", np.asfortranarray(X), values
+    wide = np.zeros((46, 27))
+    wide[::2, ::3] = X
+    yield "strided", wide[::2, ::3], values
+    yield "rows apart", np.repeat(values.astype("uint8"), 3, axis=0)[::3], values
+    yield "backwards", X[::-1, ::-1].copy()[::-1, ::-1], values
+    yield "columns of a wider one", np.hstack([X, X])[:, 9:].astype("uint8"), values
+    frozen = X.astype("float32")
+    frozen.flags.writeable = False
+    yield "read-only", frozen, values
+    mapped = np.memmap(tmp_path / "X", "uint8", "w+", shape=X.shape)
+    mapped[:] = values
+    mapped.flush()
+    yield "memory-mapped", np.memmap(tmp_path / "X", "uint8", "r", shape=X.shape), values
+    yield "lists", values.tolist(), values
+    raw = np.zeros(X.nbytes + 1, "uint8")[1:].view("float64").reshape(X.shape)
+    raw[:] = X
+    yield "unaligned", raw, values
+    columns = [f"c{i}" for i in range(9)]
+    for name in ("pandas", "polars"):
+        try:
+            library = pytest.importorskip(name)
+        except pytest.skip.Exception:
+            continue
+        data = {c: X[:, i].astype("float32" if i % 2 else "int16") for i, c in enumerate(columns)}
+        yield name, library.DataFrame(data), values
+    sparse = pytest.importorskip("scipy.sparse")
+    for kind in (sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.csc_array):
+        yield kind.__name__, kind(X.astype("float32")), values
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_type_and_layout_is_read_alike_and_left_alone(backend, dtype, tmp_path):
+    y = np.arange(23) % 3
+    for name, X, values in variants(tmp_path):
+        nets = [MLP((9, 5, 3), rng=1, backend=backend, dtype=dtype) for _ in range(2)]
+        before = pickle.dumps(X)
+        results = []
+        for net, data in zip(nets, (X, values.astype("float64")), strict=True):
+            loss, g = net.loss_and_gradients(data, y)
+            scores, answer = net.evaluate(data, y), net.predict_proba(data)
+            history = net.fit(
+                data, y, epochs=2, batch_size=10, validation_split=0.2, optimizer=Adam(0.01)
+            )
+            results.append(
+                [np.array([loss, *scores.values(), *history.loss, *history.val_loss]), answer,
+                 *g.weights, *parameters(net)]
+            )  # fmt: skip
+        assert difference(*results) <= 5 * TOLERANCE[dtype], name
+        assert pickle.dumps(X) == before, name
+
+
+@pytest.mark.parametrize("scale", [255.0, 3.0, 0.1, 7.3, 1e-3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_input_scale_gives_the_values_of_x_over_it(backend, dtype, scale):
+    rng = np.random.default_rng(0)
+    kinds = {"uint8": np.arange(256).reshape(32, 8), "bool": rng.random((32, 8)) > 0.5}
+    kinds |= {name: rng.integers(0, 120, (32, 8)) for name in INTEGERS[:-1]}
+    kinds |= {name: rng.normal(size=(32, 8)) for name in FLOATS}
+    for name, values in kinds.items():
+        X = values.astype(name)
+        net = MLP((8, 8), output="identity", dtype=dtype, backend=backend, input_scale=scale)
+        net.weights[0] = np.eye(8)
+        with np.errstate(over="ignore"):
+            wanted = (X / scale).astype(dtype)
+        np.testing.assert_array_equal(net.predict(X), wanted, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [1, 16, None])
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_training_sees_the_same_scaled_values(backend, dtype, batch_size, density):
+    rng = np.random.default_rng(0)
+    X = (rng.integers(0, 256, (600, 40)) * (rng.random((600, 40)) < density)).astype("uint8")
+    y, made = rng.integers(0, 3, 600), []
+    for data, scale in ((X, 255.0), (X / 255.0, None)):
+        net = MLP((40, 6, 3), rng=1, dtype=dtype, backend=backend, input_scale=scale)
+        net.fit(data, y, epochs=1, batch_size=batch_size)
+        made.append(parameters(net))
+    assert same(*made)
+
+
+REJECTED = [
+    (np.array([[1.0, np.nan, 0.0]]), ValueError, "row 0, column 1"),
+    (np.array([[1.0, 2.0, 0.0], [0.0, 0.0, -np.inf]], "float16"), ValueError, "row 1, column 2"),
+    (np.zeros((2, 4)), ValueError, "3 features, got 4"),
+    (np.zeros(3), ValueError, "n_samples, n_features"),
+    (np.zeros((1, 3, 1)), ValueError, "n_samples, n_features"),
+    (5, ValueError, "n_samples, n_features"),
+    ([[1, 2, 3], [1, 2]], ValueError, "rectangular"),
+    ([["a", "b", "c"]], TypeError, "real numbers"),
+    (np.zeros((1, 3), complex), TypeError, "real numbers"),
+    (np.zeros((1, 3), "M8[s]"), TypeError, "real numbers"),
+    (np.array([[1, None, 2]]), ValueError, "finite"),
+    (np.array([[1, {}, 2]]), TypeError, "real numbers"),
+]
+
+
+@pytest.mark.parametrize(("X", "error", "message"), REJECTED)
+def test_what_is_no_table_of_finite_numbers_is_rejected(backend, X, error, message):
+    net = MLP((3, 4, 2), rng=0, backend=backend)
+    y = np.zeros(len(X) if hasattr(X, "__len__") else 1, int)
+    for ask in (net.forward, net.predict, net.predict_proba):
+        with pytest.raises(error, match=f"X: .*{message}"):
+            ask(X)
+    for ask in (net.evaluate, net.loss_and_gradients, net.fit):
+        with pytest.raises(error, match=f"X: .*{message}"):
+            ask(X, y)
+
+
+def test_sparse_matrices_are_checked_too(backend):
+    sparse = pytest.importorskip("scipy.sparse")
+    net = MLP((3, 4, 2), rng=0, backend=backend)
+    bad = sparse.csr_matrix(np.array([[0.0, np.inf, 0.0]]))
+    with pytest.raises(ValueError, match="X: expected finite numbers, got inf"):
+        net.predict(bad)
+    for name in ("coo", "lil", "dok", "bsr", "dia"):
+        with pytest.raises(TypeError, match=f"X: expected CSR or CSC.* got {name}"):
+            net.predict(sparse.eye(3).asformat(name))
+    with pytest.raises(TypeError, match="X: expected real numbers"):
+        net.predict(sparse.csr_matrix(np.eye(3) * 1j))
