@@ -13,7 +13,7 @@ from .backends import BACKENDS, Backend, get_backend
 from .history import History
 from .initializers import INITIALIZERS, Initializer, RandomSource
 from .operations import Gradients
-from .optimizers import SGD, Optimizer, OptimizerState
+from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
 from .parameters import Parameters, ParameterViews
 from .schedules import Schedule
 from .validation import (
@@ -120,11 +120,25 @@ class MLP:
         """Set everything that training changes to its beginning."""
         self.architecture = architecture
         self._parameters = Parameters(architecture)
-        self.optimizer: Optimizer = SGD(0.1)
+        self._optimizer: Optimizer = SGD(0.1)
         self._state = OptimizerState()
         self._schedule: Schedule | None = None
         self._schedule_memory: dict[str, float] = {}
         self.history = History()
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer of the last fit; assigning another one starts its state afresh."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: Optimizer | str) -> None:
+        optimizer = get_optimizer(value)
+        if optimizer is not self._optimizer:
+            self._parameters.clear_slots()
+            self._state.step = 0
+            self._optimizer = optimizer
+        self._state.slots = self._parameters.slot_views(optimizer.slots)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:

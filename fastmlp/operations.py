@@ -95,7 +95,8 @@ class EpochResult:
     @property
     def loss(self) -> float:
         """The mean loss over all samples, each as it was when it was seen."""
-        return float(self.losses.sum() / self.weights.sum())
+        total = float(self.weights.sum())
+        return float(self.losses.sum()) / total if total > 0 else 0.0
 
     @property
     def accuracy(self) -> float:

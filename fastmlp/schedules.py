@@ -32,6 +32,11 @@ __all__ = [
 class Schedule:
     """Base of the schedules: rates of an epoch's steps, and what to learn from its loss."""
 
+    @property
+    def spans_fit(self) -> bool:
+        """Whether it takes its length from the fit, so that every fit begins it anew."""
+        return False
+
     def rates(
         self, base: float, epoch: int, n_steps: int, n_epochs: int, memory: dict[str, float]
     ) -> np.ndarray:
@@ -189,6 +194,11 @@ class CosineDecay(Schedule):
         if self.epochs is not None:
             check_integer("epochs", self.epochs, low=1)
 
+    @property
+    def spans_fit(self) -> bool:
+        """Whether it takes its length from the fit, so that every fit begins it anew."""
+        return self.epochs is None
+
     def curve(self, progress: np.ndarray, n_steps: int, n_epochs: int) -> Any:
         """Return the rise and the half cosine over all steps."""
         x = np.minimum(progress / (self.epochs or n_epochs), 1.0)
@@ -222,6 +232,11 @@ class OneCycle(Schedule):
         check_number("final", self.final, low=0.0, high=1.0)
         if self.epochs is not None:
             check_integer("epochs", self.epochs, low=1)
+
+    @property
+    def spans_fit(self) -> bool:
+        """Whether it takes its length from the fit, so that every fit begins it anew."""
+        return self.epochs is None
 
     def curve(self, progress: np.ndarray, n_steps: int, n_epochs: int) -> Any:
         """Return the two half cosines over all steps."""

@@ -88,13 +88,8 @@ def _optimizer(net: MLP, optimizer: Any) -> Optimizer:
 
 def _install(net: MLP, run: _Run) -> None:
     """Give the network its optimizer and schedule; another one starts afresh."""
-    parameters = net._parameters
-    if run.optimizer is not net.optimizer:
-        parameters.clear_slots()
-        net._state.step = 0
     net.optimizer = run.optimizer
-    net._state.slots = parameters.slot_views(run.optimizer.slots)
-    if run.schedule != net._schedule:
+    if run.schedule != net._schedule or run.schedule.spans_fit:
         net._schedule, net._schedule_memory = run.schedule, {}
 
 
@@ -237,7 +232,7 @@ def _epoch(net: MLP, run: _Run, train: Any, evaluate: Any, rows: np.ndarray, bar
                  for name in ("loss", "accuracy", "val_loss", "val_accuracy")
                  if getattr(history, name)}  # fmt: skip
         bar.set_postfix(shown)
-    if not np.isfinite(result.loss):
+    if not np.isfinite(result.loss) and np.isfinite(history.loss[-2:-1]).all():
         warnings.warn(
             f"the loss of epoch {len(history.loss)} is {result.loss}; a smaller learning rate or "
             "scaled inputs may help",

@@ -443,3 +443,22 @@ def test_a_refused_fit_changes_nothing(backend, wrong, error, message):
 def test_hyperparameters_have_their_ranges(wrong):
     with pytest.raises(ValueError, match="expected"):
         wrong()
+
+
+def test_assigning_an_optimizer_starts_its_state_afresh():
+    nets = [make("numpy", rng=0) for _ in range(2)]
+    for net in nets:
+        net.fit(X, LABELS, epochs=1, optimizer=Adam(0.01))
+    nets[0].optimizer = Adam(0.02)
+    nets[0].fit(X, LABELS, epochs=1)
+    nets[1].fit(X, LABELS, epochs=1, optimizer=Adam(0.02))
+    for ours, theirs in zip(nets[0].weights, nets[1].weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_schedule_without_a_length_begins_anew_with_every_fit():
+    net = make("numpy", rng=0)
+    first = net.fit(X, LABELS, epochs=3, schedule=CosineDecay())
+    again = net.fit(X, LABELS, epochs=3, schedule=CosineDecay())
+    assert again.learning_rate == first.learning_rate
+    assert first.learning_rate[-1] < first.learning_rate[0]

@@ -1,0 +1,101 @@
+"""Write measured figures into the README: ``python benchmarks/readme.py [reproduce] [bench]``.
+
+``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
+peer that is installed. Each writes its own table; with no argument both are made.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+README = Path(__file__).parents[1] / "README.md"
+_PERCENT = ("test_accuracy", "train_accuracy")
+_NAMES = {"test_accuracy": "test", "train_accuracy": "train", "seconds": "time"}
+
+
+def replace(marker: str, lines: list[str]) -> None:
+    """Put `lines` between the README's two comments that name `marker`."""
+    text = README.read_text(encoding="utf-8")
+    pattern = rf"(<!-- {marker}: [^\n]*-->\n).*?(<!-- end of {marker} -->)"
+    body = "\n".join(lines) + "\n"
+    new, count = re.subn(pattern, lambda m: m[1] + body + m[2], text, flags=re.S)
+    if count != 1:
+        raise SystemExit(f"README.md has no single place for {marker}")
+    README.write_text(new, encoding="utf-8")
+
+
+def figures(values: dict[str, Any]) -> str:
+    """Return the figures that a table can show, in one cell."""
+    shown = [
+        f"{_NAMES[name]} {values[name]:.2%}" for name in _PERCENT
+        if isinstance(values.get(name), float)
+    ]  # fmt: skip
+    if isinstance(values.get("seconds"), float):
+        shown.append(f"{values['seconds']:.1f} s")
+    return ", ".join(shown) or "none"
+
+
+def reproduce() -> None:
+    """Run the published experiments and write their table."""
+    from fastmlp.recipes import RECIPES
+    from fastmlp.recipes import reproduce as run
+
+    lines = [
+        "| experiment | network and training | published | measured | judged |",
+        "|---|---|---|---|---|",
+    ]
+    for result in run():
+        description = RECIPES[result.name].description
+        measured = {**result.measured, "seconds": float(result.seconds)}
+        verdict = "ok" if result.ok else "falls short"
+        lines.append(
+            f"| `{result.name}` | {description} | {figures(result.published)} | "
+            f"{figures(measured)} | {verdict}: {result.note} |"
+        )
+    replace("reproduce", ["", *lines, "", f"Measured on {machine()}.", ""])
+
+
+def bench() -> None:
+    """Compare with the installed peers and write the table."""
+    from fastmlp.bench import WORKLOADS, speed_table
+
+    rows, peaks = speed_table(note=lambda name: print(name, file=sys.stderr))
+    peers = list(rows[0].ratios)
+    lines = [
+        "| workload | network | fastmlp, an epoch | " + " | ".join(peers) + " | of peak |",
+        "|---" * (4 + len(peers)) + "|",
+    ]
+    for row in rows:
+        work = WORKLOADS[row.workload]
+        sizes = "-".join(map(str, work.layer_sizes))
+        batch = "full batch" if work.batch_size is None else f"batch {work.batch_size}"
+        ratios = " | ".join(f"{row.ratios[name]:.1f}" for name in peers)
+        lines.append(
+            f"| {row.workload} | {sizes}, {batch}, {work.dtype} | "
+            f"{row.microseconds * work.samples / 1e3:.1f} ms | {ratios} | "
+            f"{row.share_of_peak:.0%} |"
+        )
+    limit = ", ".join(f"{dtype} {peak / 1e9:.0f} GFLOP/s" for dtype, peak in peaks.items())
+    replace("bench", ["", *lines, "", f"Measured on {machine()}; its peak: {limit}.", ""])
+
+
+def machine() -> str:
+    """Return the processor and the number of cores, as far as the system tells."""
+    import os
+
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        found = re.search(r"model name\s*: (.*)", info.read_text())
+        name = found[1] if found else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:] or ["reproduce", "bench"]
+    for part in chosen:
+        {"reproduce": reproduce, "bench": bench}[part]()

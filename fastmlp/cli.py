@@ -1,0 +1,302 @@
+"""The command line: what may be typed, and the only place that prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from . import __version__
+from .activations import ACTIVATIONS
+from .optimizers import OPTIMIZERS
+from .schedules import SCHEDULES
+from .validation import check_integer, check_number
+
+__all__ = ["main"]
+
+_USAGE, _INTERRUPTED = 2, 130
+_DATA_HELP = (
+    "mnist (default, comes with the package), or a path: a folder of IDX files or of "
+    "mnist_train.csv and mnist_test.csv, an .npz with x_train, y_train, x_test, y_test, or one CSV "
+    "whose last seventh is the test set"
+)
+
+
+class UsageError(Exception):
+    """What was typed makes no command."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, printed by `main`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+class Console:
+    """Standard output for results, standard error for what is said beside them."""
+
+    def say(self, text: str) -> None:
+        """Write a line to standard output."""
+        print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """Write a line to standard error, whatever it holds on one line."""
+        print(f"fastmlp: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+def _checked(convert: Callable[[str], Any], check: Callable[[Any], Any], expected: str) -> Any:
+    def parse(text: str) -> Any:
+        try:
+            return check(convert(text))
+        except (TypeError, ValueError):
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
+
+    return parse
+
+
+def _integer(low: int) -> Any:
+    return _checked(int, lambda n: check_integer("n", n, low=low), f"an integer from {low}")
+
+
+def _number(expected: str, **bounds: float) -> Any:
+    return _checked(float, lambda x: check_number("x", x, **bounds), expected)
+
+
+def _layer_sizes(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected at least two sizes of at least 1, as 784,128,10, got {text!r}"
+        )
+    return sizes
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "full":
+        return None
+    size: int = _checked(int, lambda n: check_integer("n", n, low=1), "an integer from 1 or full")(
+        text
+    )
+    return size
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", nargs="?", metavar="DATA", help=_DATA_HELP)
+    parser.add_argument("--data", dest="data_option", metavar="PATH", help="the same as DATA")
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend", choices=("numba", "numpy"), default="numba",
+        help="compiled (default), or the reference in NumPy",
+    )  # fmt: skip
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", type=_integer(1), metavar="N",
+        help="at most so many threads (default: chosen from the work; the result is the same)",
+    )  # fmt: skip
+
+
+def _add_train(commands: Any) -> None:
+    p = commands.add_parser(
+        "train",
+        help="train a classifier and test it",
+        description="Train a classifier, save it, draw its loss curves, test it.",
+        epilog="example: fastmlp train --layers 784,128,10 --epochs 5 --out digits.npz",
+    )
+    _add_data(p)
+    p.add_argument(
+        "--layers", type=_layer_sizes, metavar="SIZES",
+        help="features, hidden layers, classes, as 784,200,100,50,10 (default: 200,100,50 "
+        "between what DATA has)",
+    )  # fmt: skip
+    p.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="default: relu")
+    p.add_argument("--epochs", type=_integer(1), default=10, metavar="N", help="default: 10")
+    p.add_argument(
+        "--batch-size", type=_batch_size, default=128, metavar="N",
+        help="samples of a step, or full (default: 128)",
+    )  # fmt: skip
+    p.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="default: adam")
+    p.add_argument(
+        "--learning-rate", type=_number("a number of at least 0", low=0.0), metavar="RATE",
+        help="default: the optimizer's own",
+    )  # fmt: skip
+    p.add_argument(
+        "--schedule", choices=tuple(SCHEDULES), default="cosinedecay", help="default: cosinedecay"
+    )
+    p.add_argument(
+        "--l2", type=_number("a number of at least 0", low=0.0), default=0.0, metavar="FACTOR",
+        help="penalty on the weights (default: 0)",
+    )  # fmt: skip
+    p.add_argument(
+        "--seed", type=_integer(0), default=0, metavar="N", help="the same seed, the same network"
+        " (default: 0)",
+    )  # fmt: skip
+    p.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="default: float32"
+    )
+    p.add_argument(
+        "--validation-split", type=_number("a share from 0 to below 1", low=0.0, below=1.0),
+        metavar="SHARE", help="of the training samples, held out (default: a twelfth)",
+    )  # fmt: skip
+    p.add_argument(
+        "--input-scale", type=_number("a number above 0", above=0.0), metavar="DIVISOR",
+        help="divides the input (default: 255 for pixels, else none)",
+    )  # fmt: skip
+    p.add_argument(
+        "--out", metavar="FILE", help="where the model goes (default: model.npz; none: nowhere)"
+    )
+    p.add_argument(
+        "--plot", metavar="FILE",
+        help="where the picture of the loss curves goes (default: loss.png, if matplotlib is "
+        "installed; none: nowhere)",
+    )  # fmt: skip
+    p.add_argument("--json", metavar="FILE", help="where history and test figures go")
+    p.add_argument("--quiet", action="store_true", help="print the test accuracy only")
+    _add_machine(p)
+    _add_threads(p)
+
+
+def _add_model_commands(commands: Any) -> None:
+    scale = {
+        "type": _number("a number above 0", above=0.0), "metavar": "DIVISOR",
+        "help": "divides the input of a model that was saved without an input scale (default: "
+        "255 for images, else 1)",
+    }  # fmt: skip
+    p = commands.add_parser(
+        "evaluate",
+        help="accuracy, loss and confusion matrix of a model",
+        description="Print accuracy, loss and confusion matrix of a model on DATA's test set.",
+        epilog="example: fastmlp evaluate model.npz mnist",
+    )
+    p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
+    _add_data(p)
+    p.add_argument("--input-scale", **scale)
+    _add_machine(p)
+    _add_threads(p)
+    p = commands.add_parser(
+        "predict",
+        help="labels and probabilities as CSV",
+        description="Print a line of label and probabilities for each sample of INPUT, as CSV.",
+        epilog="example: fastmlp predict model.npz digits.csv > labels.csv",
+    )
+    p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
+    p.add_argument(
+        "input", metavar="INPUT",
+        help="a CSV of features (a column named label, or one more in front, is left out), an "
+        ".npy array, or IDX images",
+    )  # fmt: skip
+    p.add_argument("--input-scale", **scale)
+    _add_machine(p)
+    _add_threads(p)
+
+
+def build_parser() -> Parser:
+    """Return the parser of the whole command line."""
+    parser = Parser(
+        prog="fastmlp",
+        description="Train multilayer perceptrons on a CPU.",
+        epilog="example: fastmlp train    (trains on MNIST for ten epochs)",
+    )
+    parser.add_argument("--version", action="version", version=f"fastmlp {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_train(commands)
+    _add_model_commands(commands)
+    p = commands.add_parser(
+        "reproduce",
+        help="run the published experiments",
+        description="Run published experiments on MNIST and print what was published beside what "
+        "came out. Exit code 1 where one falls short.",
+        epilog="example: fastmlp reproduce numpy-ann simple-nn --json results.json",
+    )
+    p.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="numpy-ann, from-scratch, simple-nn, dnn-sgd, dnn-torch, dnn-keras (default: all)",
+    )  # fmt: skip
+    p.add_argument("--all", action="store_true", help="every experiment")
+    p.add_argument("--json", metavar="FILE", help="where the figures go")
+    p.add_argument("--seed", type=_integer(0), default=0, metavar="N", help="default: 0")
+    _add_machine(p)
+    p = commands.add_parser(
+        "info",
+        help="versions, processor, vector path, threads, cache folder",
+        description="Print what fastmlp finds on this machine.",
+        epilog="example: fastmlp info --json",
+    )
+    p.add_argument("--json", action="store_true", help="as a JSON object")
+    return parser
+
+
+def _run(argv: Sequence[str] | None, console: Console) -> int:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        console.say(parser.format_help().rstrip())
+        raise UsageError("expected a command")
+    from . import commands
+
+    code: int = getattr(commands, args.command)(args, console)
+    return code
+
+
+def _explained(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        What was typed behind ``fastmlp``; by default the process's own arguments.
+
+    Returns
+    -------
+    int
+        0 done, 1 a check fell short, 2 wrong usage or unreadable input, 130 interrupted.
+
+    Examples
+    --------
+    >>> from fastmlp.cli import main
+    >>> main(["--version"])
+    fastmlp 0.1.0
+    0
+    """
+    console = Console()
+    try:
+        with warnings.catch_warnings():
+            # A diverging run is worth a line, not a traceback's worth of path and source.
+            warnings.filterwarnings("always", message="the loss of epoch")
+            warnings.showwarning = lambda message, *_, **__: console.note(f"warning: {message}")
+            return _run(argv, console)
+    except SystemExit as stop:  # argparse leaves this way after --help and --version
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has seen enough. Nothing is left to be flushed when Python ends.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (UsageError, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        console.note(f"error: {_explained(error)}")
+        return _USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

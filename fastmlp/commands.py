@@ -1,0 +1,339 @@
+"""What the commands do. They speak through a `Console` that `fastmlp.cli` hands them."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .command_files import (
+    check_outputs,
+    check_picture,
+    divided,
+    looks_like_pixels,
+    read_data,
+    read_features,
+    replacing,
+)
+from .datasets import MNIST
+from .history import History
+from .network import MLP
+from .optimizers import make_optimizer
+from .schedules import get_schedule
+from .validation import check_finite
+
+__all__ = ["Console", "evaluate", "info", "predict", "reproduce", "train"]
+
+DEFAULT_OUT, DEFAULT_PLOT = "model.npz", "loss.png"
+HIDDEN = (200, 100, 50)
+_LINES = 1000  # written at a time
+_MOST_CLASSES = 50  # of a confusion matrix that is still readable
+
+
+class Console(Protocol):
+    """Where commands write."""
+
+    def say(self, text: str) -> None:
+        """Write a line of the result."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Write a line beside the result."""
+        ...
+
+
+def _announce_compilation(backend: str, console: Console) -> None:
+    if backend != "numba":
+        return
+    from .kernels._jit import cache_folder
+
+    folder = cache_folder()
+    if folder is None:
+        console.note("compiling; no cache folder can be written, FASTMLP_CACHE_DIR names another")
+    elif not any(folder.iterdir()):
+        console.note(f"compiling, once; cached in {folder}")
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write strict JSON, null for what is no number, whole or not at all."""
+    from .recipes._base import plain
+
+    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+    with replacing(path) as name:
+        Path(name).write_text(text, encoding="utf-8")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _outputs(args: Namespace, console: Console) -> tuple[str | None, str | None]:
+    """Return where the model and the picture go; None for what was not asked for or cannot be.
+
+    What was asked for by name has to work; the defaults give way with a note.
+    """
+    asked = {
+        name: None if value == "none" else value
+        for name, value in (("out", args.out), ("plot", args.plot), ("json", args.json))
+    }
+    check_outputs(**asked)
+    if asked["plot"] is not None:
+        check_picture(asked["plot"])
+    if args.out is None:
+        try:
+            check_outputs(**asked | {"out": DEFAULT_OUT})
+            asked["out"] = DEFAULT_OUT
+        except ValueError as error:
+            console.note(f"the model will not be saved: {error}")
+    if args.plot is None:
+        try:
+            check_picture(DEFAULT_PLOT)
+            check_outputs(**asked | {"plot": DEFAULT_PLOT})
+            asked["plot"] = DEFAULT_PLOT
+        except (ImportError, ValueError) as error:
+            console.note(f"no picture of the loss: {error}")
+    return asked["out"], asked["plot"]
+
+
+def _source(args: Namespace) -> str:
+    if args.data is not None and args.data_option is not None:
+        raise ValueError(f"--data: expected DATA once, got {args.data!r} before it")
+    source: str | None = args.data if args.data_option is None else args.data_option
+    return "mnist" if source is None else source
+
+
+def _layers(args: Namespace, data: MNIST) -> tuple[int, ...]:
+    n_in = data.x_train.shape[1]
+    n_classes = int(max(data.y_train.max(), data.y_test.max())) + 1
+    layers: tuple[int, ...] = args.layers or (n_in, *HIDDEN, max(2, n_classes))
+    if layers[0] != n_in:
+        raise ValueError(f"--layers: expected {n_in}, the features, in front; got {layers[0]}")
+    if layers[-1] < n_classes:
+        raise ValueError(
+            f"--layers: expected at least {n_classes}, the classes, at the end; got {layers[-1]}"
+        )
+    return layers
+
+
+def _network(args: Namespace, data: MNIST) -> MLP:
+    scale = args.input_scale
+    if scale is None and looks_like_pixels(data.x_train):
+        scale = 255.0
+    return MLP(
+        _layers(args, data), activation=args.activation, input_scale=scale, dtype=args.dtype,
+        rng=args.seed, backend=args.backend, threads=args.threads,
+    )  # fmt: skip
+
+
+def _held_out(args: Namespace, n: int) -> float:
+    """Return the share of n training samples that is held out: none where there are few."""
+    if args.validation_split is None:
+        return 1 / 12 if round(n / 12) else 0.0
+    share: float = args.validation_split
+    return share
+
+
+def _plan(args: Namespace, net: MLP, data: MNIST, share: float) -> str:
+    n = len(data.y_train)
+    held = round(n * share)
+    return (
+        f"{'-'.join(map(str, net.layer_sizes))}, {args.activation}, {args.optimizer}"
+        f"({net.optimizer.learning_rate:g}), {args.schedule}, {args.dtype}, {args.backend}, "
+        f"seed {args.seed}: {args.epochs} epochs of {n - held:,} samples, {held:,} for "
+        f"validation, {len(data.y_test):,} for the test"
+    )
+
+
+def _summary(history: History, seconds: float) -> str:
+    validated = ""
+    if history.val_loss:
+        validated = (
+            f"; validation loss {history.val_loss[-1]:.4f}, "
+            f"accuracy {_percent(history.val_accuracy[-1])}"
+        )
+    return (
+        f"{len(history)} epochs in {seconds:.1f} s: loss {history.loss[-1]:.4f}, "
+        f"accuracy {_percent(history.accuracy[-1])}{validated}"
+    )
+
+
+def train(args: Namespace, console: Console) -> int:
+    """Train on DATA, save and draw what was asked for, end with the test accuracy."""
+    settings = {"name": args.optimizer}
+    if args.learning_rate is not None:
+        settings["learning_rate"] = args.learning_rate
+    optimizer, schedule = make_optimizer(settings), get_schedule(args.schedule)
+    out, plot = _outputs(args, console)
+    data = read_data(_source(args))
+    for name, X in (("x_train", data.x_train), ("x_test", data.x_test)):
+        check_finite(name, X)
+    net = _network(args, data)
+    net.optimizer = optimizer
+    share = _held_out(args, len(data.y_train))
+    say = (lambda _: None) if args.quiet else console.say
+    _announce_compilation(args.backend, console)
+    begun = time.perf_counter()
+    try:
+        say(_plan(args, net, data, share))
+        history = net.fit(
+            data.x_train, data.y_train, epochs=args.epochs, batch_size=args.batch_size,
+            schedule=schedule, l2=args.l2, validation_split=share,
+            progress=False if args.quiet else None,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        if out is not None:
+            net.save(out)
+        saved = "not saved" if out is None else f"saved to {out}"
+        console.note(f"interrupted after {len(net.history)} whole epochs, {saved}")
+        return 130
+    seconds = time.perf_counter() - begun
+    if out is not None:
+        net.save(out)
+    say(_summary(history, seconds))
+    test = net.evaluate(data.x_test, data.y_test)
+    if plot is not None:
+        from .plots import save_history
+
+        with replacing(plot) as name:
+            save_history(history, name, f"test accuracy {_percent(test['accuracy'])}")
+    if args.json is not None:
+        figures = {"history": history.as_dict(), "test": test, "seconds": seconds}
+        write_json(args.json, figures)
+    written = [name for name in (out, plot, args.json) if name is not None]
+    if written:
+        say(f"written: {', '.join(written)}")
+    console.say(f"test accuracy {_percent(test['accuracy'])}, loss {test['loss']:.4f}")
+    return 0
+
+
+def _scaled(net: MLP, X: Any, given: float | None, pixels: bool) -> Any:
+    """Return X as the network wants it: pixels as shares of 255 where it does not divide itself."""
+    own = net.architecture.input_scale
+    if own is not None:
+        if given is not None:
+            raise ValueError(f"--input-scale: not for this model, it divides by {own:g} itself")
+        return X
+    scale = given if given is not None else 255.0 if pixels else None
+    return X if scale is None else divided(X, scale, net.dtype)
+
+
+def evaluate(args: Namespace, console: Console) -> int:
+    """Print accuracy, loss and confusion matrix of a model on DATA's test set."""
+    net = MLP.load(args.model, backend=args.backend, threads=args.threads)
+    data = read_data(_source(args))
+    X, y = data.x_test, data.y_test
+    X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
+    check_finite("x_test", X)
+    _announce_compilation(args.backend, console)
+    figures = net.evaluate(X, y)
+    console.say(f"samples  {len(y):,}")
+    if "accuracy" in figures:
+        console.say(f"accuracy {_percent(figures['accuracy'])}")
+    console.say(f"loss     {figures['loss']:.6g}")
+    n_out = net.architecture.n_out
+    if net.architecture.output == "identity" or n_out == 1:
+        return 0
+    if n_out > _MOST_CLASSES:
+        console.note(f"no confusion matrix: {n_out} classes are more than {_MOST_CLASSES}")
+        return 0
+    predicted = net.predict_proba(X).argmax(axis=1)
+    matrix = np.zeros((n_out, n_out), np.int64)
+    np.add.at(matrix, (y, predicted), 1)
+    console.say("confusion matrix (rows: the label, columns: what was predicted)")
+    width = max(5, len(str(matrix.max())) + 1)
+    console.say(" " * 5 + "".join(f"{label:{width}}" for label in range(n_out)))
+    for label, row in enumerate(matrix):
+        console.say(f"{label:5}" + "".join(f"{count:{width}}" for count in row))
+    return 0
+
+
+def predict(args: Namespace, console: Console) -> int:
+    """Print the labels and probabilities that a model gives to the samples of INPUT, as CSV."""
+    net = MLP.load(args.model, backend=args.backend, threads=args.threads)
+    X, images = read_features(args.input, net.architecture.n_in)
+    X = _scaled(net, X, args.input_scale, images and X.dtype == np.uint8)
+    check_finite("INPUT", X)
+    _announce_compilation(args.backend, console)
+    outputs = net.predict_proba(X)
+    n_out = net.architecture.n_out
+    if net.architecture.output == "identity":
+        header, columns = [f"y{i}" for i in range(n_out)], []
+    else:
+        header = ["label", *(f"p{i}" for i in range(n_out))]
+        columns = [outputs.argmax(axis=1) if n_out > 1 else net.predict(X).ravel()]
+    console.say(",".join(header))
+    # str() of a float is the shortest text that reads back as the same number.
+    lines = [",".join(map(str, cells)) for cells in zip(*columns, *outputs.T, strict=True)]
+    for start in range(0, len(lines), _LINES):
+        console.say("\n".join(lines[start : start + _LINES]))
+    return 0
+
+
+def _rows(published: dict[str, Any], measured: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield figure, published, measured; lists that were published item by item."""
+    for name in [*published, *(name for name in measured if name not in published)]:
+        theirs, ours = published.get(name), measured.get(name)
+        if isinstance(theirs, list):
+            ours = [*(ours or []), *[None] * len(theirs)]
+            for i, item in enumerate(theirs):
+                yield f"{name}[{i}]", repr(item), "-" if ours[i] is None else repr(ours[i])
+        elif isinstance(ours, dict):
+            yield from _rows({}, {f"{name}.{key}": value for key, value in ours.items()})
+        else:
+            yield name, _shown(theirs), _shown(ours)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def reproduce(args: Namespace, console: Console) -> int:
+    """Run published experiments; return 1 where one falls short."""
+    from .recipes import RECIPES
+    from .recipes import reproduce as run
+
+    names = list(RECIPES) if args.all or not args.names else list(dict.fromkeys(args.names))
+    for name in names:
+        if name not in RECIPES:
+            raise ValueError(f"NAME: expected some of {', '.join(RECIPES)}, got {name!r}")
+    check_outputs(json=args.json)
+    _announce_compilation(args.backend, console)
+    results = []
+    for name in names:
+        console.say(f"{name}: {RECIPES[name].description}")
+        (result,) = run([name], backend=args.backend, seed=args.seed)
+        results.append(result.as_dict())
+        rows = [("", "published", "measured"), *_rows(result.published, result.measured)]
+        first, second = (max(len(row[i]) for row in rows) for i in (0, 1))
+        for figure, theirs, ours in rows:
+            console.say(f"  {figure:{first}}  {theirs:{second}}  {ours}")
+        verdict = "ok" if result.ok else "FALLS SHORT"
+        console.say(f"  {verdict} in {result.seconds:.1f} s ({result.note})")
+    if args.json is not None:
+        write_json(args.json, results)
+    fine = sum(result["ok"] for result in results)
+    console.say(f"{fine} of {len(results)} ok")
+    return 0 if fine == len(results) else 1
+
+
+def info(args: Namespace, console: Console) -> int:
+    """Print versions, processor, vector path, threads and cache folder."""
+    from .environment import environment
+
+    found = environment()
+    if args.json:
+        console.say(json.dumps(found, indent=2, allow_nan=False))
+        return 0
+    width = max(map(len, found))
+    for name, value in found.items():
+        console.say(f"{name.replace('_', ' '):{width}}  {'-' if value is None else value}")
+    return 0

@@ -1,0 +1,418 @@
+"""Files: whole round trips, atomic writes, and nothing but an error from what is damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import stat
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+
+from fastmlp import (
+    MLP,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    AnnealOnRise,
+    CosineDecay,
+    OneCycle,
+    ReduceOnPlateau,
+    RMSProp,
+    StepDecay,
+)
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.losses import OUTPUTS
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 6))
+LABELS = RNG.integers(0, 3, 40)
+
+
+def make(**options) -> MLP:
+    return MLP((6, 5, 4, 3), **{"rng": 1, "backend": "numpy", **options})
+
+
+def trained(optimizer=None, schedule=None, **options) -> MLP:
+    net = make(**options)
+    y = LABELS if net.architecture.output == "softmax" else np.eye(3)[LABELS]
+    net.fit(X, y, epochs=2, batch_size=16, optimizer=optimizer, schedule=schedule,
+            validation_split=0.25)  # fmt: skip
+    return net
+
+
+def everything(net) -> tuple:
+    """Return all that a file has to carry."""
+    arrays = [*net.weights, *net.biases, *(a for slot in net._state.slots for a in slot)]
+    return (
+        net.architecture, [a.tobytes() for a in arrays], net.optimizer, net._state.step,
+        net._schedule, net._schedule_memory, net.history,
+    )  # fmt: skip
+
+
+# round trips
+
+NETWORKS = {name: {"activation": name} for name in ACTIVATIONS}
+NETWORKS |= {
+    f"{output} {loss}": {"output": output, "loss": loss}
+    for output, losses in OUTPUTS.items()
+    for loss in losses
+}
+NETWORKS |= {
+    "mixed activations": {"activation": ("relu", "gelu")},
+    "no bias": {"bias": False},
+    "input_scale": {"input_scale": 255.0},
+    "float64": {"dtype": "float64"},
+    "momentum": {"optimizer": SGD(0.1, momentum=0.9, nesterov=True)},
+    "adagrad": {"optimizer": AdaGrad(0.02, epsilon=1e-6)},
+    "rmsprop": {"optimizer": RMSProp(0.01, rho=0.8)},
+    "adam": {"optimizer": Adam(0.01, beta_1=0.8), "dtype": "float64", "bias": False},
+    "adamw": {"optimizer": AdamW(0.01, weight_decay=0.2)},
+    "annealed": {"schedule": AnnealOnRise(0.7), "optimizer": SGD(20.0)},
+    "plateau": {"schedule": ReduceOnPlateau(patience=0, min_delta=1.0)},
+    "cosine": {"schedule": CosineDecay(epochs=7, warmup=0.1)},
+    "one cycle": {"schedule": OneCycle()},
+    "steps": {"schedule": StepDecay(every=1)},
+}
+
+
+@pytest.mark.parametrize("options", NETWORKS.values(), ids=NETWORKS)
+def test_a_loaded_network_is_the_saved_one(tmp_path, options):
+    net, path = trained(**options), tmp_path / "net.npz"
+    net.save(path)
+    assert os.listdir(tmp_path) == ["net.npz"]
+    twin = MLP.load(path, backend="numpy")
+    assert everything(twin) == everything(net)
+    np.testing.assert_array_equal(twin.predict_proba(X), net.predict_proba(X))
+    assert twin.weights[0].flags.writeable
+    y = LABELS if net.architecture.output == "softmax" else np.eye(3)[LABELS]
+    for each in (net, twin):
+        each.fit(X, y, epochs=1, batch_size=16, schedule=options.get("schedule"))
+    assert everything(twin)[:-1] == everything(net)[:-1]
+
+
+BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_every_random_generator_goes_on(tmp_path, bits):
+    net = make(rng=np.random.Generator(bits(5)))
+    net._rng.integers(0, 9, dtype=np.int32)  # half of a 64-bit draw is kept for later
+    net.save(tmp_path / "net")
+    twin = MLP.load(tmp_path / "net")
+    for draw in (lambda rng: rng.integers(0, 99, 5, dtype=np.int32), lambda rng: rng.random(9)):
+        np.testing.assert_array_equal(draw(twin._rng), draw(net._rng))
+
+
+def test_a_legacy_stream_goes_on(tmp_path):
+    net = make(rng=np.random.RandomState(5))
+    net._rng.randn()  # the second normal number of a pair is kept for later
+    net.save(tmp_path / "net")
+    twin = MLP.load(tmp_path / "net")
+    assert isinstance(twin._rng, np.random.RandomState)
+    np.testing.assert_array_equal(twin._rng.randn(5), net._rng.randn(5))
+
+
+def test_a_file_serves_both_backends(tmp_path):
+    net = trained(Adam(0.01), dtype="float64")
+    net.save(tmp_path / "net.npz")
+    twin = MLP.load(tmp_path / "net.npz", threads=2)
+    assert (twin.backend, twin.threads) == ("numba", 2)
+    np.testing.assert_allclose(twin.predict_proba(X), net.predict_proba(X), rtol=1e-12)
+    for wrong in ({"backend": "torch"}, {"threads": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            MLP.load(tmp_path / "net.npz", **wrong)
+
+
+@pytest.mark.parametrize("name", ["net", "net.model", "net.npz", "größe 1.npz", ".hidden"])
+@pytest.mark.parametrize("kind", [str, lambda path: path])
+def test_the_path_is_taken_as_it_is(tmp_path, monkeypatch, name, kind):
+    make().save(kind(tmp_path / name))
+    assert os.listdir(tmp_path) == [name]
+    monkeypatch.chdir(tmp_path)
+    trained().save(name)
+    assert os.listdir(tmp_path) == [name]
+    assert MLP.load(name).history.loss
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are a matter of POSIX")
+def test_the_mode_is_that_of_any_new_file(tmp_path):
+    (tmp_path / "plain").touch()
+    make().save(tmp_path / "net")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "net")]
+    assert modes[0] == modes[1]
+
+
+def test_a_diverged_network_can_be_kept(tmp_path):
+    net = make()
+    net.weights[0][0, 0] = np.nan
+    net.history.loss.extend([np.inf, np.nan])
+    net.save(tmp_path / "net")
+    twin = MLP.load(tmp_path / "net")
+    assert np.isnan(twin.weights[0][0, 0])
+    assert repr(twin.history.loss) == "[inf, nan]"
+
+
+# writing whole or not at all
+
+
+def _partly(file, **arrays):
+    file.write(b"half of it")
+    raise KeyboardInterrupt
+
+
+def _refuse(*arguments):
+    raise OSError("no space left")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "broken", "error"),
+    [
+        (np, "savez", _partly, KeyboardInterrupt),
+        (os, "fsync", _refuse, OSError),
+        (os, "replace", _refuse, OSError),
+        (json, "dumps", _refuse, OSError),
+    ],
+)
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, place, name, broken, error):
+    path = tmp_path / "net.npz"
+    make().save(path)
+    before = path.read_bytes()
+    net = trained()
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, broken)
+        with pytest.raises(error):
+            net.save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["net.npz"]
+
+
+def test_places_that_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        make().save(tmp_path / "no" / "net.npz")
+    with pytest.raises(FileNotFoundError):
+        MLP.load(tmp_path / "net.npz")
+    with pytest.raises(OSError, match="directory"):
+        MLP.load(tmp_path)
+
+
+# damaged and foreign files
+
+
+@pytest.fixture
+def path(tmp_path):
+    place = tmp_path / "net.npz"
+    trained(Adam(0.01)).save(place)
+    return place
+
+
+def assert_refused(path) -> None:
+    """Check for a ValueError with the path, without much memory taken."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="path: expected a network saved by fastmlp") as caught:
+            MLP.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+    assert str(path) in str(caught.value)
+
+
+def rewrite(path, change, save=np.savez) -> None:
+    """Apply `change(header, arrays)` to a saved file."""
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    header = json.loads(arrays.pop("header").tobytes())
+    change(header, arrays)
+    with open(path, "wb") as file:
+        save(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+
+
+def test_a_rewritten_file_loads(path):
+    rewrite(path, lambda header, arrays: None)
+    assert MLP.load(path).optimizer == Adam(0.01)
+
+
+def _put(*keys, value):
+    def change(header, arrays):
+        for key in keys[:-1]:
+            header = header[key]
+        header[keys[-1]] = value
+
+    return change
+
+
+def _drop(*keys):
+    def change(header, arrays):
+        for key in keys[:-1]:
+            header = header[key]
+        del header[keys[-1]]
+
+    return change
+
+
+def _array(name, value):
+    return lambda header, arrays: arrays.update({name: value})
+
+
+HEADERS = {
+    "format": _put("format", value="torch"),
+    "no format": _drop("format"),
+    "version": _put("version", value=2),
+    "no version": _drop("version"),
+    "no architecture": _drop("architecture"),
+    "huge layers": _put("architecture", "layer_sizes", value=[10**9, 10**9]),
+    "huge numbers": _put("architecture", "layer_sizes", value=[10**300, 10**300]),
+    "many layers": lambda header, arrays: header["architecture"].update(
+        layer_sizes=[1] * 10**6, activation="relu"
+    ),
+    "layers": _put("architecture", "layer_sizes", value=[6, 5, 3]),
+    "no layers": _put("architecture", "layer_sizes", value=None),
+    "activation": _put("architecture", "activation", value=["relu", "no"]),
+    "output": _put("architecture", "output", value="no"),
+    "dtype": _put("architecture", "dtype", value="float64"),
+    "bias": _put("architecture", "bias", value="yes"),
+    "unknown option": _put("architecture", "batch_norm", value=True),
+    "optimizer": _put("optimizer", "name", value="adamax"),
+    "hyperparameter": _put("optimizer", "beta_1", value=2.0),
+    "unknown hyperparameter": _put("optimizer", "amsgrad", value=True),
+    "nameless optimizer": _drop("optimizer", "name"),
+    "step": _put("step", value=-1),
+    "fractional step": _put("step", value=1.5),
+    "schedule": _put("schedule", value={"name": "no"}),
+    "schedule memory": _put("schedule_memory", value=5),
+    "rng kind": _put("rng", "state", "bit_generator", value="os"),
+    "rng state": _put("rng", "state", "state", value={"state": -1, "inc": 1}),
+    "no rng": _drop("rng"),
+    "history": _put("history", value={"loss": 5}),
+    "unknown history": _put("history", value={"perplexity": []}),
+}
+ARRAYS = {
+    "no weights": lambda header, arrays: arrays.pop("weights_1"),
+    "no biases": lambda header, arrays: arrays.pop("biases_0"),
+    "no slots": lambda header, arrays: arrays.pop("slot_1_2"),
+    "shape": _array("weights_0", np.zeros((5, 6), "float32")),
+    "dimensions": _array("weights_0", np.zeros(30, "float32")),
+    "one row": _array("weights_0", np.zeros((1, 5), "float32")),
+    "a scalar": _array("biases_1", np.float32(0)),
+    "type": _array("weights_0", np.zeros((6, 5))),
+    "byte order": _array("weights_0", np.zeros((6, 5), ">f4")),
+    "slot": _array("slot_0_0", np.zeros((6, 4), "float32")),
+    "objects": _array("weights_0", np.full((6, 5), None)),
+}
+
+
+@pytest.mark.parametrize("change", [*HEADERS.values(), *ARRAYS.values()], ids=[*HEADERS, *ARRAYS])
+def test_what_does_not_fit_is_refused(path, change):
+    rewrite(path, change)
+    assert_refused(path)
+
+
+class _Payload:
+    def __reduce__(self):
+        return (open, ("payload ran", "w"))
+
+
+def objects(file) -> None:
+    """Write an array of pickled objects that is as long as its header states."""
+    content = pickle.dumps(_Payload())
+    shape = (-(-len(content) // 8),)
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "|O", "fortran_order": False, "shape": shape}
+    )
+    file.write(content.ljust(8 * shape[0]))
+
+
+FOREIGN = ("empty", "text", "npy", "npz", "pickle", "zip", "pickled npz", "crafted npz")
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_files_are_refused_and_never_unpickled(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    with open(path, "wb") as file:
+        if name == "text":
+            file.write(b"label,1x1\n5,0\n" * 1000)
+        elif name == "npy":
+            np.save(file, X)
+        elif name == "npz":
+            np.savez(file, x_train=X, y_train=LABELS)
+        elif name == "pickle":
+            pickle.dump(_Payload(), file)
+        elif name == "zip":
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("header.npy", "no array")
+        elif name == "crafted npz":
+            with zipfile.ZipFile(file, "w") as archive, archive.open("header.npy", "w") as member:
+                objects(member)
+        elif name == "pickled npz":
+            np.savez(file, header=np.array([_Payload()]), allow_pickle=True)
+    assert_refused(path)
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4, 30, 0.3, 0.9, -1, -22, -60])
+def test_truncated_files_are_refused(path, kept):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
+    assert_refused(path)
+
+
+def test_bombs_are_refused(path):
+    def compressed(header, arrays):
+        arrays["weights_0"] = np.zeros(10**7, "float32")
+
+    rewrite(path, compressed, np.savez_compressed)
+    assert path.stat().st_size < 1e6
+    assert_refused(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open("header.npy", "w", force_zip64=True) as file:
+            description = {"descr": "|u1", "fortran_order": False, "shape": (10**11,)}
+            np.lib.format.write_array_header_1_0(file, description)
+        member = archive.filelist[0]  # the directory agrees with the header; the file is empty
+        member.file_size = member.compress_size = member.file_size + 10**11
+    assert_refused(path)
+
+
+@pytest.mark.parametrize("shape", [(10**12,), (10**10, 10**10), (2**63, 2), (0,), (-1, -30)])
+def test_arrays_that_state_another_size_are_refused(path, shape):
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            if name == "weights_0.npy":
+                with archive.open(name, "w") as file:
+                    description = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(file, description)
+                    file.write(bytes(120))
+            else:
+                archive.writestr(name, content)
+    assert_refused(path)
+
+
+def test_any_damaged_byte_is_an_error_or_harmless(path):
+    rng, whole = np.random.default_rng(0), path.read_bytes()
+    wanted, refused = everything(MLP.load(path)), 0
+    directory = whole.rindex(b"PK\x01\x02") - 1000  # zip's own entries get half of the damage
+    for trial in range(400):
+        damaged = bytearray(whole)
+        for _ in range(1 + trial % 3):
+            at = int(rng.integers(directory if trial % 2 else 0, len(damaged)))
+            if trial % 5 == 0:
+                del damaged[at : at + int(rng.integers(1, 9))]
+            elif trial % 7 == 0:
+                damaged[at:at] = rng.bytes(3)
+            else:
+                damaged[at] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            net = MLP.load(path)
+        except (ValueError, OSError):
+            refused += 1
+        else:
+            assert everything(net) == wanted
+    assert refused > 200
