@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from .validation import check_number
+from .validation import check_choice, check_integer, check_number
 
-__all__ = ["INITIALIZERS", "Initializer", "Normal", "RandomSource", "Scaled", "Uniform", "Zeros"]
+__all__ = [
+    "INITIALIZERS",
+    "Initializer",
+    "Normal",
+    "RandomSource",
+    "Scaled",
+    "Uniform",
+    "Zeros",
+    "get_initializer",
+    "random_source",
+]
 
 RandomSource = np.random.Generator | np.random.RandomState
 
@@ -131,3 +141,33 @@ INITIALIZERS: dict[str, Initializer] = {
     "lecun_normal": Scaled(lambda n_in, n_out: 1.0 / n_in, normal=True),
     "zeros": Zeros(),
 }
+
+
+def random_source(rng: Any) -> RandomSource:
+    """Return a generator itself, or a new one from a seed or from nowhere.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither a generator nor an integer of at least 0.
+    """
+    if isinstance(rng, np.random.Generator | np.random.RandomState):
+        return rng
+    if rng is None:
+        return np.random.default_rng()
+    return np.random.default_rng(check_integer("rng", rng, low=0))
+
+
+def get_initializer(init: Any) -> Initializer:
+    """Return the initializer itself, or the one of that name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither an initializer nor a known name.
+    """
+    if isinstance(init, str):
+        return INITIALIZERS[check_choice("init", init, tuple(INITIALIZERS))]
+    if isinstance(init, type) or not (hasattr(init, "draw") and hasattr(init, "biases")):
+        raise TypeError(f"init: expected a name or an initializer, got {init!r}")
+    return init  # type: ignore[no-any-return]

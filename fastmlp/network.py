@@ -11,7 +11,7 @@ import numpy as np
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
 from .history import History
-from .initializers import INITIALIZERS, Initializer, RandomSource
+from .initializers import Initializer, get_initializer, random_source
 from .operations import Gradients
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
 from .parameters import Parameters, ParameterViews
@@ -27,22 +27,6 @@ from .validation import (
 )
 
 __all__ = ["MLP"]
-
-
-def _random_source(rng: Any) -> RandomSource:
-    if isinstance(rng, np.random.Generator | np.random.RandomState):
-        return rng
-    if rng is None:
-        return np.random.default_rng()
-    return np.random.default_rng(check_integer("rng", rng, low=0))
-
-
-def _initializer(init: Any) -> Initializer:
-    if isinstance(init, str):
-        return INITIALIZERS[check_choice("init", init, tuple(INITIALIZERS))]
-    if isinstance(init, type) or not (hasattr(init, "draw") and hasattr(init, "biases")):
-        raise TypeError(f"init: expected a name or an initializer, got {init!r}")
-    return init  # type: ignore[no-any-return]
 
 
 class MLP:
@@ -109,10 +93,10 @@ class MLP:
             layer_sizes, activation=activation, output=output, loss=loss, bias=bias,
             input_scale=input_scale, dtype=dtype,
         )  # fmt: skip
-        initializer = _initializer(init)
+        initializer = get_initializer(init)
         self.backend = check_choice("backend", backend, tuple(BACKENDS))
         self.threads = None if threads is None else check_integer("threads", threads, low=1)
-        self._rng = _random_source(rng)
+        self._rng = random_source(rng)
         self._start(architecture)
         self._parameters.draw(initializer, self._rng)
 
