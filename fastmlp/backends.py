@@ -210,9 +210,16 @@ class NumbaBackend:
 
     def outputs(self, parameters: Parameters, X: Any, threads: int | None) -> np.ndarray:
         """See `Backend`."""
-        from .kernels.forward import Inference
+        if parameters.prepared is None:
+            from .kernels.forward import SmallInference
 
-        return Inference(parameters, threads).outputs(X)
+            parameters.prepared = SmallInference(parameters)
+        outputs: np.ndarray | None = parameters.prepared.outputs(X)
+        if outputs is None:
+            from .kernels.forward import Inference
+
+            outputs = Inference(parameters, threads).outputs(X)
+        return outputs
 
     def evaluator(
         self,

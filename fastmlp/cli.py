@@ -229,6 +229,21 @@ def build_parser() -> Parser:
     p.add_argument("--seed", type=_integer(0), default=0, metavar="N", help="default: 0")
     _add_machine(p)
     p = commands.add_parser(
+        "bench",
+        help="this machine against every peer that is installed",
+        description="Train the same networks with fastmlp and every peer that is installed, in "
+        "turns, and print the peers' time over fastmlp's, and fastmlp's share of this "
+        "processor's own multiply-add peak.",
+        epilog="example: fastmlp bench mini-batch wide --json bench.json",
+    )
+    p.add_argument(
+        "names", nargs="*", metavar="WORKLOAD",
+        help="mini-batch, one-sample, full-batch, full-batch-uint8, full-batch-deep, wide, "
+        "wide-float64, small, relu-adam (default: all)",
+    )  # fmt: skip
+    p.add_argument("--rounds", type=_integer(1), default=3, metavar="N", help="default: 3")
+    p.add_argument("--json", metavar="FILE", help="where the figures go")
+    p = commands.add_parser(
         "info",
         help="versions, processor, vector path, threads, cache folder",
         description="Print what fastmlp finds on this machine.",

@@ -27,7 +27,7 @@ from .optimizers import make_optimizer
 from .schedules import get_schedule
 from .validation import check_finite
 
-__all__ = ["Console", "evaluate", "info", "predict", "reproduce", "train"]
+__all__ = ["Console", "bench", "evaluate", "info", "predict", "reproduce", "train"]
 
 DEFAULT_OUT, DEFAULT_PLOT = "model.npz", "loss.png"
 HIDDEN = (200, 100, 50)
@@ -323,6 +323,34 @@ def reproduce(args: Namespace, console: Console) -> int:
     fine = sum(result["ok"] for result in results)
     console.say(f"{fine} of {len(results)} ok")
     return 0 if fine == len(results) else 1
+
+
+def bench(args: Namespace, console: Console) -> int:
+    """Compare with the installed peers; ratios above 1 say that fastmlp is faster."""
+    from .bench import WORKLOADS, compare, fma_peak
+
+    names = list(dict.fromkeys(args.names)) or list(WORKLOADS)
+    for name in names:
+        if name not in WORKLOADS:
+            raise ValueError(f"WORKLOAD: expected some of {', '.join(WORKLOADS)}, got {name!r}")
+    check_outputs(json=args.json)
+    _announce_compilation("numba", console)
+    peaks = {dtype: fma_peak(dtype) for dtype in ("float32", "float64")}
+    for dtype, peak in peaks.items():
+        console.say(f"peak {dtype}: {peak / 1e9:.0f} GFLOP/s")
+    rows = []
+    for name in names:
+        work = WORKLOADS[name]
+        row = compare(work, rounds=args.rounds, peak=peaks[work.dtype])
+        rows.append(row.as_dict())
+        ratios = ", ".join(f"{peer} {ratio:.1f}" for peer, ratio in row.ratios.items())
+        console.say(
+            f"{name}: {row.microseconds:.3f} us a sample, {row.share_of_peak:.0%} of the peak; "
+            f"peers' time over it: {ratios}"
+        )
+    if args.json is not None:
+        write_json(args.json, {"peaks": peaks, "rows": rows})
+    return 0
 
 
 def info(args: Namespace, console: Console) -> int:

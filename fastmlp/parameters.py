@@ -72,6 +72,8 @@ class Parameters:
         The padded parameters.
     slots : list of ndarray, (size,)
         The padded state.
+    prepared : object
+        What a backend keeps ready for calls with a few samples.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -92,6 +94,7 @@ class Parameters:
             self._buffer[i * size : (i + 1) * size] for i in range(1 + _SLOTS)
         )
         self.weights, self.biases = self.views(self.flat)
+        self.prepared: Any = None  # what a backend keeps ready for small calls
         for i, name in enumerate(architecture.activations):
             start, n_out = self.bias_offsets[i], architecture.layer_sizes[i + 1]
             end = start + row_length(n_out, self.dtype.itemsize)

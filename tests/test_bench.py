@@ -64,3 +64,19 @@ def test_what_is_installed_is_found():
     assert installed("NumPy")
     for name in ("scikit-learn", "PyTorch", "JAX"):
         assert installed(name) == (importlib.util.find_spec(PEERS[name].library) is not None)
+
+
+def test_the_command_prints_ratios_and_writes_json(tmp_path, monkeypatch, capsys):
+    import json
+
+    from fastmlp import bench
+    from fastmlp.cli import main
+
+    monkeypatch.setitem(bench.WORKLOADS, "mini-batch", TINY["batches"])
+    file = tmp_path / "bench.json"
+    assert main(["bench", "mini-batch", "--rounds", "1", "--json", str(file)]) == 0
+    assert "NumPy" in capsys.readouterr().out
+    written = json.loads(file.read_text())
+    assert written["rows"][0]["ratios"]["NumPy"] > 0
+    assert main(["bench", "nothing"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -81,26 +81,26 @@ WORKLOADS: dict[str, Workload] = {
     for w in (
         Workload("mini-batch", _TUTORIAL, "sigmoid", "float32", 64, "mnist", 60_000),
         Workload(
-            "one sample", (784, 128, 64, 10), "sigmoid", "float32", 1, "mnist", 60_000,
+            "one-sample", (784, 128, 64, 10), "sigmoid", "float32", 1, "mnist", 60_000,
             peer_samples=2000,
         ),
-        Workload("full batch", _ANN, "sigmoid", "float64", None, "mnist", 60_000, epochs=100),
+        Workload("full-batch", _ANN, "sigmoid", "float64", None, "mnist", 60_000, epochs=100),
         Workload(
-            "full batch, uint8", _ANN, "sigmoid", "float64", None, "mnist-uint8", 60_000,
+            "full-batch-uint8", _ANN, "sigmoid", "float64", None, "mnist-uint8", 60_000,
             epochs=100,
         ),
         Workload(
-            "full batch, two hidden", (784, 16, 16, 10), "sigmoid", "float64", None, "mnist",
+            "full-batch-deep", (784, 16, 16, 10), "sigmoid", "float64", None, "mnist",
             30_000, epochs=100,
         ),
         Workload("wide", _WIDE, "sigmoid", "float32", 256, "random", 12_800),
-        Workload("wide, float64", _WIDE, "sigmoid", "float64", 256, "random", 12_800),
+        Workload("wide-float64", _WIDE, "sigmoid", "float64", 256, "random", 12_800),
         Workload(
             "small", (4, 64, 64, 2), "tanh", "float32", 32, "random", 20_000,
             optimizer=Adam(0.001),
         ),
         Workload(
-            "relu and Adam", (784, 256, 128, 10), "relu", "float32", 128, "mnist", 60_000,
+            "relu-adam", (784, 256, 128, 10), "relu", "float32", 128, "mnist", 60_000,
             optimizer=Adam(0.001),
         ),
     )

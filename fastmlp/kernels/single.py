@@ -24,10 +24,17 @@ from .tables import (
     LD_H,
     LD_W,
     N_IN,
+    N_OUT,
+    OUTPUT,
     S_HYPER,
     S_ITEM,
+    S_LD_X,
     S_LISTS,
     S_N_CUTS,
+    S_OUT_CODE,
+    S_X,
+    S_X_KIND,
+    S_X_SCALE,
     SLOPE,
     VECTOR,
     VECTORS_IN,
@@ -39,7 +46,7 @@ from .tables import (
 )
 from .workspace import HYPER_ROW
 
-__all__ = ["single_serial"]
+__all__ = ["infer_few", "single_serial"]
 
 VECTOR_FORWARD = tuple(NUMBER[f"vector_forward_{width}"] for width in WIDTHS)
 VECTOR_BACKWARD, VECTOR_UPDATE, STEP_ROW = (
@@ -99,3 +106,18 @@ def single_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, 
         forward_one(K, S, layers)
         output_delta(K, S, layers, i, 0, 1)
         update_one(K, S, layers, S[S_HYPER] + i * 2 * HYPER_ROW * S[S_ITEM])
+
+
+@jit()
+def infer_few(K, S, layers, X, out, kind, scale):
+    """Take a few rows of X forward to their outputs, one by one: no tile is left empty."""
+    S[S_X], S[S_LD_X], S[S_X_KIND], S[S_X_SCALE] = X.ctypes.data, X.strides[0], kind, scale
+    q = layers[layers.shape[0] - 1]
+    for i in range(len(X)):
+        gather(K, S, layers, i, 0, 1)
+        forward_one(K, S, layers)
+        call(
+            K[OUTPUT],
+            (out.ctypes.data + i * out.strides[0], out.strides[0], 0, q[H], q[LD_H], q[N_OUT], 1,
+             S[S_OUT_CODE]),
+        )  # fmt: skip
