@@ -9,6 +9,7 @@ differ in how t is run through.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from ._jit import jit
@@ -385,46 +386,66 @@ def sums(S, size, start):
 
 
 @jit()
+def step_size(n, batch_size, s):
+    """Return the samples of step s; the step before the first has none and makes transposes."""
+    return min(batch_size, n - s * batch_size) if s >= 0 else 0
+
+
+@jit()
+def regions(S, size):
+    """Return how many regions a step has: two a chunk, and one more where chunks were summed."""
+    if size == 0:
+        return 1
+    chunks = (size + S[S_CHUNK] - 1) // S[S_CHUNK]
+    return 2 * chunks + (chunks > 1 and S[S_OPTIMIZER] < STORE)
+
+
+@jit()
+def region(K, S, layers, bounds, first, size, number, hyper, t, threads):
+    """Thread t's share of one region of a step.
+
+    All regions in one function: each parallel loop costs Numba about two seconds to compile.
+    """
+    start = number // 2 * S[S_CHUNK]
+    rows = min(S[S_CHUNK], size - start)
+    if size == 0:
+        transpose_region(K, S, layers, t, threads)
+    elif rows <= 0:
+        apply_region(K, S, layers, bounds, hyper, t, threads)
+    elif number % 2 == 0:
+        samples_region(K, S, layers, first + start, rows, t, threads)
+    else:
+        code = sums(S, size, start)
+        weights_region(K, S, layers, bounds, rows, code, hyper, t, threads)
+
+
+@jit()
 def train_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
     """Take `steps` steps over n ordered samples, on this thread alone.
 
     A batch of more than CHUNK samples is gone through in chunks whose gradients are added up.
     """
-    transpose_region(K, S, layers, 0, 1)
-    for s in range(steps):
-        first = s * batch_size
-        size = min(batch_size, n - first)
+    for s in range(-1, steps):
+        size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        for c in range(0, size, S[S_CHUNK]):
-            rows = min(S[S_CHUNK], size - c)
-            samples_region(K, S, layers, first + c, rows, 0, 1)
-            weights_region(K, S, layers, bounds, rows, sums(S, size, c), hyper, 0, 1)
-        if size > S[S_CHUNK] and S[S_OPTIMIZER] < STORE:
-            apply_region(K, S, layers, bounds, hyper, 0, 1)
-        if S[S_PENALTY]:
+        for number in range(regions(S, size)):
+            region(K, S, layers, bounds, s * batch_size, size, number, hyper, 0, 1)
+        if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)
 
 
 @jit(parallel=True)
 def train_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
     """As `train_serial`, each region shared out to `threads` threads."""
-    for t in prange(threads):
-        transpose_region(K, S, layers, t, threads)
-    for s in range(steps):
-        first = s * batch_size
-        size = min(batch_size, n - first)
+    for s in range(-1, steps):
+        size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        for c in range(0, size, S[S_CHUNK]):
-            rows = min(S[S_CHUNK], size - c)
-            code = sums(S, size, c)
+        for number in range(regions(S, size)):
             for t in prange(threads):
-                samples_region(K, S, layers, first + c, rows, t, threads)
-            for t in prange(threads):
-                weights_region(K, S, layers, bounds, rows, code, hyper, t, threads)
-        if size > S[S_CHUNK] and S[S_OPTIMIZER] < STORE:
-            for t in prange(threads):
-                apply_region(K, S, layers, bounds, hyper, t, threads)
-        if S[S_PENALTY]:
+                region(
+                    K, S, layers, bounds, s * batch_size, size, number, hyper, np.int64(t), threads
+                )
+        if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)
 
 

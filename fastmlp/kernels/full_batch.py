@@ -7,6 +7,7 @@ cache. Then every thread adds up its rows of W over all groups, in their order, 
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from ._jit import jit
@@ -15,6 +16,7 @@ from .drivers import (
     reduce_squares,
     rows_of,
     share,
+    step_size,
     through,
     transpose_region,
     update_rows,
@@ -105,31 +107,38 @@ def combine_region(K, S, layers, bounds, hyper, t, threads):
 
 
 @jit()
+def full_region(K, S, layers, bounds, first, size, number, hyper, t, threads):
+    """Thread t's share of one region: the groups, or what follows; transposes before all."""
+    if size == 0:
+        transpose_region(K, S, layers, t, threads)
+    elif number == 0:
+        groups_region(K, S, layers, first, size, t, threads)
+    else:
+        combine_region(K, S, layers, bounds, hyper, t, threads)
+
+
+@jit()
 def full_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
     """Take `steps` steps over n ordered samples, on this thread alone."""
-    transpose_region(K, S, layers, 0, 1)
-    for s in range(steps):
-        first = s * batch_size
-        size = min(batch_size, n - first)
+    for s in range(-1, steps):
+        size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        groups_region(K, S, layers, first, size, 0, 1)
-        combine_region(K, S, layers, bounds, hyper, 0, 1)
-        if S[S_PENALTY]:
+        for number in range(2 if size else 1):
+            full_region(K, S, layers, bounds, s * batch_size, size, number, hyper, 0, 1)
+        if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)
 
 
 @jit(parallel=True)
 def full_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
     """As `full_serial`, groups and then rows of W shared out to `threads` threads."""
-    for t in prange(threads):
-        transpose_region(K, S, layers, t, threads)
-    for s in range(steps):
-        first = s * batch_size
-        size = min(batch_size, n - first)
+    for s in range(-1, steps):
+        size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        for t in prange(threads):
-            groups_region(K, S, layers, first, size, t, threads)
-        for t in prange(threads):
-            combine_region(K, S, layers, bounds, hyper, t, threads)
-        if S[S_PENALTY]:
+        for number in range(2 if size else 1):
+            for t in prange(threads):
+                full_region(
+                    K, S, layers, bounds, s * batch_size, size, number, hyper, np.int64(t), threads
+                )
+        if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from ._jit import jit
@@ -61,4 +62,4 @@ def infer_serial(K, S, layers, n, threads):
 def infer_parallel(K, S, layers, n, threads):
     """Take n ordered samples forward, their blocks shared out to `threads` threads."""
     for t in prange(threads):
-        infer_region(K, S, layers, n, t, threads)
+        infer_region(K, S, layers, n, np.int64(t), threads)

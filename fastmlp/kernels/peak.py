@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import prange
 
 from ._jit import jit
@@ -33,4 +34,4 @@ def peak_serial(address, c, a, b, repeats, threads):
 def peak_parallel(address, c, a, b, repeats, threads):
     """Run on `threads` threads at once."""
     for t in prange(threads):
-        repeat_tile(address, c, a, b, repeats, t)
+        repeat_tile(address, c, a, b, repeats, np.int64(t))
