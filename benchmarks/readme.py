@@ -72,10 +72,11 @@ def bench() -> None:
     for row in rows:
         work = WORKLOADS[row.workload]
         sizes = "-".join(map(str, work.layer_sizes))
+        source = " from uint8" if work.data == "mnist-uint8" else ""
         batch = "full batch" if work.batch_size is None else f"batch {work.batch_size}"
         ratios = " | ".join(f"{row.ratios[name]:.1f}" for name in peers)
         lines.append(
-            f"| {row.workload} | {sizes}, {batch}, {work.dtype} | "
+            f"| {row.workload} | {sizes}, {batch}, {work.dtype}{source} | "
             f"{row.microseconds * work.samples / 1e3:.1f} ms | {ratios} | "
             f"{row.share_of_peak:.0%} |"
         )

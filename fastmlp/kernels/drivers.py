@@ -15,6 +15,7 @@ from numba import prange
 from ._jit import jit
 from .lists import sparse_forward_rows, sparse_gradient_rows
 from .microkernel import ADD, STORE
+from .shares import rows_of, share
 from .table import call
 from .tables import (
     BACKWARD,
@@ -253,31 +254,6 @@ def update_rows(K, item, q, i0, i1, r0, rows, code, state, shift, hyper):
                  q[LD_A], q[D] + r0 * q[LD_H] + at, q[LD_H], rows, code, state, hyper),
             )  # fmt: skip
         done += width
-
-
-@jit()
-def share(n, t, threads):
-    """Return thread t's first of n pieces."""
-    return n * t // threads
-
-
-@jit()
-def first_row(bounds, block, q, l, t, threads):  # noqa: E741
-    """Return thread t's first row of layer l's W: even shares, or equally many non-zeros
-    (`bounds` is in blocks of lists, `block` columns each; empty without lists).
-    """
-    if l == 0 and bounds.size > 1:
-        return min(bounds[t] * block, q[BLOCKS] * BLOCK)
-    return share(q[BLOCKS], t, threads) * BLOCK
-
-
-@jit()
-def rows_of(S, bounds, q, l, t, threads):  # noqa: E741
-    """Return thread t's first row of layer l's W, and the one behind its last."""
-    block = S[S_LIST_BLOCK]
-    return first_row(bounds, block, q, l, t, threads), first_row(
-        bounds, block, q, l, t + 1, threads
-    )
 
 
 @jit()

@@ -14,8 +14,6 @@ from ._jit import jit
 from .drivers import (
     apply_region,
     reduce_squares,
-    rows_of,
-    share,
     step_size,
     through,
     transpose_region,
@@ -23,6 +21,7 @@ from .drivers import (
 )
 from .lists import sparse_gradient_rows
 from .microkernel import ADD, STORE
+from .shares import rows_of, share
 from .table import call
 from .tables import (
     ADD_ROWS,

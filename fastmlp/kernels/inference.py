@@ -10,8 +10,8 @@ from .drivers import (
     forward_rows,
     gather,
     output_delta,
-    share,
 )
+from .shares import share
 from .table import call
 from .tables import (
     LD_H,
