@@ -175,7 +175,7 @@ def _progress_bar(progress: bool | None, run: _Run) -> Any:
 
     return tqdm(
         total=run.epochs * run.samples, unit=" samples", unit_scale=True, dynamic_ncols=True,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}",
+        bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}",
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """The order of work: which thread calls which kernel on which rows.
 
-A step has two regions (DESIGN in the README): by samples, forward and back; then by rows of W,
+A step has two regions (see the README): by samples, forward and back; then by rows of W,
 gradient and update. Within a region every number belongs to one thread and every sum runs in a
 fixed order, so the number of threads cannot change a bit. Everything is an integer: addresses,
 strides in bytes, codes. `t` of `threads` shares the work; the serial and the parallel driver
