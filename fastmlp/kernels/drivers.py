@@ -144,7 +144,7 @@ def dense_forward(K, q, r0, r1):
             call(
                 K[FORWARD + width - 1],
                 (q[H] + r * q[LD_H] + at, q[LD_H], q[A] + r * q[LD_A], q[LD_A], q[W] + at,
-                 q[LD_W], q[N_IN], q[BIAS] + at, 1, q[CODE], q[SLOPE] + r * q[LD_H] + at),
+                 q[LD_W], q[N_IN], q[BIAS] + at, q[CODE], q[SLOPE] + r * q[LD_H] + at),
             )  # fmt: skip
         done += width
 
@@ -200,7 +200,7 @@ def backward_rows(K, layers, r0, rows):
                 call(
                     K[BACKWARD + width - 1],
                     (p[D] + shift, p[LD_H], q[D] + r * q[LD_H], q[LD_H], q[WT] + at, q[LD_WT],
-                     q[N_OUT], p[KEPT] + shift, p[CODE], 1),
+                     q[N_OUT], p[KEPT] + shift, p[CODE]),
                 )  # fmt: skip
             done += width
 

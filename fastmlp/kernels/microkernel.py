@@ -24,7 +24,6 @@ __all__ = [
     "ADD",
     "HYPERPARAMETERS",
     "OPTIMIZERS",
-    "PARTIAL",
     "SLOPES",
     "STORE",
     "apply_optimizer",
@@ -33,7 +32,6 @@ __all__ = [
     "tile_update",
 ]
 
-PARTIAL = 99  # store the sums as they are: more of k is to come
 STORE, ADD = 90, 91  # the sums themselves: written to, or added to, a gradient
 
 # The codes that drivers pass; `slope` activations also store their derivative.
@@ -86,22 +84,14 @@ def _store(v: Vec, tile: Tile, addresses: list[Any], value: Callable[[Any, int, 
 
 
 def tile_forward(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
-    """c = f(a W + b): (c, ldc, a, lda, w, ldw, k, bias, start, code, slope).
+    """c = f(a W + b): (c, ldc, a, lda, w, ldw, k, bias, code, slope).
 
-    The sums start at the bias row where `start` is not 0, else at what c holds. `code` is the
-    activation's, or PARTIAL. `slope`, strided as c, takes f'(z) of the SLOPES activations.
+    The sums start at the bias row. `code` is the activation's; `slope`, strided as c, takes f'(z)
+    of the SLOPES activations.
     """
-    c, ldc, a, lda, w, ldw, k, bias, start, code, slope = args
+    c, ldc, a, lda, w, ldw, k, bias, code, slope = args
     out = _row_addresses(v, c, ldc, rows)
-
-    def from_bias() -> list[Any]:
-        return [v.load(bias, j * v.bytes) for j in range(vectors)] * rows
-
-    def from_c() -> list[Any]:
-        return [v.load(out[i], j * v.bytes) for i in range(rows) for j in range(vectors)]
-
-    begin = v.choose(v.b.icmp_signed("!=", start, const(0)), from_bias, from_c)
-    init = [begin[i * vectors : (i + 1) * vectors] for i in range(rows)]
+    init = [[v.load(bias, j * v.bytes) for j in range(vectors)]] * rows
     tile = _accumulate(v, init, a, lda, const(v.size), w, ldw, k)
 
     def plain(name: str) -> Callable[[], None]:
@@ -122,7 +112,7 @@ def tile_forward(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
         number: with_slope(name) if name in SLOPES else plain(name)
         for name, number in ACTIVATIONS.items()
     }
-    v.switch(code, {**cases, PARTIAL: plain("identity")})
+    v.switch(code, cases)
 
 
 def derivative(v: Vec, name: str, a: Any) -> Any:
@@ -150,20 +140,15 @@ def derivative_cases(v: Vec, emit: Callable[[str], None]) -> dict[int, Callable[
 
 
 def tile_backward(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
-    """e = (d W^T) f'(z): (e, lde, d, ldd, wt, ldwt, k, h, code, start).
+    """e = (d W^T) f'(z): (e, lde, d, ldd, wt, ldwt, k, h, code).
 
     `h` holds the layer's activations, or f'(z) for the SLOPES activations, strided as e.
     """
-    e, lde, d, ldd, wt, ldwt, k, h, code, start = args
+    e, lde, d, ldd, wt, ldwt, k, h, code = args
     out = _row_addresses(v, e, lde, rows)
     kept = _row_addresses(v, h, lde, rows)
-    begin = v.choose(
-        v.b.icmp_signed("!=", start, const(0)),
-        lambda: [v.c(0.0)] * (rows * vectors),
-        lambda: [v.load(out[i], j * v.bytes) for i in range(rows) for j in range(vectors)],
-    )
-    init = [begin[i * vectors : (i + 1) * vectors] for i in range(rows)]
-    tile = _accumulate(v, init, d, ldd, const(v.size), wt, ldwt, k)
+    zero = [[v.c(0.0)] * vectors] * rows
+    tile = _accumulate(v, zero, d, ldd, const(v.size), wt, ldwt, k)
 
     def emit(name: str) -> None:
         if name == "identity":
@@ -174,7 +159,7 @@ def tile_backward(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
             lambda x, i, j: v.b.fmul(x, derivative(v, name, v.load(kept[i], j * v.bytes))),
         )  # fmt: skip
 
-    v.switch(code, {**derivative_cases(v, emit), PARTIAL: lambda: emit("identity")})
+    v.switch(code, derivative_cases(v, emit))
 
 
 def _hyperparameters(v: Vec, address: Any) -> dict[str, Any]:

@@ -6,21 +6,23 @@ import numpy as np
 from numba import prange
 
 from ._jit import jit
-from .microkernel import PARTIAL
+from .microkernel import ACTIVATIONS
 from .table import call
 
 __all__ = ["peak_parallel", "peak_serial"]
 
+IDENTITY = ACTIVATIONS["identity"]
+
 
 @jit()
 def repeat_tile(address, c, a, b, repeats, t):
-    """Run one tile `repeats` times into row t of c."""
-    out, width = c.ctypes.data + t * c.strides[0], b.strides[0]
+    """Run one tile `repeats` times into row t of c; the first row of b serves as the bias."""
+    out, width, bias = c.ctypes.data + t * c.strides[0], b.strides[0], b.ctypes.data
     for _ in range(repeats):
         call(
             address,
-            (out, width, a.ctypes.data, a.strides[0], b.ctypes.data, width, b.shape[0], out, 0,
-             PARTIAL, out),
+            (out, width, a.ctypes.data, a.strides[0], b.ctypes.data, width, b.shape[0], bias,
+             IDENTITY, out),
         )  # fmt: skip
 
 

@@ -61,8 +61,8 @@ def _dense_kernels() -> dict[str, tuple[int, Emitter | None]]:
     target = current_target()
     listed: dict[str, tuple[int, Emitter | None]] = {}
     for name, count, tile in (
-        ("tile_forward", 11, microkernel.tile_forward),
-        ("tile_backward", 10, microkernel.tile_backward),
+        ("tile_forward", 10, microkernel.tile_forward),
+        ("tile_backward", 9, microkernel.tile_backward),
         ("tile_update", 10, microkernel.tile_update),
     ):
         for width in range(1, MAX_WIDTH + 1):
