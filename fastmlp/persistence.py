@@ -204,9 +204,7 @@ def load(cls: type[MLP], path: str | Path, *, backend: str, threads: int | None)
     try:
         header, arrays = _read(path)
         unpack(net, header, arrays)
-    except OSError:
-        raise
-    except MemoryError:
+    except (OSError, MemoryError):
         raise
     except Exception as error:
         # zipfile, NumPy and json have many ways of saying that a file is damaged

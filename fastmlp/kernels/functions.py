@@ -122,7 +122,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     logits = check_softmax(logits)
     z, out = padded(logits), np.empty(logits.shape, logits.dtype)
     launch(
-        "output", logits.dtype.name, out.ctypes.data, out.shape[1] * out.itemsize, 0, z.ctypes.data,
+        "output", logits.dtype.name, out.ctypes.data, out.shape[1] * out.itemsize, z.ctypes.data,
         z.strides[0], logits.shape[1], logits.shape[0], OUTPUTS["softmax"],
     )  # fmt: skip
     return out

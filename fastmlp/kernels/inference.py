@@ -21,7 +21,6 @@ from .tables import (
     S_LD_OUT,
     S_OUT,
     S_OUT_CODE,
-    S_PREDICTED,
     S_SPREAD,
     H,
 )
@@ -42,10 +41,9 @@ def infer_region(K, S, layers, n, t, threads):
         gather(K, S, layers, position, r0, rows)
         forward_rows(K, S, layers, r0, rows)
         if S[S_OUT]:
-            predicted = S[S_PREDICTED] + position * 8 if S[S_PREDICTED] else 0
             call(
                 K[OUTPUT],
-                (S[S_OUT] + position * S[S_LD_OUT], S[S_LD_OUT], predicted,
+                (S[S_OUT] + position * S[S_LD_OUT], S[S_LD_OUT],
                  q[H] + r0 * q[LD_H], q[LD_H], q[N_OUT], rows, S[S_OUT_CODE]),
             )  # fmt: skip
         else:

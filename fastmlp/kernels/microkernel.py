@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from ._simd import const
-from .vector_math import Vec
+from .vector_math import LEAKY_SLOPE, Vec
 
 __all__ = [
     "ACTIVATIONS",
@@ -127,7 +127,7 @@ def derivative(v: Vec, name: str, a: Any) -> Any:
     if name == "relu":
         return b.select(v.greater(a, v.c(0.0)), one, v.c(0.0))
     if name == "leaky_relu":
-        return b.select(v.greater(a, v.c(0.0)), one, v.c(0.01))
+        return b.select(v.greater(a, v.c(0.0)), one, v.c(LEAKY_SLOPE))
     return a
 
 

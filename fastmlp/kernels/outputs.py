@@ -245,23 +245,16 @@ def elementwise_loss(v: Vec, args: list[Any]) -> None:
 
 
 def output(v: Vec, args: list[Any]) -> None:
-    """Turn logits into outputs in place, and write them out: (out, ldo, predicted, z, ldz, n,
-    rows, code). `out` rows are exactly n long; `predicted` (int64) may be 0.
+    """Turn logits into outputs in place, and write them out: (out, ldo, z, ldz, n, rows,
+    code). `out` rows are exactly n long.
     """
-    out, ldo, predicted, z, ldz, n, rows, code = args
+    out, ldo, z, ldz, n, rows, code = args
     b = v.b
 
     def finish(name: str) -> None:
         def body(r: Any) -> None:
             z_r = v.at(z, b.mul(r, ldz))
             if name == "softmax":
-
-                def label(z_r: Any = z_r, r: Any = r) -> list[Any]:
-                    number = _first_maximum(v, z_r, n, _row_maximum(v, z_r, n))
-                    v.store_scalar(number, predicted, b.shl(r, const(3)))
-                    return []
-
-                v.choose(b.icmp_signed("!=", predicted, const(0)), label, lambda: [])
                 _, total = _exp_row(v, z_r, z_r, n)
                 _scale_row(v, z_r, n, b.fdiv(v.c(1.0), total))
             elif name == "sigmoid":

@@ -118,6 +118,6 @@ def infer_few(K, S, layers, X, out, kind, scale):
         forward_one(K, S, layers)
         call(
             K[OUTPUT],
-            (out.ctypes.data + i * out.strides[0], out.strides[0], 0, q[H], q[LD_H], q[N_OUT], 1,
+            (out.ctypes.data + i * out.strides[0], out.strides[0], q[H], q[LD_H], q[N_OUT], 1,
              S[S_OUT_CODE]),
         )  # fmt: skip

@@ -79,7 +79,7 @@ def _dense_kernels() -> dict[str, tuple[int, Emitter | None]]:
         listed[f"vector_forward_{width}"] = (8, emit_row)
     for name, count, module in (
         ("softmax_labels", 10, outputs), ("softmax_targets", 11, outputs),
-        ("elementwise_loss", 12, outputs), ("output", 8, outputs),
+        ("elementwise_loss", 12, outputs), ("output", 7, outputs),
         ("gather_u8", 8, rows), ("gather_f32", 8, rows), ("gather_f64", 8, rows),
         ("bias_update", 8, rows), ("optimizer", 6, rows), ("add", 3, rows),
         ("sum_squares", 4, rows), ("map_activation", 6, rows), ("transpose_block", 4, rows),

@@ -11,7 +11,7 @@ from typing import Any
 
 from ._simd import Vectors, ir
 
-__all__ = ["Vec"]
+__all__ = ["LEAKY_SLOPE", "Vec"]
 
 # exp(r) = 1 + r + r^2 q(r) on |r| <= ln(2)/2, q a minimax polynomial, highest power first;
 # `magic` = 1.5 * 2^(mantissa bits) rounds to the nearest integer when it is added.

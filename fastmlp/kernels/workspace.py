@@ -79,7 +79,6 @@ class Workspace:
             row[Layer.A], row[Layer.LD_A] = before.ctypes.data, before.strides[0]
             row[Layer.H], row[Layer.LD_H] = h.ctypes.data, h.strides[0]
             row[Layer.SLOPE] = row[Layer.KEPT] = h.ctypes.data
-            # one-layer inference still writes slopes somewhere
             if i < len(names) and names[i] in SLOPES:
                 row[Layer.SLOPE] = row[Layer.KEPT] = self._rows_of(n_out).ctypes.data
             if backward:
