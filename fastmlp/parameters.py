@@ -100,6 +100,12 @@ class Parameters:
             end = start + row_length(n_out, self.dtype.itemsize)
             self.flat[start + n_out : end] = _BIAS_PADDING.get(name, 0.0)
 
+    @property
+    def finite(self) -> bool:
+        """Whether no parameter is NaN or infinite (nor so large that their sum is)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(self.flat.sum()))
+
     def views(self, flat: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return the weights and biases that lie in a buffer of this layout."""
         weights, biases = [], []

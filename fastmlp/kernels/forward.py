@@ -170,7 +170,7 @@ class Inference:
         S = np.zeros(SETTINGS, np.int64)
         S[S_CHUNK], S[S_SPREAD] = block, int(spread)
         kernels = kernel_addresses(self.architecture.dtype)
-        if self._index is not None and np.isfinite(self.parameters.flat.sum()):
+        if self._index is not None and self.parameters.finite:
             kernels = kernel_addresses(self.architecture.dtype, with_sparse=True)
             enter_index(S, self._index, workspace)
         order = np.arange(n)

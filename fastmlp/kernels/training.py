@@ -259,7 +259,7 @@ class Training:
         bounds = np.zeros(0, np.int64)
         if self._index is not None:
             # 0 times a weight that is not finite is NaN: then nothing may be left out
-            finite = bool(np.isfinite(self.parameters.flat.sum()))
+            finite = self.parameters.finite
             S[S_LISTS] = self._lists if finite else 0
             if finite and self._mode == "batch":
                 bounds = self._index.shares(self.threads)
