@@ -28,11 +28,15 @@ _HOME = {
     "OneCycle": "schedules",
     "ReduceOnPlateau": "schedules",
     "Gradients": "operations",
+    "EarlyStopping": "callbacks",
+    "ModelCheckpoint": "callbacks",
 }
 _MODULES = (
+    "callbacks",
     "datasets",
     "initializers",
     "kernels",
+    "metrics",
     "optimizers",
     "plots",
     "recipes",
@@ -49,17 +53,21 @@ __all__ = [
     "AnnealOnRise",
     "Constant",
     "CosineDecay",
+    "EarlyStopping",
     "ExponentialDecay",
     "Gradients",
     "History",
     "InverseScaling",
+    "ModelCheckpoint",
     "OneCycle",
     "RMSProp",
     "ReduceOnPlateau",
     "StepDecay",
+    "callbacks",
     "datasets",
     "initializers",
     "kernels",
+    "metrics",
     "optimizers",
     "plots",
     "recipes",
@@ -68,7 +76,19 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from . import datasets, initializers, kernels, optimizers, plots, recipes, reference, schedules
+    from . import (
+        callbacks,
+        datasets,
+        initializers,
+        kernels,
+        metrics,
+        optimizers,
+        plots,
+        recipes,
+        reference,
+        schedules,
+    )
+    from .callbacks import EarlyStopping, ModelCheckpoint
     from .history import History
     from .network import MLP
     from .operations import Gradients

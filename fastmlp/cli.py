@@ -140,6 +140,36 @@ def _add_train(commands: Any) -> None:
         help="penalty on the weights (default: 0)",
     )  # fmt: skip
     p.add_argument(
+        "--l1", type=_number("a number of at least 0", low=0.0), default=0.0, metavar="FACTOR",
+        help="penalty on the weights' absolute values (default: 0)",
+    )  # fmt: skip
+    p.add_argument(
+        "--dropout", type=_number("a share from 0 to below 1", low=0.0, below=1.0), default=0.0,
+        metavar="SHARE", help="of hidden activations left out in a step (default: 0)",
+    )  # fmt: skip
+    p.add_argument(
+        "--label-smoothing", type=_number("a share from 0 to below 1", low=0.0, below=1.0),
+        default=0.0, metavar="SHARE", help="of a target, spread over all classes (default: 0)",
+    )  # fmt: skip
+    p.add_argument(
+        "--clip-norm", type=_number("a number above 0", above=0.0), metavar="NORM",
+        help="the most that a gradient's norm may be (default: no bound)",
+    )  # fmt: skip
+    p.add_argument(
+        "--max-norm", type=_number("a number above 0", above=0.0), metavar="NORM",
+        help="the most that the norm of a neuron's weights may be (default: no bound)",
+    )  # fmt: skip
+    p.add_argument("--class-weight", choices=("balanced",), help="rare classes count for more")
+    p.add_argument(
+        "--early-stopping", type=_integer(1), nargs="?", const=10, metavar="EPOCHS",
+        help="end after so many epochs without a better validation loss (default: 10) and go back "
+        "to the best",
+    )  # fmt: skip
+    p.add_argument(
+        "--checkpoint", metavar="FILE",
+        help="where the model goes after every epoch; {epoch} in the name is its number",
+    )  # fmt: skip
+    p.add_argument(
         "--seed", type=_integer(0), default=0, metavar="N", help="the same seed, the same network"
         " (default: 0)",
     )  # fmt: skip

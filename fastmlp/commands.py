@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .callbacks import EarlyStopping, ModelCheckpoint
 from .command_files import (
     check_outputs,
     check_picture,
@@ -169,6 +171,10 @@ def train(args: Namespace, console: Console) -> int:
         settings["learning_rate"] = args.learning_rate
     optimizer, schedule = make_optimizer(settings), get_schedule(args.schedule)
     out, plot = _outputs(args, console)
+    stopping = None
+    if args.early_stopping is not None:
+        stopping = EarlyStopping(patience=args.early_stopping)
+    checkpoints = [] if args.checkpoint is None else [ModelCheckpoint(args.checkpoint)]
     data = read_data(_source(args))
     for name, X in (("x_train", data.x_train), ("x_test", data.x_test)):
         check_finite(name, X)
@@ -180,12 +186,20 @@ def train(args: Namespace, console: Console) -> int:
     begun = time.perf_counter()
     try:
         say(_plan(args, net, data, share))
-        history = net.fit(
-            data.x_train, data.y_train, epochs=args.epochs, batch_size=args.batch_size,
-            schedule=schedule, l2=args.l2, validation_split=share,
-            progress=False if args.quiet else None,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="fit was interrupted")  # said below
+            history = net.fit(
+                data.x_train, data.y_train, epochs=args.epochs, batch_size=args.batch_size,
+                schedule=schedule, l1=args.l1, l2=args.l2, dropout=args.dropout,
+                clip_norm=args.clip_norm, label_smoothing=args.label_smoothing,
+                max_norm=args.max_norm, class_weight=args.class_weight, validation_split=share,
+                early_stopping=stopping, callbacks=checkpoints,
+                progress=False if args.quiet else None,
+            )  # fmt: skip
+        interrupted = history.interrupted
     except KeyboardInterrupt:
+        interrupted = True
+    if interrupted:
         if out is not None:
             net.save(out)
         saved = "not saved" if out is None else f"saved to {out}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["History"]
+
+_NAMES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 
 
 @dataclass
@@ -25,14 +28,18 @@ class History:
         At the epoch's first step.
     seconds : list of float
         How long the epoch took, validation included.
+    metrics : dict of list of float
+        What `fit` was asked for beside these, by name: of validation data as ``val_NAME``.
+    interrupted : bool
+        Whether Ctrl-C ended the run before its time.
 
     Examples
     --------
     >>> import numpy as np, fastmlp
     >>> net = fastmlp.MLP((2, 3, 2), rng=0, backend="numpy")
     >>> history = net.fit(np.eye(2), [0, 1], epochs=3)
-    >>> len(history.loss)
-    3
+    >>> len(history.loss), history["loss"] is history.loss
+    (3, True)
     """
 
     loss: list[float] = field(default_factory=list)
@@ -41,14 +48,46 @@ class History:
     val_accuracy: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    interrupted: bool = field(default=False, compare=False)
 
     def __len__(self) -> int:
         """Return the number of epochs."""
         return len(self.loss)
 
+    def __getitem__(self, name: str) -> list[float]:
+        """Return the list of that name, a metric's too."""
+        return self.as_dict()[name]
+
     def as_dict(self) -> dict[str, list[float]]:
-        """Return the lists by name, as JSON can hold them."""
-        return asdict(self)
+        """Return the lists by name, metrics among them, as JSON can hold them."""
+        return {name: getattr(self, name) for name in _NAMES} | self.metrics
+
+    @classmethod
+    def from_dict(cls, lists: Mapping[str, list[float]]) -> History:
+        """Return the history of which `as_dict` gave these lists.
+
+        Raises
+        ------
+        ValueError
+            If they are no lists by name, or one is missing that every history has.
+        """
+        if not isinstance(lists, Mapping) or not all(isinstance(v, list) for v in lists.values()):
+            raise ValueError("history: expected lists by name")
+        if not lists.keys() >= set(_NAMES):
+            raise ValueError(f"history: expected {', '.join(_NAMES)}, got {', '.join(lists)}")
+        history = cls(metrics={name: v for name, v in lists.items() if name not in _NAMES})
+        for name in _NAMES:
+            setattr(history, name, lists[name])
+        return history
+
+    def append(self, numbers: Mapping[str, float]) -> None:
+        """Add an epoch's numbers, each to the list of its name."""
+        for name, value in numbers.items():
+            if name in _NAMES:
+                getattr(self, name).append(value)
+            else:
+                self.metrics.setdefault(name, []).append(value)
 
     def plot(self, axes: Any = None) -> Any:
         """Draw loss and accuracy over epochs; needs the ``plot`` extra.

@@ -14,7 +14,7 @@ from .history import History
 from .initializers import Initializer, get_initializer, random_source
 from .operations import Gradients
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
-from .parameters import Parameters, ParameterViews
+from .parameters import Parameters, ParameterViews, replace
 from .schedules import Schedule
 from .validation import (
     as_rows,
@@ -109,6 +109,7 @@ class MLP:
         self._schedule: Schedule | None = None
         self._schedule_memory: dict[str, float] = {}
         self.history = History()
+        self.stop_training = False
 
     @property
     def optimizer(self) -> Optimizer:
@@ -146,7 +147,7 @@ class MLP:
 
     @weights.setter
     def weights(self, values: Sequence[Any]) -> None:
-        self._assign("weights", self._parameters.weights, values)
+        replace("weights", self._parameters.weights, values)
 
     @property
     def biases(self) -> ParameterViews:
@@ -155,22 +156,7 @@ class MLP:
 
     @biases.setter
     def biases(self, values: Sequence[Any]) -> None:
-        self._assign("biases", self._parameters.biases, values)
-
-    def _assign(self, name: str, targets: list[np.ndarray], values: Sequence[Any]) -> None:
-        try:
-            arrays = [np.array(value) for value in values]  # copies: a value may be a live view
-        except (TypeError, ValueError):
-            raise TypeError(f"{name}: expected a sequence of arrays, got {values!r}") from None
-        if [a.shape for a in arrays] != [t.shape for t in targets]:
-            raise ValueError(
-                f"{name}: expected shapes {[t.shape for t in targets]}, "
-                f"got {[a.shape for a in arrays]}"
-            )
-        if any(a.dtype.kind not in "biuf" for a in arrays):
-            raise TypeError(f"{name}: expected arrays of real numbers")
-        for target, array in zip(targets, arrays, strict=True):
-            target[...] = array
+        replace("biases", self._parameters.biases, values)
 
     def _backend(self) -> Backend:
         return get_backend(self.backend)
@@ -295,14 +281,14 @@ class MLP:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 10,
         batch_size: int | None = 64,
         optimizer: Optimizer | str | None = None,
         schedule: Schedule | str | None = None,
         l2: float = 0.0,
-        dropout: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
         shuffle: bool = True,
         validation_data: tuple[Any, Any] | None = None,
         validation_split: float = 0.0,
@@ -310,14 +296,21 @@ class MLP:
         callbacks: Sequence[Any] = (),
         sample_weight: Any = None,
         class_weight: Any = None,
+        l1: float = 0.0,
+        clip_norm: float | None = None,
+        label_smoothing: float = 0.0,
+        max_norm: float | None = None,
+        metrics: Sequence[Any] = (),
         progress: bool | None = None,
     ) -> History:
         """Train, from the present parameters and optimizer state on.
 
         Parameters
         ----------
-        X : array, frame or sparse matrix, (n, n_in)
-            Of any real dtype and layout; never converted or copied whole.
+        X : array, frame, sparse matrix (n, n_in), or chunks
+            Of any real dtype and layout; never converted or copied whole. Without y: an iterable
+            of chunks ``(X, y)`` or ``(X, y, sample_weight)``, or a function that returns one for
+            every epoch. One chunk is held at a time; batches are cut and shuffled within it.
         y : array
             Labels (n,) or targets (n, n_out).
         epochs : int, default 10
@@ -328,42 +321,57 @@ class MLP:
             Another one than the network has starts its state afresh.
         schedule : Schedule or str, optional
             Goes on where it was if it equals the one of the last fit.
-        l2 : float, default 0
-            Adds ``l2 / 2 * sum(W^2)``, biases excluded, to the loss.
-        dropout : float
-            Not available yet: 0.
+        l1, l2 : float, default 0
+            Add ``l1 * sum(|W|) + l2 / 2 * sum(W^2)``, biases excluded, to the loss.
+        dropout : float in [0, 1) or one per hidden layer, default 0
+            The share of hidden activations left out in a step; the others are scaled up.
         shuffle : bool, default True
             Draw a new order of the samples for every epoch.
         validation_data : (X, y), optional
-            Evaluated after every epoch.
+            Evaluated after every epoch, without penalties, dropout and smoothing.
         validation_split : float in [0, 1), default 0
-            The share of samples, drawn once, that is held out as validation data.
-        early_stopping, callbacks, class_weight
-            Not available yet: None, empty, None.
+            The share of samples, drawn once, that is held out as validation data; with early
+            stopping a classifier's are drawn class by class.
+        early_stopping : bool or EarlyStopping, optional
+            Ends the fit when validation has stopped improving, and goes back to the best epoch.
+            Holds a tenth of the samples out where there are no validation data.
+        callbacks : sequence of Callback, default none
+            See `fastmlp.callbacks`.
         sample_weight : array, (n,), optional
+        class_weight : dict or "balanced", optional
+            A weight per label, times that of the sample.
+        clip_norm : float, optional
+            The most that the norm of the whole gradient may be; a larger one is scaled down.
+        label_smoothing : float in [0, 1), default 0
+            The share of a target that is spread evenly over all classes.
+        max_norm : float, optional
+            The most that the norm of each neuron's incoming weights may be after a step.
+        metrics : sequence of str, callable or Metric, default none
+            Measured after every epoch, of validation data where there are any; see
+            `fastmlp.metrics`.
         progress : bool, optional
             A progress bar; by default when standard error is a terminal.
 
         Returns
         -------
         History
-            Of this call; also kept as ``net.history``.
+            Of this call; also kept as ``net.history``. Ctrl-C ends the fit with a warning and
+            the history so far.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is not of that kind; nothing is changed then.
-        NotImplementedError
-            For the arguments that are not available yet.
         """
         from .trainer import fit
 
         return fit(
             self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-            schedule=schedule, l2=l2, dropout=dropout, shuffle=shuffle,
+            schedule=schedule, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm,
+            label_smoothing=label_smoothing, max_norm=max_norm, shuffle=shuffle,
             validation_data=validation_data, validation_split=validation_split,
             early_stopping=early_stopping, callbacks=callbacks, sample_weight=sample_weight,
-            class_weight=class_weight, progress=progress,
+            class_weight=class_weight, metrics=metrics, progress=progress,
         )  # fmt: skip
 
     def save(self, path: str | Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from .architecture import Architecture
 from .initializers import Initializer, RandomSource
 
-__all__ = ["ParameterViews", "Parameters", "aligned_zeros", "row_length"]
+__all__ = ["ParameterViews", "Parameters", "aligned_zeros", "replace", "row_length"]
 
 _LINE = 64  # bytes: one cache line, a whole number of vectors on every processor
 _ROWS = 16  # rows of a weight matrix are padded to whole tiles of every processor
@@ -54,6 +54,28 @@ class ParameterViews(list[np.ndarray]):
             raise ValueError(f"parameters: expected shape {target.shape}, got {array.shape}")
         if array.dtype.kind not in "biuf":
             raise TypeError(f"parameters: expected real numbers, got dtype {array.dtype}")
+        target[...] = array
+
+
+def replace(name: str, targets: list[np.ndarray], values: Sequence[Any]) -> None:
+    """Copy arrays into all of `targets`, or into none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the values are no arrays of real numbers of the targets' shapes; `name` is the argument.
+    """
+    try:
+        arrays = [np.array(value) for value in values]  # copies: a value may be a live view
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a sequence of arrays, got {values!r}") from None
+    if [a.shape for a in arrays] != [t.shape for t in targets]:
+        raise ValueError(
+            f"{name}: expected shapes {[t.shape for t in targets]}, got {[a.shape for a in arrays]}"
+        )
+    if any(a.dtype.kind not in "biuf" for a in arrays):
+        raise TypeError(f"{name}: expected arrays of real numbers")
+    for target, array in zip(targets, arrays, strict=True):
         target[...] = array
 
 

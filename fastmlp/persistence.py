@@ -118,9 +118,7 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
             )
     schedule = header["schedule"]
     rng = _make_rng(header["rng"])
-    history = History(**header["history"])
-    if not all(isinstance(values, list) for values in vars(history).values()):
-        raise ValueError("history: expected lists")
+    history = History.from_dict(header["history"])
     net._start(architecture)
     parameters = net._parameters
     targets = [*parameters.weights, *parameters.biases]

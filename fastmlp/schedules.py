@@ -37,6 +37,11 @@ class Schedule:
         """Whether it takes its length from the fit, so that every fit begins it anew."""
         return False
 
+    @property
+    def within_epoch(self) -> bool:
+        """Whether the rate moves from step to step, not only from epoch to epoch."""
+        return False
+
     def rates(
         self, base: float, epoch: int, n_steps: int, n_epochs: int, memory: dict[str, float]
     ) -> np.ndarray:
@@ -166,6 +171,11 @@ class InverseScaling(Schedule):
     def __post_init__(self) -> None:
         check_number("power", self.power, above=0.0)
 
+    @property
+    def within_epoch(self) -> bool:
+        """Whether the rate moves from step to step, not only from epoch to epoch."""
+        return True
+
     def curve(self, progress: np.ndarray, n_steps: int, n_epochs: int) -> Any:
         """Return ``(1 + t) ** -power``, t the steps taken."""
         return (1 + np.rint(progress * n_steps)) ** -self.power
@@ -198,6 +208,11 @@ class CosineDecay(Schedule):
     def spans_fit(self) -> bool:
         """Whether it takes its length from the fit, so that every fit begins it anew."""
         return self.epochs is None
+
+    @property
+    def within_epoch(self) -> bool:
+        """Whether the rate moves from step to step, not only from epoch to epoch."""
+        return True
 
     def curve(self, progress: np.ndarray, n_steps: int, n_epochs: int) -> Any:
         """Return the rise and the half cosine over all steps."""
@@ -237,6 +252,11 @@ class OneCycle(Schedule):
     def spans_fit(self) -> bool:
         """Whether it takes its length from the fit, so that every fit begins it anew."""
         return self.epochs is None
+
+    @property
+    def within_epoch(self) -> bool:
+        """Whether the rate moves from step to step, not only from epoch to epoch."""
+        return True
 
     def curve(self, progress: np.ndarray, n_steps: int, n_epochs: int) -> Any:
         """Return the two half cosines over all steps."""

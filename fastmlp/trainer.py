@@ -1,19 +1,29 @@
-"""fit: epochs, their pieces, validation, history and progress."""
+"""fit: epochs, their pieces, validation, history and callbacks."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .callbacks import Callback, EarlyStopping, ProgressBar
+from .callbacks.early_stopping import get_early_stopping
+from .evaluation import Evaluation
 from .history import History
+from .metrics import Metric, get_metrics
 from .operations import EpochResult
 from .optimizers import Optimizer, get_optimizer
+from .regularization import Regularization, get_regularization
+from .samples import ArraySamples, ChunkSamples, Segment, chunks_of, combined_weight, hold_out
 from .schedules import Schedule, get_schedule
 from .validation import check_integer, check_number, check_sample_weight
 
@@ -22,38 +32,90 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-_PIECE_SECONDS = 0.1  # Python is re-entered about this often: progress, Ctrl-C
+_PIECE_SECONDS = 0.1  # Python is re-entered about this often: callbacks, Ctrl-C
+_PACKAGE = os.path.dirname(__file__)
 
 
 @dataclass
-class _Run:
-    """What a fit has checked and prepared."""
+class _Settings:
+    """What a fit has checked."""
 
-    X: Any
-    y: np.ndarray
-    weight: np.ndarray | None
-    rows: np.ndarray | None
-    validation: tuple[Any, np.ndarray] | None
     epochs: int
-    batch_size: int
+    batch_size: int | None
     optimizer: Optimizer
     schedule: Schedule
-    l2: float
+    regularization: Regularization
     shuffle: bool
-
-    @property
-    def samples(self) -> int:
-        return len(self.y) if self.rows is None else len(self.rows)
-
-    @property
-    def steps(self) -> int:
-        return -(-self.samples // self.batch_size)
+    metrics: tuple[Metric, ...]
+    stopping: EarlyStopping | None
+    callbacks: list[Callback]
 
 
-def _not_yet(**arguments: Any) -> None:
-    for name, given in arguments.items():
-        if given:
-            raise NotImplementedError(f"{name}: not available in this version, got {given!r}")
+def fit(
+    net: MLP,
+    X: Any,
+    y: Any,
+    *,
+    epochs: int,
+    batch_size: int | None,
+    optimizer: Any,
+    schedule: Any,
+    shuffle: bool,
+    validation_data: Any,
+    validation_split: float,
+    early_stopping: Any,
+    callbacks: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    metrics: Any,
+    progress: bool | None,
+    **regularization: Any,
+) -> History:
+    """Train a network; see `MLP.fit`."""
+    if batch_size is not None:
+        batch_size = check_integer("batch_size", batch_size, low=1)
+    if not isinstance(shuffle, bool | np.bool_):
+        raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
+    stopping = get_early_stopping(early_stopping)
+    s = _Settings(
+        epochs=check_integer("epochs", epochs, low=0),
+        batch_size=batch_size,
+        optimizer=net.optimizer if optimizer is None else get_optimizer(optimizer),
+        schedule=get_schedule(schedule),
+        regularization=get_regularization(net.architecture, **regularization),
+        shuffle=bool(shuffle),
+        metrics=get_metrics(metrics, net.architecture),
+        stopping=stopping,
+        callbacks=_callbacks(callbacks, stopping, progress),
+    )
+    share = check_number("validation_split", validation_split, low=0.0, below=1.0)
+    if share and validation_data is not None:
+        raise ValueError("validation_split: expected 0 where validation_data is given")
+    validation = _validation(net, validation_data)
+    if chunks_of(X, y):
+        if share or sample_weight is not None:
+            name = "validation_split" if share else "sample_weight"
+            raise ValueError(f"{name}: expected none where X comes in chunks")
+        return _fit_chunks(net, X, s, validation, class_weight)
+    return _fit_arrays(net, X, y, s, validation, share, sample_weight, class_weight)
+
+
+def _callbacks(callbacks: Any, stopping: EarlyStopping | None, progress: Any) -> list[Callback]:
+    if isinstance(callbacks, Callback):
+        callbacks = [callbacks]
+    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
+        raise TypeError(f"callbacks: expected a sequence of Callback objects, got {callbacks!r}")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"callbacks: expected objects of fastmlp.callbacks.Callback, got {callback!r}"
+            )
+    # The best parameters are back before others see the end of training.
+    found = [*([] if stopping is None else [stopping]), *callbacks]
+    if progress is None:
+        watched = sys.stderr is not None and sys.stderr.isatty()
+        progress = watched and not any(isinstance(c, ProgressBar) for c in found)
+    return [*found, ProgressBar()] if progress else found
 
 
 def _validation(net: MLP, data: Any) -> tuple[Any, np.ndarray] | None:
@@ -68,174 +130,254 @@ def _validation(net: MLP, data: Any) -> tuple[Any, np.ndarray] | None:
     return X, y
 
 
-def _split(net: MLP, X: Any, y: np.ndarray, share: float) -> tuple[np.ndarray, tuple[Any, Any]]:
-    """Draw which samples are held out; return the others' numbers and the held-out data."""
-    n = len(y)
-    held_out = round(n * share)
-    if held_out == 0 or held_out == n:
-        raise ValueError(
-            f"validation_split: expected a share that leaves samples on both sides of {n}, "
-            f"got {share}"
-        )
-    order = net._rng.permutation(n)
-    rows, held = np.sort(order[held_out:]), np.sort(order[:held_out])
-    return rows, (X[held], y[held])
-
-
-def _optimizer(net: MLP, optimizer: Any) -> Optimizer:
-    return net.optimizer if optimizer is None else get_optimizer(optimizer)
-
-
-def _install(net: MLP, run: _Run) -> None:
-    """Give the network its optimizer and schedule; another one starts afresh."""
-    net.optimizer = run.optimizer
-    if run.schedule != net._schedule or run.schedule.spans_fit:
-        net._schedule, net._schedule_memory = run.schedule, {}
-
-
-def _pieces(
-    train: Callable[[np.ndarray, np.ndarray], EpochResult],
-    order: np.ndarray,
-    rates: np.ndarray,
-    batch_size: int,
-    after: Callable[[EpochResult], None],
-) -> EpochResult:
-    """Train an epoch piece by piece; where it is cut has no influence on the result."""
-    done, steps, parts = 0, 1, []
-    while done < len(rates):
-        begun = time.perf_counter()
-        part = slice(done, done + steps)
-        samples = slice(done * batch_size, (done + steps) * batch_size)
-        parts.append(train(order[samples], rates[part]))
-        done += len(rates[part])
-        seconds = time.perf_counter() - begun
-        steps = max(1, int(min(len(rates[part]) * _PIECE_SECONDS / seconds, 8 * steps)))
-        after(parts[-1])
-    return EpochResult.join(parts)
-
-
-def fit(
+def _fit_arrays(
     net: MLP,
     X: Any,
     y: Any,
-    *,
-    epochs: int,
-    batch_size: int | None,
-    optimizer: Any,
-    schedule: Any,
-    l2: float,
-    dropout: float,
-    shuffle: bool,
-    validation_data: Any,
-    validation_split: float,
-    early_stopping: Any,
-    callbacks: Sequence[Any],
+    s: _Settings,
+    validation: tuple[Any, np.ndarray] | None,
+    share: float,
     sample_weight: Any,
     class_weight: Any,
-    progress: bool | None,
 ) -> History:
-    """Train a network; see `MLP.fit`."""
-    _not_yet(
-        dropout=dropout, early_stopping=early_stopping, callbacks=callbacks,
-        class_weight=class_weight,
-    )  # fmt: skip
-    epochs = check_integer("epochs", epochs, low=0)
-    if batch_size is not None:
-        batch_size = check_integer("batch_size", batch_size, low=1)
-    if not isinstance(shuffle, bool | np.bool_):
-        raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
-    share = check_number("validation_split", validation_split, low=0.0, below=1.0)
-    if share and validation_data is not None:
-        raise ValueError("validation_split: expected 0 where validation_data is given")
-    chosen = _optimizer(net, optimizer)
-    plan = get_schedule(schedule)
-    l2 = check_number("l2", l2, low=0.0)
     X, targets, _ = net._samples(X, y, None)
     weight = check_sample_weight(sample_weight, X.shape[0])
-    validation = _validation(net, validation_data)
-    rows = None
+    combined = combined_weight(net, weight, class_weight, targets)
+    name, by_class = "validation_split", False
+    if s.stopping is not None and s.stopping.monitor.startswith("val_") and validation is None:
+        by_class = net.architecture.output != "identity"
+        if not share:
+            name, share = "early_stopping: validation_fraction", s.stopping.validation_fraction
+    _check_callbacks(net, s, validated=bool(share) or validation is not None)
+    rows, held = np.arange(len(targets)), None
     if share:
-        rows, validation = _split(net, X, targets, share)
-    n = len(targets) if rows is None else len(rows)
-    size = n if batch_size is None else min(batch_size, n)
-    run = _Run(X, targets, weight, rows, validation, epochs, size, chosen, plan, l2, bool(shuffle))
-    _install(net, run)
+        rows, held = hold_out(net, targets, share, by_class=by_class, name=name)
+        if combined is not None and not combined[rows].any():
+            raise ValueError("sample_weight: expected a weight above 0 outside the held-out part")
+        if class_weight is not None:
+            combined = combined_weight(net, weight, class_weight, targets, rows)
+    _install(net, s)
+    if not s.epochs:
+        return net.history
+    samples = ArraySamples(
+        net, (X, targets, combined), rows, s.batch_size, s.shuffle, _trainer_settings(s)
+    )
+    evaluation, repeated = None, s.epochs > 2
+    if validation is not None:
+        evaluation = Evaluation(net, *validation, None, s.metrics, prefix="val_", repeated=repeated)
+    elif held is not None:
+        evaluation = Evaluation(net, X, targets, held, s.metrics, prefix="val_", repeated=repeated)
+    elif s.metrics:
+        evaluation = Evaluation(net, X, targets, None, s.metrics, prefix="", repeated=False)
+    return _Fit(net, s, samples, evaluation).run()
+
+
+def _fit_chunks(
+    net: MLP, X: Any, s: _Settings, validation: tuple[Any, np.ndarray] | None, class_weight: Any
+) -> History:
+    if s.metrics and validation is None:
+        raise ValueError("metrics: expected validation_data beside chunks")
+    _check_callbacks(net, s, validated=validation is not None)
+    samples = ChunkSamples(net, X, s.epochs, s.batch_size, s.shuffle, class_weight)
+    if s.schedule.within_epoch:
+        samples.measure()
+    _install(net, s)
+    if not s.epochs:
+        return net.history
+    samples.settings = _trainer_settings(s)
+    evaluation = None
+    if validation is not None:
+        evaluation = Evaluation(
+            net, *validation, None, s.metrics, prefix="val_", repeated=s.epochs > 2
+        )
+    return _Fit(net, s, samples, evaluation).run()
+
+
+def _trainer_settings(s: _Settings) -> dict[str, Any]:
+    return {"optimizer": s.optimizer, "regularization": s.regularization}
+
+
+def _check_callbacks(net: MLP, s: _Settings, *, validated: bool) -> None:
+    classifier = net.architecture.output != "identity"
+    own = ["loss", "accuracy"] if classifier else ["loss"]
+    prefix = "val_" if validated else ""
+    measured = [prefix + name for name in own * validated]
+    measured += [prefix + metric.name for metric in s.metrics]
+    names = [*own, *measured, "learning_rate", "seconds"]
+    for callback in s.callbacks:
+        callback.check(names)
+
+
+def _install(net: MLP, s: _Settings) -> None:
+    """Give the network its optimizer and schedule; another one starts afresh."""
+    net.optimizer = s.optimizer
+    if s.schedule != net._schedule or s.schedule.spans_fit:
+        net._schedule, net._schedule_memory = s.schedule, {}
     net.history = History()
-    if epochs:
-        _train(net, run, _progress_bar(progress, run))
-    return net.history
+    net.stop_training = False
 
 
-def _progress_bar(progress: bool | None, run: _Run) -> Any:
-    if progress is None:
-        progress = sys.stderr is not None and sys.stderr.isatty()
-    if not progress:
-        return None
-    from tqdm.auto import tqdm
-
-    return tqdm(
-        total=run.epochs * run.samples, unit=" samples", unit_scale=True, dynamic_ncols=True,
-        bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}",
-    )  # fmt: skip
-
-
-def _train(net: MLP, run: _Run, bar: Any) -> None:
-    train = net._backend().trainer(
-        net._parameters, run.X, run.y, run.weight, optimizer=run.optimizer, state=net._state,
-        batch_size=run.batch_size, l2=run.l2, threads=net.threads,
-    )  # fmt: skip
-    evaluate = None
-    if run.validation is not None:
-        evaluate = net._backend().evaluator(
-            net._parameters, *run.validation, None, net.threads, repeated=run.epochs > 2
-        )
-    rows = np.arange(len(run.y)) if run.rows is None else run.rows
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done: steps and epochs are whole or not at all."""
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.getsignal(signal.SIGINT)
+    if not callable(before):  # another thread, ignored, or not set by Python
+        yield
+        return
+    held: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
     try:
-        for epoch in range(run.epochs):
-            if bar is not None:
-                bar.set_description(f"epoch {epoch + 1}/{run.epochs}", refresh=False)
-            _epoch(net, run, train, evaluate, rows, bar)
+        yield
     finally:
-        if bar is not None:
-            bar.close()
+        signal.signal(signal.SIGINT, before)
+        if held:
+            before(*held[0])
 
 
-def _epoch(net: MLP, run: _Run, train: Any, evaluate: Any, rows: np.ndarray, bar: Any) -> None:
-    begun = time.perf_counter()
-    memory, history = net._schedule_memory, net.history
-    done = int(memory.get("epoch", 0))
-    rates = run.schedule.rates(run.optimizer.learning_rate, done, run.steps, run.epochs, memory)
-    # The full batch sums over all samples: another order would only cost memory accesses.
-    shuffled = run.shuffle and run.steps > 1
-    order = rows[net._rng.permutation(len(rows))] if shuffled else rows
+def _stacklevel() -> int:
+    """Return which caller, seen from the function that calls this, is not of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
 
-    def advance(part: EpochResult) -> None:
-        if bar is not None:
-            bar.update(part.samples)
 
-    result = _pieces(train, order, rates, run.batch_size, advance)
-    val_loss, val_accuracy = evaluate() if evaluate is not None else (None, None)
-    run.schedule.after_epoch(memory, result.loss, val_loss)
-    memory["epoch"] = done + 1
-    # Noted when all is known: lists of an interrupted run have one length too.
-    history.loss.append(result.loss)
-    history.learning_rate.append(float(rates[0]))
-    if val_loss is not None:
-        history.val_loss.append(val_loss)
-    if net.architecture.output != "identity":
-        history.accuracy.append(result.accuracy)
-        if val_accuracy is not None:
-            history.val_accuracy.append(val_accuracy)
-    history.seconds.append(time.perf_counter() - begun)
-    if bar is not None:
-        shown = {name: f"{getattr(history, name)[-1]:.4f}"
-                 for name in ("loss", "accuracy", "val_loss", "val_accuracy")
-                 if getattr(history, name)}  # fmt: skip
-        bar.set_postfix(shown)
-    if not np.isfinite(result.loss) and np.isfinite(history.loss[-2:-1]).all():
-        warnings.warn(
-            f"the loss of epoch {len(history.loss)} is {result.loss}; a smaller learning rate or "
-            "scaled inputs may help",
-            RuntimeWarning,
-            stacklevel=5,
+class _Fit:
+    """One call of fit: the loop over epochs."""
+
+    def __init__(
+        self,
+        net: MLP,
+        settings: _Settings,
+        samples: ArraySamples | ChunkSamples,
+        evaluation: Evaluation | None,
+    ) -> None:
+        self.net, self.settings = net, settings
+        self.samples, self.evaluation = samples, evaluation
+        self.callbacks = settings.callbacks
+        for callback in self.callbacks:
+            callback.net = net
+            callback.params = {
+                "epochs": settings.epochs, "batch_size": samples.batch_size,
+                "steps": samples.steps, "samples": samples.count,
+            }  # fmt: skip
+        self._logs: dict[str, float] = {}
+
+    def _call(self, hook: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*arguments)
+
+    def run(self) -> History:
+        history = self.net.history
+        try:
+            try:
+                self._call("on_train_begin", {})
+                for epoch in range(self.settings.epochs):
+                    if self.net.stop_training:
+                        break
+                    self._epoch(epoch)
+            except KeyboardInterrupt:
+                history.interrupted = True
+            self._call("on_train_end", self._logs)
+        finally:
+            self._call("close")
+        if history.interrupted:
+            warnings.warn(
+                f"fit was interrupted after {len(history)} whole epochs; the network is trained "
+                "so far",
+                RuntimeWarning,
+                stacklevel=_stacklevel(),
+            )
+        return history
+
+    def _epoch(self, epoch: int) -> None:
+        begun = time.perf_counter()
+        net, s = self.net, self.settings
+        memory = net._schedule_memory
+        done = int(memory.get("epoch", 0))
+        self._call("on_epoch_begin", epoch, {})
+        if net.stop_training:
+            return
+        rates = s.schedule.rates(
+            s.optimizer.learning_rate, done, self.samples.steps or 1, s.epochs, memory
         )
+        result = self._train(rates)
+        numbers = {} if self.evaluation is None else self.evaluation()
+        logs = {"loss": result.loss}
+        if net.architecture.output != "identity":
+            logs["accuracy"] = result.accuracy
+        logs |= numbers
+        with _held_back():
+            s.schedule.after_epoch(memory, result.loss, numbers.get("val_loss"))
+            memory["epoch"] = done + 1
+            logs["learning_rate"] = float(rates[0])
+            logs["seconds"] = time.perf_counter() - begun
+            net.history.append(logs)
+        self._logs = logs
+        self._warn_of_divergence()
+        self._call("on_epoch_end", epoch, logs)
+
+    def _train(self, rates: np.ndarray) -> EpochResult:
+        """Train an epoch piece by piece; where it is cut has no influence on the result."""
+        key = _dropout_key(self.net) if self.settings.regularization.dropout else None
+        parts: list[EpochResult] = []
+        done, group = 0, 1
+        segments = self.samples.segments()
+        while (segment := next(segments, None)) is not None:
+            # what a schedule does within an epoch is known for every step; else one rate is all
+            places = np.minimum(np.arange(done, done + segment.steps), len(rates) - 1)
+            group = self._segment(segment, rates[places], key, done, group, parts)
+            done += segment.steps
+            del segment
+            if self.net.stop_training:
+                break
+        return EpochResult.join(parts)
+
+    def _segment(
+        self,
+        segment: Segment,
+        rates: np.ndarray,
+        key: np.ndarray | None,
+        before: int,
+        group: int,
+        parts: list[EpochResult],
+    ) -> int:
+        """Train a segment in groups of steps; return how many steps the next group has."""
+        done, size = 0, segment.batch_size
+        while done < len(rates) and not self.net.stop_training:
+            self._call("on_batch_group_begin", before + done, {})
+            begun = time.perf_counter()
+            part = rates[done : done + group]
+            with _held_back():
+                result = segment.train(
+                    segment.order[done * size : (done + group) * size], part, key
+                )
+            parts.append(result)
+            done += len(part)
+            seconds = time.perf_counter() - begun
+            group = max(1, int(min(len(part) * _PIECE_SECONDS / seconds, 8 * group)))
+            if self.callbacks:
+                logs = {"loss": result.loss, "samples": result.samples}
+                if self.net.architecture.output != "identity":
+                    logs["accuracy"] = result.accuracy
+                self._call("on_batch_group_end", before + done, logs)
+        return group
+
+    def _warn_of_divergence(self) -> None:
+        losses = self.net.history.loss
+        if not np.isfinite(losses[-1]) and np.isfinite(losses[-2:-1]).all():
+            warnings.warn(
+                f"the loss of epoch {len(losses)} is {losses[-1]}; a smaller learning rate or "
+                "scaled inputs may help",
+                RuntimeWarning,
+                stacklevel=_stacklevel(),
+            )
+
+
+def _dropout_key(net: MLP) -> np.ndarray:
+    """Draw an epoch's key from the network's rng: what is saved goes on with the same bits."""
+    if isinstance(net._rng, np.random.RandomState):
+        return net._rng.randint(0, 2**32, 2, dtype=np.uint32)
+    return net._rng.integers(0, 2**32, 2, dtype=np.uint32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 __all__ = [
     "as_rows",
     "check_choice",
+    "check_class_weight",
     "check_finite",
     "check_integer",
     "check_number",
@@ -251,3 +252,67 @@ def check_sample_weight(value: Any, n_samples: int) -> np.ndarray | None:
     if n_samples and not weight.any():
         raise ValueError("sample_weight: expected at least one weight above 0")
     return weight
+
+
+def _class_shares(y: np.ndarray, output: str) -> np.ndarray:
+    """Return labels (n,), or rows of the classes' shares."""
+    if output == "identity":
+        raise ValueError("class_weight: expected None for a network that has no classes")
+    if y.ndim == 1:
+        return y
+    if y.shape[1] == 1:
+        return np.concatenate([1 - y, y], axis=1)
+    if output == "sigmoid" and not ((y.max(1) == 1) & (y.sum(1) == 1)).all():
+        raise ValueError("class_weight: expected None where a sample may have several labels")
+    return y
+
+
+def check_class_weight(
+    value: Any, y: np.ndarray, n_out: int, output: str, rows: np.ndarray | None = None
+) -> np.ndarray | None:
+    """Return a weight per sample, (n,) of float64, from a weight per class.
+
+    Parameters
+    ----------
+    value : dict, "balanced" or None
+        By label, 1 for labels that are left out; "balanced" is ``n / (classes * n of the class)``
+        over the classes that occur.
+    y : ndarray
+        Targets as `check_targets` returns them.
+    n_out : int
+    output : str
+    rows : integer array, optional
+        The samples that "balanced" counts.
+
+    Raises
+    ------
+    TypeError
+        If it is of another kind.
+    ValueError
+        If the network has no exclusive classes, or a label or weight is out of range.
+    """
+    if value is None:
+        return None
+    shares = _class_shares(y, output)
+    n_classes = max(n_out, 2)
+    weights = np.ones(n_classes)
+    if isinstance(value, str):
+        check_choice("class_weight", value, ("balanced",))
+        counted = shares if rows is None else shares[rows]
+        counts = (
+            np.bincount(counted, minlength=n_classes).astype(np.float64)
+            if counted.ndim == 1
+            else counted.sum(axis=0, dtype=np.float64)
+        )
+        there = counts > 0
+        weights[there] = counts.sum() / (there.sum() * counts[there])
+    elif isinstance(value, Mapping):
+        for label, weight in value.items():
+            if check_integer("class_weight", label, low=0) >= n_classes:
+                raise ValueError(
+                    f"class_weight: expected labels 0 to {n_classes - 1}, got {label!r}"
+                )
+            weights[int(label)] = check_number(f"class_weight[{label!r}]", weight, low=0.0)
+    else:
+        raise TypeError(f"class_weight: expected a dict, 'balanced' or None, got {value!r}")
+    return weights[shares] if shares.ndim == 1 else shares.astype(np.float64) @ weights

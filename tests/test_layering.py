@@ -23,12 +23,13 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "operations", "parameters", "history", "extras",
+        "architecture", "operations", "parameters", "history", "extras", "metrics",
+        "regularization",
     },
     {"reference", "kernels", "plots", "datasets", "verification"},
     {"backends"},
-    {"network", "persistence"},
-    {"trainer"},
+    {"network", "persistence", "callbacks"},
+    {"trainer", "samples", "evaluation"},
     set(),
     {"cli", "__main__"},
 )  # fmt: skip

@@ -9,9 +9,12 @@ import numpy as np
 
 from ..architecture import Architecture
 from ..operations import Gradients, check_network_call, read_rows
+from ..regularization import Regularization
 from ..validation import check_number, check_sample_weight, check_targets
 from .activations import activation_function
-from .losses import output_function, sample_losses
+from .dropout import dropout_factors
+from .losses import output_function, sample_losses, smooth_targets
+from .penalties import penalty, penalty_gradient
 
 __all__ = ["batch_gradients", "forward", "hidden_and_logits", "loss_and_gradients"]
 
@@ -19,9 +22,18 @@ Arrays = Sequence[np.ndarray]
 
 
 def hidden_and_logits(
-    x: np.ndarray, weights: Arrays, biases: Arrays, architecture: Architecture
+    x: np.ndarray,
+    weights: Arrays,
+    biases: Arrays,
+    architecture: Architecture,
+    dropout: Sequence[float] = (),
+    words: np.ndarray | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """Return ``[a_0, a_1, ...]``, ``[f_1'(z_1), ...]`` of the hidden layers, and the logits."""
+    """Return ``[a_0, a_1, ...]``, ``[f_1'(z_1), ...]`` of the hidden layers, and the logits.
+
+    With `dropout`, a rate per hidden layer, both are multiplied by `dropout_factors`; `words`
+    are the step's, (n_hidden, 2).
+    """
     activations, derivatives = [x], []
     for layer, weight in enumerate(weights):
         z = activations[-1] @ weight
@@ -30,6 +42,10 @@ def hidden_and_logits(
         if layer == len(weights) - 1:
             break
         a, derivative = activation_function(architecture.activations[layer])(z)
+        if words is not None and dropout[layer]:
+            n, n_units = a.shape
+            factors = dropout_factors(words[layer], n, n_units, dropout[layer], a.dtype)
+            a, derivative = a * factors, derivative * factors
         activations.append(a)
         derivatives.append(derivative)
     return activations, derivatives, z
@@ -82,16 +98,24 @@ def batch_gradients(
     weights: Arrays,
     biases: Arrays,
     architecture: Architecture,
-    l2: float,
+    regularization: Regularization,
     sample_weight: np.ndarray | None,
+    words: np.ndarray | None = None,
 ) -> tuple[float, Gradients, np.ndarray]:
     """Return loss, gradients and logits of samples that are read and checked already.
 
     The delta of the output is ``w dL/dz``; going back, ``delta_l = (delta_{l+1} W_{l+1}^T) *
-    f_l'(z_l)``. Then ``dW_l = a_{l-1}^T delta_l / sum w + l2 W_l`` and
-    ``db_l = sum_i delta_l / sum w``.
+    f_l'(z_l)``. Then ``dW_l = a_{l-1}^T delta_l / sum w + l1 sign W_l + l2 W_l`` and
+    ``db_l = sum_i delta_l / sum w``. `words` are the step's for dropout, (n_hidden, 2).
     """
-    activations, derivatives, logits = hidden_and_logits(x, weights, biases, architecture)
+    r = regularization
+    activations, derivatives, logits = hidden_and_logits(
+        x, weights, biases, architecture, r.dropout, words
+    )
+    if r.label_smoothing:
+        y = smooth_targets(
+            y, r.label_smoothing, architecture.n_out, architecture.output, logits.dtype
+        )
     losses, delta = sample_losses(logits, y, architecture.output, architecture.loss)
     total = float(len(x))
     if sample_weight is not None:
@@ -101,11 +125,12 @@ def batch_gradients(
     # A batch whose weights are all zero has nothing to learn from: its mean is taken as 0.
     scale = 1 / total if total > 0 else 0.0
     loss = float(losses.sum() * scale)
-    loss += l2 / 2 * sum(float(np.square(w).sum(dtype=np.float64)) for w in weights)
+    loss += penalty(weights, r.l1, r.l2)
 
     gradients = Gradients([], [])
     for layer in reversed(range(len(weights))):
-        w_gradient = activations[layer].T @ delta * delta.dtype.type(scale) + l2 * weights[layer]
+        w_gradient = activations[layer].T @ delta * delta.dtype.type(scale)
+        w_gradient = w_gradient + penalty_gradient(weights[layer], r.l1, r.l2)
         gradients.weights.insert(0, w_gradient.astype(delta.dtype, copy=False))
         if biases:
             gradients.biases.insert(0, delta.sum(axis=0) * delta.dtype.type(scale))
@@ -165,8 +190,8 @@ def loss_and_gradients(
     a = architecture
     y = check_targets("y", y, X.shape[0], a.n_out, a.output, a.loss, np.dtype(a.dtype))
     weight = check_sample_weight(sample_weight, X.shape[0])
-    check_number("l2", l2, low=0.0)
+    settings = Regularization(l2=check_number("l2", l2, low=0.0))
     x = read_rows(X, slice(None), a.input_scale, a.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
-        loss, gradients, _ = batch_gradients(x, y, weights, biases, a, l2, weight)
+        loss, gradients, _ = batch_gradients(x, y, weights, biases, a, settings, weight)
     return loss, gradients

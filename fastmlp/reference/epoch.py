@@ -10,10 +10,13 @@ import numpy as np
 from ..architecture import Architecture
 from ..operations import EpochResult, check_train_epoch, read_rows
 from ..optimizers import OptimizerState
+from ..regularization import Regularization
 from .backprop import batch_gradients
+from .dropout import key_words
 from .optimizers import optimizer_step
+from .penalties import clip_by_global_norm, limit_norms
 
-__all__ = ["train_epoch"]
+__all__ = ["count_correct", "train_epoch", "train_steps"]
 
 Arrays = Sequence[np.ndarray]
 
@@ -88,22 +91,68 @@ def train_epoch(
         X, y, weights, biases, architecture, optimizer, state,
         order, batch_size, learning_rate, l2, sample_weight,
     )  # fmt: skip
-    losses, totals, correct = np.zeros(len(rates)), np.zeros(len(rates)), np.zeros(len(rates), int)
+    return train_steps(
+        X, y, weights, biases, architecture, optimizer, state, order, size, rates,
+        Regularization(l2=l2), weight,
+    )  # fmt: skip
+
+
+def train_steps(
+    X: Any,
+    y: np.ndarray,
+    weights: Arrays,
+    biases: Arrays,
+    architecture: Architecture,
+    optimizer: Any,
+    state: OptimizerState,
+    order: np.ndarray,
+    batch_size: int,
+    rates: np.ndarray,
+    regularization: Regularization,
+    sample_weight: np.ndarray | None,
+    key: np.ndarray | None = None,
+) -> EpochResult:
+    """Take one step per batch of `order`, over arguments that are checked already.
+
+    A step is gradients of the loss with its penalties (`batch_gradients`), clipped
+    (`clip_by_global_norm`), the optimizer's rule (`optimizer_step`), and the bound on the weights'
+    norms (`limit_norms`).
+
+    Parameters
+    ----------
+    X, y, weights, biases, architecture, optimizer, state
+        As for `train_epoch`.
+    order : ndarray of int64
+    batch_size : int
+    rates : ndarray of float64, one per step
+    regularization : Regularization
+    sample_weight : ndarray of float64, (n,), or None
+    key : ndarray of uint32, (2,), optional
+        For dropout; with the state's number of steps it decides which units are left out.
+
+    Returns
+    -------
+    EpochResult
+    """
+    r, n_hidden = regularization, architecture.n_layers - 1
+    steps = len(rates)
+    losses, totals, correct = np.zeros(steps), np.zeros(steps), np.zeros(steps, int)
+    words = None if key is None else key_words(key, state.step, steps, n_hidden)
     for step, rate in enumerate(rates):
-        rows = order[step * size : (step + 1) * size]
+        rows = order[step * batch_size : (step + 1) * batch_size]
         x = read_rows(X, rows, architecture.input_scale, architecture.dtype)
-        w = None if weight is None else weight[rows]
+        w = None if sample_weight is None else sample_weight[rows]
         with np.errstate(invalid="ignore", over="ignore"):
             loss, gradients, logits = batch_gradients(
-                x, y[rows], weights, biases, architecture, l2, w
-            )
-            optimizer_step(
-                optimizer,
-                [*weights, *biases],
-                [*gradients.weights, *gradients.biases],
-                state,
-                learning_rate=float(rate),
-            )
+                x, y[rows], weights, biases, architecture, r, w,
+                None if words is None else words[step],
+            )  # fmt: skip
+            arrays = [*gradients.weights, *gradients.biases]
+            if r.clip_norm is not None:
+                clip_by_global_norm(arrays, r.clip_norm)
+            optimizer_step(optimizer, [*weights, *biases], arrays, state, learning_rate=float(rate))
+            if r.max_norm is not None:
+                limit_norms(weights, r.max_norm)
         totals[step] = len(rows) if w is None else w.sum()
         losses[step] = loss * totals[step]
         if architecture.output != "identity":

@@ -12,7 +12,14 @@ import numpy as np
 from ..operations import check_output_loss, check_softmax
 from .activations import sigmoid
 
-__all__ = ["output_function", "output_loss", "softmax", "softmax_cross_entropy"]
+__all__ = [
+    "output_function",
+    "output_loss",
+    "sample_losses",
+    "smooth_targets",
+    "softmax",
+    "softmax_cross_entropy",
+]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -99,6 +106,41 @@ def _one_hot(y: np.ndarray, like: np.ndarray) -> np.ndarray:
     rows = np.zeros_like(like)
     rows[np.arange(len(y)), y] = 1
     return rows
+
+
+def smooth_targets(
+    y: np.ndarray, share: float, n_out: int, output: str, dtype: np.dtype
+) -> np.ndarray:
+    """Return ``(1 - e) y + e / k``: k classes for softmax, 2 for each output of a sigmoid
+    (Szegedy et al. 2016, section 7).
+
+    With labels and softmax, ``dL/dz = a - (1 - e) onehot - e / k`` and
+    ``L = (1 - e) (-log a_y) + e / k sum_j (-log a_j)``.
+
+    Parameters
+    ----------
+    y : ndarray
+        Labels (n,) or targets (n, n_out).
+    share : float in [0, 1)
+        The e.
+    n_out : int
+    output : {"softmax", "sigmoid"}
+    dtype : numpy dtype
+
+    Returns
+    -------
+    ndarray, (n, n_out)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp.reference.losses import smooth_targets
+    >>> smooth_targets(np.array([0]), 0.5, 2, "softmax", np.dtype("float64")).tolist()
+    [[0.75, 0.25]]
+    """
+    rows = _one_hot(y, np.empty((len(y), n_out), dtype))
+    classes = n_out if output == "softmax" else 2
+    return (1 - share) * rows + dtype.type(share / classes)
 
 
 def _cross_entropy(z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

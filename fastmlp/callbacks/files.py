@@ -1,0 +1,162 @@
+"""Callbacks that write files: checkpoints, and a table of the epochs."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .base import Callback, Logs, Monitor
+
+__all__ = ["CSVLogger", "ModelCheckpoint"]
+
+
+def _path(path: Any) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path: expected a str or Path, got {path!r}")
+    return os.fspath(path)
+
+
+def _check_folder(path: str) -> None:
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise ValueError(f"path: expected a folder that exists, got {str(folder)!r}")
+
+
+class ModelCheckpoint(Callback):
+    """Save the network after every epoch, or after every epoch that is the best so far.
+
+    A file holds all that training goes on from, and is written whole or not at all: a run that
+    was broken off is taken up with `MLP.load` and another `fit`.
+
+    Parameters
+    ----------
+    path : str or Path
+        A pattern of `str.format`: ``"net-{epoch:03d}-{val_loss:.3f}.npz"``. ``epoch`` counts from
+        1; the other names are those of the history. Without a name the file is replaced.
+    monitor : str, default "val_loss"
+        What "best" means.
+    mode : {"min", "max"}, optional
+        Which way is better; by default it follows from the name.
+    best_only : bool, default False
+
+    Attributes
+    ----------
+    saved : list of str
+        The files written by the last fit, in order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of that kind.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp, tempfile, os
+    >>> net = fastmlp.MLP((2, 2), rng=0, backend="numpy")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saver = fastmlp.ModelCheckpoint(os.path.join(folder, "net-{epoch}.npz"))
+    ...     history = net.fit(np.eye(2), [0, 1], epochs=2, callbacks=[saver])
+    ...     sorted(os.listdir(folder))
+    ['net-1.npz', 'net-2.npz']
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        monitor: str = "val_loss",
+        mode: str | None = None,
+        best_only: bool = False,
+    ) -> None:
+        self.path = _path(path)
+        self._monitor = Monitor(monitor, mode)
+        if not isinstance(best_only, bool):
+            raise TypeError(f"best_only: expected True or False, got {best_only!r}")
+        self.best_only = best_only
+        self.saved: list[str] = []
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raise unless the path can be made of `names`, its folder exists, and so on."""
+        if self.best_only:
+            self._monitor.check(names)
+        try:
+            path = self.path.format(epoch=1, **dict.fromkeys(names, 0.0))
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"path: expected a pattern of epoch, {', '.join(names)}, got {self.path!r} "
+                f"({error})"
+            ) from None
+        _check_folder(path)
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Begin anew."""
+        self._monitor.reset()
+        self.saved = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Save the network."""
+        if self.best_only and not self._monitor.improved(logs):
+            return
+        path = self.path.format(epoch=epoch + 1, **logs)
+        self.net.save(path)
+        self.saved.append(path)
+
+
+class CSVLogger(Callback):
+    """Write a line of numbers after every epoch, under a line of their names.
+
+    The file is complete after every epoch and open only while a line is written.
+
+    Parameters
+    ----------
+    path : str or Path
+    separator : str, default ","
+    append : bool, default False
+        Go on at the end of a file that is there, instead of replacing it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of that kind.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp, tempfile, os
+    >>> from pathlib import Path
+    >>> net = fastmlp.MLP((2, 2), rng=0, backend="numpy")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "run.csv")
+    ...     _ = net.fit(np.eye(2), [0, 1], epochs=2, callbacks=[fastmlp.callbacks.CSVLogger(path)])
+    ...     print(Path(path).read_text().partition("\\n")[0])
+    epoch,loss,accuracy,learning_rate,seconds
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, separator: str = ",", append: bool = False
+    ) -> None:
+        self.path = _path(path)
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ValueError(f"separator: expected one character, got {separator!r}")
+        if not isinstance(append, bool):
+            raise TypeError(f"append: expected True or False, got {append!r}")
+        self.separator, self.append = separator, append
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raise unless the folder exists."""
+        _check_folder(self.path)
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Empty the file, unless it is to be gone on with."""
+        if not self.append:
+            Path(self.path).write_bytes(b"")
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Write the epoch's line."""
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
+            if file.tell() == 0:
+                writer.writerow(["epoch", *logs])
+            writer.writerow([epoch + 1, *logs.values()])
