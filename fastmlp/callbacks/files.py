@@ -130,7 +130,7 @@ class CSVLogger(Callback):
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "run.csv")
     ...     _ = net.fit(np.eye(2), [0, 1], epochs=2, callbacks=[fastmlp.callbacks.CSVLogger(path)])
-    ...     print(Path(path).read_text().partition("\\n")[0])
+    ...     print(Path(path).read_text().splitlines()[0])
     epoch,loss,accuracy,learning_rate,seconds
     """
 
