@@ -36,7 +36,7 @@ class Callback:
     >>> import numpy as np, fastmlp
     >>> class Patience(fastmlp.callbacks.Callback):
     ...     def on_epoch_end(self, epoch, logs):
-    ...         self.net.stop_training = logs["loss"] < 0.6
+    ...         self.net.stop_training = logs["loss"] < 0.3
     >>> net = fastmlp.MLP((2, 2), rng=0, backend="numpy")
     >>> history = net.fit(np.eye(2), [0, 1], epochs=999, callbacks=[Patience()])
     >>> 1 < len(history) < 999

@@ -42,9 +42,10 @@ def hidden_and_logits(
         if layer == len(weights) - 1:
             break
         a, derivative = activation_function(architecture.activations[layer])(z)
-        if words is not None and dropout[layer]:
+        rate = dropout[layer] if dropout else 0.0
+        if rate and words is not None:
             n, n_units = a.shape
-            factors = dropout_factors(words[layer], n, n_units, dropout[layer], a.dtype)
+            factors = dropout_factors(words[layer], n, n_units, rate, a.dtype)
             a, derivative = a * factors, derivative * factors
         activations.append(a)
         derivatives.append(derivative)
