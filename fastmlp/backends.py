@@ -93,7 +93,7 @@ def _means(
 class NumpyBackend:
     """The reference, piece by piece where data are large."""
 
-    _ROWS = 4096  # samples taken forward at a time
+    _ROWS = 1024  # samples taken forward at a time
 
     def trainer(
         self,

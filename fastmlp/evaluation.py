@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation"]
 
-_COPIED_BYTES = 16 << 20  # rows of a larger data set are read piece by piece instead of copied
+_COPIED_BYTES = 32 << 20  # more rows of a data set than this are read piece by piece, not copied
+_PIECE_BYTES = 4 << 20
 
 
 class Evaluation:
@@ -47,12 +48,10 @@ class Evaluation:
     ) -> None:
         self._net, self._metrics, self._prefix = net, metrics, prefix
         self._X, self._y, self._rows = X, y, rows
-        self._piece = len(y)
-        if rows is not None:
-            row_bytes = max(1, X.shape[1] * X.dtype.itemsize)
-            self._piece = max(1024, _COPIED_BYTES // row_bytes)
-            if len(rows) <= self._piece:
-                self._X, self._y, self._rows = X[rows], y[rows], None
+        row_bytes = max(1, X.shape[1] * X.dtype.itemsize)
+        self._piece = max(1024, _PIECE_BYTES // row_bytes)
+        if rows is not None and len(rows) * row_bytes <= _COPIED_BYTES:
+            self._X, self._y, self._rows = X[rows], y[rows], None
         self._evaluate = None
         if self._rows is None and prefix:
             self._evaluate = net._backend().evaluator(
