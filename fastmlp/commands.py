@@ -164,6 +164,17 @@ def _summary(history: History, seconds: float) -> str:
     )
 
 
+def _checkpoints(args: Namespace) -> list[ModelCheckpoint]:
+    if args.checkpoint is None:
+        return []
+    saver = ModelCheckpoint(args.checkpoint)
+    try:
+        saver.check(list(History().as_dict()))
+    except ValueError as error:
+        raise ValueError(f"--checkpoint: {error}") from None
+    return [saver]
+
+
 def train(args: Namespace, console: Console) -> int:
     """Train on DATA, save and draw what was asked for, end with the test accuracy."""
     settings = {"name": args.optimizer}
@@ -174,7 +185,7 @@ def train(args: Namespace, console: Console) -> int:
     stopping = None
     if args.early_stopping is not None:
         stopping = EarlyStopping(patience=args.early_stopping)
-    checkpoints = [] if args.checkpoint is None else [ModelCheckpoint(args.checkpoint)]
+    checkpoints = _checkpoints(args)
     data = read_data(_source(args))
     for name, X in (("x_train", data.x_train), ("x_test", data.x_test)):
         check_finite(name, X)

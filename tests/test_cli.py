@@ -296,6 +296,50 @@ def test_without_numba_the_compiled_backend_is_one_line(data, capsys, monkeypatc
     assert "numba" in fails(capsys, "train", "data.npz", "--quiet", "--plot", "none")
 
 
+def test_options_of_a_step_are_handed_on(data):
+    asked = {
+        "dropout": 0.25, "l1": 0.001, "clip_norm": 0.5, "label_smoothing": 0.1, "max_norm": 2.0,
+        "class_weight": "balanced",
+    }  # fmt: skip
+    typed = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
+    options = ["--epochs", "3", "--schedule", "constant", "--validation-split", "0"]
+    assert main(["train", "data.npz", *SMALL, *options, *typed, "--plot", "none"]) == 0
+    net = fastmlp.MLP((6, 8, 3), activation="relu", input_scale=255.0, rng=0, backend="numpy")
+    net.fit(data[0], data[1], epochs=3, batch_size=16, optimizer="adam", **asked)
+    saved = fastmlp.MLP.load("model.npz", backend="numpy")
+    for ours, theirs in zip(saved.weights, net.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_run_stops_early_with_its_best_and_leaves_checkpoints(data, capsys):
+    stop = ["--early-stopping", "2", "--learning-rate", "0.5", "--schedule", "constant"]
+    files = ["--checkpoint", "net-{epoch:03d}.npz", "--plot", "none", "--json", "r.json"]
+    assert main(["train", "data.npz", *SMALL, *stop, *files, "--epochs", "200"]) == 0
+    epochs = int(re.search(r"^(\d+) epochs in", capsys.readouterr().out, re.M)[1])
+    assert epochs < 200
+    losses = json.loads(Path("r.json").read_text())["history"]["val_loss"]
+    assert len(losses) == epochs == int(np.argmin(losses)) + 3
+    kept = sorted(name for name in os.listdir() if name.startswith("net-"))
+    assert kept == [f"net-{k + 1:03d}.npz" for k in range(epochs)]
+    best = fastmlp.MLP.load(kept[np.argmin(losses)], backend="numpy")
+    saved = fastmlp.MLP.load("model.npz", backend="numpy")
+    for ours, theirs in zip(saved.weights, best.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("--dropout", "1"), ("--l1", "-1"), ("--clip-norm", "0"), ("--label-smoothing", "2"),
+        ("--max-norm", "none"), ("--class-weight", "even"), ("--early-stopping", "0"),
+        ("--checkpoint", "missing/net.npz"), ("--checkpoint", "{when}.npz"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_of_a_step_is_one_line(data, capsys, argument, value):
+    always = ["--backend", "numpy", "--out", "none", "--plot", "none"]
+    assert argument in fails(capsys, "train", "data.npz", *always, argument, value)
+
+
 @pytest.mark.parametrize("out", ["net.npz", "none"])
 def test_an_interrupted_run_is_saved(data, capsys, monkeypatch, out):
     schedule = fastmlp.CosineDecay
