@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation"]
 
-_COPIED_BYTES = 32 << 20  # more rows of a data set than this are read piece by piece, not copied
+_COPIED_BYTES = 32 << 20  # more rows than this, and a memory map's, are read piece by piece
 _PIECE_BYTES = 4 << 20
 
 
@@ -50,7 +50,11 @@ class Evaluation:
         self._X, self._y, self._rows = X, y, rows
         row_bytes = max(1, X.shape[1] * X.dtype.itemsize)
         self._piece = max(1024, _PIECE_BYTES // row_bytes)
-        if rows is not None and len(rows) * row_bytes <= _COPIED_BYTES:
+        if (
+            rows is not None
+            and not isinstance(X, np.memmap)
+            and (len(rows) * row_bytes <= _COPIED_BYTES)
+        ):
             self._X, self._y, self._rows = X[rows], y[rows], None
         self._evaluate = None
         if self._rows is None and prefix:

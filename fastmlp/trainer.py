@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,7 @@ from .callbacks import Callback, EarlyStopping, ProgressBar
 from .callbacks.early_stopping import get_early_stopping
 from .evaluation import Evaluation
 from .history import History
+from .interrupts import CtrlC
 from .metrics import Metric, get_metrics
 from .operations import EpochResult
 from .optimizers import Optimizer, get_optimizer
@@ -217,25 +215,6 @@ def _install(net: MLP, s: _Settings) -> None:
     net.stop_training = False
 
 
-@contextmanager
-def _held_back() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done: steps and epochs are whole or not at all."""
-    before = None
-    if threading.current_thread() is threading.main_thread():
-        before = signal.getsignal(signal.SIGINT)
-    if not callable(before):  # another thread, ignored, or not set by Python
-        yield
-        return
-    held: list[Any] = []
-    signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if held:
-            before(*held[0])
-
-
 def _stacklevel() -> int:
     """Return which caller, seen from the function that calls this, is not of this package."""
     level, frame = 1, sys._getframe(1)
@@ -264,6 +243,7 @@ class _Fit:
                 "steps": samples.steps, "samples": samples.count,
             }  # fmt: skip
         self._logs: dict[str, float] = {}
+        self._ctrl_c = CtrlC()
 
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -273,6 +253,7 @@ class _Fit:
         history = self.net.history
         try:
             try:
+                self._ctrl_c.watch()
                 self._call("on_train_begin", {})
                 for epoch in range(self.settings.epochs):
                     if self.net.stop_training:
@@ -282,6 +263,7 @@ class _Fit:
                 history.interrupted = True
             self._call("on_train_end", self._logs)
         finally:
+            self._ctrl_c.leave()
             self._call("close")
         if history.interrupted:
             warnings.warn(
@@ -309,7 +291,7 @@ class _Fit:
         if net.architecture.output != "identity":
             logs["accuracy"] = result.accuracy
         logs |= numbers
-        with _held_back():
+        with self._ctrl_c:
             s.schedule.after_epoch(memory, result.loss, numbers.get("val_loss"))
             memory["epoch"] = done + 1
             logs["learning_rate"] = float(rates[0])
@@ -350,7 +332,7 @@ class _Fit:
             self._call("on_batch_group_begin", before + done, {})
             begun = time.perf_counter()
             part = rates[done : done + group]
-            with _held_back():
+            with self._ctrl_c:
                 result = segment.train(
                     segment.order[done * size : (done + group) * size], part, key
                 )

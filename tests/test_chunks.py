@@ -249,10 +249,11 @@ import re, sys
 import numpy as np, fastmlp
 
 kind, path, backend = sys.argv[1:]
-scale = 255.0 if kind == "uint8" else None
+pixels = kind not in ("float32", "chunks")
+scale = 255.0 if pixels else None
 net = fastmlp.MLP((784, 16, 10), rng=0, input_scale=scale, backend=backend)
 options = {"batch_size": 256, "progress": False}
-dtype = "uint8" if kind == "uint8" else "float32"
+dtype = "uint8" if pixels else "float32"
 few = np.random.default_rng(0).random((2048, 784)).astype(dtype) + np.ones(1, dtype)
 labels = np.arange(2048) % 10
 net.fit(few, labels, epochs=3, validation_split=0.2, **options)  # compiled, loaded, warm
@@ -287,17 +288,21 @@ def grown(kind: str, path: Path, backend: str) -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts as Linux does")
-@pytest.mark.parametrize("kind", ["uint8", "float32", "chunks"])
-def test_peak_memory_stays_below_the_data_and_50_mb(backend, kind, tmp_path):
+@pytest.mark.parametrize("kind", ["uint8", "float32", "mostly zeros", "chunks"])
+def test_peak_memory_stays_below_the_data_and_50_mb(backend, kind, tmp_path, request):
+    if (backend, kind) == ("numba", "mostly zeros"):  # delete once a map's non-zeros stay unlisted
+        request.applymarker(pytest.mark.xfail(strict=True, reason="the list of non-zeros"))
     path, size = tmp_path / "x.npy", 120 * MB
     allowed = size + 50 * MB
     if kind == "chunks":
         allowed = 2048 * 3 * 784 * 4 + 50 * MB  # one of 20
     else:
-        dtype = np.dtype(kind)
+        dtype = np.dtype("float32" if kind == "float32" else "uint8")
         rows = size // (784 * dtype.itemsize)
         mapped = np.lib.format.open_memmap(path, "w+", dtype, (rows, 784))
-        mapped[:] = np.arange(1, 785) % 255 + 1 if kind == "uint8" else np.linspace(0.1, 1, 784)
+        mapped[:] = np.linspace(0.1, 1, 784) if kind == "float32" else np.arange(784) % 255 + 1
+        if kind == "mostly zeros":
+            mapped[:, 200:] = 0
         mapped.flush()
         del mapped
     found = grown(kind, path, backend)

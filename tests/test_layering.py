@@ -23,8 +23,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "operations", "parameters", "history", "extras", "metrics",
-        "regularization",
+        "architecture", "operations", "parameters", "history", "extras", "interrupts",
+        "metrics", "regularization",
     },
     {"reference", "kernels", "plots", "datasets", "verification"},
     {"backends"},

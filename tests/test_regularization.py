@@ -119,6 +119,7 @@ def test_draws_pass_for_random(rate):
         assert abs(correlation(kept[:, :, lag:], kept[:, :, :-lag])) < bound
         diagonal = correlation(kept[:, :, lag:, lag:], kept[:, :, :-lag, :-lag])
         assert abs(diagonal) < bound
+        assert abs(correlation(kept[:, :, lag:, :-lag], kept[:, :, :-lag, lag:])) < bound
     assert abs(correlation(kept[1:], kept[:-1])) < bound
     assert abs(correlation(kept[:, 1:], kept[:, :-1])) < bound
     for other in ((KEY[0] ^ 1, KEY[1]), (KEY[0], KEY[1] ^ 1), KEY[::-1]):
