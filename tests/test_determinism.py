@@ -12,6 +12,7 @@ from numba.core.runtime import _nrt_python
 
 from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp, trainer
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.callbacks import Callback
 from fastmlp.datasets import load_mnist
 from fastmlp.kernels.training import Training
 from fastmlp.schedules import AnnealOnRise, OneCycle
@@ -191,6 +192,19 @@ def test_saved_loaded_and_resumed_is_run_through(tmp_path, mnist, options, backe
     assert net._rng.random(3).tolist() == whole._rng.random(3).tolist()
 
 
+class Cuts(Callback):
+    """Notes how many steps each group has."""
+
+    def __init__(self):
+        self.sizes, self.begun = [], 0
+
+    def on_batch_group_begin(self, step, logs):
+        self.begun = step
+
+    def on_batch_group_end(self, step, logs):
+        self.sizes.append(step - self.begun)
+
+
 @pytest.mark.parametrize("converted", [False, True])
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("options", DRIVERS.values(), ids=DRIVERS)
@@ -199,19 +213,13 @@ def test_where_an_epoch_is_cut_has_no_influence(monkeypatch, mnist, options, bac
     results, pieces = [], []
     for seconds in (1e-9, 1e-4, 1e9):
         monkeypatch.setattr(trainer, "_PIECE_SECONDS", seconds)
-        cuts, train = [], trainer._pieces
-
-        def count(step, *rest, cuts=cuts, train=train):
-            return train(lambda order, rates: cuts.append(len(rates)) or step(order, rates), *rest)
-
-        monkeypatch.setattr(trainer, "_pieces", count)
+        cuts = Cuts()
         results.append(
             run((X, mnist[1][:600]), (12,), epochs=2, l2=0.01, scale=255.0, threads=2,
                 sample_weight=np.linspace(0.1, 1, 600), net_options={"backend": backend},
-                **options)
+                callbacks=[cuts], **options)
         )  # fmt: skip
-        monkeypatch.setattr(trainer, "_pieces", train)
-        pieces.append(cuts)
+        pieces.append(cuts.sizes)
     assert_same(results[0], results[1])
     assert_same(results[0], results[2])
     assert set(pieces[0]) == {1}
