@@ -33,10 +33,12 @@ _MODULES = (
     "datasets",
     "initializers",
     "kernels",
+    "measures",
     "optimizers",
     "plots",
     "recipes",
     "reference",
+    "report",
     "schedules",
 )
 
@@ -60,15 +62,28 @@ __all__ = [
     "datasets",
     "initializers",
     "kernels",
+    "measures",
     "optimizers",
     "plots",
     "recipes",
     "reference",
+    "report",
     "schedules",
 ]
 
 if TYPE_CHECKING:
-    from . import datasets, initializers, kernels, optimizers, plots, recipes, reference, schedules
+    from . import (
+        datasets,
+        initializers,
+        kernels,
+        measures,
+        optimizers,
+        plots,
+        recipes,
+        reference,
+        report,
+        schedules,
+    )
     from .history import History
     from .network import MLP
     from .operations import Gradients

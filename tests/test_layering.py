@@ -25,7 +25,7 @@ LAYERS = (
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
         "architecture", "operations", "parameters", "history", "extras",
     },
-    {"reference", "kernels", "plots", "datasets", "verification"},
+    {"reference", "kernels", "plots", "datasets", "measures", "verification"},
     {"backends"},
     {"network", "persistence"},
     {"trainer"},
