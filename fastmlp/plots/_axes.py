@@ -9,7 +9,17 @@ import numpy as np
 
 from ..extras import require
 
-__all__ = ["ACCENT", "clipped", "fitting_size", "names_of", "new_axes", "rate", "room", "titled"]
+__all__ = [
+    "ACCENT",
+    "clipped",
+    "fitting_size",
+    "greys",
+    "names_of",
+    "new_axes",
+    "rate",
+    "room",
+    "titled",
+]
 
 _LONGEST_NAME = 14
 _SMALLEST, _LARGEST = 4.0, 10.0  # points that can still be read, and that need not be exceeded
@@ -88,3 +98,11 @@ def titled(axes: Any, text: str) -> None:
     """Give the Axes a title that is not wider than they are."""
     width, _ = room(axes)
     axes.set_title(text, size=fitting_size(text.split("\n"), width, 99) or _SMALLEST)
+
+
+def greys(axes: Any, lightest: float = 0.0) -> Any:
+    """Return a colour map that runs from the background to full ink, in any style."""
+    colors = require("matplotlib.colors", "plot")
+    inverted = np.mean(colors.to_rgb(axes.xaxis.label.get_color())) > 0.5
+    shades = require("matplotlib", "plot").colormaps["Greys_r" if inverted else "Greys"]
+    return colors.ListedColormap(shades(np.linspace(lightest, 1, 256)))

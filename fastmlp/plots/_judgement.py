@@ -10,7 +10,7 @@ import numpy as np
 from ..extras import require
 from ..measures import calibration, confusion_matrix
 from ..validation import check_finite
-from ._axes import ACCENT, clipped, fitting_size, names_of, new_axes, room, titled
+from ._axes import ACCENT, clipped, fitting_size, greys, names_of, new_axes, room, titled
 
 __all__ = ["plot_calibration", "plot_confusion_matrix", "plot_predictions", "plot_residuals"]
 
@@ -71,7 +71,7 @@ def plot_confusion_matrix(
     side = min(12.0, max(3.6, 0.48 * n + 0.8))
     axes = new_axes(axes, side, side)
     shades = np.sqrt(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
-    axes.imshow(shades, cmap="Greys", vmin=0, vmax=1, interpolation="none")
+    image = axes.imshow(shades, cmap=greys(axes), vmin=0, vmax=1, interpolation="none")
     every = max(1, -(-n // 40))
     ticks = range(0, n, every)
     long = max(map(len, names)) > 3
@@ -92,7 +92,7 @@ def plot_confusion_matrix(
         axes.add_patch(frame((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=ACCENT, lw=width))
     if size:
         for i, j in np.argwhere(matrix > 0):
-            ink = "white" if shades[i, j] > 0.5 else "black"
+            ink = "white" if np.mean(image.cmap(shades[i, j])[:3]) < 0.5 else "black"
             axes.text(j, i, str(matrix[i, j]), size=size, color=ink, ha="center", va="center")
     return axes
 
@@ -183,11 +183,7 @@ def _columns(y: Any, predicted: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _cloud(axes: Any, x: np.ndarray, y: np.ndarray) -> None:
     if len(x) > _DENSE:
-        colors = require("matplotlib.colors", "plot")
-        dark = float(np.mean(colors.to_rgb(axes.xaxis.label.get_color()))) > 0.5
-        greys = require("matplotlib", "plot").colormaps["Greys_r" if dark else "Greys"]
-        # from a grey that is seen on the background to full ink
-        shades = colors.ListedColormap(greys(np.linspace(0.35, 1, 256)))
+        shades = greys(axes, 0.35)  # what is least is still seen
         axes.hexbin(x, y, gridsize=40, cmap=shades, bins="log", mincnt=1, linewidths=0.1)
     else:
         size = float(np.clip(2000 / len(x), 4, 25))

@@ -32,7 +32,8 @@ a { color: var(--mark); }
   gap: 0 2rem; margin: .5rem 0; }
 .facts div { display: flex; justify-content: space-between; gap: 1rem; padding: .25rem 0;
   border-bottom: 1px solid var(--line); }
-.facts dt { color: var(--soft); }
+.facts .wide { grid-column: 1 / -1; }
+.facts dt { color: var(--soft); flex: none; max-width: 60%; }
 .facts dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
 .lead { grid-template-columns: repeat(auto-fit, minmax(min(100%, 9rem), 1fr)); gap: .7rem; }
 .lead div { display: block; padding: .6rem .8rem; background: var(--panel);
@@ -47,17 +48,21 @@ figcaption { font-size: .9rem; }
 .scroll table { border-collapse: collapse; font-variant-numeric: tabular-nums;
   overflow-wrap: normal; }
 caption { text-align: left; padding-bottom: .3rem; font-size: .9rem; }
+caption span { display: block; max-width: min(36rem, 100vw - 2rem); }
 th, td { padding: .25rem .8rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }
 thead th { border-bottom: 2px solid var(--line); }
 th:first-child { text-align: left; }
 .missing { border-left: 4px solid var(--line); padding: .2rem .8rem; color: var(--soft); }
+@media (max-width: 30rem) { th, td { padding: .25rem .4rem; } }
 summary { cursor: pointer; color: var(--mark); }
 @media print { body { font-size: 10pt; } nav { display: none; }
   main { max-width: none; padding: 0; }
   h2, h3 { break-after: avoid; } figure, tr, .facts div { break-inside: avoid; }
   .scroll { overflow: visible; } }
 """
+
+_LONG_VALUE = 24
 
 # what XML and HTML cannot hold: control characters but tab and line ends, lone surrogates
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -114,8 +119,14 @@ def missing(text: str) -> Element:
 
 
 def facts(pairs: Iterable[tuple[str, str]], class_: str = "facts") -> Element:
-    """Return names and values."""
-    rows = [element("div", element("dt", name), element("dd", value)) for name, value in pairs]
+    """Return names and values; long values get a line of their own."""
+    rows = [
+        element(
+            "div", element("dt", name), element("dd", value),
+            class_="wide" if len(value) > _LONG_VALUE else "short",
+        )
+        for name, value in pairs
+    ]  # fmt: skip
     return element("dl", *rows, class_=class_)
 
 
@@ -127,7 +138,10 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) ->
         for row in rows
     ]
     made = element(
-        "table", element("caption", caption), element("thead", head), element("tbody", *body)
+        "table",
+        element("caption", element("span", caption)),
+        element("thead", head),
+        element("tbody", *body),
     )
     return element("div", made, class_="scroll", role="region", tabindex="0", aria_label=caption)
 

@@ -125,6 +125,10 @@ def _classes(
     predicted = probabilities.argmax(axis=1)
     matrix = confusion_matrix(labels, predicted, n)
     found = precision_recall(matrix)
+    first.append(element(
+        "p", "Precision: of what is called this class, the share that is. Recall: of what is "
+        "this class, the share that is called so. F1: their harmonic mean.",
+    ))  # fmt: skip
     first.append(_scores(found, names))
     if n > _MOST_CLASSES:
         confusion = missing(
@@ -143,7 +147,7 @@ def _classes(
         )
     return [
         section("Test", *first),
-        section("Confusion matrix", confusion, _confusions(matrix, names)),
+        section("Confusion matrix", figures(confusion, _confusions(matrix, names))),
         _mistakes(net, test, labels, probabilities, names, image_shape),
         _calibrated(labels, probabilities),
     ]
@@ -157,12 +161,9 @@ def _scores(found: Any, names: list[str]) -> Element:
     ]
     means = [float(np.nanmean(column)) if (column == column).any() else np.nan
              for column in found[:3]]  # fmt: skip
-    rows.append(("mean of the classes", *map(percent, means), number(int(found.support.sum()))))
-    return table(
-        "Precision: of what is called this class, the share that is. Recall: of what is this "
-        "class, the share that is called so. F1: their harmonic mean.",
-        ("class", "precision", "recall", "F1", "samples"), rows,
-    )  # fmt: skip
+    rows.append(("mean", *map(percent, means), number(int(found.support.sum()))))
+    header = ("class", "precision", "recall", "F1", "samples")
+    return table("Class by class", header, rows)
 
 
 def _pairs(matrix: np.ndarray, most: int) -> list[tuple[int, int]]:
@@ -224,7 +225,7 @@ def _mistakes(
         "The samples by their row in the data, counted from 0",
         ("row", "true", "predicted", "probability", "of the true class"), cells,
     )  # fmt: skip
-    return section(title, shown, listed)
+    return section(title, figures(shown, listed))
 
 
 def _calibrated(y: np.ndarray, probabilities: np.ndarray) -> Element:
@@ -245,8 +246,7 @@ def _calibrated(y: np.ndarray, probabilities: np.ndarray) -> Element:
     listed = table(
         "Predictions by their probability", ("said", "mean said", "came true", "predictions"), rows
     )
-    lead = facts([("expected calibration error", f"{found.error:.4f}")])
-    return section("Calibration", lead, figures(shown, listed))
+    return section("Calibration", figures(shown, listed))
 
 
 def _labels(test: Tested, names: list[str], first: list[Element | None]) -> list[Element]:
@@ -283,11 +283,11 @@ def _values(net: MLP, test: Tested, names: list[str], first: list[Element | None
         r2 = f"{1 - float((residual**2).sum()) / total:.4f}" if total > 0 else "-"
         errors = (np.sqrt((residual**2).mean()), np.abs(residual).mean(), residual.mean())
         cells.append((name, r2, *(number(float(error)) for error in errors)))
-    first.append(table(
-        "R²: the share of the variance that is explained. RMSE: root of the mean squared error. "
-        "MAE: mean absolute error. Bias: mean of predicted minus true.",
-        ("output", "R²", "RMSE", "MAE", "bias"), cells,
+    first.append(element(
+        "p", "R²: the share of the variance that is explained. RMSE: root of the mean squared "
+        "error. MAE: mean absolute error. Bias: mean of predicted minus true.",
     ))  # fmt: skip
+    first.append(table("Output by output", ("output", "R²", "RMSE", "MAE", "bias"), cells))
     drawn = names[: min(truth.shape[1], _MOST_VALUES)]
     made: list[Element | None] = []
     for i, name in enumerate(drawn):
