@@ -31,9 +31,9 @@ _HOME = {
 }
 _MODULES = (
     "datasets",
+    "diagnostics",
     "initializers",
     "kernels",
-    "measures",
     "optimizers",
     "plots",
     "recipes",
@@ -60,9 +60,9 @@ __all__ = [
     "ReduceOnPlateau",
     "StepDecay",
     "datasets",
+    "diagnostics",
     "initializers",
     "kernels",
-    "measures",
     "optimizers",
     "plots",
     "recipes",
@@ -74,9 +74,9 @@ __all__ = [
 if TYPE_CHECKING:
     from . import (
         datasets,
+        diagnostics,
         initializers,
         kernels,
-        measures,
         optimizers,
         plots,
         recipes,

@@ -22,8 +22,8 @@ from .command_files import (
     replacing,
 )
 from .datasets import MNIST
+from .diagnostics import confusion_matrix
 from .history import History
-from .measures import confusion_matrix
 from .network import MLP
 from .optimizers import make_optimizer
 from .schedules import get_schedule

@@ -125,7 +125,7 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
             )
     schedule = header["schedule"]
     rng = _make_rng(header["rng"])
-    history = History(**header.get("history", {}))
+    history = History(**header["history"]) if "history" in header else History()
     if not all(isinstance(values, list) for values in vars(history).values()):
         raise ValueError("history: expected lists")
     net._start(architecture)

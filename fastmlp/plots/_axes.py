@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,13 @@ _LONGEST_NAME = 14
 _SMALLEST, _LARGEST = 4.0, 10.0  # points that can still be read, and that need not be exceeded
 ACCENT = "#d95f02"  # at least 3.5 to 1 on white and on black, and told apart by its dashes
 _GLYPH = 0.62  # mean width over size of a sans-serif glyph
+# control characters but tab and line ends, lone surrogates: no font, XML or HTML has them
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def printable(text: str) -> str:
+    """Return the text with a mark for every character that cannot be shown."""
+    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def new_axes(axes: Any, width: float, height: float) -> Any:
@@ -61,7 +69,7 @@ def fitting_size(texts: Sequence[str], width: float, height: float) -> float:
 
 def clipped(text: str, length: int = _LONGEST_NAME) -> str:
     """Return the text on one line, cut where it is long."""
-    text = " ".join(text.split())
+    text = " ".join(printable(text).split())
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..extras import require
 from ..history import History
+from ._axes import new_axes
 
 __all__ = ["draw_curves", "plot_history", "save_history"]
 
@@ -27,7 +28,7 @@ def draw_curves(axes: Any, curves: dict[str, list[float]], name: str) -> None:
     axes.set_ylabel(name)
     axes.grid(alpha=0.3)
     axes.legend()
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def _draw(history: History, panels: Any) -> None:
@@ -61,11 +62,12 @@ def plot_history(history: History, axes: Any = None) -> Any:
     ------
     ImportError
         If matplotlib is not installed.
-    ValueError
-        If no epoch has been trained.
+    TypeError, ValueError
+        If `axes` is no Axes, or no epoch has been trained.
     """
     n = _panels(history)
     if axes is not None:
+        axes = new_axes(axes, 5, 4)
         _draw(history, [axes])
         return axes
     pyplot = require("matplotlib.pyplot", "plot")

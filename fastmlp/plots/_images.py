@@ -18,6 +18,7 @@ __all__ = ["guess_image_shape", "most_confident_mistakes", "plot_images", "plot_
            "plot_weights"]  # fmt: skip
 
 _MOST_IMAGES = 400
+_SHORT_NAME, _CAPTION_NAME = 3, 8  # letters beside a probability, and in a line of its own
 _LINE = 0.28  # height of a caption's line over the image's height, where there is room
 
 
@@ -65,15 +66,14 @@ def _mosaic(
     axes: Any,
     images: np.ndarray,
     captions: list[list[tuple[str, bool]]],
-    columns: int | None,
+    columns: int,
 ) -> None:
     """Draw images (n, height, width[, 3]) in [0, 1], each over its lines of caption.
 
     A line of caption is a text and whether it is bold.
     """
     n, height, width = images.shape[:3]
-    if columns is None:
-        columns = min(n, math.ceil(math.sqrt(n)))
+    columns = min(columns, n)
     rows = -(-n // columns)
     lines = max((len(caption) for caption in captions), default=0)
     gap = max(1, round(0.08 * max(width, height)))
@@ -175,7 +175,7 @@ def plot_images(
     known = [_labels(name, labels, n) if labels is not None else None
              for name, labels in (("y", y), ("predicted", predicted))]  # fmt: skip
     highest = max((int(labels.max()) for labels in known if labels is not None), default=-1)
-    names = [clipped(name) for name in names_of(class_names, highest + 1)]
+    names = [clipped(name, _CAPTION_NAME) for name in names_of(class_names, highest + 1)]
     captions: list[list[tuple[str, bool]]] = [[] for _ in range(n)]
     true, said = known
     for i, caption in enumerate(captions):
@@ -328,7 +328,7 @@ def plot_mistakes(
     n_classes = net.architecture.n_out
     if len(labels) and labels.max() >= n_classes:
         raise ValueError(f"y: expected labels below {n_classes}, got {labels.max()}")
-    names = [clipped(name) for name in names_of(class_names, n_classes)]
+    names = [clipped(name, _CAPTION_NAME) for name in names_of(class_names, n_classes)]
     outputs = net.predict_proba(X)
     predicted, confidence = outputs.argmax(axis=1), outputs.max(axis=1)
     rows = most_confident_mistakes(labels, predicted, confidence, n_images)
@@ -337,14 +337,15 @@ def plot_mistakes(
         axes.text(0.5, 0.5, f"no mistake in {len(labels):,} samples", ha="center", va="center")
         axes.set_axis_off()
         return axes
-    captions = [
-        [(f"{names[predicted[i]]}, {rate(float(confidence[i]))}", True),
-         (f"true {names[labels[i]]}", False)]
-        for i in rows
-    ]  # fmt: skip
+    together = max(map(len, names)) <= _SHORT_NAME
+    captions = []
+    for i in rows:
+        name, share = names[predicted[i]], rate(float(confidence[i]))
+        first = [(f"{name}, {share}", True)] if together else [(name, True), (share, False)]
+        captions.append([*first, (f"true {names[labels[i]]}", False)])
     columns = columns or math.ceil(math.sqrt(len(rows)))
     side = min(1.3, 8.0 / columns)
-    down = -(-len(rows) // columns) * side * (shape[0] / shape[1] + 2 * _LINE)
+    down = -(-len(rows) // columns) * side * (shape[0] / shape[1] + _LINE * len(captions[0]))
     axes = new_axes(axes, max(2.0, columns * side), max(1.5, down))
     _mosaic(axes, _unit_range(_taken(X, rows)).reshape(-1, *shape), captions, columns)
     return axes

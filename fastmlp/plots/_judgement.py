@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..diagnostics import calibration, confusion_matrix
 from ..extras import require
-from ..measures import calibration, confusion_matrix
 from ..validation import check_finite
 from ._axes import ACCENT, clipped, fitting_size, greys, names_of, new_axes, room, titled
 
@@ -170,7 +170,7 @@ def _columns(y: Any, predicted: Any) -> tuple[np.ndarray, np.ndarray]:
                 f"{name}: expected numbers of shape (n,) or (n, n_outputs), got {array.dtype} "
                 f"{array.shape}"
             )
-        check_finite(name, array.reshape(len(array), -1))
+        check_finite(name, array if array.ndim == 2 else array[:, None])
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         both.append(array.astype(np.float64))

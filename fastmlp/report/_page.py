@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 
+from ..plots._axes import printable
+
 __all__ = ["Element", "element", "facts", "missing", "page", "section", "table"]
 
 Element = ElementTree.Element
@@ -38,6 +40,7 @@ a { color: var(--mark); }
 .lead { grid-template-columns: repeat(auto-fit, minmax(min(100%, 9rem), 1fr)); gap: .7rem; }
 .lead div { display: block; padding: .6rem .8rem; background: var(--panel);
   border: 1px solid var(--line); border-radius: .4rem; }
+.lead dt { max-width: none; }
 .lead dd { text-align: left; font-size: 1.35rem; font-weight: 600; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr));
   gap: 1rem 2rem; align-items: start; }
@@ -49,7 +52,7 @@ figcaption { font-size: .9rem; }
   overflow-wrap: normal; }
 caption { text-align: left; padding-bottom: .3rem; font-size: .9rem; }
 caption span { display: block; max-width: min(36rem, 100vw - 2rem); }
-th, td { padding: .25rem .8rem; border-bottom: 1px solid var(--line); text-align: right;
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; }
 thead th { border-bottom: 2px solid var(--line); }
 th:first-child { text-align: left; }
@@ -59,17 +62,10 @@ summary { cursor: pointer; color: var(--mark); }
 @media print { body { font-size: 10pt; } nav { display: none; }
   main { max-width: none; padding: 0; }
   h2, h3 { break-after: avoid; } figure, tr, .facts div { break-inside: avoid; }
-  .scroll { overflow: visible; } }
+  .scroll { overflow: visible; } .figures { display: block; } figure { max-width: 28rem; } }
 """
 
 _LONG_VALUE = 24
-
-# what XML and HTML cannot hold: control characters but tab and line ends, lone surrogates
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-def _clean(text: str) -> str:
-    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def element(tag: str, *children: Element | str | None, **attributes: str) -> Element:
@@ -89,7 +85,10 @@ def element(tag: str, *children: Element | str | None, **attributes: str) -> Ele
     """
     made = ElementTree.Element(
         tag,
-        {name.rstrip("_").replace("_", "-"): _clean(value) for name, value in attributes.items()},
+        {
+            name.rstrip("_").replace("_", "-"): printable(value)
+            for name, value in attributes.items()
+        },
     )
     last = None
     for child in children:
@@ -99,9 +98,9 @@ def element(tag: str, *children: Element | str | None, **attributes: str) -> Ele
             made.append(child)
             last = child
         elif last is None:
-            made.text = (made.text or "") + _clean(child)
+            made.text = (made.text or "") + printable(child)
         else:
-            last.tail = (last.tail or "") + _clean(child)
+            last.tail = (last.tail or "") + printable(child)
     return made
 
 

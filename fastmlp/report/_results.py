@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..measures import calibration, confusion_matrix, precision_recall
+from ..diagnostics import calibration, confusion_matrix, precision_recall
 from ..plots import (
     plot_calibration,
     plot_confusion_matrix,
@@ -214,16 +214,12 @@ def _mistakes(
             "the truth.",
             f"{len(rows)} samples as images that are predicted wrong with great confidence; the "
             "table has their numbers.",
-            (side, side * (1 + 0.56 * image_shape[0] / image_shape[1])),
+            (side, side * (1 + 0.7 * image_shape[0] / image_shape[1])),
         )
-    cells = [
-        (str(i), names[labels[i]], names[predicted[i]], percent(float(said[i])),
-         percent(float(probabilities[i, labels[i]])))
-        for i in rows
-    ]  # fmt: skip
+    cells = [(str(i), names[labels[i]], names[predicted[i]], percent(float(said[i]))) for i in rows]
     listed = table(
         "The samples by their row in the data, counted from 0",
-        ("row", "true", "predicted", "probability", "of the true class"), cells,
+        ("row", "true", "predicted", "probability"), cells,
     )  # fmt: skip
     return section(title, figures(shown, listed))
 

@@ -87,7 +87,7 @@ def confusion_matrix(y: Any, predicted: Any, n_classes: int | None = None) -> np
 
     Examples
     --------
-    >>> from fastmlp.measures import confusion_matrix
+    >>> from fastmlp.diagnostics import confusion_matrix
     >>> confusion_matrix([0, 1, 1], [0, 1, 0]).tolist()
     [[1, 0], [1, 1]]
     """
@@ -118,7 +118,7 @@ def precision_recall(matrix: np.ndarray) -> PrecisionRecall:
     Examples
     --------
     >>> import numpy as np
-    >>> from fastmlp.measures import precision_recall
+    >>> from fastmlp.diagnostics import precision_recall
     >>> precision_recall(np.array([[1, 0], [1, 1]])).recall.tolist()
     [1.0, 0.5]
     """
@@ -152,7 +152,7 @@ def calibration(y: Any, probabilities: Any, n_bins: int = 10) -> Calibration:
 
     Examples
     --------
-    >>> from fastmlp.measures import calibration
+    >>> from fastmlp.diagnostics import calibration
     >>> found = calibration([0, 1, 1, 1], [0.25, 0.75, 0.75, 0.75], n_bins=2)
     >>> found.frequency.tolist(), found.error
     ([0.0, 1.0], 0.25)
@@ -164,7 +164,7 @@ def calibration(y: Any, probabilities: Any, n_bins: int = 10) -> Calibration:
             f"probabilities: expected numbers of shape (n,) or (n, n_classes), got {p.dtype} "
             f"{p.shape}"
         )
-    check_finite("probabilities", p.reshape(len(p), -1))
+    check_finite("probabilities", p if p.ndim == 2 else p[:, None])
     # a softmax in float32 may end a rounding above 1
     if p.size and (p.min() < 0 or p.max() > 1 + 1e-5):
         raise ValueError(f"probabilities: expected 0 to 1, got {p.min()} to {p.max()}")
