@@ -352,6 +352,10 @@ def test_calibration_is_what_counting_finds(kind):
     assert found.error == pytest.approx(error, abs=1e-12)
 
 
+def test_a_bin_holds_its_upper_edge():
+    assert calibration([0, 1, 1, 1], [0.0, 0.5, 0.75, 1.0], n_bins=2).counts.tolist() == [2, 2]
+
+
 # bad input
 
 BAD = [

@@ -204,6 +204,17 @@ def test_no_mistakes_and_many_classes_are_said_in_a_sentence(fast):
     assert "Nothing is confused" not in text
 
 
+def test_a_network_that_diverged_has_a_report():
+    net, fit = trained(64, 5, 3, epochs=2)
+    net.fit(X, Y, **fit)
+    net.weights[0][0, 0] = np.nan
+    net.history.loss[-1] = float("nan")
+    net.history.val_loss = [1.0, float("inf")]
+    text = make_report(net, X, Y)
+    assert text.count("training diverged") == 2
+    assert sections(text) == ["Network", "Training", "Test", "First layer", "Versions"]
+
+
 def test_probability_rows_and_soft_targets_have_a_report(net, fast):
     soft = np.full((90, 3), 0.1)
     soft[np.arange(90), Y] = 0.8
@@ -363,10 +374,11 @@ def test_a_report_that_fails_leaves_the_old_one(net, tmp_path, monkeypatch, fast
     target = tmp_path / "r.html"
     target.write_text("old")
 
-    def fail(*_, **__):
+    def half(path, text, **_):
+        path.write_bytes(text[:1000].encode())
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(Path, "write_text", fail)
+    monkeypatch.setattr(Path, "write_text", half)
     with pytest.raises(OSError, match="disk is full"):
         write_report(net, target)
     assert target.read_text() == "old"

@@ -100,6 +100,11 @@ def judged(
     if "accuracy" in test.figures:
         pairs.append(("accuracy", percent(test.figures["accuracy"])))
     first: list[Element | None] = [facts(pairs)]
+    if not np.isfinite(test.outputs).all():
+        first.append(missing(
+            "Some outputs are not finite numbers: training diverged, nothing can be judged.",
+        ))  # fmt: skip
+        return [section("Test", *first)]
     classes = _exclusive(net, test)
     if classes is not None:
         names = names_of(class_names, classes[1].shape[1])
@@ -296,7 +301,7 @@ def _values(net: MLP, test: Tested, names: list[str], first: list[Element | None
 
 
 def _cloud(plot: Any, truth: np.ndarray, said: np.ndarray, name: str, what: str) -> Element | None:
-    if not np.isfinite(said).all():
+    if not np.isfinite(said).all():  # a rate may overflow where its logarithm does not
         return missing(f"{what} of {name}: not drawn, as predictions are not finite.")
     return figure(
         lambda axes: plot(truth, said, axes),

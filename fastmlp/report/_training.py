@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..environment import environment
 from ..plots import plot_network, plot_weights
 from ..plots._history import draw_curves
@@ -180,6 +182,8 @@ def weights(net: MLP, image_shape: tuple[int, ...] | None) -> Element:
             ),
         )
     n = min(_MOST_WEIGHTS, net.layer_sizes[1])
+    if not np.isfinite(net.weights[0]).all():
+        return section(title, missing("Some weights are not finite numbers: training diverged."))
     shown = figure(
         lambda axes: plot_weights(net, axes, image_shape=image_shape, n_images=n),
         "Each image is what one neuron multiplies the input with: white is positive, black "
