@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .activations import ACTIVATIONS
+from .notices import notices
 from .optimizers import OPTIMIZERS
 from .schedules import SCHEDULES
 from .validation import check_integer, check_number
@@ -261,7 +262,8 @@ def _run(argv: Sequence[str] | None, console: Console) -> int:
         raise UsageError("expected a command")
     from . import commands
 
-    code: int = getattr(commands, args.command)(args, console)
+    with notices(not getattr(args, "quiet", False)):
+        code: int = getattr(commands, args.command)(args, console)
     return code
 
 

@@ -47,18 +47,6 @@ class Console(Protocol):
         ...
 
 
-def _announce_compilation(backend: str, console: Console) -> None:
-    if backend != "numba":
-        return
-    from .kernels._jit import cache_folder
-
-    folder = cache_folder()
-    if folder is None:
-        console.note("compiling; no cache folder can be written, FASTMLP_CACHE_DIR names another")
-    elif not any(folder.iterdir()):
-        console.note(f"compiling, once; cached in {folder}")
-
-
 def write_json(path: str, value: Any) -> None:
     """Write strict JSON, null for what is no number, whole or not at all."""
     from .recipes._base import plain
@@ -176,7 +164,6 @@ def train(args: Namespace, console: Console) -> int:
     net.optimizer = optimizer
     share = _held_out(args, len(data.y_train))
     say = (lambda _: None) if args.quiet else console.say
-    _announce_compilation(args.backend, console)
     begun = time.perf_counter()
     try:
         say(_plan(args, net, data, share))
@@ -229,7 +216,6 @@ def evaluate(args: Namespace, console: Console) -> int:
     X, y = data.x_test, data.y_test
     X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
     check_finite("x_test", X)
-    _announce_compilation(args.backend, console)
     figures = net.evaluate(X, y)
     console.say(f"samples  {len(y):,}")
     if "accuracy" in figures:
@@ -258,7 +244,6 @@ def predict(args: Namespace, console: Console) -> int:
     X, images = read_features(args.input, net.architecture.n_in)
     X = _scaled(net, X, args.input_scale, images and X.dtype == np.uint8)
     check_finite("INPUT", X)
-    _announce_compilation(args.backend, console)
     outputs = net.predict_proba(X)
     n_out = net.architecture.n_out
     if net.architecture.output == "identity":
@@ -306,7 +291,6 @@ def reproduce(args: Namespace, console: Console) -> int:
         if name not in RECIPES:
             raise ValueError(f"NAME: expected some of {', '.join(RECIPES)}, got {name!r}")
     check_outputs(json=args.json)
-    _announce_compilation(args.backend, console)
     results = []
     for name in names:
         console.say(f"{name}: {RECIPES[name].description}")
@@ -334,7 +318,6 @@ def bench(args: Namespace, console: Console) -> int:
         if name not in WORKLOADS:
             raise ValueError(f"WORKLOAD: expected some of {', '.join(WORKLOADS)}, got {name!r}")
     check_outputs(json=args.json)
-    _announce_compilation("numba", console)
     peaks = {dtype: fma_peak(dtype) for dtype in ("float32", "float64")}
     for dtype, peak in peaks.items():
         console.say(f"peak {dtype}: {peak / 1e9:.0f} GFLOP/s")

@@ -23,7 +23,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "operations", "parameters", "history", "extras",
+        "architecture", "operations", "parameters", "history", "extras", "notices",
     },
     {"reference", "kernels", "plots", "datasets", "verification"},
     {"backends"},
