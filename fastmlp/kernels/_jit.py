@@ -190,17 +190,19 @@ def _start_threads() -> None:
 
 
 def run(drivers: tuple[Any, Any], threads: int, *arguments: Any) -> None:
-    """Call the serial driver, or the parallel one with up to `threads` threads.
+    """Call the serial driver, or the parallel one with the work in `threads` shares.
 
-    The serial path never touches the threading layer. The count that was set before is restored.
+    Never more threads run than the process may use; further shares wait their turn. The serial
+    path never touches the threading layer. The count that was set before is restored.
     """
     serial, parallel = drivers
-    if threads == 1:
+    running = min(threads, thread_limit())
+    if running == 1:
         serial(*arguments, 1)
         return
     _start_threads()
     before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, _numba_threads()))
+    numba.set_num_threads(running)
     try:
         parallel(*arguments, threads)
     finally:
