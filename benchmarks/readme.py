@@ -1,8 +1,9 @@
-"""Write measured figures into the README: ``python benchmarks/readme.py [reproduce] [bench]``.
+"""Write measured figures into the README: ``python benchmarks/readme.py [PART ...]``.
 
 ``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
-peer that is installed, and draws it into ``benchmarks/speed.png``. Each writes its own part of the
-README; with no argument all are made.
+peer that is installed, and draws it into ``benchmarks/speed.png``, ``scaling`` measures how the
+cost of an epoch grows (a minute). Each writes its own part of the README; with no argument all are
+made.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def duration(seconds: float) -> str:
 def bench() -> None:
     """Compare with the installed peers, write the table and draw the picture."""
     from fastmlp.bench import WORKLOADS, save_speed, speed_table
+    from fastmlp.extras import require
 
+    require("matplotlib", "plot")  # before minutes of measuring, not after
     rows, peaks = speed_table(note=lambda name: print(name, file=sys.stderr))
     peers = list(rows[0].ratios)
     lines = [
@@ -96,6 +99,14 @@ def bench() -> None:
     replace("bench", ["", *lines, "", measured, "", shown, ""])
 
 
+def scaling() -> None:
+    """Measure how the cost of an epoch grows and write the exponents."""
+    from scaling import lines, measure
+
+    table = lines(measure(lambda text: print(text, file=sys.stderr)))
+    replace("scaling", ["", *table, "", f"Measured on {machine()}.", ""])
+
+
 def machine() -> str:
     """Return the processor and the number of cores, as far as the system tells."""
     import os
@@ -109,6 +120,6 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or ["reproduce", "bench"]
-    for part in chosen:
-        {"reproduce": reproduce, "bench": bench}[part]()
+    parts = {"reproduce": reproduce, "bench": bench, "scaling": scaling}
+    for part in sys.argv[1:] or parts:
+        parts[part]()

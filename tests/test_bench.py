@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,3 +131,33 @@ def test_the_picture_shows_every_ratio(monkeypatch):
     assert len({bars[0].get_hatch() for bars in axes.containers}) == 2
     with pytest.raises(ValueError, match="at least one peer"):
         save_speed([Row("a", 1.0)], "speed.png")
+
+
+@pytest.fixture
+def scaling(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    return importlib.import_module("scaling")
+
+
+def test_exponents_are_slopes_of_logarithms(scaling, tmp_path):
+    sizes = [10, 100, 1000]
+    known = scaling.Scaling("samples", sizes, [3e-3 * size**1.25 for size in sizes])
+    assert known.exponent == pytest.approx(1.25)
+    assert known.steepest == pytest.approx(1.25)
+    bent = scaling.Scaling("samples", sizes, [1e-3, 1e-3, 1e-1])
+    assert bent.exponent == pytest.approx(1.0)
+    assert bent.steepest == pytest.approx(2.0)
+    assert "| samples | 10: 1.00 ms | 1,000: 100 ms | 1.00 | 2.00 |" in scaling.lines([bent])
+    scaling.draw([known, bent], str(tmp_path / "scaling.png"))
+    assert (tmp_path / "scaling.png").stat().st_size > 1000
+
+
+def test_scaling_measures_what_it_says(scaling):
+    assert max(scaling.SAMPLES) == 1000 * min(scaling.SAMPLES)
+    samples = scaling.over_samples([64, 200], rounds=1)
+    weights = scaling.over_weights([8, 16], rounds=1)
+    assert samples.sizes == [64, 200]
+    assert weights.sizes == [2 * 64 + 80, 2 * 256 + 160]
+    for measured in (samples, weights):
+        assert min(measured.seconds) > 0
+        assert np.isfinite(measured.exponent)
