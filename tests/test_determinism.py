@@ -372,12 +372,15 @@ def test_any_network_trains_to_the_same_bits_and_like_the_reference(case):
 def trained(steps: int, threads: int, case: dict) -> tuple[Training, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     net = MLP((256, 128, 10), rng=1)
-    X, y = rng.normal(size=(640, 256)).astype(case["X"]), rng.integers(0, 10, 640)
+    X, y = rng.normal(size=(640, 256)), rng.integers(0, 10, 640)
+    X = (X * (rng.random(X.shape) < case.get("filled", 1.0))).astype(case["X"])
     net._state.slots = net._parameters.slot_views(2)
     training = Training(
-        net._parameters, X, y, None, optimizer=Adam(1e-4), state=net._state,
-        batch_size=case["batch"], l2=0.01, threads=threads,
+        net._parameters, X, y, None, optimizer=case.get("optimizer", Adam(1e-4)), state=net._state,
+        batch_size=case["batch"], l2=case.get("l2", 0.01), threads=threads,
     )  # fmt: skip
+    assert (training._index is not None) == ("filled" in case)
+    assert (training._mode == "single") == (case["batch"] == 1)
     order = np.arange(steps * case["batch"]) % 640
     return training, order, np.full(steps, 1e-4)
 
@@ -385,12 +388,15 @@ def trained(steps: int, threads: int, case: dict) -> tuple[Training, np.ndarray,
 ALLOCATING = {
     "batches": {"X": "float32", "batch": 64},
     "full batch": {"X": "float32", "batch": 600},
+    "zeros": {"X": "float32", "batch": 64, "filled": 0.2},
+    "full batch of zeros": {"X": "float32", "batch": 600, "filled": 0.2},
+    "one at a time": {"X": "float32", "batch": 1, "optimizer": SGD(1e-4), "l2": 0.0},
     "converted": {"X": "int16", "batch": 16},
 }
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("name", ["batches", "full batch"])
+@pytest.mark.parametrize("name", [name for name in ALLOCATING if name != "converted"])
 def test_compiled_steps_allocate_nothing(name, threads):
     """Numba counts what compiled code allocates: the same for 2 steps as for 40."""
     counts = []
