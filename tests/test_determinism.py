@@ -249,13 +249,16 @@ def test_leaving_zeros_out_changes_no_bit(mnist, drivers, monkeypatch, batch_siz
     """A zero adds nothing to a sum, and the rest is added in the same order.
 
     Not so one sample at a time, nor in first layers of one or two vectors: there several sums run
-    side by side to hide the latency of the multiply-add.
+    side by side to hide the latency of the multiply-add. The penalty, which is only reported, is
+    added up in another order.
     """
     options = {"batch_size": batch_size, "optimizer": OPTIMIZERS[name], "dtype": dtype}
     options |= {"epochs": 2, "l2": 0.01, "scale": 255.0, "threads": 2}
     listed = run(mnist, (100,), **options)
-    monkeypatch.setattr(Source, "make_index", lambda *_: None)
-    assert_same(run(mnist, (100,), **options), listed)
+    monkeypatch.setattr(Source, "sparse", False)
+    dense = run(mnist, (100,), **options)
+    assert_same(dense[:-2], listed[:-2])
+    np.testing.assert_allclose(dense[-2], listed[-2], rtol=TOLERANCE[dtype])
     assert {sparse for _, sparse, *_ in drivers} == {True, False}
 
 
