@@ -34,6 +34,7 @@ _HOME = {
 _MODULES = (
     "callbacks",
     "datasets",
+    "diagnostics",
     "initializers",
     "kernels",
     "metrics",
@@ -41,6 +42,7 @@ _MODULES = (
     "plots",
     "recipes",
     "reference",
+    "report",
     "schedules",
 )
 
@@ -65,6 +67,7 @@ __all__ = [
     "StepDecay",
     "callbacks",
     "datasets",
+    "diagnostics",
     "initializers",
     "kernels",
     "metrics",
@@ -72,6 +75,7 @@ __all__ = [
     "plots",
     "recipes",
     "reference",
+    "report",
     "schedules",
 ]
 
@@ -79,6 +83,7 @@ if TYPE_CHECKING:
     from . import (
         callbacks,
         datasets,
+        diagnostics,
         initializers,
         kernels,
         metrics,
@@ -86,6 +91,7 @@ if TYPE_CHECKING:
         plots,
         recipes,
         reference,
+        report,
         schedules,
     )
     from .callbacks import EarlyStopping, ModelCheckpoint

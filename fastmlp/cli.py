@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .activations import ACTIVATIONS
+from .notices import notices
 from .optimizers import OPTIMIZERS
 from .schedules import SCHEDULES
 from .validation import check_integer, check_number
@@ -87,6 +88,16 @@ def _batch_size(text: str) -> int | None:
         text
     )
     return size
+
+
+def _image_shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"expected height and width, as 28x28, got {text!r}")
+    return shape
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -198,12 +209,14 @@ def _add_train(commands: Any) -> None:
     _add_threads(p)
 
 
+_SCALE: dict[str, Any] = {
+    "type": _number("a number above 0", above=0.0), "metavar": "DIVISOR",
+    "help": "divides the input of a model that was saved without an input scale (default: "
+    "255 for images, else 1)",
+}  # fmt: skip
+
+
 def _add_model_commands(commands: Any) -> None:
-    scale = {
-        "type": _number("a number above 0", above=0.0), "metavar": "DIVISOR",
-        "help": "divides the input of a model that was saved without an input scale (default: "
-        "255 for images, else 1)",
-    }  # fmt: skip
     p = commands.add_parser(
         "evaluate",
         help="accuracy, loss and confusion matrix of a model",
@@ -212,7 +225,7 @@ def _add_model_commands(commands: Any) -> None:
     )
     p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
     _add_data(p)
-    p.add_argument("--input-scale", **scale)
+    p.add_argument("--input-scale", **_SCALE)
     _add_machine(p)
     _add_threads(p)
     p = commands.add_parser(
@@ -227,7 +240,40 @@ def _add_model_commands(commands: Any) -> None:
         help="a CSV of features (a column named label, or one more in front, is left out), an "
         ".npy array, or IDX images",
     )  # fmt: skip
-    p.add_argument("--input-scale", **scale)
+    p.add_argument("--input-scale", **_SCALE)
+    _add_machine(p)
+    _add_threads(p)
+
+
+def _add_report(commands: Any) -> None:
+    p = commands.add_parser(
+        "report",
+        help="a model, its training and its test as one HTML file",
+        description="Write what was trained and how, and what the model makes of DATA's test set, "
+        "into one HTML file that opens without a connection.",
+        epilog="example: fastmlp report model.npz mnist -o report.html",
+    )
+    p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
+    p.add_argument(
+        "data", nargs="?", metavar="DATA",
+        help=f"{_DATA_HELP}; for labels that are not exclusive, and for values, an .npz with "
+        "x_test and y_test; none: no test (default: mnist where the model has its inputs and "
+        "classes, else none)",
+    )  # fmt: skip
+    p.add_argument("--data", dest="data_option", metavar="PATH", help="the same as DATA")
+    p.add_argument(
+        "-o", "--out", default="report.html", metavar="FILE",
+        help="where the report goes (default: report.html)",
+    )  # fmt: skip
+    p.add_argument(
+        "--class-names", type=lambda text: text.split(","), metavar="NAMES",
+        help="what the classes are called, as cat,dog (default: their numbers)",
+    )  # fmt: skip
+    p.add_argument(
+        "--image-shape", type=_image_shape, metavar="SHAPE",
+        help="height and width of a sample, as 28x28 (default: the square, from 64 pixels on)",
+    )  # fmt: skip
+    p.add_argument("--input-scale", **_SCALE)
     _add_machine(p)
     _add_threads(p)
 
@@ -243,6 +289,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_train(commands)
     _add_model_commands(commands)
+    _add_report(commands)
     p = commands.add_parser(
         "reproduce",
         help="run the published experiments",
@@ -261,18 +308,19 @@ def build_parser() -> Parser:
     p = commands.add_parser(
         "bench",
         help="this machine against every peer that is installed",
-        description="Train the same networks with fastmlp and every peer that is installed, in "
-        "turns, and print the peers' time over fastmlp's, and fastmlp's share of this "
-        "processor's own multiply-add peak.",
+        description="Train and ask the same networks with fastmlp and every peer that is "
+        "installed, in turns, and print the peers' time over fastmlp's, and fastmlp's share of "
+        "this processor's own multiply-add peak.",
         epilog="example: fastmlp bench mini-batch wide --json bench.json",
     )
     p.add_argument(
         "names", nargs="*", metavar="WORKLOAD",
         help="mini-batch, one-sample, full-batch, full-batch-uint8, full-batch-deep, wide, "
-        "wide-float64, small, relu-adam (default: all)",
+        "wide-float64, small, relu-adam, predict-row, predict (default: all)",
     )  # fmt: skip
     p.add_argument("--rounds", type=_integer(1), default=3, metavar="N", help="default: 3")
     p.add_argument("--json", metavar="FILE", help="where the figures go")
+    p.add_argument("--plot", metavar="FILE", help="where a picture of the ratios goes")
     p = commands.add_parser(
         "info",
         help="versions, processor, vector path, threads, cache folder",
@@ -291,7 +339,8 @@ def _run(argv: Sequence[str] | None, console: Console) -> int:
         raise UsageError("expected a command")
     from . import commands
 
-    code: int = getattr(commands, args.command)(args, console)
+    with notices(not getattr(args, "quiet", False)):
+        code: int = getattr(commands, args.command)(args, console)
     return code
 
 

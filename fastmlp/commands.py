@@ -20,16 +20,18 @@ from .command_files import (
     looks_like_pixels,
     read_data,
     read_features,
+    read_test,
     replacing,
 )
 from .datasets import MNIST
+from .diagnostics import confusion_matrix
 from .history import History
 from .network import MLP
 from .optimizers import make_optimizer
 from .schedules import get_schedule
 from .validation import check_finite
 
-__all__ = ["Console", "bench", "evaluate", "info", "predict", "reproduce", "train"]
+__all__ = ["Console", "bench", "evaluate", "info", "predict", "report", "reproduce", "train"]
 
 DEFAULT_OUT, DEFAULT_PLOT = "model.npz", "loss.png"
 HIDDEN = (200, 100, 50)
@@ -47,18 +49,6 @@ class Console(Protocol):
     def note(self, text: str) -> None:
         """Write a line beside the result."""
         ...
-
-
-def _announce_compilation(backend: str, console: Console) -> None:
-    if backend != "numba":
-        return
-    from .kernels._jit import cache_folder
-
-    folder = cache_folder()
-    if folder is None:
-        console.note("compiling; no cache folder can be written, FASTMLP_CACHE_DIR names another")
-    elif not any(folder.iterdir()):
-        console.note(f"compiling, once; cached in {folder}")
 
 
 def write_json(path: str, value: Any) -> None:
@@ -193,7 +183,6 @@ def train(args: Namespace, console: Console) -> int:
     net.optimizer = optimizer
     share = _held_out(args, len(data.y_train))
     say = (lambda _: None) if args.quiet else console.say
-    _announce_compilation(args.backend, console)
     begun = time.perf_counter()
     try:
         say(_plan(args, net, data, share))
@@ -254,7 +243,6 @@ def evaluate(args: Namespace, console: Console) -> int:
     X, y = data.x_test, data.y_test
     X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
     check_finite("x_test", X)
-    _announce_compilation(args.backend, console)
     figures = net.evaluate(X, y)
     console.say(f"samples  {len(y):,}")
     if "accuracy" in figures:
@@ -266,9 +254,7 @@ def evaluate(args: Namespace, console: Console) -> int:
     if n_out > _MOST_CLASSES:
         console.note(f"no confusion matrix: {n_out} classes are more than {_MOST_CLASSES}")
         return 0
-    predicted = net.predict_proba(X).argmax(axis=1)
-    matrix = np.zeros((n_out, n_out), np.int64)
-    np.add.at(matrix, (y, predicted), 1)
+    matrix = confusion_matrix(y, net.predict_proba(X).argmax(axis=1), n_out)
     console.say("confusion matrix (rows: the label, columns: what was predicted)")
     width = max(5, len(str(matrix.max())) + 1)
     console.say(" " * 5 + "".join(f"{label:{width}}" for label in range(n_out)))
@@ -283,7 +269,6 @@ def predict(args: Namespace, console: Console) -> int:
     X, images = read_features(args.input, net.architecture.n_in)
     X = _scaled(net, X, args.input_scale, images and X.dtype == np.uint8)
     check_finite("INPUT", X)
-    _announce_compilation(args.backend, console)
     outputs = net.predict_proba(X)
     n_out = net.architecture.n_out
     if net.architecture.output == "identity":
@@ -296,6 +281,38 @@ def predict(args: Namespace, console: Console) -> int:
     lines = [",".join(map(str, cells)) for cells in zip(*columns, *outputs.T, strict=True)]
     for start in range(0, len(lines), _LINES):
         console.say("\n".join(lines[start : start + _LINES]))
+    return 0
+
+
+def _report_source(args: Namespace, net: MLP) -> str | None:
+    """Return where the test set comes from: MNIST unless the model is for something else."""
+    if args.data is None and args.data_option is None:
+        fits = net.layer_sizes[0] == 784 and net.architecture.n_out == 10
+        return "mnist" if fits and net.architecture.output != "identity" else None
+    source = _source(args)
+    return None if source == "none" else source
+
+
+def report(args: Namespace, console: Console) -> int:
+    """Write a report of a model, and of what it makes of DATA's test set, as one HTML file."""
+    from .persistence import saved_with
+    from .report import write_report
+
+    check_outputs(out=args.out)
+    net = MLP.load(args.model, backend=args.backend, threads=args.threads)
+    source = _report_source(args, net)
+    X = y = None
+    if source is None:
+        console.note("no test set: the report is of the model and its training only")
+    else:
+        X, y = read_test(source, net.architecture.output)
+        X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
+    write_report(
+        net, args.out, X, y, title=f"Report of {Path(args.model).name}", data_name=source or "",
+        class_names=args.class_names, image_shape=args.image_shape,
+        saved_with=saved_with(args.model),
+    )  # fmt: skip
+    console.say(f"written: {args.out}")
     return 0
 
 
@@ -331,7 +348,6 @@ def reproduce(args: Namespace, console: Console) -> int:
         if name not in RECIPES:
             raise ValueError(f"NAME: expected some of {', '.join(RECIPES)}, got {name!r}")
     check_outputs(json=args.json)
-    _announce_compilation(args.backend, console)
     results = []
     for name in names:
         console.say(f"{name}: {RECIPES[name].description}")
@@ -352,14 +368,15 @@ def reproduce(args: Namespace, console: Console) -> int:
 
 def bench(args: Namespace, console: Console) -> int:
     """Compare with the installed peers; ratios above 1 say that fastmlp is faster."""
-    from .bench import WORKLOADS, compare, fma_peak
+    from .bench import WORKLOADS, compare, fma_peak, save_speed
 
     names = list(dict.fromkeys(args.names)) or list(WORKLOADS)
     for name in names:
         if name not in WORKLOADS:
             raise ValueError(f"WORKLOAD: expected some of {', '.join(WORKLOADS)}, got {name!r}")
-    check_outputs(json=args.json)
-    _announce_compilation("numba", console)
+    check_outputs(json=args.json, plot=args.plot)
+    if args.plot is not None:
+        check_picture(args.plot)
     peaks = {dtype: fma_peak(dtype) for dtype in ("float32", "float64")}
     for dtype, peak in peaks.items():
         console.say(f"peak {dtype}: {peak / 1e9:.0f} GFLOP/s")
@@ -367,14 +384,17 @@ def bench(args: Namespace, console: Console) -> int:
     for name in names:
         work = WORKLOADS[name]
         row = compare(work, rounds=args.rounds, peak=peaks[work.dtype])
-        rows.append(row.as_dict())
+        rows.append(row)
         ratios = ", ".join(f"{peer} {ratio:.1f}" for peer, ratio in row.ratios.items())
         console.say(
             f"{name}: {row.microseconds:.3f} us a sample, {row.share_of_peak:.0%} of the peak; "
             f"peers' time over it: {ratios}"
         )
     if args.json is not None:
-        write_json(args.json, {"peaks": peaks, "rows": rows})
+        write_json(args.json, {"peaks": peaks, "rows": [row.as_dict() for row in rows]})
+    if args.plot is not None:
+        with replacing(args.plot) as temporary:
+            save_speed(rows, temporary)
     return 0
 
 

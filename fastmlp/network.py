@@ -350,7 +350,8 @@ class MLP:
             Measured after every epoch, of validation data where there are any; see
             `fastmlp.metrics`.
         progress : bool, optional
-            A progress bar; by default when standard error is a terminal.
+            A progress bar, and a line if kernels have to be compiled first; by default when
+            standard error is a terminal.
 
         Returns
         -------

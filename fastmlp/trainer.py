@@ -18,6 +18,7 @@ from .evaluation import Evaluation
 from .history import History
 from .interrupts import CtrlC
 from .metrics import Metric, get_metrics
+from .notices import notices
 from .operations import EpochResult
 from .optimizers import Optimizer, get_optimizer
 from .regularization import Regularization, get_regularization
@@ -94,8 +95,10 @@ def fit(
         if share or sample_weight is not None:
             name = "validation_split" if share else "sample_weight"
             raise ValueError(f"{name}: expected none where X comes in chunks")
-        return _fit_chunks(net, X, s, validation, class_weight)
-    return _fit_arrays(net, X, y, s, validation, share, sample_weight, class_weight)
+        with notices(progress):
+            return _fit_chunks(net, X, s, validation, class_weight)
+    with notices(progress):
+        return _fit_arrays(net, X, y, s, validation, share, sample_weight, class_weight)
 
 
 def _callbacks(callbacks: Any, stopping: EarlyStopping | None, progress: Any) -> list[Callback]:

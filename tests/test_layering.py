@@ -24,9 +24,9 @@ LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
         "architecture", "operations", "parameters", "history", "extras", "interrupts",
-        "metrics", "regularization",
+        "metrics", "notices", "regularization", "__version__",
     },
-    {"reference", "kernels", "plots", "datasets", "verification"},
+    {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
     {"backends"},
     {"network", "persistence", "callbacks"},
     {"trainer", "samples", "evaluation"},

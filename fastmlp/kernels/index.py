@@ -121,13 +121,12 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
         table = np.arange(256.0)
         table = (table if input_scale is None else table / input_scale).astype(dtype)
     else:
-        known = _distinct(values)
-        coded = None if known is None else _encode(values, known, kind, dtype)
-        numbers = values if coded is None else known
+        coded = _encode(values, kind, dtype)
+        numbers = values if coded is None else coded[1]
         if input_scale is not None:
             numbers /= numbers.dtype.type(input_scale)
         numbers = numbers.astype(dtype, copy=False)
-        values, table = (numbers, table) if coded is None else (coded, numbers)
+        values, table = (numbers, table) if coded is None else (coded[0], numbers)
     some = cuts[:: max(1, n // _COUNTED)].astype(np.int64)
     per_block = np.diff(some, axis=1).sum(axis=0)
     return Index(starts, cuts, columns, values, table, block, per_block)
@@ -143,8 +142,15 @@ def _distinct(values: np.ndarray) -> np.ndarray | None:
     return known
 
 
-def _encode(values: np.ndarray, known: np.ndarray, kind: str, dtype: np.dtype) -> np.ndarray | None:
-    """Return each value's place among the known ones; None where one of them is not known."""
+def _encode(values: np.ndarray, kind: str, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return each value's place in a table, and the table; None where a byte cannot number them.
+
+    The table comes from a part of the values; multiplying their bits spreads them over 65,536
+    slots without two in one, so that a lookup is one product and two loads.
+    """
+    known = _distinct(values)
+    if known is None:
+        return None
     bits = known.view(f"u{known.itemsize}")
     rng = np.random.default_rng(0)
     for _ in range(_TRIALS):
@@ -169,7 +175,7 @@ def _encode(values: np.ndarray, known: np.ndarray, kind: str, dtype: np.dtype) -
         unknown.append(int(missed[0]))
 
     _in_parts(encode, values.size)
-    return None if any(unknown) else codes
+    return None if any(unknown) else (codes, known)
 
 
 def _in_parts(work: Callable[[slice], None], n: int) -> None:
