@@ -282,7 +282,6 @@ def report(args: Namespace, console: Console) -> int:
     else:
         X, y = read_test(source, net.architecture.output)
         X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
-        _announce_compilation(args.backend, console)
     write_report(
         net, args.out, X, y, title=f"Report of {Path(args.model).name}", data_name=source or "",
         class_names=args.class_names, image_shape=args.image_shape,
