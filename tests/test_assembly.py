@@ -119,16 +119,10 @@ def check(target: Target, processor: tuple[str, str, str], dtype: str, tile: str
     assert not [x for x in lines if re.match(CALL, x)]
 
 
-# LLVM unrolls this loop twice for that processor and is one register short.
-SPILLS = [("znver3", "float32", "tile_forward")]
-
-
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("target", "processor"), CASES)
-def test_the_loop_is_multiply_adds_in_registers(request, target, processor, dtype, tile):
-    if (processor[1], dtype, tile) in SPILLS:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="one sum is spilled"))
+def test_the_loop_is_multiply_adds_in_registers(target, processor, dtype, tile):
     check(target, processor, dtype, tile)
 
 

@@ -21,10 +21,7 @@ FITS = {
     "dnn-keras": (DNN, "float32", 32, SGD(0.01)),
     "train": (TUTORIAL, "float32", 128, Adam()),
     "float64": (TUTORIAL, "float64", 64, Adam()),
-    # 32 gradients, one a group of samples, of 0.8 MB each
-    "full batch": pytest.param(
-        (TUTORIAL, "float32", None, SGD(0.1)), marks=pytest.mark.xfail(strict=True)
-    ),
+    "full batch": (TUTORIAL, "float32", None, SGD(0.1)),
 }
 
 
