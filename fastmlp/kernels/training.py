@@ -217,32 +217,60 @@ class Training:
         -------
         EpochResult
         """
-        n, size = len(order), self.batch_size
-        starts = np.arange(0, n, size)
-        if self.sample_weight is None:
-            totals = np.diff(np.append(starts, n)).astype(np.float64)
-        else:
-            totals = np.add.reduceat(self.sample_weight[order], starts)
-        losses, correct = np.zeros(n), np.zeros(n, np.int64)
-        penalty = np.zeros(len(rates))
+        starts, totals = self.batches(order)
         optimizer = self.optimizer or Optimizer(0.0)
         hyper = hyperparameters(
             optimizer, rates, totals, self.l2, self.state.step, self.parameters.dtype
         )
-        if self._source.direct:
-            self._source.settings(self._S, self._source.X, scaled=False)
-            self._run(order, order, hyper, losses, correct, penalty, self.batch_size)
-        elif size <= self.chunk:
-            self._staged_steps(order, hyper, losses, correct, penalty)
-        else:
-            for step in range(len(starts)):
-                self._staged_step(step, order, hyper, losses, correct, penalty)
-        if self.optimizer is not None:
-            self.state.step += len(rates)
+        losses, correct, penalty = self.steps(order, hyper)
         sums = np.add.reduceat(losses, starts) + self.l2 / 2 * penalty * totals
         if self.architecture.output == "identity":
             correct[:] = 0
-        return EpochResult(sums, totals, np.add.reduceat(correct, starts), n)
+        return EpochResult(sums, totals, np.add.reduceat(correct, starts), len(order))
+
+    def batches(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the batches of `order` begin, and their sums of sample weights."""
+        starts = np.arange(0, len(order), self.batch_size)
+        if self.sample_weight is None:
+            totals = np.diff(np.append(starts, len(order))).astype(np.float64)
+        else:
+            totals = np.add.reduceat(self.sample_weight[order], starts)
+        return starts, totals
+
+    def steps(
+        self, order: np.ndarray, hyper: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Take one step per batch of the samples in `order`, each with its own hyperparameters.
+
+        Parameters
+        ----------
+        order : ndarray of int64
+        hyper : ndarray, (steps, 2, HYPER_ROW)
+            As `hyperparameters` returns them.
+
+        Returns
+        -------
+        losses : ndarray of float64, (len(order),)
+            Each sample's weight times loss.
+        correct : ndarray of int64, (len(order),)
+            Whether it was predicted right.
+        penalty : ndarray of float64, (steps,)
+            Sums of squares of the weights before each step; 0 where `l2` is.
+        """
+        n, size = len(order), self.batch_size
+        losses, correct = np.zeros(n), np.zeros(n, np.int64)
+        penalty = np.zeros(len(hyper))
+        if self._source.direct:
+            self._source.settings(self._S, self._source.X, scaled=False)
+            self._run(order, order, hyper, losses, correct, penalty, size)
+        elif size <= self.chunk:
+            self._staged_steps(order, hyper, losses, correct, penalty)
+        else:
+            for step in range(len(hyper)):
+                self._staged_step(step, order, hyper, losses, correct, penalty)
+        if self.optimizer is not None:
+            self.state.step += len(hyper)
+        return losses, correct, penalty
 
     def _run(
         self,
