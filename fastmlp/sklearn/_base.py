@@ -195,9 +195,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self.__dict__.pop(name, None)
         self._adopt(self._make_network(weights, biases))
         if self.solver in STOCHASTIC:
-            self.loss_curve_ = []
+            self.loss_curve_: list[float] = []
             self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_ = [] if self.early_stopping else None
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
             self.best_validation_score_ = -np.inf if self.early_stopping else None
 
     def _class_weighted(

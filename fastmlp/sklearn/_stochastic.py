@@ -66,9 +66,7 @@ def _optimizer(estimator: Any) -> Optimizer:
             momentum=estimator.momentum,
             nesterov=bool(estimator.nesterovs_momentum),
         )
-    return Adam(
-        estimator.learning_rate_init, estimator.beta_1, estimator.beta_2, estimator.epsilon
-    )
+    return Adam(estimator.learning_rate_init, estimator.beta_1, estimator.beta_2, estimator.epsilon)
 
 
 def _batch_size(estimator: Any, n: int) -> int:
@@ -81,9 +79,7 @@ def _batch_size(estimator: Any, n: int) -> int:
     return int(min(estimator.batch_size, n))
 
 
-def _split(
-    estimator: Any, samples: Samples, network: Network
-) -> tuple[np.ndarray, HeldOut]:
+def _split(estimator: Any, samples: Samples, network: Network) -> tuple[np.ndarray, HeldOut]:
     """Draw which samples are held out, as scikit-learn does; return the others' numbers too."""
     stratify = samples.rows if estimator._stratified() else None
     rows, held = train_test_split(
@@ -195,9 +191,7 @@ def fit_stochastic(
     n = len(order)
     batch_size = _batch_size(e, n)
     rates = _Rates(e, optimizer)
-    state = OptimizerState(
-        e._solver_state["step"], network.parameters.slot_views(optimizer.slots)
-    )
+    state = OptimizerState(e._solver_state["step"], network.parameters.slot_views(optimizer.slots))
     epochs = Epochs(
         network, samples.X, samples.targets, samples.weight, optimizer=optimizer, state=state,
         batch_size=batch_size, alpha=e.alpha, published=e.optimizer is None,
@@ -250,9 +244,7 @@ def fit_stochastic(
         network.parameters.assign(e._best_coefs, e._best_intercepts)
 
 
-def _judge(
-    e: Any, network: Network, held_out: HeldOut | None, progress: Progress
-) -> float | None:
+def _judge(e: Any, network: Network, held_out: HeldOut | None, progress: Progress) -> float | None:
     """Look at the epoch's score or loss; keep what is best. Return the loss on held-out data."""
     held_out_loss = None
     if held_out is not None:
