@@ -22,8 +22,6 @@ class Target:
         Rows of the tile (MR). Divides 16, to which every buffer is padded.
     tile_vectors : int
         Vectors in a row of the tile; narrower edges have their own kernels.
-    panel_vectors : int
-        Vectors of a row that one pass over a list of non-zeros keeps in registers.
     fma : bool
         Whether a fused multiply-add instruction exists. Without one ``llvm.fma`` would become
         a library call per lane, so multiply and add are emitted instead.
@@ -33,17 +31,16 @@ class Target:
     vector_bytes: int
     tile_rows: int
     tile_vectors: int
-    panel_vectors: int
     fma: bool
 
 
 # MR x NV accumulators, NV vectors of B and one broadcast have to fit the registers:
 # 8 x 2 + 3 of 32 on AVX-512; 4 x 3 + 4 of 16 on AVX2; both are at the measured FMA peak.
 _TARGETS = {
-    "avx512": Target("avx512", 64, 8, 2, 16, True),
-    "avx2": Target("avx2", 32, 4, 3, 12, True),
-    "neon": Target("neon", 16, 4, 4, 16, True),
-    "generic": Target("generic", 16, 4, 2, 8, False),
+    "avx512": Target("avx512", 64, 8, 2, True),
+    "avx2": Target("avx2", 32, 4, 3, True),
+    "neon": Target("neon", 16, 4, 4, True),
+    "generic": Target("generic", 16, 4, 2, False),
 }
 _AVX512_NAMES = ("avx512", "znver4", "znver5", "icelake", "sapphirerapids", "graniterapids")
 _AVX2_NAMES = ("haswell", "broadwell", "skylake", "znver1", "znver2", "znver3", "alderlake")

@@ -1,7 +1,8 @@
 """The order of work: which thread calls which kernel on which rows.
 
 A step has two regions (see the README): by samples, forward and back; then by rows of W,
-gradient and update. Within a region every number belongs to one thread and every sum runs in a
+gradient and update. Over lists of non-zeros a third comes before them: the first layer, forward,
+by columns of W. Within a region every number belongs to one thread and every sum runs in a
 fixed order, so the number of threads cannot change a bit. Everything is an integer: addresses,
 strides in bytes, codes. `t` of `threads` shares the work; the serial and the parallel driver
 differ in how t is run through.
@@ -13,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from ._jit import jit
-from .lists import sparse_forward_rows, sparse_gradient_rows
+from .lists import apply_panels, forward_panels, sparse_forward_rows, update_panels
 from .microkernel import ADD, STORE
 from .shares import rows_of, share
 from .table import call
@@ -27,7 +28,6 @@ from .tables import (
     ELEMENTWISE,
     FORWARD,
     GATHER,
-    GATHER_LISTS,
     HAS_BIAS,
     KEPT,
     LD_A,
@@ -40,35 +40,23 @@ from .tables import (
     NV,
     OPTIMIZER,
     S_CHUNK,
-    S_COLUMNS,
     S_CORRECT,
-    S_CUTS,
     S_GRADIENT,
     S_HYPER,
-    S_INDEX_COLUMNS,
-    S_INDEX_CUTS,
-    S_INDEX_STARTS,
-    S_INDEX_VALUES,
     S_ITEM,
-    S_LD_COLUMNS,
-    S_LD_CUTS,
-    S_LD_VALUES,
     S_LD_X,
     S_LD_Y,
-    S_LIST_BLOCK,
     S_LISTS,
     S_LOSS_CODE,
     S_LOSS_KIND,
     S_LOSSES,
-    S_N_CUTS,
     S_OPTIMIZER,
     S_ORDER,
+    S_PANELS,
     S_PENALTY,
     S_ROWS,
     S_SQUARES,
     S_STATE,
-    S_TABLE,
-    S_VALUES,
     S_WEIGHT,
     S_X,
     S_X_KIND,
@@ -112,19 +100,7 @@ def panel_width(vectors):
 
 @jit()
 def gather(K, S, layers, position, r0, rows):
-    """Bring the samples at `position` of the order into rows r0 .. r0 + rows: their features, or
-    the lists of their non-zeros (LISTS is 1 or 2 then, as their values are coded or not).
-    """
-    if S[S_LISTS]:
-        call(
-            K[GATHER_LISTS + S[S_LISTS] - 1],
-            (S[S_COLUMNS] + r0 * S[S_LD_COLUMNS], S[S_LD_COLUMNS],
-             S[S_VALUES] + r0 * S[S_LD_VALUES], S[S_LD_VALUES],
-             S[S_CUTS] + r0 * S[S_LD_CUTS], S[S_LD_CUTS], S[S_ROWS] + position * 8, rows,
-             S[S_INDEX_STARTS], S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS],
-             S[S_INDEX_VALUES], S[S_TABLE]),
-        )  # fmt: skip
-        return
+    """Bring the samples at `position` of the order into rows r0 .. r0 + rows."""
     ld = layers[0, LD_A]
     call(
         K[GATHER + S[S_X_KIND]],
@@ -150,14 +126,18 @@ def dense_forward(K, q, r0, r1):
 
 
 @jit()
-def forward_rows(K, S, layers, r0, rows):
-    """Take rows r0 .. r0 + rows (r0 at a tile) through all layers; the last leaves logits."""
+def forward_rows(K, S, layers, position, r0, rows):
+    """Take the samples at `position` of the order, in rows r0 .. r0 + rows (r0 at a tile), through
+    all layers (those whose panels are done: through the others); the last leaves logits.
+    """
     r1 = r0 + (rows + MR - 1) // MR * MR
     for l in range(layers.shape[0]):  # noqa: E741
-        if l == 0 and S[S_LISTS]:
-            sparse_forward_rows(K, S, layers[0], r0, rows)
-        else:
+        if l > 0 or not S[S_LISTS]:
+            if l == 0:
+                gather(K, S, layers, position, r0, rows)
             dense_forward(K, layers[l], r0, r1)
+        elif not S[S_PANELS]:
+            sparse_forward_rows(K, S, layers[0], position, r0, rows)
 
 
 @jit()
@@ -208,8 +188,7 @@ def backward_rows(K, layers, r0, rows):
 @jit()
 def through(K, S, layers, position, r0, rows):
     """Take samples from `position` on through everything but the weights' gradients."""
-    gather(K, S, layers, position, r0, rows)
-    forward_rows(K, S, layers, r0, rows)
+    forward_rows(K, S, layers, position, r0, rows)
     output_delta(K, S, layers, position, r0, rows)
     backward_rows(K, layers, r0, rows)
 
@@ -265,19 +244,6 @@ def apply_rows(K, S, q, i0, i1, hyper):
 
 
 @jit()
-def sparse_update(K, S, q, bounds, rows, hyper, summing, t):
-    """Sum the first layer's gradient over thread t's blocks; unless more of the batch is to come,
-    update each block while its sums are in the cache.
-    """
-    for block in range(bounds[t], bounds[t + 1]):
-        sparse_gradient_rows(K, S, q, 0, rows, block, block + 1, S[S_GRADIENT])
-        if not summing:
-            i0 = block * S[S_LIST_BLOCK]
-            i1 = min(i0 + S[S_LIST_BLOCK], q[BLOCKS] * BLOCK)
-            apply_rows(K, S, q, i0, i1, hyper)
-
-
-@jit()
 def square_rows(K, S, q, seen, i0, i1):
     """Note the sums of squares of blocks of W's rows, before they change."""
     if S[S_PENALTY]:
@@ -297,12 +263,13 @@ def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
         i0, i1 = rows_of(S, bounds, q, l, t, threads)
-        if not summing:
-            square_rows(K, S, q, seen, i0, i1)
-        seen += q[BLOCKS]
-        if l == 0 and S[S_LISTS]:
-            sparse_update(K, S, q, bounds, rows, hyper, summing, t)
+        if l == 0 and S[S_PANELS]:
+            update_panels(K, S, q, bounds, code, hyper, t, threads)
+            seen += q[BLOCKS] * q[VECTORS_OUT]
         else:
+            if not summing:
+                square_rows(K, S, q, seen, i0, i1)
+            seen += q[BLOCKS]
             update_rows(K, item, q, i0, i1, 0, rows, code, S[S_STATE], shift, hyper)
         if l > 0 and not summing:
             transpose_rows(K, item, q, i0, i1)
@@ -322,9 +289,13 @@ def apply_region(K, S, layers, bounds, hyper, t, threads):
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
         i0, i1 = rows_of(S, bounds, q, l, t, threads)
-        square_rows(K, S, q, seen, i0, i1)
-        seen += q[BLOCKS]
-        apply_rows(K, S, q, i0, i1, hyper)
+        if l == 0 and S[S_PANELS]:
+            apply_panels(K, S, q, bounds, hyper, t, threads)
+            seen += q[BLOCKS] * q[VECTORS_OUT]
+        else:
+            square_rows(K, S, q, seen, i0, i1)
+            seen += q[BLOCKS]
+            apply_rows(K, S, q, i0, i1, hyper)
         if l > 0:
             transpose_rows(K, item, q, i0, i1)
         if q[HAS_BIAS] and t == 0:
@@ -368,27 +339,37 @@ def step_size(n, batch_size, s):
 
 
 @jit()
-def regions(S, size):
-    """Return how many regions a step has: two a chunk, and one more where chunks were summed."""
-    if size == 0:
-        return 1
-    chunks = (size + S[S_CHUNK] - 1) // S[S_CHUNK]
-    return 2 * chunks + (chunks > 1 and S[S_OPTIMIZER] < STORE)
+def regions_of_chunk(S):
+    """Return the regions of a chunk: by samples and by rows; before them, by panels."""
+    return 3 if S[S_PANELS] else 2
 
 
 @jit()
-def region(K, S, layers, bounds, first, size, number, hyper, t, threads):
+def regions(S, size):
+    """Return how many regions a step has: a chunk's, and one more where chunks were summed."""
+    if size == 0:
+        return 1
+    chunks = (size + S[S_CHUNK] - 1) // S[S_CHUNK]
+    return regions_of_chunk(S) * chunks + (chunks > 1 and S[S_OPTIMIZER] < STORE)
+
+
+@jit()
+def region(K, S, layers, bounds, n, first, size, number, hyper, t, threads):
     """Thread t's share of one region of a step.
 
     All regions in one function: each parallel loop costs Numba about two seconds to compile.
     """
-    start = number // 2 * S[S_CHUNK]
+    each = regions_of_chunk(S)
+    start = number // each * S[S_CHUNK]
     rows = min(S[S_CHUNK], size - start)
+    kind = each - 1 - number % each
     if size == 0:
         transpose_region(K, S, layers, t, threads)
     elif rows <= 0:
         apply_region(K, S, layers, bounds, hyper, t, threads)
-    elif number % 2 == 0:
+    elif kind == 2:
+        forward_panels(K, S, layers[0], bounds, first + start, rows, n, t, threads)
+    elif kind == 1:
         samples_region(K, S, layers, first + start, rows, t, threads)
     else:
         code = sums(S, size, start)
@@ -405,7 +386,7 @@ def train_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, t
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
         for number in range(regions(S, size)):
-            region(K, S, layers, bounds, s * batch_size, size, number, hyper, 0, 1)
+            region(K, S, layers, bounds, n, s * batch_size, size, number, hyper, 0, 1)
         if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)
 
@@ -419,7 +400,17 @@ def train_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty,
         for number in range(regions(S, size)):
             for t in prange(threads):
                 region(
-                    K, S, layers, bounds, s * batch_size, size, number, hyper, np.int64(t), threads
+                    K,
+                    S,
+                    layers,
+                    bounds,
+                    n,
+                    s * batch_size,
+                    size,
+                    number,
+                    hyper,
+                    np.int64(t),
+                    threads,
                 )
         if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)

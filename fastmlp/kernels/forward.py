@@ -109,7 +109,8 @@ class Inference:
             row_bytes = row_length(
                 parameters.architecture.layer_sizes[1], parameters.dtype.itemsize
             )
-            self._index = self._source.make_index(row_bytes * parameters.dtype.itemsize)
+            if self._source.sparse:
+                self._index = self._source.make_index(row_bytes * parameters.dtype.itemsize)
 
     def activations(self, X: Any) -> list[np.ndarray]:
         """Return every layer's activations, the output last."""
@@ -172,7 +173,7 @@ class Inference:
         kernels = kernel_addresses(self.architecture.dtype)
         if self._index is not None and self.parameters.finite:
             kernels = kernel_addresses(self.architecture.dtype, with_sparse=True)
-            enter_index(S, self._index, workspace)
+            enter_index(S, self._index)
         order = np.arange(n)
         for start in range(0, n, piece):
             part = order[start : start + piece]

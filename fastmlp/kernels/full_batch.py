@@ -54,13 +54,15 @@ __all__ = ["full_parallel", "full_serial"]
 
 
 @jit()
-def add_block(K, S, layers, r0, rows, shift):
-    """Add the gradient of the block in rows r0 .. r0 + rows to the sums at `shift`."""
+def add_block(K, S, layers, position, r0, rows, shift):
+    """Add the gradient of the samples at `position`, in rows r0 .. r0 + rows, to the sums at
+    `shift`.
+    """
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
         if l == 0 and S[S_LISTS]:
             for block in range(S[S_N_CUTS] - 1):
-                sparse_gradient_rows(K, S, q, r0, rows, block, block + 1, shift)
+                sparse_gradient_rows(K, S, q, position, r0, rows, block, block + 1, shift)
         else:
             update_rows(K, S[S_ITEM], q, 0, q[BLOCKS] * BLOCK, r0, rows, ADD, 0, shift, S[S_HYPER])
         if q[HAS_BIAS]:
@@ -81,7 +83,7 @@ def groups_region(K, S, layers, first, size, t, threads):
         for start in range(group * S[S_GROUP_SAMPLES], end, S[S_CHUNK]):
             rows = min(S[S_CHUNK], end - start)
             through(K, S, layers, first + start, r0, rows)
-            add_block(K, S, layers, r0, rows, shift)
+            add_block(K, S, layers, first + start, r0, rows, shift)
 
 
 @jit()

@@ -22,8 +22,10 @@ __all__ = ["Index", "is_sparse", "make_index"]
 # Above this share of non-zeros the dense tile is as fast as the lists.
 _DENSITY = 0.4
 _LOOKED_AT = 256  # rows whose density speaks for all
+_LOOKED_AT_VALUES = (2048, 65536)  # few are enough to see that there are too many
+_TRIALS = 50  # multipliers tried; about every second one serves
 _COUNTED = 2048  # rows by which the columns are shared out
-_BLOCK_BYTES = 40 << 10  # rows of W worked on at a time: most of a first-level cache
+_BLOCK_BYTES = 60 << 10  # rows of W worked on at a time: most of a first-level cache
 
 
 @dataclass
@@ -119,12 +121,55 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
         table = np.arange(256.0)
         table = (table if input_scale is None else table / input_scale).astype(dtype)
     else:
+        known = _distinct(values)
+        coded = None if known is None else _encode(values, known, kind, dtype)
+        numbers = values if coded is None else known
         if input_scale is not None:
-            values /= values.dtype.type(input_scale)
-        values = values.astype(dtype, copy=False)
+            numbers /= numbers.dtype.type(input_scale)
+        numbers = numbers.astype(dtype, copy=False)
+        values, table = (numbers, table) if coded is None else (coded, numbers)
     some = cuts[:: max(1, n // _COUNTED)].astype(np.int64)
     per_block = np.diff(some, axis=1).sum(axis=0)
     return Index(starts, cuts, columns, values, table, block, per_block)
+
+
+def _distinct(values: np.ndarray) -> np.ndarray | None:
+    """Return the values that some of `values` have, if a byte can number them."""
+    known = np.zeros(0, values.dtype)
+    for looked_at in _LOOKED_AT_VALUES:
+        known = np.unique(values[:: max(1, values.size // looked_at)][:looked_at])
+        if not 0 < known.size <= 256:
+            return None
+    return known
+
+
+def _encode(values: np.ndarray, known: np.ndarray, kind: str, dtype: np.dtype) -> np.ndarray | None:
+    """Return each value's place among the known ones; None where one of them is not known."""
+    bits = known.view(f"u{known.itemsize}")
+    rng = np.random.default_rng(0)
+    for _ in range(_TRIALS):
+        multiplier = int(rng.integers(1 << (8 * known.itemsize - 1))) * 2 + 1
+        places = (bits * bits.dtype.type(multiplier)) >> bits.dtype.type(8 * known.itemsize - 16)
+        if np.unique(places).size == known.size:
+            break
+    else:
+        return None
+    slots = np.zeros(1 << 16, np.uint8)
+    slots[places] = np.arange(known.size)
+    codes, unknown = np.empty(values.size, np.uint8), []
+    factor = int(np.uint64(multiplier).astype(np.int64))
+
+    def encode(part: slice) -> None:
+        missed = np.zeros(1, np.int64)
+        launch(
+            f"encode_{kind}", dtype.name, codes[part].ctypes.data, missed.ctypes.data,
+            values[part].ctypes.data, part.stop - part.start, slots.ctypes.data, factor,
+            known.ctypes.data, with_sparse=True,
+        )  # fmt: skip
+        unknown.append(int(missed[0]))
+
+    _in_parts(encode, values.size)
+    return None if any(unknown) else codes
 
 
 def _in_parts(work: Callable[[slice], None], n: int) -> None:

@@ -6,11 +6,7 @@ import numpy as np
 from numba import prange
 
 from ._jit import jit
-from .drivers import (
-    forward_rows,
-    gather,
-    output_delta,
-)
+from .drivers import forward_rows, output_delta
 from .shares import share
 from .table import call
 from .tables import (
@@ -38,8 +34,7 @@ def infer_region(K, S, layers, n, t, threads):
         position = block * size
         rows = min(size, n - position)
         r0 = position if S[S_SPREAD] else t * size
-        gather(K, S, layers, position, r0, rows)
-        forward_rows(K, S, layers, r0, rows)
+        forward_rows(K, S, layers, position, r0, rows)
         if S[S_OUT]:
             call(
                 K[OUTPUT],

@@ -1,26 +1,51 @@
-"""The first layer over lists of non-zeros: which kernel on which blocks of W."""
+"""The first layer over lists of non-zeros: which kernel on which blocks of W.
+
+There are two layouts of W. Inference, a full batch and a single sample use it as it lies, row by
+row. A mini-batch uses panels: `S_PANELS` groups of columns, each with rows of its own, packed
+before a piece of an epoch and unpacked after it. A thread owns whole panels, so that its part of
+the largest matrix stays in its own cache from step to step (where there are fewer columns than
+threads, all share the one panel, by samples and by rows).
+"""
 
 from __future__ import annotations
 
 from ._jit import jit
-from .table import call
+from .microkernel import STORE
+from .shares import rows_of, share
+from .table import PANEL, call
 from .tables import (
     BIAS,
+    BLOCK,
+    BLOCKS,
+    BY_FEATURE,
     CODE,
+    FEATURE_UPDATE,
     LD_H,
     LD_W,
     MAP,
-    PANEL,
-    S_COLUMNS,
-    S_CUTS,
-    S_LD_COLUMNS,
-    S_LD_CUTS,
-    S_LD_VALUES,
+    OPTIMIZER,
+    S_COUNTS,
+    S_INDEX_COLUMNS,
+    S_INDEX_CUTS,
+    S_INDEX_STARTS,
+    S_INDEX_VALUES,
+    S_LD_LISTED,
+    S_LISTED,
+    S_LISTS,
     S_N_CUTS,
-    S_VALUES,
+    S_OPTIMIZER,
+    S_PANEL_GRADIENT,
+    S_PANEL_STATE,
+    S_PANEL_W,
+    S_PANELS,
+    S_PENALTY,
+    S_ROWS,
+    S_SQUARES,
+    S_TABLE,
     SLOPE,
     SPARSE_FORWARD,
     SPARSE_GRADIENT,
+    SUM_SQUARES,
     VECTOR,
     VECTORS_OUT,
     D,
@@ -28,7 +53,13 @@ from .tables import (
     W,
 )
 
-__all__ = ["sparse_forward_rows", "sparse_gradient_rows"]
+__all__ = [
+    "apply_panels",
+    "forward_panels",
+    "sparse_forward_rows",
+    "sparse_gradient_rows",
+    "update_panels",
+]
 
 
 @jit()
@@ -47,30 +78,38 @@ def blocks_at_once(S, rows):
 
 
 @jit()
-def sparse_forward_rows(K, S, q, r0, rows):
-    """Take the lists of rows r0 .. r0 + rows through the first layer."""
-    blocks, step, done = S[S_N_CUTS] - 1, blocks_at_once(S, rows), 0
-    while done < q[VECTORS_OUT]:
-        width = sparse_panel(q[VECTORS_OUT] - done)
-        at = done * VECTOR
-        for block in range(0, blocks, step):
-            call(
-                K[SPARSE_FORWARD + width - 1],
-                (q[H] + r0 * q[LD_H] + at, q[LD_H], q[BIAS] + at,
-                 S[S_COLUMNS] + r0 * S[S_LD_COLUMNS], S[S_LD_COLUMNS],
-                 S[S_VALUES] + r0 * S[S_LD_VALUES], S[S_LD_VALUES],
-                 S[S_CUTS] + r0 * S[S_LD_CUTS], S[S_LD_CUTS], block, min(block + step, blocks),
-                 q[W] + at, q[LD_W], rows),
-            )  # fmt: skip
-        done += width
+def forward_columns(K, S, q, position, r0, rows, at, width, w, ldw):
+    """Take the samples at `position` through `width` vectors of the first layer's columns, `at`
+    bytes from the first.
+    """
+    blocks, step = S[S_N_CUTS] - 1, blocks_at_once(S, rows)
+    kernel = K[SPARSE_FORWARD + (S[S_LISTS] - 1) * PANEL + width - 1]
+    for block in range(0, blocks, step):
+        call(
+            kernel,
+            (q[H] + r0 * q[LD_H] + at, q[LD_H], q[BIAS] + at, S[S_ROWS] + position * 8,
+             S[S_INDEX_STARTS], S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS],
+             S[S_INDEX_VALUES], S[S_TABLE], block, min(block + step, blocks), w, ldw, rows),
+        )  # fmt: skip
     if q[CODE]:
         for r in range(r0, r0 + rows):
-            h = q[H] + r * q[LD_H]
-            call(K[MAP], (h, q[SLOPE] + r * q[LD_H], h, q[VECTORS_OUT], q[CODE], 0))
+            h = q[H] + r * q[LD_H] + at
+            call(K[MAP], (h, q[SLOPE] + r * q[LD_H] + at, h, width, q[CODE], 0))
 
 
 @jit()
-def sparse_gradient_rows(K, S, q, r0, rows, first, last, shift):
+def sparse_forward_rows(K, S, q, position, r0, rows):
+    """Take the samples at `position`, rows r0 .. r0 + rows, through the first layer."""
+    done = 0
+    while done < q[VECTORS_OUT]:
+        width = sparse_panel(q[VECTORS_OUT] - done)
+        at = done * VECTOR
+        forward_columns(K, S, q, position, r0, rows, at, width, q[W] + at, q[LD_W])
+        done += width
+
+
+@jit()
+def sparse_gradient_rows(K, S, q, position, r0, rows, first, last, shift):
     """Add the gradient of blocks first .. last of the first layer's W to the sums `shift`
     behind the weights.
     """
@@ -79,10 +118,98 @@ def sparse_gradient_rows(K, S, q, r0, rows, first, last, shift):
         width = sparse_panel(q[VECTORS_OUT] - done)
         at = done * VECTOR
         call(
-            K[SPARSE_GRADIENT + width - 1],
+            K[SPARSE_GRADIENT + (S[S_LISTS] - 1) * PANEL + width - 1],
             (q[W] + shift + at, q[LD_W], q[D] + r0 * q[LD_H] + at, q[LD_H],
-             S[S_COLUMNS] + r0 * S[S_LD_COLUMNS], S[S_LD_COLUMNS],
-             S[S_VALUES] + r0 * S[S_LD_VALUES], S[S_LD_VALUES],
-             S[S_CUTS] + r0 * S[S_LD_CUTS], S[S_LD_CUTS], first, last, rows),
+             S[S_ROWS] + position * 8, S[S_INDEX_STARTS], S[S_INDEX_CUTS], S[S_N_CUTS],
+             S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_TABLE], first, last, rows),
         )  # fmt: skip
         done += width
+
+
+@jit()
+def panel(S, q, p):
+    """Return panel p: its first vector, its width in vectors, and where its rows begin."""
+    first, end = share(q[VECTORS_OUT], p, S[S_PANELS]), share(q[VECTORS_OUT], p + 1, S[S_PANELS])
+    return first, end - first, S[S_PANEL_W] + first * q[BLOCKS] * BLOCK * VECTOR
+
+
+@jit()
+def own_panels(S, t, threads):
+    """Return thread t's panels, and which of how many threads it is that work on them."""
+    if S[S_PANELS] < threads:
+        return 0, S[S_PANELS], t, threads
+    return share(S[S_PANELS], t, threads), share(S[S_PANELS], t + 1, threads), 0, 1
+
+
+@jit()
+def forward_panels(K, S, q, bounds, position, rows, n, t, threads):
+    """Take thread t's panels over all samples of a batch, and list its blocks by feature."""
+    first, last, part, parts = own_panels(S, t, threads)
+    r0, r1 = share(rows, part, parts), share(rows, part + 1, parts)
+    for p in range(first, last):
+        start, width, w = panel(S, q, p)
+        forward_columns(
+            K, S, q, position + r0, r0, r1 - r0, start * VECTOR, width, w, width * VECTOR
+        )
+    i0, i1 = rows_of(S, bounds, q, 0, t, threads)
+    following = position + rows if position + 2 * rows <= n else position
+    call(
+        K[BY_FEATURE + S[S_LISTS] - 1],
+        (S[S_COUNTS], S[S_LISTED], S[S_LD_LISTED], q[LD_H], S[S_ROWS] + position * 8,
+         S[S_INDEX_STARTS], S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS], S[S_INDEX_VALUES],
+         S[S_TABLE], bounds[t], bounds[t + 1], rows, i0, i1 - i0, S[S_ROWS] + following * 8),
+    )  # fmt: skip
+
+
+@jit()
+def own_rows(S, bounds, q, t, part, parts):
+    """Return the rows of its panels that are a thread's: all, or its share of them."""
+    if parts == 1:
+        return 0, q[BLOCKS] * BLOCK
+    return rows_of(S, bounds, q, 0, part, parts)
+
+
+@jit()
+def square_panel(K, S, q, start, width, w, i0, i1):
+    """Note the sums of squares of a panel's rows, each vector's own: no panel shows in them."""
+    if S[S_PENALTY]:
+        for j in range(width):
+            slots = S[S_SQUARES] + (start + j) * q[BLOCKS] * 8
+            for i in range(i0, i1, BLOCK):
+                address = w + (i * width + j) * VECTOR
+                call(K[SUM_SQUARES], (slots + i // BLOCK * 8, address, width * VECTOR, 1))
+
+
+@jit()
+def update_panels(K, S, q, bounds, code, hyper, t, threads):
+    """Sum the gradient of thread t's panels over the samples listed, and do with it what `code`
+    says.
+    """
+    first, last, part, parts = own_panels(S, t, threads)
+    i0, i1 = own_rows(S, bounds, q, t, part, parts)
+    shift = S[S_PANEL_GRADIENT] if code >= STORE else 0
+    for p in range(first, last):
+        start, width, w = panel(S, q, p)
+        if code < STORE:
+            square_panel(K, S, q, start, width, w, i0, i1)
+        call(
+            K[FEATURE_UPDATE + width - 1],
+            (w + shift + i0 * width * VECTOR, width * VECTOR, q[D] + start * VECTOR,
+             S[S_COUNTS] + i0 * 4, S[S_LISTED] + i0 * S[S_LD_LISTED], S[S_LD_LISTED], i1 - i0, code, S[S_PANEL_STATE], hyper),
+        )  # fmt: skip
+
+
+@jit()
+def apply_panels(K, S, q, bounds, hyper, t, threads):
+    """Take the optimizer's step for thread t's panels from their summed gradient."""
+    first, last, part, parts = own_panels(S, t, threads)
+    i0, i1 = own_rows(S, bounds, q, t, part, parts)
+    for p in range(first, last):
+        start, width, w = panel(S, q, p)
+        square_panel(K, S, q, start, width, w, i0, i1)
+        at = w + i0 * width * VECTOR
+        call(
+            K[OPTIMIZER],
+            (at, at + S[S_PANEL_GRADIENT], (i1 - i0) * width, S[S_OPTIMIZER], S[S_PANEL_STATE],
+             hyper),
+        )  # fmt: skip

@@ -7,10 +7,7 @@ matrix-vector kernels. Each layer's delta is taken back through its weights befo
 from __future__ import annotations
 
 from ._jit import jit
-from .drivers import (
-    gather,
-    output_delta,
-)
+from .drivers import gather, output_delta
 from .lists import sparse_forward_rows, sparse_gradient_rows
 from .microkernel import OPTIMIZERS
 from .online import WIDTHS
@@ -56,12 +53,14 @@ SGD = OPTIMIZERS["sgd"]
 
 
 @jit()
-def forward_one(K, S, layers):
-    """Take row 0 through all layers; the last leaves logits."""
+def forward_one(K, S, layers, position):
+    """Take the sample at `position` through all layers; the last leaves logits."""
+    if not S[S_LISTS]:
+        gather(K, S, layers, position, 0, 1)
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
         if l == 0 and S[S_LISTS]:
-            sparse_forward_rows(K, S, q, 0, 1)
+            sparse_forward_rows(K, S, q, position, 0, 1)
             continue
         done = 0
         for i in range(len(WIDTHS)):
@@ -76,8 +75,8 @@ def forward_one(K, S, layers):
 
 
 @jit()
-def update_one(K, S, layers, hyper):
-    """Take row 0's delta back layer by layer, and step each layer's parameters."""
+def update_one(K, S, layers, position, hyper):
+    """Take the delta of the sample at `position` back layer by layer, and step each layer's parameters."""
     for l in range(layers.shape[0] - 1, -1, -1):  # noqa: E741
         q = layers[l]
         if l > 0:
@@ -93,7 +92,7 @@ def update_one(K, S, layers, hyper):
             )
         call(K[STEP_ROW], (q[D], q[D], q[VECTORS_OUT], hyper))
         if l == 0 and S[S_LISTS]:
-            sparse_gradient_rows(K, S, q, 0, 1, 0, S[S_N_CUTS] - 1, 0)
+            sparse_gradient_rows(K, S, q, position, 0, 1, 0, S[S_N_CUTS] - 1, 0)
         else:
             call(K[VECTOR_UPDATE], (q[W], q[LD_W], q[A], q[N_IN], q[D], q[VECTORS_OUT]))
 
@@ -102,10 +101,9 @@ def update_one(K, S, layers, hyper):
 def single_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
     """Take one step of plain gradient descent per ordered sample."""
     for i in range(n):
-        gather(K, S, layers, i, 0, 1)
-        forward_one(K, S, layers)
+        forward_one(K, S, layers, i)
         output_delta(K, S, layers, i, 0, 1)
-        update_one(K, S, layers, S[S_HYPER] + i * 2 * HYPER_ROW * S[S_ITEM])
+        update_one(K, S, layers, i, S[S_HYPER] + i * 2 * HYPER_ROW * S[S_ITEM])
 
 
 @jit()
@@ -114,8 +112,7 @@ def infer_few(K, S, layers, X, out, kind, scale):
     S[S_X], S[S_LD_X], S[S_X_KIND], S[S_X_SCALE] = X.ctypes.data, X.strides[0], kind, scale
     q = layers[layers.shape[0] - 1]
     for i in range(len(X)):
-        gather(K, S, layers, i, 0, 1)
-        forward_one(K, S, layers)
+        forward_one(K, S, layers, i)
         call(
             K[OUTPUT],
             (out.ctypes.data + i * out.strides[0], out.strides[0], q[H], q[LD_H], q[N_OUT], 1,

@@ -12,15 +12,10 @@ from ..parameters import row_length
 from .index import Index, is_sparse, make_index
 from .outputs import ELEMENTWISE as LOSS_CODES
 from .tables import (
-    S_COLUMNS,
-    S_CUTS,
     S_INDEX_COLUMNS,
     S_INDEX_CUTS,
     S_INDEX_STARTS,
     S_INDEX_VALUES,
-    S_LD_COLUMNS,
-    S_LD_CUTS,
-    S_LD_VALUES,
     S_LD_X,
     S_LD_Y,
     S_LIST_BLOCK,
@@ -29,14 +24,12 @@ from .tables import (
     S_LOSS_KIND,
     S_N_CUTS,
     S_TABLE,
-    S_VALUES,
     S_WEIGHT,
     S_X,
     S_X_KIND,
     S_X_SCALE,
     S_Y,
 )
-from .workspace import Workspace
 
 __all__ = ["Source", "enter_index", "enter_targets", "padded_targets"]
 
@@ -79,10 +72,13 @@ class Source:
         S[S_X_KIND] = _KINDS[X.dtype.name]
         S[S_X_SCALE] = 0 if scaled or self.scale is None else self._divisor.ctypes.data
 
-    def make_index(self, row_bytes: int) -> Index | None:
-        """Return the non-zeros for rows of W of that length; None where X is dense or staged."""
-        if not (self.direct and is_sparse(self.X)):
-            return None
+    @property
+    def sparse(self) -> bool:
+        """Whether lists of non-zeros are worth making: X is read as it is, and mostly zero."""
+        return self.direct and is_sparse(self.X)
+
+    def make_index(self, row_bytes: int) -> Index:
+        """Return the non-zeros, in blocks for rows of W of that length."""
         return make_index(self.X, row_bytes, self.dtype, self.scale)
 
 
@@ -108,13 +104,9 @@ def enter_targets(
         S[S_LOSS_KIND] = int(y.ndim == 2)
 
 
-def enter_index(S: np.ndarray, index: Index, workspace: Workspace) -> None:
-    """Enter lists of non-zeros, and the room in the workspace that a batch's are gathered to."""
-    columns, values, cuts = workspace.lists(index.cuts.shape[1])
+def enter_index(S: np.ndarray, index: Index) -> None:
+    """Enter lists of non-zeros."""
     S[S_LISTS] = 1 if index.table.size else 2
-    S[S_COLUMNS], S[S_LD_COLUMNS] = columns.ctypes.data, columns.strides[0]
-    S[S_VALUES], S[S_LD_VALUES] = values.ctypes.data, values.strides[0]
-    S[S_CUTS], S[S_LD_CUTS] = cuts.ctypes.data, cuts.strides[0]
     S[S_N_CUTS], S[S_LIST_BLOCK] = index.cuts.shape[1], index.block
     S[S_INDEX_STARTS] = index.starts.ctypes.data
     S[S_INDEX_CUTS] = index.cuts.ctypes.data

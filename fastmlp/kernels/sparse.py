@@ -9,102 +9,107 @@ stays in the first-level cache where the whole of W does not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from ._simd import BOOL, F32, F64, I8, I16, I64, const, ir
+from ._simd import BOOL, F32, F64, I8, I16, I32, I64, const, ir
+from .microkernel import update_cases
 from .vector_math import Vec
 
 __all__ = [
+    "by_feature",
+    "encode",
+    "feature_update",
     "forward",
-    "gather_codes",
-    "gather_values",
     "gradient",
     "index_count",
     "index_fill",
 ]
 
+_LINE = 64  # bytes of a cache line
 _SUMS = 4  # chains in flight that hide the latency of the multiply-add in narrow layers
 
 
-def _gather(v: Vec, args: list[Any], coded: bool) -> None:
-    """Bring the lists of samples order[0 .. rows) into the workspace: (columns, ldc, values, ldv,
-    cuts, lds, order, rows, starts, index_cuts, n_cuts, index_columns, index_values, table).
+class _Lists:
+    """Where lists of non-zeros lie: the arguments (starts, cuts, n_cuts, columns, values, table)
+    that the kernels here share.
 
-    Coded values are uint8 numbers into the table.
+    Coded values are uint8 numbers into the table; others are stored as they are.
     """
-    (columns, ldc, values, ldv, cuts, lds, order, rows, starts, index_cuts, n_cuts,
-     index_columns, index_values, table) = args  # fmt: skip
-    b = v.b
 
-    def row(r: Any, _: list[Any]) -> list[Any]:
+    COUNT = 6
+
+    def __init__(self, v: Vec, args: list[Any], coded: bool) -> None:
+        self.starts, self.cuts, self.n_cuts, self.columns, self.values, self.table = args
+        self.v, self.coded = v, coded
+
+    def stretch(self, order: Any, r: Any, first: Any, last: Any) -> tuple[Any, Any]:
+        """Return where blocks first .. last of sample order[r] begin, and how many items follow."""
+        v, b = self.v, self.v.b
         sample = v.load_scalar(order, b.shl(r, const(3)), I64)
-        first = v.load_scalar(starts, b.shl(sample, const(3)), I64)
-        from_cuts = v.at(index_cuts, b.shl(b.mul(sample, n_cuts), const(1)))
-        to_cuts = v.at(cuts, b.mul(r, lds))
+        start = v.load_scalar(self.starts, b.shl(sample, const(3)), I64)
+        cuts = v.at(self.cuts, b.shl(b.mul(sample, self.n_cuts), const(1)))
+        at = [
+            b.zext(v.load_scalar(cuts, b.shl(block, const(1)), I16), I64) for block in (first, last)
+        ]
+        return b.add(start, at[0]), b.sub(at[1], at[0])
 
-        def cut(i: Any, _: list[Any]) -> list[Any]:
-            at = b.shl(i, const(1))
-            v.store_scalar(v.load_scalar(from_cuts, at, I16), to_cuts, at)
-            return []
+    def over_rows(
+        self, order: Any, rows: Any, first: Any, last: Any, body: Callable[[Any, Any, Any], None]
+    ) -> None:
+        """Emit ``body(r, begin, count)`` over rows; a row's stretch is looked up during the row
+        before it, since the end of an inner loop is rarely foreseen.
+        """
+        b = self.v.b
 
-        v.loop(n_cuts, [], cut)
-        last = v.load_scalar(from_cuts, b.shl(b.sub(n_cuts, const(1)), const(1)), I16)
-        to_columns, to_values = v.at(columns, b.mul(r, ldc)), v.at(values, b.mul(r, ldv))
+        def step(r: Any, state: list[Any]) -> list[Any]:
+            following = b.add(r, const(1))
+            more = b.icmp_signed("<", following, rows)
+            ahead = self.stretch(order, b.select(more, following, r), first, last)
+            body(r, *state)
+            return list(ahead)
 
-        def item(i: Any, _: list[Any]) -> list[Any]:
-            at = b.add(first, i)
-            column = v.load_scalar(index_columns, b.shl(at, const(1)), I16)
-            v.store_scalar(column, to_columns, b.shl(i, const(1)))
-            if coded:
-                code = b.zext(v.load_scalar(index_values, at, I8), I64)
-                value = v.load_scalar(table, b.mul(code, const(v.size)))
-            else:
-                value = v.load_scalar(index_values, b.mul(at, const(v.size)))
-            v.store_scalar(value, to_values, b.mul(i, const(v.size)))
-            return []
+        self.v.loop(rows, list(self.stretch(order, const(0), first, last)), step)
 
-        v.loop(b.zext(last, I64), [], item)
-        return []
+    def prefetch(self, order: Any, r: Any) -> None:
+        """Ask for the whole list of sample order[r]."""
+        v, b = self.v, self.v.b
+        first, count = self.stretch(order, r, const(0), b.sub(self.n_cuts, const(1)))
+        value_bytes = 1 if self.coded else v.size
+        for address, size in ((self.columns, 2), (self.values, value_bytes)):
+            start = v.at(address, b.mul(first, const(size)))
+            lines = b.add(b.udiv(b.mul(count, const(size)), const(_LINE)), const(1))
 
-    v.loop(rows, [], row)
+            def line(i: Any, _: list[Any], start: Any = start) -> list[Any]:
+                v.prefetch(v.at(start, b.mul(i, const(_LINE))))
+                return []
 
+            v.loop(lines, [], line)
 
-def gather_codes(v: Vec, args: list[Any]) -> None:
-    """Gather lists whose values are numbers into a table; see _gather."""
-    _gather(v, args, coded=True)
-
-
-def gather_values(v: Vec, args: list[Any]) -> None:
-    """Gather lists whose values are stored as they are; see _gather."""
-    _gather(v, args, coded=False)
-
-
-def _column(v: Vec, columns: Any, t: Any) -> Any:
-    return v.b.zext(v.load_scalar(columns, v.b.shl(t, const(1)), I16), I64)
-
-
-def _stretch(v: Vec, cuts: Any, first: Any, last: Any) -> tuple[Any, Any]:
-    """Return where blocks first .. last begin and end in a row's list."""
-    at = [v.load_scalar(cuts, v.b.shl(block, const(1)), I16) for block in (first, last)]
-    return v.b.zext(at[0], I64), v.b.zext(at[1], I64)
+    def item(self, t: Any) -> tuple[Any, Any]:
+        """Return the column and the value of item t."""
+        v, b = self.v, self.v.b
+        column = b.zext(v.load_scalar(self.columns, b.shl(t, const(1)), I16), I64)
+        if self.coded:
+            code = b.zext(v.load_scalar(self.values, t, I8), I64)
+            return column, v.load_scalar(self.table, b.mul(code, const(v.size)))
+        return column, v.load_scalar(self.values, b.mul(t, const(v.size)))
 
 
-def forward(v: Vec, width: int, args: list[Any]) -> None:
-    """z += x W over some blocks, for `width` vectors of every row: (z, ldz, bias, columns, ldc,
-    values, ldv, cuts, lds, first, last, w, ldw, rows). Block 0 starts at the bias.
+def forward(v: Vec, args: list[Any], width: int, coded: bool) -> None:
+    """z += x W over some blocks, for `width` vectors of every row: (z, ldz, bias, order, starts,
+    cuts, n_cuts, columns, values, table, first, last, w, ldw, rows). Block 0 starts at the bias.
     """
-    z, ldz, bias, columns, ldc, values, ldv, cuts, lds, block, end, w, ldw, rows = args
-    b = v.b
+    z, ldz, bias, order, *where, block, end, w, ldw, rows = args
+    b, lists = v.b, _Lists(v, where, coded)
     sets = max(1, _SUMS // width)
 
-    def row(r: Any, _: list[Any]) -> list[Any]:
-        first, last = _stretch(v, v.at(cuts, b.mul(r, lds)), block, end)
-        cols, vals = v.at(columns, b.mul(r, ldc)), v.at(values, b.mul(r, ldv))
+    def row(r: Any, first: Any, count: Any) -> None:
         out = v.at(z, b.mul(r, ldz))
 
         def add_item(t: Any, sums: list[Any]) -> list[Any]:
-            x = v.splat(v.load_scalar(vals, b.mul(t, const(v.size))))
-            start = v.at(w, b.mul(_column(v, cols, t), ldw))
+            column, value = lists.item(t)
+            x, start = v.splat(value), v.at(w, b.mul(column, ldw))
             return [v.fma(x, v.load(start, j * v.bytes), sums[j]) for j in range(width)]
 
         def several(t: Any, sums: list[Any]) -> list[Any]:
@@ -117,7 +122,6 @@ def forward(v: Vec, width: int, args: list[Any]) -> None:
         begin = b.select(b.icmp_signed("==", block, const(0)), bias, out)
         sums = [v.load(begin, j * v.bytes) for j in range(width)]
         sums += [v.c(0.0)] * (width * (sets - 1))
-        count = b.sub(last, first)
         whole = b.udiv(count, const(sets))
         sums = v.loop(whole, sums, several)
         while len(sums) > width:
@@ -130,37 +134,110 @@ def forward(v: Vec, width: int, args: list[Any]) -> None:
             sums = v.loop(rest, sums, lambda t, s: add_item(b.add(done, t), s))
         for j, total in enumerate(sums):
             v.store(total, out, j * v.bytes)
-        return []
 
-    v.loop(rows, [], row)
+    lists.over_rows(order, rows, block, end, row)
 
 
-def gradient(v: Vec, width: int, args: list[Any]) -> None:
-    """g[k] += x[k] d for the k of some blocks, sample by sample: (g, ldg, d, ldd, columns, ldc,
-    values, ldv, cuts, lds, first, last, rows).
+def gradient(v: Vec, args: list[Any], width: int, coded: bool) -> None:
+    """g[k] += x[k] d for the k of some blocks, sample by sample: (g, ldg, d, ldd, order, starts,
+    cuts, n_cuts, columns, values, table, first, last, rows).
     """
-    g, ldg, d, ldd, columns, ldc, values, ldv, cuts, lds, block, end, rows = args
-    b = v.b
+    g, ldg, d, ldd, order, *where, block, end, rows = args
+    b, lists = v.b, _Lists(v, where, coded)
 
-    def row(r: Any, _: list[Any]) -> list[Any]:
-        first, last = _stretch(v, v.at(cuts, b.mul(r, lds)), block, end)
-        cols, vals = v.at(columns, b.mul(r, ldc)), v.at(values, b.mul(r, ldv))
+    def row(r: Any, first: Any, count: Any) -> None:
         delta = v.at(d, b.mul(r, ldd))
         held = [v.load(delta, j * v.bytes) for j in range(width)]
 
         def item(i: Any, _: list[Any]) -> list[Any]:
-            t = b.add(first, i)
-            x = v.splat(v.load_scalar(vals, b.mul(t, const(v.size))))
-            start = v.at(g, b.mul(_column(v, cols, t), ldg))
+            column, value = lists.item(b.add(first, i))
+            x, start = v.splat(value), v.at(g, b.mul(column, ldg))
             for j in range(width):
                 total = v.fma(x, held[j], v.load(start, j * v.bytes))
                 v.store(total, start, j * v.bytes)
             return []
 
-        v.loop(b.sub(last, first), [], item)
+        v.loop(count, [], item)
+
+    lists.over_rows(order, rows, block, end, row)
+
+
+def by_feature(v: Vec, args: list[Any], coded: bool) -> None:
+    """List the samples in which each feature of some blocks is not zero: (counts, listed,
+    ld_listed, ldd, order, starts, cuts, n_cuts, columns, values, table, first, last, rows,
+    begin, features, following).
+
+    An item is two numbers of the dtype's size: where the sample's delta lies (an integer, `ldd`
+    bytes a row) and the feature's value. Counts (uint32) of `features` features from `begin` on,
+    those of the blocks, start at 0. The lists of the `rows` samples at `following` are asked for
+    meanwhile: they lie anywhere in memory.
+    """
+    counts, listed, ld_listed, ldd, order, *where, block, end, rows, begin, features, following = (
+        args
+    )
+    b, lists = v.b, _Lists(v, where, coded)
+
+    def clear(k: Any, _: list[Any]) -> list[Any]:
+        v.store_scalar(I32(0), v.at(counts, b.shl(b.add(begin, k), const(2))))
         return []
 
-    v.loop(rows, [], row)
+    v.loop(features, [], clear)
+
+    def row(r: Any, first: Any, count: Any) -> None:
+        offset = b.mul(r, ldd)
+        offset = b.trunc(offset, I32) if v.size == 4 else offset
+        lists.prefetch(following, r)
+
+        def item(i: Any, _: list[Any]) -> list[Any]:
+            column, value = lists.item(b.add(first, i))
+            slot = v.at(counts, b.shl(column, const(2)))
+            seen = v.load_scalar(slot, 0, I32)
+            at = b.add(b.mul(column, ld_listed), b.mul(b.zext(seen, I64), const(2 * v.size)))
+            v.store_scalar(offset, listed, at)
+            v.store_scalar(value, v.at(listed, v.size), at)
+            v.store_scalar(b.add(seen, I32(1)), slot)
+            return []
+
+        v.loop(count, [], item)
+
+    lists.over_rows(order, rows, block, end, row)
+
+
+def feature_update(v: Vec, args: list[Any], width: int) -> None:
+    """dW[k] = sum of x[k] d over the samples listed for feature k, then the optimizer: (w, ldw,
+    d, counts, listed, ld_listed, features, code, state, hyper). Sums run in the order of
+    the list.
+    """
+    w, ldw, d, counts, listed, ld_listed, features, code, distance, hyper = args
+    b = v.b
+
+    def count_of(k: Any) -> Any:
+        return b.zext(v.load_scalar(counts, b.shl(k, const(2)), I32), I64)
+
+    def feature(k: Any, state: list[Any]) -> list[Any]:
+        following = b.add(k, const(1))
+        more = b.icmp_signed("<", following, features)
+        ahead, count = count_of(b.select(more, following, k)), state[0]
+        first = v.at(listed, b.mul(k, ld_listed))
+
+        def item(t: Any, sums: list[Any]) -> list[Any]:
+            at = v.at(first, b.mul(t, const(2 * v.size)))
+            offset = v.load_scalar(at, 0, I32 if v.size == 4 else I64)
+            delta = v.at(d, b.zext(offset, I64) if v.size == 4 else offset)
+            x = v.splat(v.load_scalar(at, v.size))
+            return [v.fma(x, v.load(delta, j * v.bytes), sums[j]) for j in range(width)]
+
+        sums = v.loop(count, [v.c(0.0)] * width, item)
+        row = v.at(w, b.mul(k, ldw))
+
+        def visit(use: Callable[[Any, Any, int], None]) -> None:
+            for j, total in enumerate(sums):
+                use(total, row, j * v.bytes)
+
+        v.switch(code, update_cases(v, visit, distance, hyper))
+        return [ahead]
+
+    v.loop(features, [count_of(const(0))], feature)
 
 
 _GROUP = 16  # elements looked at together: a group of zeros costs one comparison
@@ -220,7 +297,7 @@ def _over_groups(v: Vec, x: Any, first: Any, last: Any, kind: str, state: Any, u
     return v.loop(b.sub(last, done), [state], single)[0]
 
 
-def index_count(v: Vec, kind: str, args: list[Any]) -> None:
+def index_count(v: Vec, args: list[Any], kind: str) -> None:
     """Count the non-zeros of every row: (counts, x, ldx, n, rows); counts are int64."""
     counts, x, ldx, n, rows = args
     b = v.b
@@ -238,7 +315,7 @@ def index_count(v: Vec, kind: str, args: list[Any]) -> None:
     v.loop(rows, [], row)
 
 
-def index_fill(v: Vec, kind: str, args: list[Any]) -> None:
+def index_fill(v: Vec, args: list[Any], kind: str) -> None:
     """List the non-zeros of every row: (columns, values, cuts, starts, x, ldx, block, n, n_cuts,
     rows). `block` columns lie between two cuts; values keep x's type.
     """
@@ -274,3 +351,26 @@ def index_fill(v: Vec, kind: str, args: list[Any]) -> None:
         return []
 
     v.loop(rows, [], row)
+
+
+def encode(v: Vec, args: list[Any], kind: str) -> None:
+    """Number the values by their place in a table: (codes, unknown, values, count, slots,
+    multiplier, table). `slots` (uint8, 65536 of them) gives the place by the upper 16 bits of a
+    value's bits times `multiplier`; `unknown` (int64) counts the values that are not there.
+    """
+    codes, unknown, values, count, slots, multiplier, table = args
+    b, (scalar, size) = v.b, _KINDS[kind]
+    bits = ir.IntType(8 * size)
+    factor = b.trunc(multiplier, bits) if size == 4 else multiplier
+
+    def item(t: Any, state: list[Any]) -> list[Any]:
+        at = b.mul(t, const(size))
+        product = b.mul(v.load_scalar(values, at, bits), factor)
+        slot = b.lshr(product, bits(8 * size - 16))
+        code = v.load_scalar(slots, b.zext(slot, I64) if size == 4 else slot, I8)
+        v.store_scalar(code, codes, t)
+        known = v.load_scalar(table, b.mul(b.zext(code, I64), const(size)), scalar)
+        missed = b.fcmp_unordered("!=", known, v.load_scalar(values, at, scalar))
+        return [b.add(state[0], b.zext(missed, I64))]
+
+    v.store_scalar(v.loop(count, [const(0)], item)[0], unknown)

@@ -27,32 +27,32 @@ __all__ = ["KERNELS", "NUMBER", "call", "kernel_addresses", "launch"]
 
 Emitter = Callable[[Vec, list[Any]], None]
 MAX_WIDTH = 4  # the widest tile of any target, in vectors
-MAX_PANEL = 16  # the widest panel of the sparse kernels
-
-
-def _with_kind(emitter: Any, kind: str, v: Vec, args: list[Any]) -> None:
-    emitter(v, kind, args)
+PANEL = 8  # vectors of a row that one pass over lists of non-zeros keeps in registers at most
 
 
 def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
     """Return the kernels that only data with many zeros need, compiled when they are."""
-    target = current_target()
     listed: dict[str, tuple[int, Emitter | None]] = {}
     for name, count, emitter in (
-        ("sparse_forward", 14, sparse.forward),
-        ("sparse_gradient", 13, sparse.gradient),
+        ("sparse_forward_codes", 15, partial(sparse.forward, coded=True)),
+        ("sparse_forward_values", 15, partial(sparse.forward, coded=False)),
+        ("sparse_gradient_codes", 14, partial(sparse.gradient, coded=True)),
+        ("sparse_gradient_values", 14, partial(sparse.gradient, coded=False)),
+        ("feature_update", 10, sparse.feature_update),
     ):
-        for width in range(1, MAX_PANEL + 1):
+        for width in range(1, PANEL + 1):
 
             def emit(v: Vec, args: list[Any], emitter: Any = emitter, width: int = width) -> None:
-                emitter(v, width, args)
+                emitter(v, args, width=width)
 
-            listed[f"{name}_{width}"] = (count, emit if width <= target.panel_vectors else None)
+            listed[f"{name}_{width}"] = (count, emit)
     for kind in ("u8", "f32", "f64"):
-        listed[f"index_count_{kind}"] = (5, partial(_with_kind, sparse.index_count, kind))
-        listed[f"index_fill_{kind}"] = (10, partial(_with_kind, sparse.index_fill, kind))
-    listed["gather_codes"] = (14, sparse.gather_codes)
-    listed["gather_values"] = (14, sparse.gather_values)
+        listed[f"index_count_{kind}"] = (5, partial(sparse.index_count, kind=kind))
+        listed[f"index_fill_{kind}"] = (10, partial(sparse.index_fill, kind=kind))
+    for kind in ("f32", "f64"):
+        listed[f"encode_{kind}"] = (7, partial(sparse.encode, kind=kind))
+    listed["by_feature_codes"] = (17, partial(sparse.by_feature, coded=True))
+    listed["by_feature_values"] = (17, partial(sparse.by_feature, coded=False))
     return listed
 
 

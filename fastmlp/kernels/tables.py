@@ -12,7 +12,6 @@ from .workspace import Layer
 MR = current_target().tile_rows
 NV = current_target().tile_vectors
 VECTOR = current_target().vector_bytes
-PANEL = current_target().panel_vectors
 BLOCK = 16  # rows of W that belong together
 
 FORWARD, BACKWARD, UPDATE = (NUMBER[f"tile_{n}_1"] for n in ("forward", "backward", "update"))
@@ -25,8 +24,11 @@ SOFTMAX_LABELS, SOFTMAX_TARGETS, ELEMENTWISE = (
     NUMBER["softmax_labels"], NUMBER["softmax_targets"], NUMBER["elementwise_loss"],
 )  # fmt: skip
 
-SPARSE_FORWARD, SPARSE_GRADIENT = NUMBER["sparse_forward_1"], NUMBER["sparse_gradient_1"]
-GATHER_LISTS, MAP = NUMBER["gather_codes"], NUMBER["map_activation"]
+# of lists whose values are coded; those of plain values follow
+SPARSE_FORWARD, SPARSE_GRADIENT, BY_FEATURE = (
+    NUMBER["sparse_forward_codes_1"], NUMBER["sparse_gradient_codes_1"], NUMBER["by_feature_codes"],
+)  # fmt: skip
+FEATURE_UPDATE, MAP = NUMBER["feature_update_1"], NUMBER["map_activation"]
 
 (N_IN, N_OUT, BLOCKS, VECTORS_IN, VECTORS_OUT, W, LD_W, BIAS, WT, LD_WT,
  A, LD_A, H, LD_H, D, SLOPE, KEPT, CODE, HAS_BIAS) = range(Layer.COLUMNS)  # fmt: skip
@@ -36,7 +38,7 @@ GATHER_LISTS, MAP = NUMBER["gather_codes"], NUMBER["map_activation"]
 (S_X, S_LD_X, S_X_KIND, S_X_SCALE, S_ROWS, S_ORDER, S_Y, S_LD_Y, S_WEIGHT, S_LOSS_KIND,
  S_LOSS_CODE, S_LOSSES, S_CORRECT, S_SQUARES, S_HYPER, S_OPTIMIZER, S_STATE, S_GRADIENT,
  S_PENALTY, S_ITEM, S_CHUNK, S_OUT, S_LD_OUT, S_OUT_CODE, S_SPREAD, S_BYTES,
- S_GROUPS, S_GROUP_SAMPLES, S_LISTS, S_COLUMNS, S_LD_COLUMNS, S_VALUES, S_LD_VALUES, S_CUTS,
- S_LD_CUTS, S_N_CUTS, S_LIST_BLOCK, S_INDEX_STARTS, S_INDEX_CUTS, S_INDEX_COLUMNS,
- S_INDEX_VALUES, S_TABLE) = range(42)  # fmt: skip
-SETTINGS = 42
+ S_GROUPS, S_GROUP_SAMPLES, S_LISTS, S_N_CUTS, S_LIST_BLOCK, S_INDEX_STARTS, S_INDEX_CUTS,
+ S_INDEX_COLUMNS, S_INDEX_VALUES, S_TABLE, S_PANELS, S_PANEL_W, S_PANEL_STATE, S_PANEL_GRADIENT,
+ S_COUNTS, S_LISTED, S_LD_LISTED) = range(43)  # fmt: skip
+SETTINGS = 43

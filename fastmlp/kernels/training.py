@@ -14,6 +14,7 @@ from . import drivers
 from ._jit import run, thread_limit
 from .full_batch import full_parallel, full_serial
 from .microkernel import ADD, HYPERPARAMETERS, OPTIMIZERS, STORE
+from .panels import Panels
 from .single import single_serial
 from .source import Source, enter_index, enter_targets, padded_targets
 from .table import kernel_addresses
@@ -30,6 +31,7 @@ from .tables import (
     S_LOSSES,
     S_OPTIMIZER,
     S_ORDER,
+    S_PANELS,
     S_PENALTY,
     S_ROWS,
     S_SQUARES,
@@ -159,11 +161,20 @@ class Training:
             self.threads = choose_threads(threads, flops(self.architecture, at_once))
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         self._workspace = Workspace(parameters, rows)
-        self._index = None if optimizer is None else source.make_index(self._row_bytes())
+        self._index, self._panels = None, None
+        if optimizer is not None and source.sparse:
+            row_bytes = self._row_bytes()
+            if self._mode == "batch":
+                self._panels = Panels(parameters, self.threads, self.chunk, optimizer.slots)
+                row_bytes = self._panels.row_bytes
+            self._index = source.make_index(row_bytes)
         self._kernels = kernel_addresses(
             self.architecture.dtype, with_sparse=self._index is not None
         )
-        self._squares = np.zeros(int(self._workspace.layers[:, Layer.BLOCKS].sum()))
+        first = self._workspace.layers[0]
+        squares = int(self._workspace.layers[:, Layer.BLOCKS].sum())
+        squares += int(first[Layer.BLOCKS] * (first[Layer.VECTORS_OUT] - 1))
+        self._squares = np.zeros(squares)
         self._S = np.zeros(SETTINGS, np.int64)
         self._enter_settings()
 
@@ -202,8 +213,10 @@ class Training:
             offset = self.gradient.ctypes.data - parameters.flat.ctypes.data
             S[S_GRADIENT] = offset
         if self._index is not None:
-            enter_index(S, self._index, self._workspace)
+            enter_index(S, self._index)
         self._lists = int(S[S_LISTS])
+        if self._panels is not None:
+            self._panels.enter(S)
 
     def train(self, order: np.ndarray, rates: np.ndarray) -> EpochResult:
         """Take one step per batch of the samples in `order`.
@@ -289,8 +302,10 @@ class Training:
             # 0 times a weight that is not finite is NaN: then nothing may be left out
             finite = self.parameters.finite
             S[S_LISTS] = self._lists if finite else 0
-            if finite and self._mode == "batch":
+            S[S_PANELS] = self._panels.count if finite and self._panels is not None else 0
+            if S[S_PANELS]:
                 bounds = self._index.shares(self.threads)
+                self._panels.pack()
         S[S_ROWS], S[S_ORDER] = rows.ctypes.data, order.ctypes.data
         S[S_LOSSES], S[S_CORRECT] = losses.ctypes.data, correct.ctypes.data
         S[S_HYPER] = hyper.ctypes.data
@@ -298,6 +313,8 @@ class Training:
             _DRIVERS[self._mode], self.threads, self._kernels, S, self._workspace.layers, bounds,
             len(order), batch_size, len(penalty), self._squares, penalty,
         )  # fmt: skip
+        if S[S_PANELS]:
+            self._panels.unpack()
 
     def _staged_steps(
         self,

@@ -90,15 +90,6 @@ class Workspace:
                     row[Layer.WT], row[Layer.LD_WT] = transposed.ctypes.data, width * size
             before = h
 
-    def lists(self, n_cuts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Make room for each row's non-zeros: columns, values and positions of cuts."""
-        width = self.inputs.shape[1]
-        columns = np.zeros((self.rows, width), np.uint16)
-        values = np.zeros((self.rows, width), self.parameters.dtype)
-        cuts = np.zeros((self.rows, n_cuts), np.uint16)
-        self._arrays += [columns, values, cuts]
-        return columns, values, cuts
-
     def _rows_of(self, n: int) -> np.ndarray:
         length = row_length(-(-n // 16) * 16, self.parameters.dtype.itemsize)
         array = aligned_zeros(self.rows * length, self.parameters.dtype)
