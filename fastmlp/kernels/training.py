@@ -162,9 +162,9 @@ class Training:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         self._workspace = Workspace(parameters, rows)
         self._index, self._panels = None, None
-        if optimizer is not None and source.sparse:
+        if source.listed or (optimizer is not None and source.sparse):
             row_bytes = self._row_bytes()
-            if self._mode == "batch":
+            if self._mode == "batch" and optimizer is not None:
                 self._panels = Panels(parameters, self.threads, self.chunk, optimizer.slots)
                 row_bytes = self._panels.row_bytes
             self._index = source.make_index(row_bytes)
@@ -183,11 +183,17 @@ class Training:
         plain = self.optimizer is not None and self.optimizer.rule == "sgd" and self.l2 == 0
         if self.batch_size == 1 and plain and self._source.direct:
             return "single"
-        gradient_bytes = self.parameters.size * self.parameters.dtype.itemsize
-        few = gradient_bytes * _GROUPS <= _GROUPS_BYTES
+        if self._source.listed and self.optimizer is None:
+            return "full"  # panels know of no gradient but their own
+        few = self._most_groups() == _GROUPS
         if self.batch_size > _CHUNK and few and self._source.direct:
             return "full"
         return "batch"
+
+    def _most_groups(self) -> int:
+        """Return for how many groups of a full batch there is room."""
+        gradient_bytes = self.parameters.size * self.parameters.dtype.itemsize
+        return max(1, min(_GROUPS, _GROUPS_BYTES // gradient_bytes))
 
     def _row_bytes(self) -> int:
         return int(self._workspace.layers[0, Layer.LD_W])
@@ -203,7 +209,7 @@ class Training:
         S[S_OPTIMIZER] = STORE if self.optimizer is None else OPTIMIZERS[self.optimizer.rule]
         groups = 1
         if self._mode == "full":
-            samples = -(-self.batch_size // (_GROUPS * _BLOCK)) * _BLOCK
+            samples = -(-self.batch_size // (self._most_groups() * _BLOCK)) * _BLOCK
             groups = -(-self.batch_size // samples)
             S[S_GROUPS], S[S_GROUP_SAMPLES] = groups, samples
         self.gradient = np.zeros(0, parameters.dtype)
@@ -300,7 +306,8 @@ class Training:
         bounds = np.zeros(0, np.int64)
         if self._index is not None:
             # 0 times a weight that is not finite is NaN: then nothing may be left out
-            finite = self.parameters.finite
+            # (a sparse matrix says so itself)
+            finite = self._source.listed or self.parameters.finite
             S[S_LISTS] = self._lists if finite else 0
             S[S_PANELS] = self._panels.count if finite and self._panels is not None else 0
             if S[S_PANELS]:
