@@ -97,8 +97,10 @@ class Source:
 def _canonical(X: Any) -> Any:
     """Return a sparse matrix as CSR, columns in order, none twice."""
     csr = X.tocsr()
+    # an object of its own: X would note what it is asked
+    csr = type(csr)((csr.data, csr.indices, csr.indptr), shape=csr.shape)
     if not csr.has_canonical_format:
-        csr = csr.copy() if csr is X else csr
+        csr = csr.copy()
         csr.sum_duplicates()
     return csr
 

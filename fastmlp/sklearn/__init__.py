@@ -1,4 +1,4 @@
-"""scikit-learn's two multilayer perceptrons, trained by fastmlp: change the import, keep the program.
+"""scikit-learn's two multilayer perceptrons, fast: change the import, keep the program.
 
 Parameters, fitted attributes, methods, warnings and errors are those of scikit-learn 1.9. With
 the same data, parameters and ``random_state`` the same parameters are drawn and the same batches

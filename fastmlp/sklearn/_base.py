@@ -86,7 +86,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _rows(self, y: np.ndarray) -> np.ndarray:
-        """Return the targets as (n, n_out)."""
+        """Return the targets as (n, n_out); of exclusive classes their numbers, (n, 1)."""
+
+    def _n_outputs(self, rows: np.ndarray) -> int:
+        return int(rows.shape[1])
 
     @abstractmethod
     def _targets(self, y: np.ndarray, rows: np.ndarray, dtype: np.dtype) -> Targets:
@@ -150,7 +153,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if sample_weight is not None:
             weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
         rows = self._rows(y)
-        self.n_outputs_ = rows.shape[1]
+        self.n_outputs_ = self._n_outputs(rows)
         self._rng = source(self.random_state)
         dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
         if first:
@@ -322,10 +325,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def __getstate__(self) -> dict[str, Any]:
         """Return parameters and fitted attributes; arrays are plain copies, nothing compiled."""
         state = dict(super().__getstate__())
+        state.pop("_rng", None)  # every fit takes it from random_state
         network = state.pop("_network", None)
         if network is not None:
-            state["coefs_"] = [np.ascontiguousarray(a) for a in self.coefs_]
-            state["intercepts_"] = [np.array(a) for a in self.intercepts_]
+            state["coefs_"] = _copies(self.coefs_)
+            state["intercepts_"] = _copies(self.intercepts_)
             if "_solver_state" in state:
                 state["_slots"] = _slots(network, self)
         return state
@@ -343,4 +347,8 @@ def _slots(network: Network, estimator: Any) -> list[list[np.ndarray]]:
         return []
     views = network.parameters.slot_views(2)
     used = [slot for slot in views if any(a.any() for a in slot)]
-    return [[np.ascontiguousarray(a) for a in slot] for slot in views[: len(used)]]
+    return [_copies(slot) for slot in views[: len(used)]]
+
+
+def _copies(arrays: Sequence[Any]) -> list[np.ndarray]:
+    return [np.array(array, order="C") for array in arrays]

@@ -202,11 +202,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return X, y
 
     def _rows(self, y: np.ndarray) -> np.ndarray:
+        if self._output() == "softmax":
+            return np.searchsorted(self.classes_, y)[:, None]
+        if self._label_binarizer.y_type_ == "binary":
+            two = len(self.classes_) == 2
+            return (y == self.classes_[1])[:, None] if two else np.zeros((len(y), 1), bool)
         return self._label_binarizer.transform(y).astype(bool)
+
+    def _n_outputs(self, rows: np.ndarray) -> int:
+        return len(self.classes_) if self._output() == "softmax" else int(rows.shape[1])
 
     def _targets(self, y: np.ndarray, rows: np.ndarray, dtype: np.dtype) -> Targets:
         if self._output() == "softmax":
-            return Targets(rows.argmax(axis=1).astype(np.int64), self.loss)
+            return Targets(np.ascontiguousarray(rows[:, 0], np.int64), self.loss)
         return Targets(rows.astype(dtype), self.loss)
 
     def _output(self) -> str:

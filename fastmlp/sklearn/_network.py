@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def draw(
     activation of the last hidden one.
     """
     weights, biases = [], []
-    for i, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
         name = names[min(i, len(names) - 1)] if names else "identity"
         bound = np.sqrt((2.0 if name == "sigmoid" else 6.0) / (n_in + n_out))
         weights.append(rng.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
@@ -114,7 +115,8 @@ class Network:
         if zeros is None or not len(X) or not X.flags.c_contiguous:
             return False
         if len(X) <= _FEW:  # 0 times what is not finite is NaN
-            return math.isfinite(np.dot(X.reshape(-1), zeros[: X.size]))
+            with np.errstate(invalid="ignore"):
+                return math.isfinite(np.dot(X.reshape(-1), zeros[: X.size]))
         try:
             check_finite("X", X)
         except ValueError:
