@@ -191,17 +191,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self.out_activation_ = self._output()
         names = activation_names(self.activation, len(sizes) - 2)
         weights, biases = draw(self._rng, sizes, names, dtype)
-        self._best_coefs, self._best_intercepts = weights, biases
         self.validation_loss_curve_ = None
         self._no_improvement_count = 0
-        for name in ("_solver_state", "_slots", "loss_curve_"):
+        for name in (
+            "_solver_state", "_slots", "loss_curve_", "best_loss_", "validation_scores_",
+            "best_validation_score_",
+        ):  # fmt: skip
             self.__dict__.pop(name, None)
         self._adopt(self._make_network(weights, biases))
         if self.solver in STOCHASTIC:
             self.loss_curve_: list[float] = []
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
 
     def _class_weighted(
         self, y: np.ndarray, weight: np.ndarray | None, incremental: bool

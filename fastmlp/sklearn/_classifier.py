@@ -102,7 +102,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     >>> from sklearn.datasets import load_iris
     >>> from fastmlp.sklearn import MLPClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = MLPClassifier(solver="lbfgs", alpha=0.1, random_state=0).fit(X, y)
+    >>> model = MLPClassifier(learning_rate_init=0.01, max_iter=500, random_state=0).fit(X, y)
     >>> model.predict(X[:2]).tolist(), model.score(X, y) > 0.95
     ([0, 0], True)
     """

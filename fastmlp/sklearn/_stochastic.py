@@ -153,6 +153,23 @@ def _start(estimator: Any, optimizer: Optimizer, network: Network, incremental: 
         estimator.learning_rate_ = float(optimizer.learning_rate)
 
 
+def _watch(estimator: Any, network: Network, held_out: HeldOut | None) -> Progress:
+    """Return what counts epochs without improvement; a warm start may have changed what counts."""
+    e = estimator
+    scores = getattr(e, "validation_scores_", None)
+    if not hasattr(e, "best_validation_score_") or (scores is None) == bool(e.early_stopping):
+        e.best_loss_ = None if e.early_stopping else np.inf
+        e.validation_scores_ = [] if e.early_stopping else None
+        e.best_validation_score_ = -np.inf if e.early_stopping else None
+    if held_out is not None and e.validation_loss_curve_ is None:
+        e.validation_loss_curve_ = []
+    best = e.best_validation_score_ if e.early_stopping else e.best_loss_
+    if best == -np.inf:
+        e._best_coefs = [w.copy() for w in network.weights]
+        e._best_intercepts = [b.copy() for b in network.biases]
+    return Progress(e.tol, bool(e.early_stopping), best, e._no_improvement_count)
+
+
 def fit_stochastic(
     estimator: Any,
     network: Network,
@@ -196,10 +213,7 @@ def fit_stochastic(
         network, samples.X, samples.targets, samples.weight, optimizer=optimizer, state=state,
         batch_size=batch_size, alpha=e.alpha, published=e.optimizer is None,
     )  # fmt: skip
-    if held_out is not None and e.validation_loss_curve_ is None:
-        e.validation_loss_curve_ = []
-    best = e.best_validation_score_ if e.early_stopping else e.best_loss_
-    progress = Progress(e.tol, bool(e.early_stopping), best, e._no_improvement_count)
+    progress = _watch(e, network, held_out)
     positions = order
     n_steps = -(-n // batch_size)
     if not incremental:

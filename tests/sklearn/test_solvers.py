@@ -173,6 +173,18 @@ def test_a_warm_start_that_finds_nothing_better_keeps_the_best():
     assert all((a == b).all() for a, b in zip(before, model.coefs_, strict=True))
 
 
+def test_a_warm_start_may_change_the_solver_and_what_stops_it():
+    X, y = data("iris")
+    model = ours.MLPClassifier(warm_start=True, solver="lbfgs", max_iter=5, random_state=0)
+    model.fit(X, y)
+    losses = [model.loss_]
+    for settings in ({"solver": "adam"}, {"early_stopping": True}, {"early_stopping": False}):
+        model.set_params(**settings).fit(X, y)
+        losses.append(model.loss_)
+        assert (model.validation_scores_ is None) == (model.best_loss_ is not None)
+    assert max(losses) < 1.5 * losses[0]
+
+
 def test_a_batch_without_weight_teaches_nothing():
     X, y = data("iris")
     weight = np.r_[np.zeros(50), np.ones(100)]
