@@ -135,6 +135,7 @@ def test_the_gradient_is_that_of_the_loss(output, loss, sparse):
         moved[1, i] -= step
         slope = (objective(moved[0])[0] - objective(moved[1])[0]) / (2 * step)
         assert slope == pytest.approx(gradient[i], rel=1e-5, abs=1e-8)
+    np.testing.assert_array_equal(objective(start)[1], gradient)  # nothing is left of the others
 
 
 # where scikit-learn's own behaviour is a known defect
