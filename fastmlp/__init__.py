@@ -31,12 +31,14 @@ _HOME = {
 }
 _MODULES = (
     "datasets",
+    "diagnostics",
     "initializers",
     "kernels",
     "optimizers",
     "plots",
     "recipes",
     "reference",
+    "report",
     "schedules",
 )
 
@@ -58,17 +60,30 @@ __all__ = [
     "ReduceOnPlateau",
     "StepDecay",
     "datasets",
+    "diagnostics",
     "initializers",
     "kernels",
     "optimizers",
     "plots",
     "recipes",
     "reference",
+    "report",
     "schedules",
 ]
 
 if TYPE_CHECKING:
-    from . import datasets, initializers, kernels, optimizers, plots, recipes, reference, schedules
+    from . import (
+        datasets,
+        diagnostics,
+        initializers,
+        kernels,
+        optimizers,
+        plots,
+        recipes,
+        reference,
+        report,
+        schedules,
+    )
     from .history import History
     from .network import MLP
     from .operations import Gradients

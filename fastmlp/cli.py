@@ -89,6 +89,16 @@ def _batch_size(text: str) -> int | None:
     return size
 
 
+def _image_shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(part) for part in text.lower().split("x"))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"expected height and width, as 28x28, got {text!r}")
+    return shape
+
+
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="?", metavar="DATA", help=_DATA_HELP)
     parser.add_argument("--data", dest="data_option", metavar="PATH", help="the same as DATA")
@@ -168,12 +178,14 @@ def _add_train(commands: Any) -> None:
     _add_threads(p)
 
 
+_SCALE: dict[str, Any] = {
+    "type": _number("a number above 0", above=0.0), "metavar": "DIVISOR",
+    "help": "divides the input of a model that was saved without an input scale (default: "
+    "255 for images, else 1)",
+}  # fmt: skip
+
+
 def _add_model_commands(commands: Any) -> None:
-    scale = {
-        "type": _number("a number above 0", above=0.0), "metavar": "DIVISOR",
-        "help": "divides the input of a model that was saved without an input scale (default: "
-        "255 for images, else 1)",
-    }  # fmt: skip
     p = commands.add_parser(
         "evaluate",
         help="accuracy, loss and confusion matrix of a model",
@@ -182,7 +194,7 @@ def _add_model_commands(commands: Any) -> None:
     )
     p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
     _add_data(p)
-    p.add_argument("--input-scale", **scale)
+    p.add_argument("--input-scale", **_SCALE)
     _add_machine(p)
     _add_threads(p)
     p = commands.add_parser(
@@ -197,7 +209,40 @@ def _add_model_commands(commands: Any) -> None:
         help="a CSV of features (a column named label, or one more in front, is left out), an "
         ".npy array, or IDX images",
     )  # fmt: skip
-    p.add_argument("--input-scale", **scale)
+    p.add_argument("--input-scale", **_SCALE)
+    _add_machine(p)
+    _add_threads(p)
+
+
+def _add_report(commands: Any) -> None:
+    p = commands.add_parser(
+        "report",
+        help="a model, its training and its test as one HTML file",
+        description="Write what was trained and how, and what the model makes of DATA's test set, "
+        "into one HTML file that opens without a connection.",
+        epilog="example: fastmlp report model.npz mnist -o report.html",
+    )
+    p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
+    p.add_argument(
+        "data", nargs="?", metavar="DATA",
+        help=f"{_DATA_HELP}; for labels that are not exclusive, and for values, an .npz with "
+        "x_test and y_test; none: no test (default: mnist where the model has its inputs and "
+        "classes, else none)",
+    )  # fmt: skip
+    p.add_argument("--data", dest="data_option", metavar="PATH", help="the same as DATA")
+    p.add_argument(
+        "-o", "--out", default="report.html", metavar="FILE",
+        help="where the report goes (default: report.html)",
+    )  # fmt: skip
+    p.add_argument(
+        "--class-names", type=lambda text: text.split(","), metavar="NAMES",
+        help="what the classes are called, as cat,dog (default: their numbers)",
+    )  # fmt: skip
+    p.add_argument(
+        "--image-shape", type=_image_shape, metavar="SHAPE",
+        help="height and width of a sample, as 28x28 (default: the square, from 64 pixels on)",
+    )  # fmt: skip
+    p.add_argument("--input-scale", **_SCALE)
     _add_machine(p)
     _add_threads(p)
 
@@ -213,6 +258,7 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_train(commands)
     _add_model_commands(commands)
+    _add_report(commands)
     p = commands.add_parser(
         "reproduce",
         help="run the published experiments",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,13 @@ import numpy as np
 
 from .datasets import MNIST, load_csv, load_idx, load_mnist
 from .datasets._files import naming, open_unpacked
+from .datasets._npz import read_arrays
 from .datasets._sources import read_sets
 from .extras import require
 
 __all__ = [
     "check_outputs", "check_picture", "divided", "looks_like_pixels", "read_data",
-    "read_features", "replacing",
+    "read_features", "read_test", "replacing",
 ]  # fmt: skip
 
 _NPY_MAGIC = b"\x93NUMPY"
@@ -35,6 +37,28 @@ def read_data(source: str) -> MNIST:
         If there is nothing to read, or not what a training and a test set are made of.
     """
     return load_mnist("uint8") if source == "mnist" else read_sets(source)
+
+
+def read_test(source: str, output: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the test set of ``mnist`` or of a path, for a network with that output.
+
+    Of exclusive classes a whole data set is read. Independent labels and values may also come
+    as an .npz archive of x_test and y_test alone, y_test of any numbers.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is nothing to read, or not what a test set is made of.
+    """
+    if output == "softmax" or not zipfile.is_zipfile(source):
+        data = read_data(source)
+        return data.x_test, data.y_test
+    with naming(Path(source), "an .npz archive with x_test and y_test"):
+        arrays = read_arrays(Path(source), ("x_test", "y_test"))
+        X, y = arrays["x_test"], arrays["y_test"]
+        if X.ndim < 2:
+            raise ValueError(f"x_test should have shape (n, n_features), got {X.shape}")
+        return X.reshape(len(X), -1), y
 
 
 def looks_like_pixels(X: np.ndarray) -> bool:

@@ -18,16 +18,18 @@ from .command_files import (
     looks_like_pixels,
     read_data,
     read_features,
+    read_test,
     replacing,
 )
 from .datasets import MNIST
+from .diagnostics import confusion_matrix
 from .history import History
 from .network import MLP
 from .optimizers import make_optimizer
 from .schedules import get_schedule
 from .validation import check_finite
 
-__all__ = ["Console", "bench", "evaluate", "info", "predict", "reproduce", "train"]
+__all__ = ["Console", "bench", "evaluate", "info", "predict", "report", "reproduce", "train"]
 
 DEFAULT_OUT, DEFAULT_PLOT = "model.npz", "loss.png"
 HIDDEN = (200, 100, 50)
@@ -241,9 +243,7 @@ def evaluate(args: Namespace, console: Console) -> int:
     if n_out > _MOST_CLASSES:
         console.note(f"no confusion matrix: {n_out} classes are more than {_MOST_CLASSES}")
         return 0
-    predicted = net.predict_proba(X).argmax(axis=1)
-    matrix = np.zeros((n_out, n_out), np.int64)
-    np.add.at(matrix, (y, predicted), 1)
+    matrix = confusion_matrix(y, net.predict_proba(X).argmax(axis=1), n_out)
     console.say("confusion matrix (rows: the label, columns: what was predicted)")
     width = max(5, len(str(matrix.max())) + 1)
     console.say(" " * 5 + "".join(f"{label:{width}}" for label in range(n_out)))
@@ -271,6 +271,39 @@ def predict(args: Namespace, console: Console) -> int:
     lines = [",".join(map(str, cells)) for cells in zip(*columns, *outputs.T, strict=True)]
     for start in range(0, len(lines), _LINES):
         console.say("\n".join(lines[start : start + _LINES]))
+    return 0
+
+
+def _report_source(args: Namespace, net: MLP) -> str | None:
+    """Return where the test set comes from: MNIST unless the model is for something else."""
+    if args.data is None and args.data_option is None:
+        fits = net.layer_sizes[0] == 784 and net.architecture.n_out == 10
+        return "mnist" if fits and net.architecture.output != "identity" else None
+    source = _source(args)
+    return None if source == "none" else source
+
+
+def report(args: Namespace, console: Console) -> int:
+    """Write a report of a model, and of what it makes of DATA's test set, as one HTML file."""
+    from .persistence import saved_with
+    from .report import write_report
+
+    check_outputs(out=args.out)
+    net = MLP.load(args.model, backend=args.backend, threads=args.threads)
+    source = _report_source(args, net)
+    X = y = None
+    if source is None:
+        console.note("no test set: the report is of the model and its training only")
+    else:
+        X, y = read_test(source, net.architecture.output)
+        X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
+        _announce_compilation(args.backend, console)
+    write_report(
+        net, args.out, X, y, title=f"Report of {Path(args.model).name}", data_name=source or "",
+        class_names=args.class_names, image_shape=args.image_shape,
+        saved_with=saved_with(args.model),
+    )  # fmt: skip
+    console.say(f"written: {args.out}")
     return 0
 
 

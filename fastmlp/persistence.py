@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import tempfile
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import __version__
 from .architecture import Architecture
 from .history import History
 from .initializers import RandomSource
@@ -22,7 +24,7 @@ from .validation import check_choice, check_integer
 if TYPE_CHECKING:
     from .network import MLP
 
-__all__ = ["load", "pack", "save", "unpack"]
+__all__ = ["load", "pack", "save", "saved_with", "unpack"]
 
 FORMAT = "fastmlp-network"
 VERSION = 1
@@ -80,6 +82,11 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "schedule_memory": net._schedule_memory,
         "rng": _rng_state(net._rng),
         "history": net.history.as_dict(),
+        "saved_with": {
+            "fastmlp": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
     }
     arrays = {f"weights_{i}": w for i, w in enumerate(net._parameters.weights)}
     arrays |= {f"biases_{i}": b for i, b in enumerate(net._parameters.biases)}
@@ -118,7 +125,7 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
             )
     schedule = header["schedule"]
     rng = _make_rng(header["rng"])
-    history = History(**header["history"])
+    history = History(**header["history"]) if "history" in header else History()
     if not all(isinstance(values, list) for values in vars(history).values()):
         raise ValueError("history: expected lists")
     net._start(architecture)
@@ -212,3 +219,15 @@ def load(cls: type[MLP], path: str | Path, *, backend: str, threads: int | None)
             f"path: expected a network saved by fastmlp, but {path} cannot be read as one: {error}"
         ) from error
     return net
+
+
+def saved_with(path: str | Path) -> dict[str, str]:
+    """Return the versions that a file states, by name; of an older file none.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read.
+    """
+    found = _read(Path(path))[0].get("saved_with")
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}

@@ -23,9 +23,9 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "operations", "parameters", "history", "extras",
+        "architecture", "operations", "parameters", "history", "extras", "__version__",
     },
-    {"reference", "kernels", "plots", "datasets", "verification"},
+    {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
     {"backends"},
     {"network", "persistence"},
     {"trainer"},

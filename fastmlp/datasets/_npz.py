@@ -59,7 +59,7 @@ def load_npz(path: str | os.PathLike[str]) -> MNIST:
     """
     file = path_argument(path)
     with naming(file, "an .npz archive with x_train, y_train, x_test and y_test"):
-        arrays = _read_members(file, MNIST._fields)
+        arrays = read_arrays(file, MNIST._fields)
         rows = {name: _flat(name, arrays[name]) for name in ("x_train", "x_test")}
         labels = {name: _labels(name, arrays[name]) for name in ("y_train", "y_test")}
         sets = MNIST(rows["x_train"], labels["y_train"], rows["x_test"], labels["y_test"])
@@ -67,7 +67,8 @@ def load_npz(path: str | os.PathLike[str]) -> MNIST:
     return sets
 
 
-def _read_members(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def read_arrays(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Return arrays of numbers by name; ValueError where one is missing or damaged."""
     with open_binary(file) as (stream, length), zipfile.ZipFile(stream) as archive:
         members = {member.filename: member for member in archive.infolist()}
         missing = [name for name in names if f"{name}.npy" not in members]

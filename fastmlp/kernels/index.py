@@ -17,7 +17,7 @@ import numpy as np
 from ._jit import thread_limit
 from .table import launch
 
-__all__ = ["Index", "is_listed", "is_sparse", "make_index", "make_index_of_csr"]
+__all__ = ["Index", "block_columns", "block_counts", "coded", "is_sparse", "make_index"]
 
 # Above this share of non-zeros the dense tile is as fast as the lists.
 _DENSITY = 0.4
@@ -25,7 +25,6 @@ _LOOKED_AT = 256  # rows whose density speaks for all
 _LOOKED_AT_VALUES = (2048, 65536)  # few are enough to see that there are too many
 _TRIALS = 50  # multipliers tried; about every second one serves
 _COUNTED = 2048  # rows by which the columns are shared out
-_COUNTED_VALUES = 1 << 20  # values of a CSR matrix that are put into blocks at a time
 _BLOCK_BYTES = 60 << 10  # rows of W worked on at a time: most of a first-level cache
 
 
@@ -93,7 +92,7 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
     X = X.view(np.uint8) if X.dtype == bool else X
     kind = {"uint8": "u8", "float32": "f32", "float64": "f64"}[X.dtype.name]
     n, d = X.shape
-    block = max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
+    block = block_columns(row_bytes)
     blocks = -(-d // block)
     counts = np.zeros(n, np.int64)
 
@@ -122,58 +121,34 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
         table = np.arange(256.0)
         table = (table if input_scale is None else table / input_scale).astype(dtype)
     else:
-        values, table = _coded(values, dtype, input_scale)
-    return Index(starts, cuts, columns, values, table, block, _per_block(cuts))
+        values, table = coded(values, dtype, input_scale)
+    return Index(starts, cuts, columns, values, table, block, block_counts(cuts))
 
 
-def is_listed(X: Any) -> bool:
-    """Tell whether X is a sparse matrix whose own lists the kernels can take."""
-    return hasattr(X, "tocsr") and X.shape[1] < 65536 and np.dtype(X.dtype).kind in "biuf"
+def block_columns(row_bytes: int) -> int:
+    """Return the columns of a block, for rows of W of that length."""
+    return max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
 
 
-def make_index_of_csr(X: Any, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
-    """Return the non-zeros of a CSR matrix without duplicates, columns in order; as `make_index`.
-
-    What X leaves out stays out: no dense row is made.
-    """
-    n, d = X.shape
-    block = max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
-    blocks = -(-d // block)
-    columns = X.indices.astype(np.uint16)
-    ends = X.indptr.astype(np.int64)
-    cuts = np.zeros((n, blocks + 1), np.uint16)
-    rows = max(1, n * _COUNTED_VALUES // max(1, columns.size))
-    for first in range(0, n, rows):
-        last = min(first + rows, n)
-        lengths = np.diff(ends[first : last + 1])
-        row = np.repeat(np.arange(last - first) * blocks, lengths)
-        places = row + columns[ends[first] : ends[last]] // block
-        counts = np.bincount(places, minlength=(last - first) * blocks)
-        cuts[first:last, 1:] = counts.reshape(-1, blocks).cumsum(axis=1)
-    values = X.data if X.data.dtype in (np.float32, np.float64) else X.data.astype(np.float64)
-    values, table = _coded(values, dtype, input_scale)
-    return Index(ends[:-1].copy(), cuts, columns, values, table, block, _per_block(cuts))
-
-
-def _per_block(cuts: np.ndarray) -> np.ndarray:
+def block_counts(cuts: np.ndarray) -> np.ndarray:
+    """Return how many non-zeros some of the samples have in each block."""
     some = cuts[:: max(1, len(cuts) // _COUNTED)].astype(np.int64)
     return np.diff(some, axis=1).sum(axis=0)
 
 
-def _coded(
+def coded(
     values: np.ndarray, dtype: np.dtype, input_scale: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return float values as the network reads them and an empty table, or, where few values
-    occur, their numbers and the table.
+    """Return float values as the network reads them and an empty table; where few values occur,
+    their numbers and the table.
     """
     kind = {"float32": "f32", "float64": "f64"}[values.dtype.name]
-    known = _distinct(values)
-    coded = None if known is None else _encode(values, known, kind, dtype)
-    numbers = values if coded is None or known is None else known
+    found = _encode(values, kind, dtype)
+    numbers = values if found is None else found[1]
     if input_scale is not None:
         numbers = numbers / numbers.dtype.type(input_scale)
     numbers = numbers.astype(dtype, copy=False)
-    return (numbers, np.zeros(0, dtype)) if coded is None else (coded, numbers)
+    return (numbers, np.zeros(0, dtype)) if found is None else (found[0], numbers)
 
 
 def _distinct(values: np.ndarray) -> np.ndarray | None:
@@ -186,8 +161,15 @@ def _distinct(values: np.ndarray) -> np.ndarray | None:
     return known
 
 
-def _encode(values: np.ndarray, known: np.ndarray, kind: str, dtype: np.dtype) -> np.ndarray | None:
-    """Return each value's place among the known ones; None where one of them is not known."""
+def _encode(values: np.ndarray, kind: str, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return each value's place in a table, and the table; None where a byte cannot number them.
+
+    The table comes from a part of the values; multiplying their bits spreads them over 65,536
+    slots without two in one, so that a lookup is one product and two loads.
+    """
+    known = _distinct(values)
+    if known is None:
+        return None
     bits = known.view(f"u{known.itemsize}")
     rng = np.random.default_rng(0)
     for _ in range(_TRIALS):
@@ -212,7 +194,7 @@ def _encode(values: np.ndarray, known: np.ndarray, kind: str, dtype: np.dtype) -
         unknown.append(int(missed[0]))
 
     _in_parts(encode, values.size)
-    return None if any(unknown) else codes
+    return None if any(unknown) else (codes, known)
 
 
 def _in_parts(work: Callable[[slice], None], n: int) -> None:

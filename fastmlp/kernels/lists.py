@@ -24,6 +24,7 @@ from .tables import (
     LD_W,
     MAP,
     OPTIMIZER,
+    PREFETCH,
     S_COUNTS,
     S_INDEX_COLUMNS,
     S_INDEX_CUTS,
@@ -56,6 +57,7 @@ from .tables import (
 __all__ = [
     "apply_panels",
     "forward_panels",
+    "prefetch_list",
     "sparse_forward_rows",
     "sparse_gradient_rows",
     "update_panels",
@@ -127,6 +129,16 @@ def sparse_gradient_rows(K, S, q, position, r0, rows, first, last, shift):
 
 
 @jit()
+def prefetch_list(K, S, position):
+    """Ask for the list of the sample at `position`: it may lie anywhere in memory."""
+    call(
+        K[PREFETCH + S[S_LISTS] - 1],
+        (S[S_ROWS] + position * 8, S[S_INDEX_STARTS], S[S_INDEX_CUTS], S[S_N_CUTS],
+         S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_TABLE]),
+    )  # fmt: skip
+
+
+@jit()
 def panel(S, q, p):
     """Return panel p: its first vector, its width in vectors, and where its rows begin."""
     first, end = share(q[VECTORS_OUT], p, S[S_PANELS]), share(q[VECTORS_OUT], p + 1, S[S_PANELS])
@@ -195,7 +207,8 @@ def update_panels(K, S, q, bounds, code, hyper, t, threads):
         call(
             K[FEATURE_UPDATE + width - 1],
             (w + shift + i0 * width * VECTOR, width * VECTOR, q[D] + start * VECTOR,
-             S[S_COUNTS] + i0 * 4, S[S_LISTED] + i0 * S[S_LD_LISTED], S[S_LD_LISTED], i1 - i0, code, S[S_PANEL_STATE], hyper),
+             S[S_COUNTS] + i0 * 4, S[S_LISTED] + i0 * S[S_LD_LISTED], S[S_LD_LISTED], i1 - i0,
+             code, S[S_PANEL_STATE], hyper),
         )  # fmt: skip
 
 

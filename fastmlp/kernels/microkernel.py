@@ -49,6 +49,9 @@ HYPERPARAMETERS = (
     "one_minus_beta_2", "epsilon", "correction_1", "correction_2", "decay",
 )  # fmt: skip
 
+_LINE = 64  # bytes of a cache line
+_SECOND_LEVEL = 2  # of prefetch: into the second-level cache only
+
 Tile = list[list[Any]]
 
 
@@ -57,15 +60,23 @@ def _row_addresses(v: Vec, base: Any, stride: Any, rows: int) -> list[Any]:
 
 
 def _accumulate(
-    v: Vec, init: Tile, a: Any, row_step: Any, k_step: Any, b: Any, ldb: Any, k: Any
-) -> Tile:
-    """Emit the loop: init[i][j] + sum over k of A[i, k] B[k, j]."""
+    v: Vec, init: Tile, a: Any, row_step: Any, k_step: Any, b: Any, ldb: Any, k: Any,
+    ahead: bool = False,
+) -> Tile:  # fmt: skip
+    """Emit the loop: init[i][j] + sum over k of A[i, k] B[k, j].
+
+    With `ahead` the vectors right of B's, which the next panel begins with, are asked for: B's
+    rows are too far apart for the processor to foresee them.
+    """
     rows, vectors = len(init), len(init[0])
     offsets = [v.b.mul(const(i), row_step) for i in range(rows)]
 
     def step(_: Any, state: list[Any]) -> list[Any]:
         a_k, b_k, sums = state[0], state[1], state[2:]
         panel = [v.load(b_k, j * v.bytes) for j in range(vectors)]
+        if ahead:
+            for line in range(0, vectors * v.bytes, _LINE):
+                v.prefetch(b_k, vectors * v.bytes + line, locality=_SECOND_LEVEL)
         new = []
         for i in range(rows):
             x = v.splat(v.load_scalar(v.at(a_k, offsets[i])))
@@ -92,7 +103,7 @@ def tile_forward(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
     c, ldc, a, lda, w, ldw, k, bias, code, slope = args
     out = _row_addresses(v, c, ldc, rows)
     init = [[v.load(bias, j * v.bytes) for j in range(vectors)]] * rows
-    tile = _accumulate(v, init, a, lda, const(v.size), w, ldw, k)
+    tile = _accumulate(v, init, a, lda, const(v.size), w, ldw, k, ahead=True)
 
     def plain(name: str) -> Callable[[], None]:
         return lambda: _store(v, tile, out, lambda x, i, j: getattr(v, name)(x))
@@ -148,7 +159,7 @@ def tile_backward(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
     out = _row_addresses(v, e, lde, rows)
     kept = _row_addresses(v, h, lde, rows)
     zero = [[v.c(0.0)] * vectors] * rows
-    tile = _accumulate(v, zero, d, ldd, const(v.size), wt, ldwt, k)
+    tile = _accumulate(v, zero, d, ldd, const(v.size), wt, ldwt, k, ahead=True)
 
     def emit(name: str) -> None:
         if name == "identity":
@@ -245,6 +256,9 @@ def tile_update(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
     w, ldw, a, lda, d, ldd, k, code, state, hyper = args
     out = _row_addresses(v, w, ldw, rows)
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
+    for address in out:
+        for line in range(0, vectors * v.bytes, _LINE):
+            v.prefetch(address, line)
     tile = _accumulate(v, zero, a, const(v.size), lda, d, ldd, k)
 
     def visit(use: Callable[[Any, Any, int], None]) -> None:

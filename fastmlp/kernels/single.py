@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ._jit import jit
 from .drivers import gather, output_delta
-from .lists import sparse_forward_rows, sparse_gradient_rows
+from .lists import prefetch_list, sparse_forward_rows, sparse_gradient_rows
 from .microkernel import OPTIMIZERS
 from .online import WIDTHS
 from .table import NUMBER, call
@@ -76,7 +76,7 @@ def forward_one(K, S, layers, position):
 
 @jit()
 def update_one(K, S, layers, position, hyper):
-    """Take the delta of the sample at `position` back layer by layer, and step each layer's parameters."""
+    """Take the delta of the sample at `position` back, and step each layer's parameters."""
     for l in range(layers.shape[0] - 1, -1, -1):  # noqa: E741
         q = layers[l]
         if l > 0:
@@ -102,6 +102,8 @@ def single_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, 
     """Take one step of plain gradient descent per ordered sample."""
     for i in range(n):
         forward_one(K, S, layers, i)
+        if S[S_LISTS] and i + 1 < n:
+            prefetch_list(K, S, i + 1)
         output_delta(K, S, layers, i, 0, 1)
         update_one(K, S, layers, i, S[S_HYPER] + i * 2 * HYPER_ROW * S[S_ITEM])
 

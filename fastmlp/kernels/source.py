@@ -9,7 +9,8 @@ import numpy as np
 from ..architecture import Architecture
 from ..operations import read_rows
 from ..parameters import row_length
-from .index import Index, is_listed, is_sparse, make_index, make_index_of_csr
+from .csr import canonical, is_listed, make_index_of_csr
+from .index import Index, is_sparse, make_index
 from .outputs import ELEMENTWISE as LOSS_CODES
 from .tables import (
     S_INDEX_COLUMNS,
@@ -50,7 +51,7 @@ class Source:
 
     def __init__(self, X: Any, architecture: Architecture) -> None:
         self.listed = is_listed(X)
-        self.X = _canonical(X) if self.listed else X
+        self.X = canonical(X) if self.listed else X
         self.scale = architecture.input_scale
         self.dtype = np.dtype(architecture.dtype)
         self.direct = self.listed or self._readable()
@@ -92,17 +93,6 @@ class Source:
         """Return the non-zeros, in blocks for rows of W of that length."""
         make = make_index_of_csr if self.listed else make_index
         return make(self.X, row_bytes, self.dtype, self.scale)
-
-
-def _canonical(X: Any) -> Any:
-    """Return a sparse matrix as CSR, columns in order, none twice."""
-    csr = X.tocsr()
-    # an object of its own: X would note what it is asked
-    csr = type(csr)((csr.data, csr.indices, csr.indptr), shape=csr.shape)
-    if not csr.has_canonical_format:
-        csr = csr.copy()
-        csr.sum_duplicates()
-    return csr
 
 
 def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:

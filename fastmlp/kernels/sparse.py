@@ -24,6 +24,7 @@ __all__ = [
     "gradient",
     "index_count",
     "index_fill",
+    "prefetch",
 ]
 
 _LINE = 64  # bytes of a cache line
@@ -94,6 +95,12 @@ class _Lists:
             code = b.zext(v.load_scalar(self.values, t, I8), I64)
             return column, v.load_scalar(self.table, b.mul(code, const(v.size)))
         return column, v.load_scalar(self.values, b.mul(t, const(v.size)))
+
+
+def prefetch(v: Vec, args: list[Any], coded: bool) -> None:
+    """Ask for sample order[0]: (order, starts, cuts, n_cuts, columns, values, table)."""
+    order, *where = args
+    _Lists(v, where, coded).prefetch(order, const(0))
 
 
 def forward(v: Vec, args: list[Any], width: int, coded: bool) -> None:

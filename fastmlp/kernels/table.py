@@ -51,6 +51,8 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
         listed[f"index_fill_{kind}"] = (10, partial(sparse.index_fill, kind=kind))
     for kind in ("f32", "f64"):
         listed[f"encode_{kind}"] = (7, partial(sparse.encode, kind=kind))
+    listed["prefetch_codes"] = (7, partial(sparse.prefetch, coded=True))
+    listed["prefetch_values"] = (7, partial(sparse.prefetch, coded=False))
     listed["by_feature_codes"] = (17, partial(sparse.by_feature, coded=True))
     listed["by_feature_values"] = (17, partial(sparse.by_feature, coded=False))
     return listed

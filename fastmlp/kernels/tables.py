@@ -28,7 +28,9 @@ SOFTMAX_LABELS, SOFTMAX_TARGETS, ELEMENTWISE = (
 SPARSE_FORWARD, SPARSE_GRADIENT, BY_FEATURE = (
     NUMBER["sparse_forward_codes_1"], NUMBER["sparse_gradient_codes_1"], NUMBER["by_feature_codes"],
 )  # fmt: skip
-FEATURE_UPDATE, MAP = NUMBER["feature_update_1"], NUMBER["map_activation"]
+FEATURE_UPDATE, PREFETCH, MAP = (
+    NUMBER["feature_update_1"], NUMBER["prefetch_codes"], NUMBER["map_activation"],
+)  # fmt: skip
 
 (N_IN, N_OUT, BLOCKS, VECTORS_IN, VECTORS_OUT, W, LD_W, BIAS, WT, LD_WT,
  A, LD_A, H, LD_H, D, SLOPE, KEPT, CODE, HAS_BIAS) = range(Layer.COLUMNS)  # fmt: skip

@@ -303,16 +303,17 @@ class Training:
     ) -> None:
         """Run the compiled driver over `order`; X has its samples at `rows`."""
         S = self._S
-        bounds = np.zeros(0, np.int64)
+        bounds, panels = np.zeros(0, np.int64), None
         if self._index is not None:
             # 0 times a weight that is not finite is NaN: then nothing may be left out
             # (a sparse matrix says so itself)
             finite = self._source.listed or self.parameters.finite
             S[S_LISTS] = self._lists if finite else 0
-            S[S_PANELS] = self._panels.count if finite and self._panels is not None else 0
-            if S[S_PANELS]:
+            panels = self._panels if finite else None
+            S[S_PANELS] = 0 if panels is None else panels.count
+            if panels is not None:
                 bounds = self._index.shares(self.threads)
-                self._panels.pack()
+                panels.pack()
         S[S_ROWS], S[S_ORDER] = rows.ctypes.data, order.ctypes.data
         S[S_LOSSES], S[S_CORRECT] = losses.ctypes.data, correct.ctypes.data
         S[S_HYPER] = hyper.ctypes.data
@@ -320,8 +321,8 @@ class Training:
             _DRIVERS[self._mode], self.threads, self._kernels, S, self._workspace.layers, bounds,
             len(order), batch_size, len(penalty), self._squares, penalty,
         )  # fmt: skip
-        if S[S_PANELS]:
-            self._panels.unpack()
+        if panels is not None:
+            panels.unpack()
 
     def _staged_steps(
         self,
