@@ -1,4 +1,5 @@
-"""The speed of fastmlp over time, for asv: operations, recipes' epochs, and the first result.
+"""fastmlp over time, for asv: kernels, drivers, operations, recipes' epochs, ratios to peers,
+memory, and the time to the first result.
 
 Arrays are built in ``setup``, and what is compiled is compiled there, so that a steady state is
 timed; compiling and loading compiled code have benchmarks of their own.

@@ -29,6 +29,11 @@ WORK = {
         {"batch_size": 1, "optimizer": fastmlp.SGD(0.001)},
         3_000,
     ),
+    "dnn-torch": (
+        {"layer_sizes": (784, 128, 64, 10), "output": "sigmoid"},
+        {"batch_size": 1, "optimizer": fastmlp.SGD(0.0001)},
+        3_000,
+    ),
     "dnn-keras": (
         {"layer_sizes": (784, 128, 64, 10), "output": "sigmoid"},
         {"batch_size": 32, "optimizer": fastmlp.SGD(0.001)},

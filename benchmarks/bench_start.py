@@ -7,12 +7,17 @@ import subprocess
 import sys
 import tempfile
 
-FIRST_EPOCH = """
+DATA = """
 import numpy as np, fastmlp
 rng = np.random.default_rng(0)
 X, y = rng.random((256, 20), np.float32), rng.integers(0, 3, 256)
-fastmlp.MLP((20, 16, 3), rng=0).fit(X, y, epochs=1)
+net = fastmlp.MLP((20, 16, 3), rng=0)
 """
+FIRST = {
+    "epoch": DATA + "net.fit(X, y, epochs=1)",
+    "full batch": DATA + "net.fit(X, y, epochs=1, batch_size=None)",
+    "prediction": DATA + "net.predict(X[:1])",
+}
 
 
 def run(program: str, cache: str | None = None) -> None:
@@ -22,32 +27,37 @@ def run(program: str, cache: str | None = None) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
 
 
-class Start:
-    """Whole processes, from `python` to the end."""
-
+class _Processes:
     number = 1
     repeat = 3
     warmup_time = 0
     timeout = 300
 
-    def setup(self) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        self.warm = os.path.join(self.folder.name, "warm")
-        self.cold = 0
-        run(FIRST_EPOCH, self.warm)
 
-    def teardown(self) -> None:
+class Import(_Processes):
+    """Whole processes, from `python` to the end."""
+
+    params = (("numpy", "fastmlp", "fastmlp.kernels"),)
+    param_names = ("module",)
+
+    def time_import(self, module: str) -> None:
+        run(f"import {module}")
+
+
+class FirstResult(_Processes):
+    """Whole processes that end with their first result, kernels compiled anew or loaded."""
+
+    params = (tuple(FIRST), ("compiled", "loaded"))
+    param_names = ("result", "kernels")
+
+    def setup(self, result: str, kernels: str) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        if kernels == "loaded":
+            run(FIRST[result], self.folder.name)
+
+    def teardown(self, result: str, kernels: str) -> None:
         self.folder.cleanup()
 
-    def time_import_numpy(self) -> None:
-        run("import numpy")
-
-    def time_import_fastmlp(self) -> None:
-        run("import fastmlp")
-
-    def time_first_epoch_compiling(self) -> None:
-        self.cold += 1
-        run(FIRST_EPOCH, os.path.join(self.folder.name, f"cold-{self.cold}"))
-
-    def time_first_epoch_cached(self) -> None:
-        run(FIRST_EPOCH, self.warm)
+    def time_first_result(self, result: str, kernels: str) -> None:
+        fresh = kernels == "compiled"
+        run(FIRST[result], tempfile.mkdtemp(dir=self.folder.name) if fresh else self.folder.name)

@@ -1,7 +1,9 @@
-"""Write measured figures into the README: ``python benchmarks/readme.py [reproduce] [bench]``.
+"""Write measured figures into the README: ``python benchmarks/readme.py [PART ...]``.
 
 ``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
-peer that is installed. Each writes its own table; with no argument both are made.
+peer that is installed, and draws it into ``benchmarks/speed.png``, ``scaling`` measures how the
+cost of an epoch grows (a minute). Each writes its own part of the README; with no argument all are
+made.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 README = Path(__file__).parents[1] / "README.md"
+PICTURE = Path(__file__).parent / "speed.png"
 _PERCENT = ("test_accuracy", "train_accuracy")
 _NAMES = {"test_accuracy": "test", "train_accuracy": "train", "seconds": "time"}
 
@@ -59,14 +62,21 @@ def reproduce() -> None:
     replace("reproduce", ["", *lines, "", f"Measured on {machine()}.", ""])
 
 
-def bench() -> None:
-    """Compare with the installed peers and write the table."""
-    from fastmlp.bench import WORKLOADS, speed_table
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} us"
 
+
+def bench() -> None:
+    """Compare with the installed peers, write the table and draw the picture."""
+    from fastmlp.bench import WORKLOADS, save_speed, speed_table
+    from fastmlp.extras import require
+
+    require("matplotlib", "plot")  # before minutes of measuring, not after
     rows, peaks = speed_table(note=lambda name: print(name, file=sys.stderr))
     peers = list(rows[0].ratios)
     lines = [
-        "| workload | network | fastmlp, an epoch | " + " | ".join(peers) + " | of peak |",
+        "| workload | network | fastmlp | " + " | ".join(peers) + " | of peak |",
         "|---" * (4 + len(peers)) + "|",
     ]
     for row in rows:
@@ -74,14 +84,27 @@ def bench() -> None:
         sizes = "-".join(map(str, work.layer_sizes))
         source = " from uint8" if work.data == "mnist-uint8" else ""
         batch = "full batch" if work.batch_size is None else f"batch {work.batch_size}"
+        if work.predicts:
+            batch = f"{work.samples:,} row{'s' * (work.samples > 1)} a call"
         ratios = " | ".join(f"{row.ratios[name]:.1f}" for name in peers)
         lines.append(
             f"| {row.workload} | {sizes}, {batch}, {work.dtype}{source} | "
-            f"{row.microseconds * work.samples / 1e3:.1f} ms | {ratios} | "
+            f"{duration(row.microseconds * work.samples / 1e6)} | {ratios} | "
             f"{row.share_of_peak:.0%} |"
         )
     limit = ", ".join(f"{dtype} {peak / 1e9:.0f} GFLOP/s" for dtype, peak in peaks.items())
-    replace("bench", ["", *lines, "", f"Measured on {machine()}; its peak: {limit}.", ""])
+    save_speed(rows, str(PICTURE))
+    shown = f"![Time of {', '.join(peers)} over fastmlp's, by workload](benchmarks/{PICTURE.name})"
+    measured = f"Measured on {machine()}; its peak: {limit}."
+    replace("bench", ["", *lines, "", measured, "", shown, ""])
+
+
+def scaling() -> None:
+    """Measure how the cost of an epoch grows and write the exponents."""
+    from scaling import lines, measure
+
+    table = lines(measure(lambda text: print(text, file=sys.stderr)))
+    replace("scaling", ["", *table, "", f"Measured on {machine()}.", ""])
 
 
 def machine() -> str:
@@ -97,6 +120,6 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or ["reproduce", "bench"]
-    for part in chosen:
-        {"reproduce": reproduce, "bench": bench}[part]()
+    parts = {"reproduce": reproduce, "bench": bench, "scaling": scaling}
+    for part in sys.argv[1:] or parts:
+        parts[part]()

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .activations import ACTIVATIONS
+from .notices import notices
 from .optimizers import OPTIMIZERS
 from .schedules import SCHEDULES
 from .validation import check_integer, check_number
@@ -277,18 +278,19 @@ def build_parser() -> Parser:
     p = commands.add_parser(
         "bench",
         help="this machine against every peer that is installed",
-        description="Train the same networks with fastmlp and every peer that is installed, in "
-        "turns, and print the peers' time over fastmlp's, and fastmlp's share of this "
-        "processor's own multiply-add peak.",
+        description="Train and ask the same networks with fastmlp and every peer that is "
+        "installed, in turns, and print the peers' time over fastmlp's, and fastmlp's share of "
+        "this processor's own multiply-add peak.",
         epilog="example: fastmlp bench mini-batch wide --json bench.json",
     )
     p.add_argument(
         "names", nargs="*", metavar="WORKLOAD",
         help="mini-batch, one-sample, full-batch, full-batch-uint8, full-batch-deep, wide, "
-        "wide-float64, small, relu-adam (default: all)",
+        "wide-float64, small, relu-adam, predict-row, predict (default: all)",
     )  # fmt: skip
     p.add_argument("--rounds", type=_integer(1), default=3, metavar="N", help="default: 3")
     p.add_argument("--json", metavar="FILE", help="where the figures go")
+    p.add_argument("--plot", metavar="FILE", help="where a picture of the ratios goes")
     p = commands.add_parser(
         "info",
         help="versions, processor, vector path, threads, cache folder",
@@ -307,7 +309,8 @@ def _run(argv: Sequence[str] | None, console: Console) -> int:
         raise UsageError("expected a command")
     from . import commands
 
-    code: int = getattr(commands, args.command)(args, console)
+    with notices(not getattr(args, "quiet", False)):
+        code: int = getattr(commands, args.command)(args, console)
     return code
 
 

@@ -49,18 +49,6 @@ class Console(Protocol):
         ...
 
 
-def _announce_compilation(backend: str, console: Console) -> None:
-    if backend != "numba":
-        return
-    from .kernels._jit import cache_folder
-
-    folder = cache_folder()
-    if folder is None:
-        console.note("compiling; no cache folder can be written, FASTMLP_CACHE_DIR names another")
-    elif not any(folder.iterdir()):
-        console.note(f"compiling, once; cached in {folder}")
-
-
 def write_json(path: str, value: Any) -> None:
     """Write strict JSON, null for what is no number, whole or not at all."""
     from .recipes._base import plain
@@ -178,7 +166,6 @@ def train(args: Namespace, console: Console) -> int:
     net.optimizer = optimizer
     share = _held_out(args, len(data.y_train))
     say = (lambda _: None) if args.quiet else console.say
-    _announce_compilation(args.backend, console)
     begun = time.perf_counter()
     try:
         say(_plan(args, net, data, share))
@@ -231,7 +218,6 @@ def evaluate(args: Namespace, console: Console) -> int:
     X, y = data.x_test, data.y_test
     X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
     check_finite("x_test", X)
-    _announce_compilation(args.backend, console)
     figures = net.evaluate(X, y)
     console.say(f"samples  {len(y):,}")
     if "accuracy" in figures:
@@ -258,7 +244,6 @@ def predict(args: Namespace, console: Console) -> int:
     X, images = read_features(args.input, net.architecture.n_in)
     X = _scaled(net, X, args.input_scale, images and X.dtype == np.uint8)
     check_finite("INPUT", X)
-    _announce_compilation(args.backend, console)
     outputs = net.predict_proba(X)
     n_out = net.architecture.n_out
     if net.architecture.output == "identity":
@@ -297,7 +282,6 @@ def report(args: Namespace, console: Console) -> int:
     else:
         X, y = read_test(source, net.architecture.output)
         X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
-        _announce_compilation(args.backend, console)
     write_report(
         net, args.out, X, y, title=f"Report of {Path(args.model).name}", data_name=source or "",
         class_names=args.class_names, image_shape=args.image_shape,
@@ -339,7 +323,6 @@ def reproduce(args: Namespace, console: Console) -> int:
         if name not in RECIPES:
             raise ValueError(f"NAME: expected some of {', '.join(RECIPES)}, got {name!r}")
     check_outputs(json=args.json)
-    _announce_compilation(args.backend, console)
     results = []
     for name in names:
         console.say(f"{name}: {RECIPES[name].description}")
@@ -360,14 +343,15 @@ def reproduce(args: Namespace, console: Console) -> int:
 
 def bench(args: Namespace, console: Console) -> int:
     """Compare with the installed peers; ratios above 1 say that fastmlp is faster."""
-    from .bench import WORKLOADS, compare, fma_peak
+    from .bench import WORKLOADS, compare, fma_peak, save_speed
 
     names = list(dict.fromkeys(args.names)) or list(WORKLOADS)
     for name in names:
         if name not in WORKLOADS:
             raise ValueError(f"WORKLOAD: expected some of {', '.join(WORKLOADS)}, got {name!r}")
-    check_outputs(json=args.json)
-    _announce_compilation("numba", console)
+    check_outputs(json=args.json, plot=args.plot)
+    if args.plot is not None:
+        check_picture(args.plot)
     peaks = {dtype: fma_peak(dtype) for dtype in ("float32", "float64")}
     for dtype, peak in peaks.items():
         console.say(f"peak {dtype}: {peak / 1e9:.0f} GFLOP/s")
@@ -375,14 +359,17 @@ def bench(args: Namespace, console: Console) -> int:
     for name in names:
         work = WORKLOADS[name]
         row = compare(work, rounds=args.rounds, peak=peaks[work.dtype])
-        rows.append(row.as_dict())
+        rows.append(row)
         ratios = ", ".join(f"{peer} {ratio:.1f}" for peer, ratio in row.ratios.items())
         console.say(
             f"{name}: {row.microseconds:.3f} us a sample, {row.share_of_peak:.0%} of the peak; "
             f"peers' time over it: {ratios}"
         )
     if args.json is not None:
-        write_json(args.json, {"peaks": peaks, "rows": rows})
+        write_json(args.json, {"peaks": peaks, "rows": [row.as_dict() for row in rows]})
+    if args.plot is not None:
+        with replacing(args.plot) as temporary:
+            save_speed(rows, temporary)
     return 0
 
 

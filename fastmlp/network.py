@@ -342,7 +342,8 @@ class MLP:
             Not available yet: None, empty, None.
         sample_weight : array, (n,), optional
         progress : bool, optional
-            A progress bar; by default when standard error is a terminal.
+            A progress bar, and a line if kernels have to be compiled first; by default when
+            standard error is a terminal.
 
         Returns
         -------

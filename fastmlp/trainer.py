@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .history import History
+from .notices import notices
 from .operations import EpochResult
 from .optimizers import Optimizer, get_optimizer
 from .schedules import Schedule, get_schedule
@@ -162,7 +163,8 @@ def fit(
     _install(net, run)
     net.history = History()
     if epochs:
-        _train(net, run, _progress_bar(progress, run))
+        with notices(progress):
+            _train(net, run, _progress_bar(progress, run))
     return net.history
 
 

@@ -23,7 +23,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "operations", "parameters", "history", "extras", "__version__",
+        "architecture", "operations", "parameters", "history", "extras", "notices",
+        "__version__",
     },
     {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
     {"backends"},

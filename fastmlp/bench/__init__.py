@@ -2,6 +2,7 @@
 
 from .compare import Row, compare, speed_table
 from .peak import fma_peak
+from .picture import save_speed
 from .workloads import WORKLOADS, Workload
 
-__all__ = ["WORKLOADS", "Row", "Workload", "compare", "fma_peak", "speed_table"]
+__all__ = ["WORKLOADS", "Row", "Workload", "compare", "fma_peak", "save_speed", "speed_table"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,8 @@ class Row:
     ratios : dict
         Peer's time over fastmlp's.
     losses : dict
-        The mean loss of the last epoch each has run: a check that all do the same work.
+        The mean loss of the last epoch each has run, or of what each has predicted: a check that
+        all do the same work.
     share_of_peak : float
         Operations per second, zeros included, over the measured peak. Above 1 where zeros are
         left out.
@@ -46,20 +46,38 @@ class Row:
         return asdict(self)
 
 
-def _seconds(work: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def _peer_samples(name: str, work: Workload) -> int:
     return work.samples if name == "JAX" else min(work.samples, work.peer_samples)
+
+
+def _peer_epochs(work: Workload) -> int:
+    if work.predicts:
+        return work.epochs
+    return 2 if work.batch_size is None else 1
+
+
+def _loss(trainer: Any, work: Workload, y: np.ndarray) -> float:
+    """Let a trainer do its work once; return the loss it ends with."""
+    if not work.predicts:
+        return float(trainer.run(1))
+    probabilities = np.asarray(trainer.predict())
+    return float(-np.log(probabilities[np.arange(len(y)), y]).mean())
+
+
+def _seconds_per_sample(trainer: Any, work: Workload, epochs: int, samples: int) -> float:
+    begun = time.perf_counter()
+    if work.predicts:
+        for _ in range(epochs):
+            trainer.predict()
+    else:
+        trainer.run(epochs)
+    return (time.perf_counter() - begun) / (epochs * samples)
 
 
 def compare(
     work: Workload, peers: Sequence[str] | None = None, *, rounds: int = 3, peak: float = 0.0
 ) -> Row:
-    """Time a workload on fastmlp and on peers, alternating.
+    """Time a workload on fastmlp and on peers, in turns.
 
     Parameters
     ----------
@@ -80,21 +98,19 @@ def compare(
     ours = FastMLP(work, X, y)
     others: dict[str, Any] = {}
     row = Row(work.name, 0.0)
-    ours.run(1)
+    _loss(ours, work, y)
     for name in names:
         n = _peer_samples(name, work)
         others[name] = PEERS[name](work, floats[:n], y[:n])
-        row.losses[name] = others[name].run(1)
-    row.losses["fastmlp"] = FastMLP(work, X, y).run(1)
+        row.losses[name] = _loss(others[name], work, y[:n])
+    row.losses["fastmlp"] = _loss(FastMLP(work, X, y), work, y)
     mine: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
-        mine.append(_seconds(lambda: ours.run(work.epochs)) / (work.epochs * work.samples))
-        for name in names:
-            peer = others[name]
-            epochs = 2 if work.batch_size is None else 1
-            seconds = _seconds(partial(peer.run, epochs))
-            theirs[name].append(seconds / (epochs * _peer_samples(name, work)))
+        mine.append(_seconds_per_sample(ours, work, work.epochs, work.samples))
+        for name, peer in others.items():
+            n = _peer_samples(name, work)
+            theirs[name].append(_seconds_per_sample(peer, work, _peer_epochs(work), n))
     time_per_sample = float(np.median(mine))
     row.microseconds = time_per_sample * 1e6
     row.ratios = {name: float(np.median(theirs[name])) / time_per_sample for name in names}

@@ -1,13 +1,15 @@
 """Other trainers on the same work: same data, dtype, arithmetic, initial weights, order.
 
-Each peer is built from a workload, arrays and initial weights, and ``run(epochs)`` trains and
-returns the mean loss of the last epoch, so that it can be seen that all do the same.
+Each peer is built from a workload, arrays and initial weights. ``run(epochs)`` trains and returns
+the mean loss of the last epoch, ``predict()`` returns every sample's probabilities, so that it can
+be seen that all do the same.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import warnings
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,10 @@ class FastMLP:
         )  # fmt: skip
         return history.loss[-1]
 
+    def predict(self) -> np.ndarray:
+        """Return the probabilities of all samples."""
+        return self.net.predict_proba(self.X)
+
 
 class NumPy(FastMLP):
     """The reference."""
@@ -68,25 +74,41 @@ class ScikitLearn:
 
     def __init__(self, work: Workload, X: np.ndarray, y: np.ndarray) -> None:
         self.work, self.X, self.y = work, X, y
-        self.ready = False
 
-    def run(self, epochs: int) -> float:
-        """Train and return the last epoch's mean loss."""
-        from sklearn.exceptions import ConvergenceWarning
+    def _model(self, epochs: int) -> Any:
         from sklearn.neural_network import MLPClassifier
 
         plain = isinstance(self.work.optimizer, SGD)
-        model = MLPClassifier(
+        return MLPClassifier(
             self.work.layer_sizes[1:-1], alpha=0.0, momentum=0.0, tol=0.0, random_state=0,
             activation={"sigmoid": "logistic"}.get(self.work.activation, self.work.activation),
             solver="sgd" if plain else "adam", n_iter_no_change=10**9, max_iter=epochs,
             batch_size=min(self.work.batch_size or len(self.X), len(self.X)),
             learning_rate_init=self.work.optimizer.learning_rate,
         )  # fmt: skip
+
+    def run(self, epochs: int) -> float:
+        """Train and return the last epoch's mean loss."""
+        from sklearn.exceptions import ConvergenceWarning
+
+        model = self._model(epochs)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(self.X, self.y)
         return float(model.loss_curve_[-1])
+
+    @cached_property
+    def _fitted(self) -> Any:
+        """A model with the weights that the others have."""
+        start = FastMLP(self.work, self.X[:1], self.y[:1])
+        model = self._model(1)
+        model.partial_fit(self.X, self.y, classes=np.arange(self.work.layer_sizes[-1]))
+        model.coefs_, model.intercepts_ = start.weights, start.biases
+        return model
+
+    def predict(self) -> np.ndarray:
+        """Return the probabilities of all samples."""
+        return self._fitted.predict_proba(self.X)
 
 
 class PyTorch:
@@ -136,9 +158,14 @@ class PyTorch:
             total = float(torch.stack(losses).sum()) / n
         return total
 
+    def predict(self) -> Any:
+        """Return the probabilities of all samples."""
+        with self.torch.inference_mode():
+            return self.torch.softmax(self.model(self.X), 1)
+
 
 class JAX:
-    """JAX, the whole epoch in one jitted scan."""
+    """JAX, the whole epoch in one jitted scan; predictions jitted too."""
 
     library = "jax"
 
@@ -158,21 +185,24 @@ class JAX:
         self.X, self.y = jnp.asarray(X), jnp.asarray(y)
         self.rng = np.random.default_rng(1)
         self.epoch = jax.jit(self._build())
+        self.answer = jax.jit(lambda parameters, X: jax.nn.softmax(self._logits(parameters, X)))
+
+    def _logits(self, parameters: Any, x: Any) -> Any:
+        nn = self.jax.nn
+        activation = {"sigmoid": nn.sigmoid, "tanh": nn.tanh, "relu": nn.relu}[self.work.activation]
+        for W, b in parameters[:-1]:
+            x = activation(x @ W + b)
+        W, b = parameters[-1]
+        return x @ W + b
 
     def _build(self) -> Any:
         jax, work = self.jax, self.work
         import jax.numpy as jnp
 
-        activation = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "relu": jax.nn.relu}[
-            work.activation
-        ]
         rate = work.optimizer.learning_rate
 
         def cost(parameters: Any, x: Any, y: Any) -> Any:
-            for W, b in parameters[:-1]:
-                x = activation(x @ W + b)
-            W, b = parameters[-1]
-            log_a = jax.nn.log_softmax(x @ W + b)
+            log_a = jax.nn.log_softmax(self._logits(parameters, x))
             return -jnp.take_along_axis(log_a, y[:, None], 1).mean()
 
         def adam(p: Any, g: Any, m: Any, u: Any, t: Any) -> Any:
@@ -219,6 +249,10 @@ class JAX:
                 self.parameters, self.state, self.X, self.y, batches
             )
         return float(loss)  # type: ignore[arg-type]
+
+    def predict(self) -> Any:
+        """Return the probabilities of all samples."""
+        return self.answer(self.parameters, self.X).block_until_ready()
 
 
 PEERS: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What is timed: a network, data, and how it is trained."""
+"""What is timed: a network, data, and how it is trained or asked."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ class Workload:
         mnist comes as floats in the workload's dtype. From uint8, peers still get floats.
     samples : int
     epochs : int
-        Epochs of one timing of ours, over which its preparations are shared out.
+        Epochs of one timing of ours, over which its preparations are shared out; calls of one
+        timing of everyone where the network is only asked.
     peer_samples : int
         How many samples the slower peers see; times are per sample.
     optimizer : Optimizer
+    predicts : bool
+        Whether the network is asked for probabilities, all samples in one call, not trained.
     """
 
     name: str
@@ -47,13 +50,17 @@ class Workload:
     epochs: int = 5
     peer_samples: int = 60_000
     optimizer: Optimizer = _SGD
+    predicts: bool = False
 
     @property
     def flops(self) -> int:
-        """Floating-point operations per sample of a training step, zeros included."""
+        """Floating-point operations per sample of a step or an answer, zeros included."""
         pairs = list(zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True))
+        forward = sum(n_in * n_out for n_in, n_out in pairs)
+        if self.predicts:
+            return 2 * forward
         backward = sum(n_in * n_out for n_in, n_out in pairs[1:])
-        return 2 * (2 * sum(n_in * n_out for n_in, n_out in pairs) + backward)
+        return 2 * (2 * forward + backward)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return X as fastmlp gets it, X as peers get it, and labels."""
@@ -75,13 +82,13 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 
 
 _ANN, _TUTORIAL = (784, 5, 10), (784, 200, 100, 50, 10)
-_WIDE = (784, 1024, 1024, 10)
+_WIDE, _DNN = (784, 1024, 1024, 10), (784, 128, 64, 10)
 WORKLOADS: dict[str, Workload] = {
     w.name: w
     for w in (
         Workload("mini-batch", _TUTORIAL, "sigmoid", "float32", 64, "mnist", 60_000),
         Workload(
-            "one-sample", (784, 128, 64, 10), "sigmoid", "float32", 1, "mnist", 60_000,
+            "one-sample", _DNN, "sigmoid", "float32", 1, "mnist", 60_000,
             peer_samples=2000,
         ),
         Workload("full-batch", _ANN, "sigmoid", "float64", None, "mnist", 60_000, epochs=100),
@@ -102,6 +109,12 @@ WORKLOADS: dict[str, Workload] = {
         Workload(
             "relu-adam", (784, 256, 128, 10), "relu", "float32", 128, "mnist", 60_000,
             optimizer=Adam(0.001),
+        ),
+        Workload(
+            "predict-row", _DNN, "sigmoid", "float32", None, "mnist", 1, epochs=1000, predicts=True,
+        ),
+        Workload(
+            "predict", _DNN, "sigmoid", "float32", None, "mnist", 10_000, epochs=5, predicts=True,
         ),
     )
 }  # fmt: skip

@@ -22,6 +22,8 @@ import numba
 import numpy as np
 from numba.core import caching
 
+from ..notices import notice
+
 __all__ = ["cache_folder", "jit", "run", "thread_limit"]
 
 
@@ -76,6 +78,19 @@ def cache_folder() -> Path | None:
     return None
 
 
+@cache
+def _announce() -> None:
+    """Say once that what follows takes seconds, and whether the next process is spared it."""
+    folder = cache_folder()
+    if folder is None:
+        notice(
+            "compiling kernels, for this process only: no cache folder can be written, "
+            "FASTMLP_CACHE_DIR names another"
+        )
+    else:
+        notice(f"compiling kernels for this processor, once; kept in {folder}")
+
+
 class _Locator(caching._CacheLocator):
     def __init__(self, function: Any, _source: str) -> None:
         self._line = function.__code__.co_firstlineno
@@ -105,13 +120,23 @@ class _Cache(caching.FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:
-            return None
+            found = None
+        if found is None:
+            _announce()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):
             super().save_overload(sig, data)
+
+
+class _NoCache(caching.NullCache):
+    """Where no folder can be written."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        _announce()
 
 
 def jit(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
@@ -123,8 +148,7 @@ def jit(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher: Any = numba.njit(nogil=True, parallel=parallel, error_model="numpy")(function)
-        if cache_folder() is not None:
-            dispatcher._cache = _Cache(function)
+        dispatcher._cache = _NoCache() if cache_folder() is None else _Cache(function)
         return dispatcher
 
     return decorate
@@ -166,17 +190,19 @@ def _start_threads() -> None:
 
 
 def run(drivers: tuple[Any, Any], threads: int, *arguments: Any) -> None:
-    """Call the serial driver, or the parallel one with up to `threads` threads.
+    """Call the serial driver, or the parallel one with the work in `threads` shares.
 
-    The serial path never touches the threading layer. The count that was set before is restored.
+    Never more threads run than the process may use; further shares wait their turn. The serial
+    path never touches the threading layer. The count that was set before is restored.
     """
     serial, parallel = drivers
-    if threads == 1:
+    running = min(threads, thread_limit())
+    if running == 1:
         serial(*arguments, 1)
         return
     _start_threads()
     before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, _numba_threads()))
+    numba.set_num_threads(running)
     try:
         parallel(*arguments, threads)
     finally:

@@ -196,9 +196,18 @@ class Vectors:
     # control flow
 
     def loop(
-        self, count: Any, state: Sequence[Any], body: Callable[[Any, list[Any]], list[Any]]
+        self,
+        count: Any,
+        state: Sequence[Any],
+        body: Callable[[Any, list[Any]], list[Any]],
+        *,
+        unroll: bool = True,
     ) -> list[Any]:
-        """Emit ``for t in range(count): state = body(t, state)`` and return the last state."""
+        """Emit ``for t in range(count): state = body(t, state)`` and return the last state.
+
+        Without `unroll` LLVM keeps one copy of the body: where it fills the registers, a second
+        one may spill.
+        """
         b = self.b
         before = b.block
         head = b.function.append_basic_block("loop")
@@ -216,7 +225,9 @@ class Vectors:
         t.add_incoming(following, last)
         for phi, value in zip(phis, new, strict=True):
             phi.add_incoming(value, last)
-        b.cbranch(b.icmp_signed("<", following, count), head, after)
+        back = b.cbranch(b.icmp_signed("<", following, count), head, after)
+        if not unroll:
+            back.set_metadata("llvm.loop", self._never_unrolled())
         b.position_at_end(after)
         results = []
         for value, changed in zip(state, new, strict=True):
@@ -225,6 +236,13 @@ class Vectors:
             phi.add_incoming(changed, last)
             results.append(phi)
         return results
+
+    def _never_unrolled(self) -> Any:
+        """Return the metadata of a loop; its first operand is itself, which tells loops apart."""
+        disable = self.module.add_metadata(["llvm.loop.unroll.disable"])
+        loop = self.module.add_metadata([self.b.function.name, disable])
+        loop.operands = (loop, disable)
+        return loop
 
     def choose(self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]):
         """Emit ``yes() if condition else no()`` and return the chosen list of values."""

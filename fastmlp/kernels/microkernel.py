@@ -50,6 +50,7 @@ HYPERPARAMETERS = (
 )  # fmt: skip
 
 _LINE = 64  # bytes of a cache line
+_REGISTERS = {64: 32, 32: 16, 16: 16}  # vector registers there are at least, by their bytes
 _SECOND_LEVEL = 2  # of prefetch: into the second-level cache only
 
 Tile = list[list[Any]]
@@ -84,7 +85,8 @@ def _accumulate(
         return [v.at(a_k, k_step), v.at(b_k, ldb), *new]
 
     flat = [x for row in init for x in row]
-    sums = v.loop(k, [a, b, *flat], step)[2:]
+    room = len(flat) + vectors + 1 < _REGISTERS[v.bytes]
+    sums = v.loop(k, [a, b, *flat], step, unroll=room)[2:]
     return [sums[i * vectors : (i + 1) * vectors] for i in range(rows)]
 
 

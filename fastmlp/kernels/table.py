@@ -20,10 +20,18 @@ from numba.extending import intrinsic
 from . import microkernel, online, outputs, rows, sparse
 from ._jit import jit
 from ._simd import I64, VOID
-from ._target import current_target
+from ._target import Target, current_target
 from .vector_math import Vec
 
-__all__ = ["KERNELS", "NUMBER", "call", "kernel_addresses", "launch"]
+__all__ = [
+    "KERNELS",
+    "NUMBER",
+    "call",
+    "dense_kernels",
+    "emit_function",
+    "kernel_addresses",
+    "launch",
+]
 
 Emitter = Callable[[Vec, list[Any]], None]
 MAX_WIDTH = 4  # the widest tile of any target, in vectors
@@ -58,9 +66,8 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
     return listed
 
 
-def _dense_kernels() -> dict[str, tuple[int, Emitter | None]]:
-    """Return name -> (number of arguments, emitter); None where this target has no such tile."""
-    target = current_target()
+def dense_kernels(target: Target) -> dict[str, tuple[int, Emitter | None]]:
+    """Return name -> (number of arguments, emitter); None where the target has no such tile."""
     listed: dict[str, tuple[int, Emitter | None]] = {}
     for name, count, tile in (
         ("tile_forward", 10, microkernel.tile_forward),
@@ -91,18 +98,20 @@ def _dense_kernels() -> dict[str, tuple[int, Emitter | None]]:
     return listed
 
 
-_DENSE, _SPARSE = _dense_kernels(), _sparse_kernels()
+_DENSE, _SPARSE = dense_kernels(current_target()), _sparse_kernels()
 KERNELS = {**_DENSE, **_SPARSE}
 NUMBER = {name: i for i, name in enumerate(KERNELS)}
 
 
-def _emit_function(module: ir.Module, name: str, count: int, emit: Emitter, dtype: str) -> Any:
+def emit_function(
+    module: ir.Module, name: str, count: int, emit: Emitter, dtype: str, target: Target
+) -> Any:
+    """Emit one kernel into a module, internal to it, and return the function."""
     function = ir.Function(module, ir.FunctionType(VOID, [I64] * count), f"fastmlp_{name}_{dtype}")
     function.linkage = "internal"
     function.attributes.add("noinline")
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    target = current_target()
     size = 4 if dtype == "float32" else 8
     emit(Vec(builder, dtype, target.vector_bytes // size, target.fma), list(function.args))
     builder.ret_void()
@@ -112,9 +121,10 @@ def _emit_function(module: ir.Module, name: str, count: int, emit: Emitter, dtyp
 def _emit_all(
     dtype: str, group: Any, context: Any, builder: ir.IRBuilder, sig: Any, args: Any
 ) -> Any:
+    target = current_target()
     for name, (count, emit) in group.items():
         if emit is not None:
-            function = _emit_function(builder.module, name, count, emit, dtype)
+            function = emit_function(builder.module, name, count, emit, dtype, target)
             slot = builder.add(args[0], ir.Constant(I64, 8 * NUMBER[name]))
             address = builder.ptrtoint(function, I64)
             builder.store(address, builder.inttoptr(slot, I64.as_pointer()))

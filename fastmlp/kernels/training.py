@@ -45,7 +45,7 @@ __all__ = ["Training", "choose_threads", "flops", "gradients", "hyperparameters"
 _CHUNK = 512  # samples of a large batch that are gone through at a time
 _BLOCK = 64  # the same in full batch: 64 rows of MNIST in float64 stay in a second-level cache
 _GROUPS = 32  # groups of samples of a full batch, each with a gradient of its own
-_GROUPS_BYTES = 64 << 20  # what these gradients may take
+_GROUPS_BYTES = 16 << 20  # what these gradients may take
 # Work of a step below which entering parallel regions costs more than it brings.
 _SERIAL_FLOPS = 1_000_000
 

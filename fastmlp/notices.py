@@ -1,0 +1,50 @@
+"""What the library says beside its results: a log record, or a line on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["notice", "notices"]
+
+LOGGER = logging.getLogger("fastmlp")
+_wishes: list[bool] = []  # of the calls under way; threads see one another's
+
+
+@contextmanager
+def notices(shown: bool | None) -> Iterator[None]:
+    """Show notices on standard error, or do not, while the block runs; None: no wish."""
+    if shown is None:
+        yield
+        return
+    _wishes.append(shown)
+    try:
+        yield
+    finally:
+        _wishes.remove(shown)
+
+
+def _shown() -> bool:
+    if _wishes:
+        return any(_wishes)
+    told = LOGGER.disabled or LOGGER.level != logging.NOTSET
+    return not told and sys.stderr is not None and sys.stderr.isatty()
+
+
+def notice(text: str) -> None:
+    """Say a line once: as a record of the logger ``fastmlp`` where INFO is on, else on stderr.
+
+    Without logging it is shown where someone is watching, as a progress bar is, or where
+    `notices` asks for it. A level of one's own for that logger leaves it to logging alone.
+    """
+    if LOGGER.isEnabledFor(logging.INFO):
+        LOGGER.info(text)
+    elif _shown():
+        line = f"fastmlp: {text}"
+        bars = sys.modules.get("tqdm")
+        if bars is None:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            bars.tqdm.write(line, file=sys.stderr)  # above a bar, not into it

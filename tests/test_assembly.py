@@ -1,0 +1,163 @@
+"""The tile's machine code on every processor class: full-width multiply-adds, nothing spilled.
+
+The kernels' own LLVM IR is compiled to text for processors of each class; none of it is run, so
+any machine can check all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+
+import llvmlite.binding as llvm
+import pytest
+from llvmlite import ir
+
+from fastmlp.kernels._target import _TARGETS, Target, current_target
+from fastmlp.kernels.table import dense_kernels, emit_function
+
+TILES = ("tile_forward", "tile_backward", "tile_update")
+DTYPES = ("float32", "float64")
+X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
+# table row -> processors that get it: (name, features)
+PROCESSORS = {
+    "avx512": [(X86, "skylake-avx512", ""), (X86, "znver4", "")],
+    "avx2": [(X86, "haswell", ""), (X86, "znver3", "")],
+    "neon": [(ARM, "cortex-a72", ""), (ARM, "apple-m1", "")],
+    "generic": [(X86, "x86-64", "+sse2")],
+}
+CALL = r"callq?\s|blr?\s"
+REGISTER = {64: "%zmm", 32: "%ymm", 16: "%xmm"}
+
+
+@cache
+def assembly(
+    target: Target, processor: tuple[str, str, str], dtype: str, tile: str, width: int
+) -> list[str]:
+    """Return the instructions and labels of one tile."""
+    triple, cpu, features = processor
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = ir.Module()
+    module.triple = triple
+    name = f"{tile}_{width}"
+    count, emit = dense_kernels(target)[name]
+    function = emit_function(module, name, count, emit, dtype, target)
+    function.linkage = "external"  # or the optimizer drops it
+    machine = llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu, features=features, opt=3
+    )
+    parsed = llvm.parse_assembly(str(module))
+    options = llvm.create_pipeline_tuning_options()
+    options.speed_level, options.loop_vectorization = 3, True  # as Numba sets them
+    passes = llvm.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(parsed, passes)
+    lines = map(str.strip, machine.emit_assembly(parsed).splitlines())
+    return [line for line in lines if line.startswith(".L") or line[:1].isalpha()]
+
+
+def loops(lines: list[str]) -> list[list[str]]:
+    """Return the innermost loops: a label, instructions, and a conditional jump to the label."""
+    found, label, inside = [], "", []
+    for line in lines:
+        if line.startswith(".L"):
+            label, inside = line.partition(":")[0], []
+            continue
+        inside.append(line)
+        jump = re.match(r"(?:j(?!mp)\w+|b\.\w+|cbn?z|tbn?z)\s.*?(\.L\w+)$", line)
+        if jump and jump[1] == label:
+            found.append(inside[:])
+    return found
+
+
+@dataclass
+class Loop:
+    """What a loop over k is made of."""
+
+    multiply_adds: int
+    full_width: bool
+    stack: list[str]
+
+
+def read(lines: list[str], target: Target, triple: str, dtype: str) -> list[Loop]:
+    """Return the loops that multiply: the one over k, once or unrolled."""
+    kind = {"float32": "s", "float64": "d"}[dtype]
+    register, stack = REGISTER[target.vector_bytes], r"\(%(rsp|rbp)\b"
+    multiply = add = rf"vfn?madd\d+p{kind}\s"
+    if triple == ARM:
+        multiply = add = rf"fmla\s+v\d+\.{ {'s': '4s', 'd': '2d'}[kind] },"
+        register, stack = "v", r"\[(sp|x29)\b"
+    elif not target.fma:
+        multiply, add = rf"v?mulp{kind}\s", rf"v?addp{kind}\s"
+    found = []
+    for loop in loops(lines):
+        products = [x for x in loop if re.match(multiply, x)]
+        if products:
+            sums = [x for x in loop if re.match(add, x)]
+            assert len(products) == len(sums)
+            wide = all(register in x for x in products + sums)
+            found.append(Loop(len(sums), wide, [x for x in loop if re.search(stack, x)]))
+    return found
+
+
+CASES = [
+    pytest.param(_TARGETS[row], processor, id=f"{row}-{processor[1]}")
+    for row, processors in PROCESSORS.items()
+    for processor in processors
+]
+
+
+def check(target: Target, processor: tuple[str, str, str], dtype: str, tile: str) -> None:
+    """Hold a full tile's loop over k against what the target's row of the table promises."""
+    lines = assembly(target, processor, dtype, tile, target.tile_vectors)
+    (loop,) = read(lines, target, processor[0], dtype)
+    unrolled, rest = divmod(loop.multiply_adds, target.tile_rows * target.tile_vectors)
+    assert (rest, unrolled in (1, 2, 4)) == (0, True)
+    assert loop.full_width
+    assert loop.stack == []
+    assert not [x for x in lines if re.match(CALL, x)]
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("target", "processor"), CASES)
+def test_the_loop_is_multiply_adds_in_registers(target, processor, dtype, tile):
+    check(target, processor, dtype, tile)
+
+
+def test_every_row_of_the_table_is_looked_at():
+    assert set(PROCESSORS) == set(_TARGETS)
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_this_processor(dtype, tile):
+    triple = ARM if llvm.get_default_triple().startswith(("aarch64", "arm64")) else X86
+    features = llvm.get_host_cpu_features().flatten()
+    check(current_target(), (triple, llvm.get_host_cpu_name(), features), dtype, tile)
+
+
+# the checks can fail
+
+
+@pytest.mark.parametrize("row", PROCESSORS)
+def test_a_tile_of_too_many_rows_is_seen_to_spill(row):
+    target, processor = _TARGETS[row], PROCESSORS[row][0]
+    larger = replace(target, tile_rows=16)
+    lines = assembly(larger, processor, "float64", "tile_update", target.tile_vectors)
+    (loop,) = read(lines, larger, processor[0], "float64")
+    assert loop.multiply_adds == 16 * target.tile_vectors
+    assert loop.stack
+
+
+def test_narrow_vectors_are_seen():
+    narrow = replace(_TARGETS["avx512"], vector_bytes=32)
+    lines = assembly(narrow, PROCESSORS["avx512"][0], "float32", "tile_update", 2)
+    assert not any(loop.full_width for loop in read(lines, _TARGETS["avx512"], X86, "float32"))
+
+
+def test_a_multiply_add_that_is_a_call_is_seen():
+    wrong = replace(_TARGETS["generic"], fma=True)
+    lines = assembly(wrong, PROCESSORS["generic"][0], "float64", "tile_update", 2)
+    assert [x for x in lines if re.match(CALL, x)]
