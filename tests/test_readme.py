@@ -25,7 +25,7 @@ def test_the_first_program_runs(tmp_path, monkeypatch):
     data = datasets.load_mnist("uint8")
     few = data._replace(x_train=data.x_train[:6000], y_train=data.y_train[:6000])
     monkeypatch.setattr(datasets, "load_mnist", lambda *_: few)
-    (program,) = code_blocks("python")
+    program = code_blocks("python")[0]
     scope: dict = {}
     exec(program, scope)
     assert scope["history"].val_accuracy[-1] > 0.9

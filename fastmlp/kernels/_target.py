@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 
 __all__ = ["Target", "current_target"]
 
@@ -46,17 +47,23 @@ _AVX512_NAMES = ("avx512", "znver4", "znver5", "icelake", "sapphirerapids", "gra
 _AVX2_NAMES = ("haswell", "broadwell", "skylake", "znver1", "znver2", "znver3", "alderlake")
 
 
-def _features() -> tuple[str, dict[str, bool]]:
-    """Name and features of the processor Numba compiles for, its overrides honoured."""
+@cache
+def _host() -> tuple[str, dict[str, bool]]:
+    """Name and features of this processor; LLVM takes 0.2 ms to tell."""
     import llvmlite.binding as llvm
 
+    return llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features())
+
+
+def _features() -> tuple[str, dict[str, bool]]:
+    """Name and features of the processor Numba compiles for, its overrides honoured."""
     name = os.environ.get("NUMBA_CPU_NAME", "")
     listed = os.environ.get("NUMBA_CPU_FEATURES")
     if listed is not None:
         flags = [flag.strip() for flag in listed.split(",") if flag.strip()]
         return name, {flag.lstrip("+-"): flag.startswith("+") for flag in flags}
     if name in ("", "host"):
-        return llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features())
+        return _host()
     avx512 = any(part in name for part in _AVX512_NAMES)
     avx2 = avx512 or any(name.startswith(part) for part in _AVX2_NAMES)
     return name, {"avx512f": avx512, "avx2": avx2, "fma": avx2}

@@ -106,11 +106,12 @@ class Inference:
         self._data, self._index = data, None
         if data is not None:
             self._source = Source(data, self.architecture)
-            row_bytes = row_length(
-                parameters.architecture.layer_sizes[1], parameters.dtype.itemsize
-            )
             if self._source.sparse:
-                self._index = self._source.make_index(row_bytes * parameters.dtype.itemsize)
+                self._index = self._source.make_index(self._row_bytes())
+
+    def _row_bytes(self) -> int:
+        item = self.parameters.dtype.itemsize
+        return row_length(self.architecture.layer_sizes[1], item) * item
 
     def activations(self, X: Any) -> list[np.ndarray]:
         """Return every layer's activations, the output last."""
@@ -171,9 +172,12 @@ class Inference:
         S = np.zeros(SETTINGS, np.int64)
         S[S_CHUNK], S[S_SPREAD] = block, int(spread)
         kernels = kernel_addresses(self.architecture.dtype)
-        if self._index is not None and self.parameters.finite:
+        index = self._index if X is self._data else None
+        if source.listed and index is None:
+            index = source.make_index(self._row_bytes())
+        if index is not None and (source.listed or self.parameters.finite):
             kernels = kernel_addresses(self.architecture.dtype, with_sparse=True)
-            enter_index(S, self._index)
+            enter_index(S, index)
         order = np.arange(n)
         for start in range(0, n, piece):
             part = order[start : start + piece]

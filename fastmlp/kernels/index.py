@@ -17,7 +17,7 @@ import numpy as np
 from ._jit import thread_limit
 from .table import launch
 
-__all__ = ["Index", "is_sparse", "make_index"]
+__all__ = ["Index", "block_columns", "block_counts", "coded", "is_sparse", "make_index"]
 
 # Above this share of non-zeros the dense tile is as fast as the lists.
 _DENSITY = 0.4
@@ -92,7 +92,7 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
     X = X.view(np.uint8) if X.dtype == bool else X
     kind = {"uint8": "u8", "float32": "f32", "float64": "f64"}[X.dtype.name]
     n, d = X.shape
-    block = max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
+    block = block_columns(row_bytes)
     blocks = -(-d // block)
     counts = np.zeros(n, np.int64)
 
@@ -121,15 +121,34 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
         table = np.arange(256.0)
         table = (table if input_scale is None else table / input_scale).astype(dtype)
     else:
-        coded = _encode(values, kind, dtype)
-        numbers = values if coded is None else coded[1]
-        if input_scale is not None:
-            numbers /= numbers.dtype.type(input_scale)
-        numbers = numbers.astype(dtype, copy=False)
-        values, table = (numbers, table) if coded is None else (coded[0], numbers)
-    some = cuts[:: max(1, n // _COUNTED)].astype(np.int64)
-    per_block = np.diff(some, axis=1).sum(axis=0)
-    return Index(starts, cuts, columns, values, table, block, per_block)
+        values, table = coded(values, dtype, input_scale)
+    return Index(starts, cuts, columns, values, table, block, block_counts(cuts))
+
+
+def block_columns(row_bytes: int) -> int:
+    """Return the columns of a block, for rows of W of that length."""
+    return max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
+
+
+def block_counts(cuts: np.ndarray) -> np.ndarray:
+    """Return how many non-zeros some of the samples have in each block."""
+    some = cuts[:: max(1, len(cuts) // _COUNTED)].astype(np.int64)
+    return np.diff(some, axis=1).sum(axis=0)
+
+
+def coded(
+    values: np.ndarray, dtype: np.dtype, input_scale: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return float values as the network reads them and an empty table; where few values occur,
+    their numbers and the table.
+    """
+    kind = {"float32": "f32", "float64": "f64"}[values.dtype.name]
+    found = _encode(values, kind, dtype)
+    numbers = values if found is None else found[1]
+    if input_scale is not None:
+        numbers = numbers / numbers.dtype.type(input_scale)
+    numbers = numbers.astype(dtype, copy=False)
+    return (numbers, np.zeros(0, dtype)) if found is None else (found[0], numbers)
 
 
 def _distinct(values: np.ndarray) -> np.ndarray | None:

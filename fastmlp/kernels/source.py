@@ -9,6 +9,7 @@ import numpy as np
 from ..architecture import Architecture
 from ..operations import read_rows
 from ..parameters import row_length
+from .csr import canonical, is_listed, make_index_of_csr
 from .index import Index, is_sparse, make_index
 from .outputs import ELEMENTWISE as LOSS_CODES
 from .tables import (
@@ -38,13 +39,22 @@ _KINDS = {"uint8": 0, "bool": 0, "float32": 1, "float64": 2}
 
 
 class Source:
-    """Where samples come from: X itself where a kernel reads it, else rows staged by NumPy."""
+    """Where samples come from: X itself where a kernel reads it, else rows staged by NumPy.
+
+    Attributes
+    ----------
+    direct : bool
+        Whether a kernel reads X itself.
+    listed : bool
+        Whether X is a sparse matrix, which is read through its lists alone.
+    """
 
     def __init__(self, X: Any, architecture: Architecture) -> None:
-        self.X = X
+        self.listed = is_listed(X)
+        self.X = canonical(X) if self.listed else X
         self.scale = architecture.input_scale
         self.dtype = np.dtype(architecture.dtype)
-        self.direct = self._readable()
+        self.direct = self.listed or self._readable()
         self._divisor = np.array([self.scale or 1.0])
         row_bytes = max(1, X.shape[1] * self.dtype.itemsize)
         self.stage_rows = max(16, _STAGE_BYTES // row_bytes)
@@ -68,6 +78,8 @@ class Source:
 
     def settings(self, S: np.ndarray, X: np.ndarray, scaled: bool) -> None:
         """Enter the address of X; `scaled` says that the division is done."""
+        if self.listed:
+            return
         S[S_X], S[S_LD_X] = X.ctypes.data, X.strides[0]
         S[S_X_KIND] = _KINDS[X.dtype.name]
         S[S_X_SCALE] = 0 if scaled or self.scale is None else self._divisor.ctypes.data
@@ -75,11 +87,12 @@ class Source:
     @property
     def sparse(self) -> bool:
         """Whether lists of non-zeros are worth making: X is read as it is, and mostly zero."""
-        return self.direct and is_sparse(self.X)
+        return self.listed or (self.direct and is_sparse(self.X))
 
     def make_index(self, row_bytes: int) -> Index:
         """Return the non-zeros, in blocks for rows of W of that length."""
-        return make_index(self.X, row_bytes, self.dtype, self.scale)
+        make = make_index_of_csr if self.listed else make_index
+        return make(self.X, row_bytes, self.dtype, self.scale)
 
 
 def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -162,9 +162,9 @@ class Training:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         self._workspace = Workspace(parameters, rows)
         self._index, self._panels = None, None
-        if optimizer is not None and source.sparse:
+        if source.listed or (optimizer is not None and source.sparse):
             row_bytes = self._row_bytes()
-            if self._mode == "batch":
+            if self._mode == "batch" and optimizer is not None:
                 self._panels = Panels(parameters, self.threads, self.chunk, optimizer.slots)
                 row_bytes = self._panels.row_bytes
             self._index = source.make_index(row_bytes)
@@ -183,11 +183,17 @@ class Training:
         plain = self.optimizer is not None and self.optimizer.rule == "sgd" and self.l2 == 0
         if self.batch_size == 1 and plain and self._source.direct:
             return "single"
-        gradient_bytes = self.parameters.size * self.parameters.dtype.itemsize
-        few = gradient_bytes * _GROUPS <= _GROUPS_BYTES
+        if self._source.listed and self.optimizer is None:
+            return "full"  # panels know of no gradient but their own
+        few = self._most_groups() == _GROUPS
         if self.batch_size > _CHUNK and few and self._source.direct:
             return "full"
         return "batch"
+
+    def _most_groups(self) -> int:
+        """Return for how many groups of a full batch there is room."""
+        gradient_bytes = self.parameters.size * self.parameters.dtype.itemsize
+        return max(1, min(_GROUPS, _GROUPS_BYTES // gradient_bytes))
 
     def _row_bytes(self) -> int:
         return int(self._workspace.layers[0, Layer.LD_W])
@@ -203,7 +209,7 @@ class Training:
         S[S_OPTIMIZER] = STORE if self.optimizer is None else OPTIMIZERS[self.optimizer.rule]
         groups = 1
         if self._mode == "full":
-            samples = -(-self.batch_size // (_GROUPS * _BLOCK)) * _BLOCK
+            samples = -(-self.batch_size // (self._most_groups() * _BLOCK)) * _BLOCK
             groups = -(-self.batch_size // samples)
             S[S_GROUPS], S[S_GROUP_SAMPLES] = groups, samples
         self.gradient = np.zeros(0, parameters.dtype)
@@ -230,32 +236,60 @@ class Training:
         -------
         EpochResult
         """
-        n, size = len(order), self.batch_size
-        starts = np.arange(0, n, size)
-        if self.sample_weight is None:
-            totals = np.diff(np.append(starts, n)).astype(np.float64)
-        else:
-            totals = np.add.reduceat(self.sample_weight[order], starts)
-        losses, correct = np.zeros(n), np.zeros(n, np.int64)
-        penalty = np.zeros(len(rates))
+        starts, totals = self.batches(order)
         optimizer = self.optimizer or Optimizer(0.0)
         hyper = hyperparameters(
             optimizer, rates, totals, self.l2, self.state.step, self.parameters.dtype
         )
-        if self._source.direct:
-            self._source.settings(self._S, self._source.X, scaled=False)
-            self._run(order, order, hyper, losses, correct, penalty, self.batch_size)
-        elif size <= self.chunk:
-            self._staged_steps(order, hyper, losses, correct, penalty)
-        else:
-            for step in range(len(starts)):
-                self._staged_step(step, order, hyper, losses, correct, penalty)
-        if self.optimizer is not None:
-            self.state.step += len(rates)
+        losses, correct, penalty = self.steps(order, hyper)
         sums = np.add.reduceat(losses, starts) + self.l2 / 2 * penalty * totals
         if self.architecture.output == "identity":
             correct[:] = 0
-        return EpochResult(sums, totals, np.add.reduceat(correct, starts), n)
+        return EpochResult(sums, totals, np.add.reduceat(correct, starts), len(order))
+
+    def batches(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the batches of `order` begin, and their sums of sample weights."""
+        starts = np.arange(0, len(order), self.batch_size)
+        if self.sample_weight is None:
+            totals = np.diff(np.append(starts, len(order))).astype(np.float64)
+        else:
+            totals = np.add.reduceat(self.sample_weight[order], starts)
+        return starts, totals
+
+    def steps(
+        self, order: np.ndarray, hyper: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Take one step per batch of the samples in `order`, each with its own hyperparameters.
+
+        Parameters
+        ----------
+        order : ndarray of int64
+        hyper : ndarray, (steps, 2, HYPER_ROW)
+            As `hyperparameters` returns them.
+
+        Returns
+        -------
+        losses : ndarray of float64, (len(order),)
+            Each sample's weight times loss.
+        correct : ndarray of int64, (len(order),)
+            Whether it was predicted right.
+        penalty : ndarray of float64, (steps,)
+            Sums of squares of the weights before each step; 0 where `l2` is.
+        """
+        n, size = len(order), self.batch_size
+        losses, correct = np.zeros(n), np.zeros(n, np.int64)
+        penalty = np.zeros(len(hyper))
+        if self._source.direct:
+            self._source.settings(self._S, self._source.X, scaled=False)
+            self._run(order, order, hyper, losses, correct, penalty, size)
+        elif size <= self.chunk:
+            self._staged_steps(order, hyper, losses, correct, penalty)
+        else:
+            for step in range(len(hyper)):
+                self._staged_step(step, order, hyper, losses, correct, penalty)
+        if self.optimizer is not None:
+            self.state.step += len(hyper)
+        return losses, correct, penalty
 
     def _run(
         self,
@@ -272,7 +306,8 @@ class Training:
         bounds, panels = np.zeros(0, np.int64), None
         if self._index is not None:
             # 0 times a weight that is not finite is NaN: then nothing may be left out
-            finite = self.parameters.finite
+            # (a sparse matrix says so itself)
+            finite = self._source.listed or self.parameters.finite
             S[S_LISTS] = self._lists if finite else 0
             panels = self._panels if finite else None
             S[S_PANELS] = 0 if panels is None else panels.count

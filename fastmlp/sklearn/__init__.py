@@ -1,0 +1,45 @@
+"""scikit-learn's two multilayer perceptrons, fast: change the import, keep the program.
+
+Parameters, fitted attributes, methods, warnings and errors are those of scikit-learn 1.9. With
+the same data, parameters and ``random_state`` the same parameters are drawn and the same batches
+seen, so ``loss_curve_`` follows scikit-learn's to rounding. What differs, and why:
+
+=====================================  =======================================================
+scikit-learn                           here
+=====================================  =======================================================
+Squared error of several outputs:      ``solver="sgd"`` and ``"adam"`` take the same steps and
+the gradient is ``n_outputs`` times    report the same loss. ``solver="lbfgs"`` is given the
+that of the loss.                      loss that belongs to the gradient, so its line search
+                                       works; ``loss_`` still is the mean over outputs.
+``n_iter_`` is 1 after any number of   Counts the passes, as ``t_`` counts the samples and
+calls of ``partial_fit``.              ``loss_curve_`` keeps the losses.
+With ``warm_start`` and                The best parameters of all fits are kept.
+``early_stopping``, a fit that does
+not beat the one before keeps its
+last parameters, not the best.
+Log loss is clipped at machine         The same for one label per sample. With several labels
+epsilon.                               per sample it is exact, computed from logits.
+A batch whose sample weights are all   Teaches nothing; training goes on.
+zero ends in ZeroDivisionError.
+Callbacks are not supported.           ``set_callbacks``: one task per epoch.
+=====================================  =======================================================
+
+What is added is keyword-only and off by default: ``dtype``, ``threads``, ``class_weight``,
+``dropout``, ``optimizer``, ``schedule``, ``progress``, an activation per layer and every
+activation of fastmlp, `numpy.random.Generator` as ``random_state``, more losses of
+`MLPRegressor`, and ``validation_data`` and ``callbacks`` in ``fit``.
+
+Needs the ``sklearn`` extra.
+"""
+
+from __future__ import annotations
+
+from ..extras import require
+
+require("sklearn", "sklearn")
+
+from ._classifier import MLPClassifier  # noqa: E402
+from ._display import LossCurveDisplay  # noqa: E402
+from ._regressor import MLPRegressor  # noqa: E402
+
+__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor"]

@@ -1,0 +1,353 @@
+"""What the classifier and the regressor share: parameters, fit, the way forward, the state."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from joblib.parallel import get_active_backend
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from ..activations import ACTIVATIONS
+from ..optimizers import OPTIMIZERS, Optimizer
+from ..schedules import SCHEDULES, Schedule
+from ._epochs import Targets
+from ._held_out import HeldOut
+from ._lbfgs import Objective, fit_lbfgs
+from ._network import Network, activation_names, draw
+from ._random import source
+from ._stochastic import Samples, fit_stochastic
+from ._tasks import Tasks
+
+__all__ = ["STOCHASTIC", "BaseMLP"]
+
+STOCHASTIC = ("sgd", "adam")
+_READ_AS_THEY_ARE = (np.float64, np.float32, np.uint8, np.bool_)
+
+
+def _in_worker_thread() -> bool:
+    """Tell whether joblib runs this in one of several threads: each gets one core then."""
+    if threading.current_thread() is threading.main_thread():
+        return False
+    return bool(getattr(get_active_backend()[0], "nesting_level", 0))
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
+    """Base of `MLPClassifier` and `MLPRegressor`."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({*ACTIVATIONS, "logistic"}), list, tuple],
+        "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state", np.random.Generator],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dtype": [StrOptions({"float32", "float64"}), np.dtype, type, None],
+        "threads": [Interval(Integral, 1, None, closed="left"), None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer, None],
+        "schedule": [StrOptions(set(SCHEDULES)), Schedule, None],
+        "progress": ["boolean"],
+    }
+
+    # what the subclasses say
+
+    @abstractmethod
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        """Return X and y, checked."""
+
+    @abstractmethod
+    def _rows(self, y: np.ndarray) -> np.ndarray:
+        """Return the targets as (n, n_out); of exclusive classes their numbers, (n, 1)."""
+
+    def _n_outputs(self, rows: np.ndarray) -> int:
+        return int(rows.shape[1])
+
+    @abstractmethod
+    def _targets(self, y: np.ndarray, rows: np.ndarray, dtype: np.dtype) -> Targets:
+        """Return the targets as the kernels take them."""
+
+    @abstractmethod
+    def _output(self) -> str:
+        """Return ``out_activation_``."""
+
+    @abstractmethod
+    def _stratified(self) -> bool:
+        """Tell whether held-out samples are drawn class by class."""
+
+    # fit
+
+    def _sizes(self) -> list[int]:
+        hidden = self.hidden_layer_sizes
+        sizes = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
+        if any(not isinstance(size, Integral) or size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [int(size) for size in sizes]
+
+    def _check_extras(self) -> None:
+        """Raise where added parameters do not go together."""
+        if self.dropout:
+            raise NotImplementedError(
+                f"dropout: not available in this version, got {self.dropout!r}"
+            )
+        if self.solver == "lbfgs":
+            for name in ("optimizer", "schedule"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name}: expected None with solver='lbfgs', got {getattr(self, name)!r}"
+                    )
+        if self.dtype is not None and np.dtype(self.dtype) not in (np.float32, np.float64):
+            raise ValueError(f"dtype: expected float32 or float64, got {self.dtype!r}")
+
+    def _check_data(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
+        dtypes = _READ_AS_THEY_ARE[:2] if self.dtype is None else _READ_AS_THEY_ARE
+        return validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtypes,
+            reset=reset, **checks,
+        )  # fmt: skip
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        incremental: bool,
+        validation_data: Any = None,
+        callbacks: Sequence[Callable[[Any], Any]] | None = None,
+    ) -> Any:
+        hidden = self._sizes()
+        self._check_extras()
+        tasks = Tasks(self, self._most_tasks(incremental), sample_weight)
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._validate_input(X, y, incremental, reset=first)
+        weight = None
+        if sample_weight is not None:
+            weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
+        rows = self._rows(y)
+        self.n_outputs_ = self._n_outputs(rows)
+        self._rng = source(self.random_state)
+        dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
+        if first:
+            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+        network = self._current()
+        network.threads = self._threads()
+        weighted = self._class_weighted(y, weight, incremental)
+        targets = self._targets(y, rows, network.parameters.dtype)
+        samples = Samples(X, y, rows, targets, weighted, weight)
+        callbacks = self._check_callbacks(callbacks)
+        tasks.begin_fit(samples)
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(network, samples, callbacks, tasks)
+        else:
+            fit_stochastic(
+                self, network, samples, incremental=incremental,
+                validation=self._validation(validation_data, network), callbacks=callbacks,
+                tasks=tasks,
+            )  # fmt: skip
+        if not all(np.isfinite(a).all() for a in (*self.coefs_, *self.intercepts_)):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        tasks.end_fit(samples)
+        return self
+
+    def _most_tasks(self, incremental: bool) -> int:
+        return 1 if incremental else int(self.max_iter)
+
+    def _initialize(self, sizes: list[int], dtype: np.dtype) -> None:
+        """Draw the parameters and set everything that training changes to its beginning."""
+        self.n_iter_, self.t_ = 0, 0
+        self.n_layers_ = len(sizes)
+        self.out_activation_ = self._output()
+        names = activation_names(self.activation, len(sizes) - 2)
+        weights, biases = draw(self._rng, sizes, names, dtype)
+        self.validation_loss_curve_ = None
+        self._no_improvement_count = 0
+        for name in (
+            "_solver_state", "_slots", "loss_curve_", "best_loss_", "validation_scores_",
+            "best_validation_score_",
+        ):  # fmt: skip
+            self.__dict__.pop(name, None)
+        self._adopt(self._make_network(weights, biases))
+        if self.solver in STOCHASTIC:
+            self.loss_curve_: list[float] = []
+
+    def _class_weighted(
+        self, y: np.ndarray, weight: np.ndarray | None, incremental: bool
+    ) -> np.ndarray | None:
+        """Return the sample weights times those of their classes."""
+        wanted = getattr(self, "class_weight", None)
+        if wanted is None:
+            return weight
+        if incremental and wanted == "balanced":
+            raise ValueError(
+                "class_weight: 'balanced' looks at all of y, so partial_fit cannot have it; "
+                "expected a dict, as compute_class_weight makes one"
+            )
+        factors = compute_sample_weight(wanted, y)
+        return np.ascontiguousarray(factors if weight is None else weight * factors, np.float64)
+
+    def _validation(self, data: Any, network: Network) -> HeldOut | None:
+        if data is None:
+            return None
+        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+            raise TypeError(
+                "validation_data: expected (X, y) or (X, y, sample_weight), got "
+                f"{type(data).__name__}"
+            )
+        X, y = self._validate_input(data[0], data[1], True, reset=False)
+        weight = data[2] if len(data) == 3 else None
+        if weight is not None:
+            weight = np.ascontiguousarray(_check_sample_weight(weight, X), np.float64)
+        rows = self._rows(y)
+        targets = self._targets(y, rows, network.parameters.dtype)
+        return HeldOut(network, X, targets, rows, weight)
+
+    def _check_callbacks(self, callbacks: Any) -> list[Callable[[Any], Any]]:
+        callbacks = list(callbacks or ())
+        for callback in callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks: expected callables, got {callback!r}")
+        if not self.progress:
+            return callbacks
+        from tqdm.auto import tqdm
+
+        bar = tqdm(total=self.max_iter, unit=" epochs", dynamic_ncols=True)
+
+        def advance(estimator: Any) -> None:
+            bar.set_postfix(loss=f"{estimator.loss_curve_[-1]:.4f}", refresh=False)
+            bar.update()
+
+        return [advance, *callbacks]
+
+    def _fit_lbfgs(self, network: Network, samples: Samples, callbacks: Any, tasks: Tasks) -> None:
+        """Minimise in float64, whatever the parameters are kept in."""
+        double = network
+        if network.parameters.dtype != np.float64:
+            double = self._make_network(
+                [w.astype(np.float64) for w in network.weights],
+                [b.astype(np.float64) for b in network.biases],
+            )
+            samples.targets = self._targets(samples.y, samples.rows, np.dtype(np.float64))
+        objective = Objective(double, samples.X, samples.targets, samples.weight, self.alpha)
+        fit_lbfgs(self, objective, samples, callbacks=callbacks, tasks=tasks)
+        if double is not network:
+            network.parameters.assign(double.weights, double.biases)
+
+    def _say(self, message: str) -> None:
+        if self.verbose:
+            print(message)
+
+    def _check_solver(self) -> bool:
+        if self.solver not in STOCHASTIC:
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. "
+                f"{self.solver} is not stochastic."
+            )
+        return True
+
+    # the network
+
+    def _threads(self) -> int | None:
+        if self.threads is None and _in_worker_thread():
+            return 1
+        return self.threads
+
+    def _make_network(self, weights: Any, biases: Any) -> Network:
+        output, loss = {
+            "softmax": ("softmax", "cross_entropy"),
+            "logistic": ("sigmoid", "binary_cross_entropy"),
+        }.get(self.out_activation_, ("identity", self.loss))
+        names = activation_names(self.activation, len(weights) - 1)
+        return Network(weights, biases, names, output, loss, self._threads())
+
+    def _adopt(self, network: Network) -> None:
+        self.coefs_, self.intercepts_ = list(network.weights), list(network.biases)
+        self._network = network
+
+    def _current(self) -> Network:
+        """Return the network of ``coefs_`` and ``intercepts_``, made anew where they are others."""
+        network = self.__dict__.get("_network")
+        if network is not None and network.holds(self.coefs_, self.intercepts_):
+            return network
+        slots = self.__dict__.get("_slots", []) if network is None else _slots(network, self)
+        network = self._make_network(self.coefs_, self.intercepts_)
+        parameters = network.parameters
+        for views, arrays in zip(parameters.slot_views(len(slots)), slots, strict=True):
+            if [v.shape for v in views] == [a.shape for a in arrays]:
+                for view, array in zip(views, arrays, strict=True):
+                    view[...] = array
+        self._adopt(network)
+        return network
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Return what comes out for X, the exponential of a Poisson loss left out."""
+        if "coefs_" not in self.__dict__:
+            check_is_fitted(self)
+        network = self._current()
+        if "feature_names_in_" in self.__dict__ or not network.accepts(X):
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return network.outputs(X)
+
+    # the state: plain values and arrays
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return parameters and fitted attributes; arrays are plain copies, nothing compiled."""
+        state = dict(super().__getstate__())
+        state.pop("_rng", None)  # every fit takes it from random_state
+        network = state.pop("_network", None)
+        if network is not None:
+            state["coefs_"] = _copies(self.coefs_)
+            state["intercepts_"] = _copies(self.intercepts_)
+            if "_solver_state" in state:
+                state["_slots"] = _slots(network, self)
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        """Return the tags: sparse input is welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _slots(network: Network, estimator: Any) -> list[list[np.ndarray]]:
+    """Return copies of what the optimizer remembers."""
+    if "_solver_state" not in estimator.__dict__:
+        return []
+    views = network.parameters.slot_views(2)
+    used = [slot for slot in views if any(a.any() for a in slot)]
+    return [_copies(slot) for slot in views[: len(used)]]
+
+
+def _copies(arrays: Sequence[Any]) -> list[np.ndarray]:
+    return [np.array(array, order="C") for array in arrays]

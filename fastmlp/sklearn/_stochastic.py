@@ -1,0 +1,278 @@
+"""Solvers that go through the data in batches: scikit-learn's rules around compiled epochs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from ..optimizers import SGD, Adam, Optimizer, OptimizerState, get_optimizer
+from ..schedules import get_schedule
+from ._epochs import Epochs, Targets, shuffled
+from ._held_out import HeldOut
+from ._network import Network
+from ._random import legacy
+from ._stopping import Progress, lowered
+from ._tasks import Tasks
+
+__all__ = ["Samples", "fit_stochastic"]
+
+
+@dataclass(frozen=True)
+class _SGD(SGD):
+    """SGD that takes a momentum of 1 too, as scikit-learn does."""
+
+    def __post_init__(self) -> None:
+        """Leave the checks to the estimator's own constraints."""
+
+
+@dataclass
+class Samples:
+    """What is learned from, checked.
+
+    Attributes
+    ----------
+    X : array or sparse matrix
+    y : ndarray
+        As the user gave it, checked.
+    rows : ndarray, (n, n_out)
+        Targets as scikit-learn has them: bool for classes.
+    targets : Targets
+    weight : ndarray of float64, optional
+        Sample weights times class weights.
+    score_weight : ndarray of float64, optional
+        Sample weights alone.
+    """
+
+    X: Any
+    y: np.ndarray
+    rows: np.ndarray
+    targets: Targets
+    weight: np.ndarray | None
+    score_weight: np.ndarray | None
+
+
+def _optimizer(estimator: Any) -> Optimizer:
+    if estimator.optimizer is not None:
+        return get_optimizer(estimator.optimizer)
+    if estimator.solver == "sgd":
+        return _SGD(
+            estimator.learning_rate_init,
+            momentum=estimator.momentum,
+            nesterov=bool(estimator.nesterovs_momentum),
+        )
+    return Adam(estimator.learning_rate_init, estimator.beta_1, estimator.beta_2, estimator.epsilon)
+
+
+def _batch_size(estimator: Any, n: int) -> int:
+    if isinstance(estimator.batch_size, str):
+        return min(200, n)
+    if estimator.batch_size > n:
+        warnings.warn(
+            f"Got `batch_size` larger than the sample size, {n}: it is clipped", stacklevel=5
+        )
+    return int(min(estimator.batch_size, n))
+
+
+def _split(estimator: Any, samples: Samples, network: Network) -> tuple[np.ndarray, HeldOut]:
+    """Draw which samples are held out, as scikit-learn does; return the others' numbers too."""
+    stratify = samples.rows if estimator._stratified() else None
+    rows, held = train_test_split(
+        np.arange(len(samples.rows)), random_state=legacy(estimator._rng),
+        test_size=estimator.validation_fraction, stratify=stratify,
+    )  # fmt: skip
+    if len(held) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your "
+            "dataset."
+        )
+    weight = None if samples.score_weight is None else samples.score_weight[held]
+    targets = Targets(samples.targets.y[held], estimator.loss)
+    held_out = HeldOut(network, samples.X[held], targets, samples.rows[held], weight)
+    return rows, held_out
+
+
+class _Rates:
+    """The learning rates of an epoch's steps, and how they move."""
+
+    def __init__(self, estimator: Any, optimizer: Optimizer) -> None:
+        self.estimator, self.base = estimator, optimizer.learning_rate
+        self.schedule = get_schedule(estimator.schedule)
+        self.planned = estimator.schedule is not None
+        self.moving = estimator.solver == "sgd" and estimator.optimizer is None
+        if self.planned and estimator.learning_rate != "constant":
+            raise ValueError(
+                "schedule: expected None where learning_rate is "
+                f"{estimator.learning_rate!r}, got {estimator.schedule!r}"
+            )
+
+    def of_epoch(self, n_steps: int) -> np.ndarray:
+        """Return one rate per step."""
+        e = self.estimator
+        if not self.planned:
+            return np.full(n_steps, e.learning_rate_)
+        memory = e._solver_state["memory"]
+        done = int(memory.get("epoch", 0))
+        rates = self.schedule.rates(self.base, done, n_steps, e.max_iter, memory)
+        e.learning_rate_ = float(rates[0])
+        return rates
+
+    def after_epoch(self, loss: float, held_out_loss: float | None) -> None:
+        """Move on."""
+        e = self.estimator
+        if self.planned:
+            memory = e._solver_state["memory"]
+            self.schedule.after_epoch(memory, loss, held_out_loss)
+            memory["epoch"] = memory.get("epoch", 0) + 1
+        elif self.moving and e.learning_rate == "invscaling":
+            e.learning_rate_ = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
+
+    def lower(self, message: str) -> bool:
+        """Lower an adaptive rate; return whether to stop instead."""
+        e = self.estimator
+        adaptive = self.moving and e.learning_rate == "adaptive"
+        rate = lowered(e.learning_rate_) if adaptive else None
+        if rate is None:
+            e._say(message + (" Learning rate too small." if adaptive else "") + " Stopping.")
+            return True
+        e.learning_rate_ = rate
+        e._say(f"{message} Setting learning rate to {rate:f}")
+        return False
+
+
+def _start(estimator: Any, optimizer: Optimizer, network: Network, incremental: bool) -> None:
+    """Begin with a fresh optimizer, unless partial_fit goes on with the one it has."""
+    if not incremental or "_solver_state" not in estimator.__dict__:
+        network.parameters.clear_slots()
+        estimator._solver_state = {"step": 0, "memory": {}}
+        estimator.learning_rate_ = float(optimizer.learning_rate)
+
+
+def _watch(estimator: Any, network: Network, held_out: HeldOut | None) -> Progress:
+    """Return what counts epochs without improvement; a warm start may have changed what counts."""
+    e = estimator
+    scores = getattr(e, "validation_scores_", None)
+    if not hasattr(e, "best_validation_score_") or (scores is None) == bool(e.early_stopping):
+        e.best_loss_ = None if e.early_stopping else np.inf
+        e.validation_scores_ = [] if e.early_stopping else None
+        e.best_validation_score_ = -np.inf if e.early_stopping else None
+    if held_out is not None and e.validation_loss_curve_ is None:
+        e.validation_loss_curve_ = []
+    best = e.best_validation_score_ if e.early_stopping else e.best_loss_
+    if best == -np.inf:
+        e._best_coefs = [w.copy() for w in network.weights]
+        e._best_intercepts = [b.copy() for b in network.biases]
+    return Progress(e.tol, bool(e.early_stopping), best, e._no_improvement_count)
+
+
+def fit_stochastic(
+    estimator: Any,
+    network: Network,
+    samples: Samples,
+    *,
+    incremental: bool,
+    validation: HeldOut | None,
+    callbacks: Sequence[Callable[[Any], Any]],
+    tasks: Tasks,
+) -> None:
+    """Train until a rule says stop, or for one epoch.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+        Its fitted attributes are kept up to date.
+    network : Network
+    samples : Samples
+    incremental : bool
+        One epoch, with the optimizer's state kept.
+    validation : HeldOut or None
+        Given by the user.
+    callbacks : sequence of callable
+        Called with the estimator after every epoch; a true answer stops.
+    tasks : Tasks
+        scikit-learn's callbacks.
+    """
+    e = estimator
+    optimizer, n = _optimizer(e), len(samples.rows)
+    _start(e, optimizer, network, incremental)
+    if e.early_stopping and incremental:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    order, held_out = np.arange(n), validation
+    if e.early_stopping and validation is None:
+        order, held_out = _split(e, samples, network)
+    n = len(order)
+    batch_size = _batch_size(e, n)
+    rates = _Rates(e, optimizer)
+    state = OptimizerState(e._solver_state["step"], network.parameters.slot_views(optimizer.slots))
+    epochs = Epochs(
+        network, samples.X, samples.targets, samples.weight, optimizer=optimizer, state=state,
+        batch_size=batch_size, alpha=e.alpha, published=e.optimizer is None,
+    )  # fmt: skip
+    progress = _watch(e, network, held_out)
+    positions = order
+    n_steps = -(-n // batch_size)
+    if not incremental:
+        e.n_iter_ = 0
+    try:
+        for _ in range(1 if incremental else e.max_iter):
+            tasks.begin(samples)
+            if e.shuffle:
+                positions = shuffled(positions, e._rng)
+            loss = epochs.run(positions, rates.of_epoch(n_steps))
+            e._solver_state["step"] = state.step
+            e.n_iter_ += 1
+            e.t_ += n
+            e.loss_ = loss
+            e.loss_curve_.append(loss)
+            e._say(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
+            held_out_loss = _judge(e, network, held_out, progress)
+            rates.after_epoch(loss, held_out_loss)
+            if progress.waited > e.n_iter_no_change:
+                what = "Validation score" if e.early_stopping else "Training loss"
+                stop = rates.lower(
+                    f"{what} did not improve more than tol={e.tol:f} for "
+                    f"{e.n_iter_no_change} consecutive epochs."
+                )
+                if not stop:
+                    progress.waited = e._no_improvement_count = 0
+            else:
+                stop = False
+            asked = [bool(callback(e)) for callback in callbacks]
+            if tasks.end(samples) or any(asked) or stop:
+                break
+            if e.n_iter_ == e.max_iter and not incremental:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
+                    "optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=4)
+    if e.early_stopping:
+        network.parameters.assign(e._best_coefs, e._best_intercepts)
+
+
+def _judge(e: Any, network: Network, held_out: HeldOut | None, progress: Progress) -> float | None:
+    """Look at the epoch's score or loss; keep what is best. Return the loss on held-out data."""
+    held_out_loss = None
+    if held_out is not None:
+        held_out_loss, score = held_out.loss_and_score()
+        e.validation_loss_curve_.append(held_out_loss)
+    if e.early_stopping:
+        e.validation_scores_.append(score)
+        e._say(f"Validation score: {score:f}")
+        if progress.note(score):
+            e._best_coefs = [w.copy() for w in network.weights]
+            e._best_intercepts = [b.copy() for b in network.biases]
+        e.best_validation_score_ = progress.best
+    else:
+        progress.note(e.loss_)
+        e.best_loss_ = progress.best
+    e._no_improvement_count = progress.waited
+    return held_out_loss
