@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -177,6 +178,15 @@ class NumpyBackend:
         return [X[i : i + self._ROWS] for i in range(0, max(1, X.shape[0]), self._ROWS)]
 
 
+def _prepared(parameters: Parameters) -> Any:
+    """Return what the compiled backend keeps ready for these parameters."""
+    if parameters.prepared is None:
+        from .kernels.forward import Prepared
+
+        parameters.prepared = Prepared(parameters)
+    return parameters.prepared
+
+
 class NumbaBackend:
     """The compiled kernels."""
 
@@ -227,15 +237,11 @@ class NumbaBackend:
 
     def outputs(self, parameters: Parameters, X: Any, threads: int | None) -> np.ndarray:
         """See `Backend`."""
-        if parameters.prepared is None:
-            from .kernels.forward import SmallInference
-
-            parameters.prepared = SmallInference(parameters)
-        outputs: np.ndarray | None = parameters.prepared.outputs(X)
+        prepared = _prepared(parameters)
+        outputs: np.ndarray | None = prepared.small.outputs(X)
         if outputs is None:
-            from .kernels.forward import Inference
-
-            outputs = Inference(parameters, threads).outputs(X)
+            with prepared.inference(threads) as inference:
+                outputs = inference.outputs(X)
         return outputs
 
     def evaluator(
@@ -251,11 +257,16 @@ class NumbaBackend:
         """See `Backend`."""
         from .kernels.forward import Inference
 
-        inference = Inference(parameters, threads, X if repeated else None)
-
-        def evaluate() -> tuple[float, float]:
+        def means(inference: Any) -> tuple[float, float]:
             losses, correct = inference.losses(X, y, sample_weight)
             return _means(losses, int(correct.sum()), sample_weight)
+
+        if repeated:
+            return partial(means, Inference(parameters, threads, X))
+
+        def evaluate() -> tuple[float, float]:
+            with _prepared(parameters).inference(threads) as inference:
+                return means(inference)
 
         return evaluate
 

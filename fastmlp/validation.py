@@ -129,21 +129,24 @@ def _row_chunks(X: np.ndarray) -> Any:
         yield start, X[start : start + rows]
 
 
+def _surely_finite(values: np.ndarray) -> bool:
+    """Tell whether a sum (of squares) is finite, and so all its addends; False proves nothing."""
+    if values.dtype.char not in "fd":
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(values.sum(dtype=np.float64)))
+    return math.isfinite(np.vdot(values, values))
+
+
 def check_finite(name: str, X: Any) -> None:
     """Raise ValueError where X holds a NaN or an infinity."""
     sparse = hasattr(X, "tocsr")
     values = X.data[:, None] if sparse else X
     if values.dtype.kind != "f" or values.size == 0:
         return
-    # float32 cannot overflow a sum in float64: the quick way for a single row
-    small = values.dtype == np.float32 and values.nbytes <= _CHUNK_BYTES
-    if small and math.isfinite(values.sum(dtype=np.float64)):
+    if values.nbytes <= _CHUNK_BYTES and _surely_finite(values):
         return
     for start, rows in _row_chunks(values):
-        # A finite sum proves finite addends in one pass; only else is it worth a closer look.
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = rows.sum(dtype=np.float64)
-        if np.isfinite(total):
+        if _surely_finite(rows):
             continue
         bad = np.argwhere(~np.isfinite(rows))
         if len(bad):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -31,10 +33,11 @@ from .tables import (
 from .training import choose_threads, flops
 from .workspace import Workspace
 
-__all__ = ["FEW", "Inference", "SmallInference"]
+__all__ = ["FEW", "Inference", "Prepared", "SmallInference"]
 
 FEW = 4  # rows that go through one by one: a tile of eight would be half empty
-_ROWS = 64  # samples of a block: their activations stay in the cache
+_ROWS = 64  # samples of a block at most: their activations stay in the cache
+_FEWEST_ROWS = 16  # of a thread
 
 
 class SmallInference:
@@ -89,6 +92,29 @@ class SmallInference:
         return int(entered[S_X_KIND]), int(entered[S_X_SCALE])
 
 
+class Prepared:
+    """What a network keeps ready for calls to come: each kind of call has its own workspace."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self.small = SmallInference(parameters)
+        self._free: dict[int | None, list[Inference]] = {}
+
+    @contextmanager
+    def inference(self, threads: int | None) -> Iterator[Inference]:
+        """Lend the way forward that was used before, or a new one while another call has it."""
+        free = self._free.setdefault(threads, [])
+        try:
+            lent = free.pop()
+        except IndexError:
+            lent = Inference(self._parameters, threads)
+        try:
+            yield lent
+        finally:
+            if not free:
+                free.append(lent)
+
+
 class Inference:
     """The way forward only, over data of any size, without copying it.
 
@@ -104,6 +130,7 @@ class Inference:
         self.parameters, self._threads = parameters, threads
         self.architecture = parameters.architecture
         self._data, self._index = data, None
+        self._workspace: Workspace | None = None  # that of the call before
         if data is not None:
             self._source = Source(data, self.architecture)
             if self._source.sparse:
@@ -156,6 +183,13 @@ class Inference:
         self._over(X, workspace, spread, enter)
         return out
 
+    def _room(self, rows: int) -> Workspace:
+        """Return room for so many rows, if it can be that of the call before."""
+        kept = self._workspace
+        if kept is None or kept.rows < rows:
+            kept = self._workspace = Workspace(self.parameters, rows, backward=False)
+        return kept
+
     def _over(self, X: Any, workspace: Workspace | None, spread: bool, enter: Any) -> None:
         """Run the driver over X, in pieces where NumPy has to convert the rows."""
         n = X.shape[0]
@@ -164,11 +198,10 @@ class Inference:
         source = self._source if X is self._data else Source(X, self.architecture)
         piece = n if source.direct or spread else min(n, max(source.stage_rows, _ROWS))
         work = flops(self.architecture, piece) // 3
-        threads = min(choose_threads(self._threads, work), -(-piece // _ROWS))
-        block = _ROWS
+        threads = min(choose_threads(self._threads, work), -(-piece // _FEWEST_ROWS))
+        block = min(_ROWS, -(-piece // (threads * 16)) * 16)
         if workspace is None:
-            block = min(_ROWS, -(-piece // 16) * 16)
-            workspace = Workspace(self.parameters, threads * block, backward=True)
+            workspace = self._room(threads * block)
         S = np.zeros(SETTINGS, np.int64)
         S[S_CHUNK], S[S_SPREAD] = block, int(spread)
         kernels = kernel_addresses(self.architecture.dtype)

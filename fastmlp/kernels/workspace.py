@@ -81,9 +81,9 @@ class Workspace:
             row[Layer.SLOPE] = row[Layer.KEPT] = h.ctypes.data
             if i < len(names) and names[i] in SLOPES:
                 row[Layer.SLOPE] = row[Layer.KEPT] = self._rows_of(n_out).ctypes.data
-            if backward:
+            if backward or i == architecture.n_layers - 1:
                 row[Layer.D] = self._rows_of(n_out).ctypes.data
-                if i > 0:
+                if backward and i > 0:
                     width = row_length(-(-n_in // 16) * 16, size)
                     transposed = aligned_zeros(-(-n_out // 16) * 16 * width, parameters.dtype)
                     self._arrays.append(transposed)
