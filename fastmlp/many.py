@@ -297,7 +297,8 @@ class _Run:
         self._halt = threading.Event()
         self._told: list[tuple[int, str]] = []
         self._histories = [History(interrupted=True) for _ in plans]
-        self._ended = 0
+        self._failed: dict[int, BaseException] = {}
+        self._ended, self._pressed = 0, False
 
     def _train(self, i: int) -> None:
         """Train network i, on this thread alone."""
@@ -310,6 +311,8 @@ class _Run:
             self._histories[i] = plan.run(
                 Halt(self._halt), lambda text: self._told.append((i, text))
             )
+        except BaseException as error:  # the calling thread raises it
+            self._failed[i] = error
         finally:
             net.threads = threads
 
@@ -324,13 +327,14 @@ class _Run:
                 self._wait(futures)
             except KeyboardInterrupt:
                 self._halt.set()
-                self._wait(futures)
+                self._pressed = True
+                pool.shutdown()  # waits for all, for one that is not among the futures too
         finally:  # a second Ctrl-C goes through; the threads end after their step
             self._halt.set()
             pool.shutdown(wait=False, cancel_futures=True)
             if self._bar is not None:
                 self._bar.close()
-        self._report([future.exception() for future in futures])
+        self._report()
         return self._histories
 
     def _wait(self, futures: list[Future[None]]) -> None:
@@ -344,20 +348,21 @@ class _Run:
             self._ended = ended
             self._bar.set_description(f"networks {ended}/{len(futures)}")
 
-    def _report(self, errors: list[BaseException | None]) -> None:
+    def _report(self) -> None:
+        count = len(self._plans)
         for i, text in sorted(self._told):
             warn(f"nets[{i}]: {text}")
-        failed = {i: error for i, error in enumerate(errors) if error is not None}
-        if failed:
-            for i, error in failed.items():
+        if self._failed:
+            errors = dict(sorted(self._failed.items()))
+            for i, error in errors.items():
                 error.add_note(f"nets[{i}] failed in fastmlp.fit_many")
-            names = ", ".join(f"nets[{i}]" for i in failed)
+            names = ", ".join(f"nets[{i}]" for i in errors)
             raise BaseExceptionGroup(
-                f"{len(failed)} of {len(errors)} networks failed: {names}", list(failed.values())
+                f"{len(errors)} of {count} networks failed: {names}", list(errors.values())
             )
-        if any(history.interrupted for history in self._histories):
-            whole = sum(not history.interrupted for history in self._histories)
+        whole = sum(not history.interrupted for history in self._histories)
+        if self._pressed or whole < count:
             warn(
-                f"fit_many was interrupted when {whole} of {len(self._histories)} networks were "
-                "trained to the end; the others are trained so far"
+                f"fit_many was interrupted when {whole} of {count} networks were trained to the "
+                "end; the others are trained so far"
             )
