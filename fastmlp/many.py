@@ -30,7 +30,8 @@ T = TypeVar("T")
 Each: TypeAlias = T | list[T]
 
 _LOOK_SECONDS = 0.2  # where a blocked main thread hears no signal, it looks this often
-_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs {elapsed}<{remaining}"
+_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+_TICKS = 1000  # of an epoch on the bar; whole numbers add up to all of it
 
 
 def fit_many(
@@ -245,9 +246,10 @@ class _Share(Callback):
 
     def __init__(self, bar: Any, lock: threading.Lock) -> None:
         self._bar, self._lock = bar, lock
-        self._done = 0.0
+        self._done = 0
 
-    def _move(self, done: float) -> None:
+    def _move(self, epochs: float) -> None:
+        done = int(_TICKS * epochs)
         with self._lock:
             self._bar.update(done - self._done)
         self._done = done
@@ -281,7 +283,7 @@ def _bar(plans: list[Plan], progress: bool | None) -> Any:
         return None
     from tqdm.auto import tqdm
 
-    total = sum(plan.settings.epochs for plan in plans)
+    total = _TICKS * sum(plan.settings.epochs for plan in plans)
     bar = tqdm(total=total, dynamic_ncols=True, bar_format=_FORMAT)
     lock = threading.Lock()
     for plan in plans:
