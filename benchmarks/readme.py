@@ -2,8 +2,8 @@
 
 ``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
 peer that is installed, and draws it into ``benchmarks/speed.png``, ``scaling`` measures how the
-cost of an epoch grows (a minute), ``accuracy`` trains with and without dropout. Each writes its own part of the README; with no argument all are
-made.
+cost of an epoch grows (a minute), ``accuracy`` trains with and without dropout. Each writes its own
+part of the README; with no argument all are made.
 """
 
 from __future__ import annotations
