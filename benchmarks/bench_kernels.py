@@ -58,7 +58,7 @@ class Elementwise:
         "softmax and loss",
         *(f"optimizer {name}" for name in OPTIMIZERS),
         "gather uint8",
-        "sum of squares",
+        "penalties",
     )
     params = (kernels,)
     param_names = ("kernel",)
@@ -85,7 +85,8 @@ class Elementwise:
                           self.hyper.ctypes.data),
             "gather": ("gather_u8", out, stride, self.pixels.ctypes.data, self.pixels.strides[0],
                        order, width, n, self.scale.ctypes.data),
-            "sum": ("sum_squares", self.losses.ctypes.data, x, stride, vectors // n),
+            "penalties": ("penalties", self.losses.ctypes.data, x, stride, vectors // n,
+                          self.losses.ctypes.data),
         }  # fmt: skip
         self.name, *self.arguments = arguments[kind]
         self.time_kernel(kernel)
