@@ -24,7 +24,7 @@ from numba.core import caching
 
 from ..notices import notice
 
-__all__ = ["cache_folder", "jit", "run", "thread_limit"]
+__all__ = ["cache_folder", "jit", "run", "start_threads", "thread_limit"]
 
 
 def _sources() -> list[Path]:
@@ -93,6 +93,7 @@ def _announce() -> None:
 
 class _Locator(caching._CacheLocator):
     def __init__(self, function: Any, _source: str) -> None:
+        self._py_file = function.__code__.co_filename  # for Numba's warnings
         self._line = function.__code__.co_firstlineno
 
     def get_cache_path(self) -> str:
@@ -169,7 +170,7 @@ def thread_limit() -> int:
 
 
 @cache
-def _start_threads() -> None:
+def start_threads() -> None:
     """Load Numba's threading layer, with short spins where it is GNU OpenMP.
 
     Its threads spin for milliseconds at every barrier. Where another process has taken a core
@@ -200,7 +201,7 @@ def run(drivers: tuple[Any, Any], threads: int, *arguments: Any) -> None:
     if running == 1:
         serial(*arguments, 1)
         return
-    _start_threads()
+    start_threads()
     before = numba.get_num_threads()
     numba.set_num_threads(running)
     try:

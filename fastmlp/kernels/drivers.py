@@ -16,6 +16,7 @@ from numba import prange
 from ._jit import jit
 from .lists import apply_panels, forward_panels, sparse_forward_rows, update_panels
 from .microkernel import ADD, STORE
+from .regions import call_region
 from .shares import rows_of, share
 from .table import call
 from .tables import (
@@ -80,6 +81,7 @@ from .tables import (
 from .workspace import HYPER_ROW
 
 __all__ = [
+    "BATCH_REGIONS",
     "apply_step",
     "train_parallel",
     "train_serial",
@@ -353,31 +355,35 @@ def regions(S, size):
     return regions_of_chunk(S) * chunks + (chunks > 1 and S[S_OPTIMIZER] < STORE)
 
 
-@jit()
-def region(K, S, layers, bounds, n, first, size, number, hyper, t, threads):
-    """Thread t's share of one region of a step.
+# What R holds the addresses of.
+BATCH_REGIONS = (transpose_region, apply_region, forward_panels, samples_region, weights_region)
+TRANSPOSE_REGION, APPLY_REGION, PANELS_REGION, SAMPLES_REGION, WEIGHTS_REGION = range(5)
 
-    All regions in one function: each parallel loop costs Numba about two seconds to compile.
-    """
+
+@jit()
+def region(R, K, S, layers, bounds, n, first, size, number, hyper, t, threads):
+    """Thread t's share of one region of a step."""
     each = regions_of_chunk(S)
     start = number // each * S[S_CHUNK]
     rows = min(S[S_CHUNK], size - start)
     kind = each - 1 - number % each
     if size == 0:
-        transpose_region(K, S, layers, t, threads)
+        call_region(R[TRANSPOSE_REGION], (K, S, layers, t, threads))
     elif rows <= 0:
-        apply_region(K, S, layers, bounds, hyper, t, threads)
+        call_region(R[APPLY_REGION], (K, S, layers, bounds, hyper, t, threads))
     elif kind == 2:
-        forward_panels(K, S, layers[0], bounds, first + start, rows, n, t, threads)
+        call_region(
+            R[PANELS_REGION], (K, S, layers[0], bounds, first + start, rows, n, t, threads)
+        )
     elif kind == 1:
-        samples_region(K, S, layers, first + start, rows, t, threads)
+        call_region(R[SAMPLES_REGION], (K, S, layers, first + start, rows, t, threads))
     else:
         code = sums(S, size, start)
-        weights_region(K, S, layers, bounds, rows, code, hyper, t, threads)
+        call_region(R[WEIGHTS_REGION], (K, S, layers, bounds, rows, code, hyper, t, threads))
 
 
 @jit()
-def train_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+def train_serial(R, K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
     """Take `steps` steps over n ordered samples, on this thread alone.
 
     A batch of more than CHUNK samples is gone through in chunks whose gradients are added up.
@@ -386,13 +392,13 @@ def train_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, t
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
         for number in range(regions(S, size)):
-            region(K, S, layers, bounds, n, s * batch_size, size, number, hyper, 0, 1)
+            region(R, K, S, layers, bounds, n, s * batch_size, size, number, hyper, 0, 1)
         if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)
 
 
 @jit(parallel=True)
-def train_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+def train_parallel(R, K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
     """As `train_serial`, each region shared out to `threads` threads."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
@@ -400,6 +406,7 @@ def train_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty,
         for number in range(regions(S, size)):
             for t in prange(threads):
                 region(
+                    R,
                     K,
                     S,
                     layers,

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..parameters import Parameters, row_length
 from ._jit import run
-from .inference import infer_parallel, infer_serial
+from .inference import INFER_REGIONS, infer_parallel, infer_serial
 from .outputs import OUTPUTS
+from .regions import region_addresses
 from .single import infer_few
 from .source import Source, enter_index, enter_targets, padded_targets
 from .table import kernel_addresses
@@ -211,6 +212,7 @@ class Inference:
         if index is not None and (source.listed or self.parameters.finite):
             kernels = kernel_addresses(self.architecture.dtype, with_sparse=True)
             enter_index(S, index)
+        regions = region_addresses(INFER_REGIONS)
         order = np.arange(n)
         for start in range(0, n, piece):
             part = order[start : start + piece]
@@ -218,4 +220,7 @@ class Inference:
             source.settings(S, data, scaled=not source.direct)
             S[S_ROWS] = part.ctypes.data if source.direct else order.ctypes.data
             enter(S, start, part)
-            run((infer_serial, infer_parallel), threads, kernels, S, workspace.layers, len(part))
+            run(
+                (infer_serial, infer_parallel), threads, regions, kernels, S, workspace.layers,
+                len(part),
+            )  # fmt: skip

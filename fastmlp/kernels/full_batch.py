@@ -21,6 +21,7 @@ from .drivers import (
 )
 from .lists import sparse_gradient_rows
 from .microkernel import ADD, STORE
+from .regions import call_region
 from .shares import rows_of, share
 from .table import call
 from .tables import (
@@ -50,7 +51,7 @@ from .tables import (
 )
 from .workspace import HYPER_ROW
 
-__all__ = ["full_parallel", "full_serial"]
+__all__ = ["FULL_REGIONS", "full_parallel", "full_serial"]
 
 
 @jit()
@@ -107,31 +108,35 @@ def combine_region(K, S, layers, bounds, hyper, t, threads):
         apply_region(K, S, layers, bounds, hyper, t, threads)
 
 
+FULL_REGIONS = (transpose_region, groups_region, combine_region)
+TRANSPOSE_REGION, GROUPS_REGION, COMBINE_REGION = range(3)
+
+
 @jit()
-def full_region(K, S, layers, bounds, first, size, number, hyper, t, threads):
+def full_region(R, K, S, layers, bounds, first, size, number, hyper, t, threads):
     """Thread t's share of one region: the groups, or what follows; transposes before all."""
     if size == 0:
-        transpose_region(K, S, layers, t, threads)
+        call_region(R[TRANSPOSE_REGION], (K, S, layers, t, threads))
     elif number == 0:
-        groups_region(K, S, layers, first, size, t, threads)
+        call_region(R[GROUPS_REGION], (K, S, layers, first, size, t, threads))
     else:
-        combine_region(K, S, layers, bounds, hyper, t, threads)
+        call_region(R[COMBINE_REGION], (K, S, layers, bounds, hyper, t, threads))
 
 
 @jit()
-def full_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+def full_serial(R, K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
     """Take `steps` steps over n ordered samples, on this thread alone."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
         for number in range(2 if size else 1):
-            full_region(K, S, layers, bounds, s * batch_size, size, number, hyper, 0, 1)
+            full_region(R, K, S, layers, bounds, s * batch_size, size, number, hyper, 0, 1)
         if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)
 
 
 @jit(parallel=True)
-def full_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+def full_parallel(R, K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
     """As `full_serial`, groups and then rows of W shared out to `threads` threads."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
@@ -139,7 +144,8 @@ def full_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty, 
         for number in range(2 if size else 1):
             for t in prange(threads):
                 full_region(
-                    K, S, layers, bounds, s * batch_size, size, number, hyper, np.int64(t), threads
-                )
+                    R, K, S, layers, bounds, s * batch_size, size, number, hyper, np.int64(t),
+                    threads,
+                )  # fmt: skip
         if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)

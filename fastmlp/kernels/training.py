@@ -12,9 +12,10 @@ from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters, aligned_zeros
 from . import drivers
 from ._jit import run, thread_limit
-from .full_batch import full_parallel, full_serial
+from .full_batch import FULL_REGIONS, full_parallel, full_serial
 from .microkernel import ADD, HYPERPARAMETERS, OPTIMIZERS, STORE
 from .panels import Panels
+from .regions import region_addresses
 from .single import single_serial
 from .source import Source, enter_index, enter_targets, padded_targets
 from .table import kernel_addresses
@@ -171,6 +172,7 @@ class Training:
         self._kernels = kernel_addresses(
             self.architecture.dtype, with_sparse=self._index is not None
         )
+        self._regions = region_addresses(self._entered())
         first = self._workspace.layers[0]
         squares = int(self._workspace.layers[:, Layer.BLOCKS].sum())
         squares += int(first[Layer.BLOCKS] * (first[Layer.VECTORS_OUT] - 1))
@@ -194,6 +196,19 @@ class Training:
         """Return for how many groups of a full batch there is room."""
         gradient_bytes = self.parameters.size * self.parameters.dtype.itemsize
         return max(1, min(_GROUPS, _GROUPS_BYTES // gradient_bytes))
+
+    def _entered(self) -> tuple[Any | None, ...]:
+        """Return the regions of the driver; None for those that no step enters."""
+        if self._mode == "single":
+            return ()
+        if self._mode == "full":
+            return FULL_REGIONS
+        unused = set()
+        if self._panels is None:
+            unused.add(drivers.forward_panels)
+        if self.optimizer is None or self.batch_size <= self.chunk:
+            unused.add(drivers.apply_region)
+        return tuple(None if r in unused else r for r in drivers.BATCH_REGIONS)
 
     def _row_bytes(self) -> int:
         return int(self._workspace.layers[0, Layer.LD_W])
@@ -318,7 +333,7 @@ class Training:
         S[S_LOSSES], S[S_CORRECT] = losses.ctypes.data, correct.ctypes.data
         S[S_HYPER] = hyper.ctypes.data
         run(
-            _DRIVERS[self._mode], self.threads, self._kernels, S, self._workspace.layers, bounds,
+            _DRIVERS[self._mode], self.threads, self._regions, self._kernels, S, self._workspace.layers, bounds,
             len(order), batch_size, len(penalty), self._squares, penalty,
         )  # fmt: skip
         if panels is not None:
