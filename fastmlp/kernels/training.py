@@ -13,6 +13,7 @@ from ..parameters import Parameters, aligned_zeros
 from . import drivers
 from ._jit import run, thread_limit
 from .full_batch import FULL_REGIONS, full_parallel, full_serial
+from .groups import list_kind, training_groups
 from .microkernel import ADD, HYPERPARAMETERS, OPTIMIZERS, STORE
 from .panels import Panels
 from .regions import region_addresses
@@ -170,7 +171,7 @@ class Training:
                 row_bytes = self._panels.row_bytes
             self._index = source.make_index(row_bytes)
         self._kernels = kernel_addresses(
-            self.architecture.dtype, with_sparse=self._index is not None
+            self.architecture.dtype, *self._groups(list_kind(self._index))
         )
         self._regions = region_addresses(self._entered())
         first = self._workspace.layers[0]
@@ -196,6 +197,14 @@ class Training:
         """Return for how many groups of a full batch there is room."""
         gradient_bytes = self.parameters.size * self.parameters.dtype.itemsize
         return max(1, min(_GROUPS, _GROUPS_BYTES // gradient_bytes))
+
+    def _groups(self, lists: str | None) -> list[str]:
+        """Return the groups of kernels that its steps call."""
+        return training_groups(
+            self.architecture, self._source, self._y, lists,
+            rule=self.optimizer.rule if self.optimizer else "sgd", mode=self._mode,
+            panels=self._panels is not None,
+        )  # fmt: skip
 
     def _entered(self) -> tuple[Any | None, ...]:
         """Return the regions of the driver; None for those that no step enters."""
