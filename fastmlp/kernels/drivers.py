@@ -356,8 +356,8 @@ def regions(S, size):
 
 
 # What R holds the addresses of.
-BATCH_REGIONS = (transpose_region, apply_region, forward_panels, samples_region, weights_region)
-TRANSPOSE_REGION, APPLY_REGION, PANELS_REGION, SAMPLES_REGION, WEIGHTS_REGION = range(5)
+BATCH_REGIONS = (samples_region, transpose_region, forward_panels, weights_region, apply_region)
+SAMPLES_REGION, TRANSPOSE_REGION, PANELS_REGION, WEIGHTS_REGION, APPLY_REGION = range(5)
 
 
 @jit()
@@ -372,9 +372,7 @@ def region(R, K, S, layers, bounds, n, first, size, number, hyper, t, threads):
     elif rows <= 0:
         call_region(R[APPLY_REGION], (K, S, layers, bounds, hyper, t, threads))
     elif kind == 2:
-        call_region(
-            R[PANELS_REGION], (K, S, layers[0], bounds, first + start, rows, n, t, threads)
-        )
+        call_region(R[PANELS_REGION], (K, S, layers[0], bounds, first + start, rows, n, t, threads))
     elif kind == 1:
         call_region(R[SAMPLES_REGION], (K, S, layers, first + start, rows, t, threads))
     else:

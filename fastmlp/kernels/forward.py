@@ -11,8 +11,8 @@ import numpy as np
 
 from ..parameters import Parameters, row_length
 from ._jit import run
-from .groups import inference_groups, input_group, list_kind
 from .inference import INFER_REGIONS, infer_parallel, infer_serial
+from .needs import inference_groups, input_group, list_kind
 from .outputs import OUTPUTS
 from .regions import region_addresses
 from .single import infer_few

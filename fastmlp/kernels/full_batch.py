@@ -108,8 +108,8 @@ def combine_region(K, S, layers, bounds, hyper, t, threads):
         apply_region(K, S, layers, bounds, hyper, t, threads)
 
 
-FULL_REGIONS = (transpose_region, groups_region, combine_region)
-TRANSPOSE_REGION, GROUPS_REGION, COMBINE_REGION = range(3)
+FULL_REGIONS = (groups_region, transpose_region, combine_region)
+GROUPS_REGION, TRANSPOSE_REGION, COMBINE_REGION = range(3)
 
 
 @jit()

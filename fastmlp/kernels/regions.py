@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.core.typing import signature
 from numba.extending import intrinsic
 
 from ._jit import start_threads
 from ._simd import ir
 
-__all__ = ["call_region", "compiled", "region_addresses", "signature_of"]
+__all__ = ["argument_types", "call_region", "compiled", "region_addresses"]
 
 _READ = types.Array(types.int64, 1, "C", readonly=True)
 _INTEGERS, _FLOATS = types.Array(types.int64, 1, "C"), types.Array(types.float64, 1, "C")
@@ -48,17 +47,19 @@ def _call_region(typingctx, address, arguments):
 call_region: Any = _call_region
 
 
-def signature_of(function: Any) -> Any:
+def argument_types(function: Any) -> tuple[Any, ...]:
     """Return what a driver or region is called with, by the names of its parameters."""
     names = inspect.signature(function.py_func).parameters
-    return signature(types.none, *(_PARAMETERS.get(name, types.int64) for name in names))
+    return tuple(_PARAMETERS.get(name, types.int64) for name in names)
 
 
 def compiled(function: Any) -> Any:
     """Compile a driver or region, or load it, and return Numba's result."""
     if function.targetoptions.get("parallel"):
         start_threads()  # or Numba would load its threading layer in its own way
-    return function.get_compile_result(signature_of(function))
+    arguments = argument_types(function)
+    function.compile(arguments)
+    return function.overloads[arguments]
 
 
 def region_addresses(regions: Sequence[Any | None]) -> np.ndarray:

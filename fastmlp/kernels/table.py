@@ -1,9 +1,9 @@
 """The kernels of one dtype, compiled once, as a table of their addresses.
 
 Numba compiles and caches one small function per dtype and group of kernels that are needed
-together; its one intrinsic emits them into the function's module and writes the addresses out. The drivers call through the table, so no
-kernel is ever compiled a second time into a driver (linking them in tripled the compile time),
-and one driver serves both dtypes.
+together; its one intrinsic emits them into the function's module and writes the addresses out.
+The drivers call through the table, so no kernel is ever compiled a second time into a driver
+(linking them in tripled the compile time), and one driver serves both dtypes.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def kernel_group(dtype: str, group: str) -> Any:
         return types.void(types.int64), partial(_emit_group, dtype, group)
 
     def write(table):
-        emit_kernels(table)  # noqa: F821
+        emit_kernels(table)  # type: ignore[name-defined]  # noqa: F821
 
     # Numba's cache tells functions apart by name, but not what stands in their closures
     name = re.sub(r"\W", "_", f"{group}_{dtype}")

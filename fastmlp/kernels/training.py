@@ -11,10 +11,11 @@ from ..operations import EpochResult, Gradients
 from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters, aligned_zeros
 from . import drivers
-from ._jit import run, thread_limit
-from .full_batch import FULL_REGIONS, full_parallel, full_serial
-from .groups import list_kind, training_groups
+from ._jit import choose_driver, run, thread_limit
+from .compiling import prepare
+from .full_batch import full_parallel, full_serial
 from .microkernel import ADD, HYPERPARAMETERS, OPTIMIZERS, STORE
+from .needs import list_kind, training_groups, training_regions
 from .panels import Panels
 from .regions import region_addresses
 from .single import single_serial
@@ -163,17 +164,18 @@ class Training:
             self.threads = choose_threads(threads, flops(self.architecture, at_once))
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         self._workspace = Workspace(parameters, rows)
-        self._index, self._panels = None, None
+        self._index, self._panels, row_bytes = None, None, 0
         if source.listed or (optimizer is not None and source.sparse):
             row_bytes = self._row_bytes()
             if self._mode == "batch" and optimizer is not None:
                 self._panels = Panels(parameters, self.threads, self.chunk, optimizer.slots)
                 row_bytes = self._panels.row_bytes
+        self._regions = self._compile(row_bytes > 0)
+        if row_bytes:
             self._index = source.make_index(row_bytes)
         self._kernels = kernel_addresses(
             self.architecture.dtype, *self._groups(list_kind(self._index))
         )
-        self._regions = region_addresses(self._entered())
         first = self._workspace.layers[0]
         squares = int(self._workspace.layers[:, Layer.BLOCKS].sum())
         squares += int(first[Layer.BLOCKS] * (first[Layer.VECTORS_OUT] - 1))
@@ -206,18 +208,18 @@ class Training:
             panels=self._panels is not None,
         )  # fmt: skip
 
-    def _entered(self) -> tuple[Any | None, ...]:
-        """Return the regions of the driver; None for those that no step enters."""
-        if self._mode == "single":
-            return ()
-        if self._mode == "full":
-            return FULL_REGIONS
-        unused = set()
-        if self._panels is None:
-            unused.add(drivers.forward_panels)
-        if self.optimizer is None or self.batch_size <= self.chunk:
-            unused.add(drivers.apply_region)
-        return tuple(None if r in unused else r for r in drivers.BATCH_REGIONS)
+    def _compile(self, lists: bool) -> np.ndarray:
+        """Compile what is needed and return the regions' addresses; `lists` will be made and, most
+        likely, hold codes.
+        """
+        groups = self._groups("codes" if lists else None)
+        if lists and not self._source.listed:
+            groups.append(f"index {self._source.kind}")
+        in_chunks = self.optimizer is not None and self.batch_size > self.chunk
+        regions = training_regions(self._mode, self._panels is not None, in_chunks)
+        driver = choose_driver(_DRIVERS[self._mode], self.threads)
+        prepare(self.architecture.dtype, groups, [*filter(None, regions), driver])
+        return region_addresses(regions)
 
     def _row_bytes(self) -> int:
         return int(self._workspace.layers[0, Layer.LD_W])
@@ -342,8 +344,9 @@ class Training:
         S[S_LOSSES], S[S_CORRECT] = losses.ctypes.data, correct.ctypes.data
         S[S_HYPER] = hyper.ctypes.data
         run(
-            _DRIVERS[self._mode], self.threads, self._regions, self._kernels, S, self._workspace.layers, bounds,
-            len(order), batch_size, len(penalty), self._squares, penalty,
+            _DRIVERS[self._mode], self.threads, self._regions, self._kernels, S,
+            self._workspace.layers, bounds, len(order), batch_size, len(penalty), self._squares,
+            penalty,
         )  # fmt: skip
         if panels is not None:
             panels.unpack()

@@ -1,16 +1,27 @@
-"""Which groups of kernels a job needs: only these are compiled."""
+"""Which groups of kernels and which regions a job needs: only these are compiled."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from ..architecture import Architecture
+from .drivers import BATCH_REGIONS, apply_region
+from .full_batch import FULL_REGIONS
 from .index import Index
+from .lists import forward_panels
 from .outputs import ELEMENTWISE
 from .source import Source
 from .table import forward_group
 
-__all__ = ["inference_groups", "input_group", "list_kind", "training_groups"]
+__all__ = [
+    "inference_groups",
+    "input_group",
+    "list_kind",
+    "training_groups",
+    "training_regions",
+]
 
 
 def list_kind(index: Index | None) -> str | None:
@@ -51,6 +62,16 @@ def training_groups(
     elif lists is not None:
         groups.append(f"gradient of {lists}")
     return groups
+
+
+def training_regions(mode: str, panels: bool, in_chunks: bool) -> tuple[Any | None, ...]:
+    """Return the regions of the driver for `mode`; None for those that no step enters."""
+    if mode == "single":
+        return ()
+    if mode == "full":
+        return FULL_REGIONS
+    entered = {forward_panels: panels, apply_region: in_chunks}
+    return tuple(region if entered.get(region, True) else None for region in BATCH_REGIONS)
 
 
 def _by_targets(architecture: Architecture, y: np.ndarray) -> bool:
