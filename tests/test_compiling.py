@@ -13,10 +13,9 @@ import pytest
 from numba.core.errors import NumbaWarning
 
 from fastmlp import MLP, SGD, Adam
-from fastmlp.kernels import _jit, compiling, table
+from fastmlp.kernels import _jit, compiling, table, training
 from fastmlp.kernels.microkernel import ACTIVATIONS, OPTIMIZERS
 from fastmlp.kernels.regions import argument_types
-from fastmlp.kernels.training import _DRIVERS
 
 # groups
 
@@ -60,17 +59,24 @@ SETTINGS = {
 @pytest.mark.parametrize("job", SETTINGS)
 @pytest.mark.parametrize("zeros", [False, True])
 def test_what_was_prepared_is_what_runs(job, threads, zeros, monkeypatch):
-    """A region, driver or group that was forgotten would be compiled by the call instead."""
-    ready, announced = [], []
+    """What was forgotten would be compiled later, by one process; of regions, crash."""
+    prepared, used, ran = [], [], []
 
     def prepare(dtype, groups, functions):
+        prepared.append((set(groups), set(functions)))
         compiling.prepare(dtype, groups, functions)
-        ready.append(True)
-        monkeypatch.setattr(_jit, "_announce", lambda: announced.append(True))
-        for function in functions:
-            monkeypatch.setattr(function, "_can_compile", False)
 
-    monkeypatch.setattr("fastmlp.kernels.training.prepare", prepare)
+    def addresses(dtype, *groups):
+        used.append(set(groups))
+        return table.kernel_addresses(dtype, *groups)
+
+    def run(drivers, shares, *arguments):
+        ran.append(_jit.choose_driver(drivers, shares))
+        _jit.run(drivers, shares, *arguments)
+
+    monkeypatch.setattr(training, "prepare", prepare)
+    monkeypatch.setattr(training, "kernel_addresses", addresses)
+    monkeypatch.setattr(training, "run", run)
     rng = np.random.default_rng(0)
     X = rng.integers(1, 255, (700, 40)).astype(np.uint8)
     if zeros:
@@ -78,10 +84,13 @@ def test_what_was_prepared_is_what_runs(job, threads, zeros, monkeypatch):
     wide = 600 if job == "chunks" else 8  # too large for groups with gradients of their own
     net = MLP((40, wide, wide, 3), activation="relu", input_scale=255, rng=0, threads=threads)
     net.fit(X, rng.integers(0, 3, 700), epochs=1, **SETTINGS[job])
-    assert ready
-    for drivers in _DRIVERS.values():
-        for driver in drivers:
-            assert set(driver.overloads) <= {argument_types(driver)}
+    (groups, functions), = prepared  # fmt: skip
+    assert len(used) == 1
+    assert used[0] <= groups
+    assert ("index u8" in groups) == zeros
+    assert set(ran) <= functions
+    for function in functions:
+        assert set(function.overloads) == {argument_types(function)}, function
 
 
 # the helper

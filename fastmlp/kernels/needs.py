@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from .drivers import BATCH_REGIONS, apply_region
+from ..regularization import Regularization
+from .drivers import BATCH_REGIONS
+from .finish import apply_region, limit_region, norms_region
 from .full_batch import FULL_REGIONS
 from .index import Index
 from .lists import forward_panels
@@ -50,7 +52,7 @@ def inference_groups(
 
 def training_groups(
     architecture: Architecture, source: Source, y: np.ndarray, lists: str | None, *,
-    rule: str, mode: str, panels: bool,
+    rule: str, mode: str, panels: bool, regularization: Regularization,
 ) -> list[str]:  # fmt: skip
     """Return the groups for steps of the optimizer `rule`, one after the other in `mode`."""
     groups = inference_groups(architecture, source, y, lists)
@@ -61,17 +63,28 @@ def training_groups(
         groups.append(f"feature update:{rule}")
     elif lists is not None:
         groups.append(f"gradient of {lists}")
+    if regularization.dropout:
+        groups.append("dropout")
+    if regularization.whole:
+        groups.append("whole gradient")
     return groups
 
 
-def training_regions(mode: str, panels: bool, in_chunks: bool) -> tuple[Any | None, ...]:
+def training_regions(
+    mode: str, *, panels: bool, in_chunks: bool, trained: bool, regularization: Regularization
+) -> tuple[Any | None, ...]:
     """Return the regions of the driver for `mode`; None for those that no step enters."""
     if mode == "single":
         return ()
-    if mode == "full":
-        return FULL_REGIONS
-    entered = {forward_panels: panels, apply_region: in_chunks}
-    return tuple(region if entered.get(region, True) else None for region in BATCH_REGIONS)
+    r = regularization
+    entered = {
+        forward_panels: panels,
+        norms_region: trained and r.clip_norm is not None,
+        apply_region: trained and (mode == "full" or in_chunks or r.whole),
+        limit_region: trained and r.max_norm is not None,
+    }
+    regions = FULL_REGIONS if mode == "full" else BATCH_REGIONS
+    return tuple(region if entered.get(region, True) else None for region in regions)
 
 
 def _by_targets(architecture: Architecture, y: np.ndarray) -> bool:

@@ -25,7 +25,7 @@ _INTEGERS, _FLOATS = types.Array(types.int64, 1, "C"), types.Array(types.float64
 # What the parameters of that name are, wherever they stand; all others are integers.
 _PARAMETERS = {
     "R": _READ, "K": _READ, "S": _INTEGERS, "q": _INTEGERS, "bounds": _INTEGERS,
-    "layers": types.Array(types.int64, 2, "C"), "squares": _FLOATS, "penalty": _FLOATS,
+    "layers": types.Array(types.int64, 2, "C"), "penalties": _FLOATS, "penalty": _FLOATS,
 }  # fmt: skip
 
 

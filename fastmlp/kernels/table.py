@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from . import microkernel, online, outputs, rows, sparse
+from . import microkernel, online, outputs, restraint, rows, sparse
 from ._jit import jit
 from ._simd import I64, VOID
 from ._target import Target, current_target
@@ -98,8 +98,11 @@ def dense_kernels(target: Target) -> dict[str, tuple[int, Emitter | None]]:
         ("elementwise_loss", 12, outputs), ("output", 7, outputs),
         ("gather_u8", 8, rows), ("gather_f32", 8, rows), ("gather_f64", 8, rows),
         ("bias_update", 8, rows), ("optimizer", 6, rows), ("add", 3, rows),
-        ("sum_squares", 4, rows), ("map_activation", 6, rows), ("transpose_block", 4, rows),
-        ("step_row", 4, rows), ("vector_backward", 8, online), ("vector_update", 6, online),
+        ("map_activation", 6, rows), ("transpose_block", 4, rows),
+        ("dropout", 10, restraint), ("penalties", 5, restraint),
+        ("gradient_squares", 7, restraint), ("clip", 6, restraint),
+        ("limit_columns", 5, restraint), ("step_row", 4, rows),
+        ("vector_backward", 8, online), ("vector_update", 6, online),
     ):  # fmt: skip
         listed[name] = (count, getattr(module, name))
     return listed
@@ -117,6 +120,8 @@ _FAMILIES = {
     "online": ("vector_backward", "vector_update", "step_row"),
     "update": ("tile_update", "bias_update", "optimizer"),
     "feature update": ("feature_update",),
+    "dropout": ("dropout",),
+    "whole gradient": ("gradient_squares", "clip", "limit_columns"),
     "targets": ("softmax_targets", "elementwise_loss"),
     "lists of codes": ("sparse_forward_codes", "by_feature_codes", "prefetch_codes"),
     "lists of values": ("sparse_forward_values", "by_feature_values", "prefetch_values"),
