@@ -30,6 +30,7 @@ _HOME = {
     "Gradients": "operations",
     "EarlyStopping": "callbacks",
     "ModelCheckpoint": "callbacks",
+    "fit_many": "many",
 }
 _MODULES = (
     "callbacks",
@@ -68,6 +69,7 @@ __all__ = [
     "callbacks",
     "datasets",
     "diagnostics",
+    "fit_many",
     "initializers",
     "kernels",
     "metrics",
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
     )
     from .callbacks import EarlyStopping, ModelCheckpoint
     from .history import History
+    from .many import fit_many
     from .network import MLP
     from .operations import Gradients
     from .optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp

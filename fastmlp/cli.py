@@ -306,6 +306,18 @@ def build_parser() -> Parser:
     p.add_argument("--seed", type=_integer(0), default=0, metavar="N", help="default: 0")
     _add_machine(p)
     p = commands.add_parser(
+        "verify",
+        help="on this machine: both backends agree, gradients are right, threads change no bit",
+        description="Check on this machine that compiled operations agree with the reference, "
+        "that gradients are those of the losses (finite differences), and that the number of "
+        "threads changes no bit. Exit code 1 where a check fails.",
+        epilog="example: fastmlp verify threads",
+    )
+    p.add_argument(
+        "names", nargs="*", metavar="CHECK", help="parity, gradients, threads (default: all)"
+    )
+    p.add_argument("--json", metavar="FILE", help="where the findings go")
+    p = commands.add_parser(
         "bench",
         help="this machine against every peer that is installed",
         description="Train and ask the same networks with fastmlp and every peer that is "

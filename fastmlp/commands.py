@@ -7,6 +7,7 @@ import time
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +32,17 @@ from .optimizers import make_optimizer
 from .schedules import get_schedule
 from .validation import check_finite
 
-__all__ = ["Console", "bench", "evaluate", "info", "predict", "report", "reproduce", "train"]
+__all__ = [
+    "Console",
+    "bench",
+    "evaluate",
+    "info",
+    "predict",
+    "report",
+    "reproduce",
+    "train",
+    "verify",
+]
 
 DEFAULT_OUT, DEFAULT_PLOT = "model.npz", "loss.png"
 HIDDEN = (200, 100, 50)
@@ -396,6 +407,24 @@ def bench(args: Namespace, console: Console) -> int:
         with replacing(args.plot) as temporary:
             save_speed(rows, temporary)
     return 0
+
+
+def verify(args: Namespace, console: Console) -> int:
+    """Check this machine: parity, gradients, threads; exit code 1 where one falls short."""
+    from .checks import verify as findings
+
+    check_outputs(json=args.json)
+    found = []
+    for finding in findings(args.names):
+        found.append(finding)
+        if not finding.ok:
+            error, allowed = finding.error, finding.allowed
+            console.say(f"FAILED {finding.name}: difference {error:.1e}, allowed {allowed:.1e}")
+    failed = sum(not finding.ok for finding in found)
+    if args.json:
+        write_json(args.json, [{**asdict(finding), "ok": finding.ok} for finding in found])
+    console.say(f"{len(found) - failed} of {len(found)} checks passed")
+    return 1 if failed else 0
 
 
 def info(args: Namespace, console: Console) -> int:

@@ -11,8 +11,9 @@ from ..architecture import Architecture
 from ..operations import read_rows
 from ..parameters import row_length
 from .csr import canonical, is_listed, make_index_of_csr
-from .index import Index, density, is_sparse, make_index
+from .index import Index, block_columns, density, is_sparse, make_index
 from .outputs import ELEMENTWISE as LOSS_CODES
+from .sharing import shared
 from .table import KINDS
 from .tables import (
     S_INDEX_COLUMNS,
@@ -55,7 +56,8 @@ class Source:
 
     def __init__(self, X: Any, architecture: Architecture) -> None:
         self.listed = is_listed(X)
-        self.X = canonical(X) if self.listed else X
+        self._given = X
+        self.X = shared(X, "canonical", lambda: canonical(X)) if self.listed else X
         self.scale = architecture.input_scale
         self.dtype = np.dtype(architecture.dtype)
         self.direct = self.listed or self._readable()
@@ -110,7 +112,8 @@ class Source:
     def make_index(self, row_bytes: int) -> Index:
         """Return the non-zeros, in blocks for rows of W of that length."""
         make = make_index_of_csr if self.listed else make_index
-        return make(self.X, row_bytes, self.dtype, self.scale)
+        key = (block_columns(row_bytes), self.dtype, self.scale)
+        return shared(self._given, key, lambda: make(self.X, row_bytes, self.dtype, self.scale))
 
 
 def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
