@@ -159,13 +159,15 @@ def test_a_helper_that_hangs_or_fails_is_not_waited_for(program, monkeypatch):
         raise KeyboardInterrupt
     assert len(started) == 1
     assert started[0].returncode is not None  # ended, and no zombie
+    assert not compiling._helping.locked()
     assert time.monotonic() - begun < 60
 
 
 def test_a_helper_that_cannot_start_is_done_without(monkeypatch):
     monkeypatch.setattr(compiling, "_command", lambda units: ["no such program"])
-    with compiling._helper([]):
-        pass
+    with compiling._helper([]), compiling._helper([]):
+        assert compiling._helping.locked()
+    assert not compiling._helping.locked()
 
 
 # the cache

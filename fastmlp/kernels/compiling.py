@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from threading import Timer
+from threading import Lock, Timer
 from typing import Any
 
 from ._jit import cache_folder, is_cached, thread_limit
@@ -30,6 +30,7 @@ Unit = tuple[str, str]
 # Below this many missing units they are compiled sooner than a process has started.
 _FEWEST = 4
 _LONGEST = 300  # seconds
+_helping = Lock()  # one helper, whatever the threads of this process do
 _PROGRAM = (
     "import sys, json; path, units = json.loads(sys.argv[1]); sys.path[:] = path; "
     "from fastmlp.kernels.compiling import help_with; help_with(units)"
@@ -83,19 +84,22 @@ def _command(units: Sequence[Unit]) -> list[str] | None:
 def _helper(units: Sequence[Unit]) -> Iterator[None]:
     """Let another process compile `units` into the cache while the block runs."""
     command, helper = _command(units), None
-    if command is not None:
-        environment = {**os.environ, "FASTMLP_CACHE_DIR": str(cache_folder().parent)}  # type: ignore[union-attr]
-        with suppress(OSError):
-            helper = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+    mine = command is not None and _helping.acquire(blocking=False)
     try:
+        if command is not None and mine:
+            environment = dict(os.environ, FASTMLP_CACHE_DIR=str(Path(str(cache_folder())).parent))
+            with suppress(OSError):
+                helper = subprocess.Popen(
+                    command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )  # fmt: skip
         yield
     finally:
         if helper is not None:
             helper.kill()
             helper.wait()
+        if mine:
+            _helping.release()
 
 
 def help_with(units: Sequence[Sequence[str]]) -> None:
