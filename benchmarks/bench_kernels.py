@@ -26,7 +26,8 @@ class Dense:
     def setup(self, kernel: str, dtype: str) -> None:
         self.net = MLP(SIZES, activation="relu", dtype=dtype, rng=0)
         self.workspace = Workspace(self.net._parameters, ROWS)
-        addresses, layers = kernel_addresses(dtype), self.workspace.layers
+        addresses = kernel_addresses(dtype, "common", "forward", "update")
+        layers = self.workspace.layers
         row, item = layers[1], np.dtype(dtype).itemsize
         n_in, self.hyper = SIZES[1], np.zeros(32, dtype)
         self.gradient = np.zeros_like(self.net._parameters.flat)

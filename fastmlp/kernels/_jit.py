@@ -24,7 +24,15 @@ from numba.core import caching
 
 from ..notices import notice
 
-__all__ = ["cache_folder", "jit", "run", "thread_limit"]
+__all__ = [
+    "cache_folder",
+    "choose_driver",
+    "is_cached",
+    "jit",
+    "run",
+    "start_threads",
+    "thread_limit",
+]
 
 
 def _sources() -> list[Path]:
@@ -93,6 +101,7 @@ def _announce() -> None:
 
 class _Locator(caching._CacheLocator):
     def __init__(self, function: Any, _source: str) -> None:
+        self._py_file = function.__code__.co_filename  # for Numba's warnings
         self._line = function.__code__.co_firstlineno
 
     def get_cache_path(self) -> str:
@@ -127,6 +136,15 @@ class _Cache(caching.FunctionCache):
             _announce()
         return found
 
+    def holds(self, sig: Any, target_context: Any) -> bool:
+        """Tell whether there is an entry, without loading it."""
+        try:
+            target_context.refresh()
+            key = self._index_key(sig, target_context.codegen())
+            return key in self._cache_file._load_index()
+        except Exception:
+            return False
+
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):
             super().save_overload(sig, data)
@@ -137,6 +155,9 @@ class _NoCache(caching.NullCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> None:
         _announce()
+
+    def holds(self, sig: Any, target_context: Any) -> bool:
+        return False
 
 
 def jit(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
@@ -154,6 +175,12 @@ def jit(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
+def is_cached(function: Any, arguments: tuple[Any, ...]) -> bool:
+    """Tell whether a compiled function need not be compiled for these arguments."""
+    known = arguments in function.overloads
+    return known or function._cache.holds(arguments, function.targetctx)
+
+
 def _numba_threads() -> int:
     """Return the most threads that Numba will start."""
     return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
@@ -169,7 +196,7 @@ def thread_limit() -> int:
 
 
 @cache
-def _start_threads() -> None:
+def start_threads() -> None:
     """Load Numba's threading layer, with short spins where it is GNU OpenMP.
 
     Its threads spin for milliseconds at every barrier. Where another process has taken a core
@@ -189,21 +216,25 @@ def _start_threads() -> None:
             del os.environ[name]
 
 
+def choose_driver(drivers: tuple[Any, Any], threads: int) -> Any:
+    """Return the driver that `run` calls."""
+    return drivers[min(threads, thread_limit()) > 1]
+
+
 def run(drivers: tuple[Any, Any], threads: int, *arguments: Any) -> None:
     """Call the serial driver, or the parallel one with the work in `threads` shares.
 
     Never more threads run than the process may use; further shares wait their turn. The serial
     path never touches the threading layer. The count that was set before is restored.
     """
-    serial, parallel = drivers
-    running = min(threads, thread_limit())
+    driver, running = choose_driver(drivers, threads), min(threads, thread_limit())
     if running == 1:
-        serial(*arguments, 1)
+        driver(*arguments, 1)
         return
-    _start_threads()
+    start_threads()
     before = numba.get_num_threads()
     numba.set_num_threads(running)
     try:
-        parallel(*arguments, threads)
+        driver(*arguments, threads)
     finally:
         numba.set_num_threads(before)

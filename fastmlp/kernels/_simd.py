@@ -56,6 +56,7 @@ class Vectors:
         self.type = ir.VectorType(self.scalar, length)
         self.int_type = ir.VectorType(ir.IntType(8 * self.size), length)
         self.has_fma = fma
+        self.kept: frozenset[int] | None = None  # cases that `switch` leaves out are not in it
 
     # constants, memory
 
@@ -265,11 +266,13 @@ class Vectors:
         return joined
 
     def switch(self, code: Any, cases: Mapping[int, Callable[[], None]]) -> None:
-        """Emit ``cases[code]()``; a code that is not listed does nothing."""
+        """Emit ``cases[code]()``; a code that is not listed, or not `kept`, does nothing."""
         b = self.b
         after = b.function.append_basic_block("chosen")
         switch = b.switch(code, after)
         for value, emit in cases.items():
+            if self.kept is not None and value not in self.kept:
+                continue
             block = b.function.append_basic_block(f"case{value}")
             switch.add_case(const(value), block)
             b.position_at_end(block)

@@ -15,16 +15,18 @@ from numba import prange
 
 from ._jit import jit
 from .finish import (
+    FINISHING_REGIONS,
+    TRANSPOSE_REGION,
     finish_region,
     finishing_regions,
     penalty_rows,
     reduce_penalties,
     slots_of,
-    transpose_region,
     transpose_rows,
 )
 from .lists import forward_panels, sparse_forward_rows, update_panels
 from .microkernel import ADD, STORE
+from .regions import call_region
 from .shares import rows_of, share
 from .table import call
 from .tables import (
@@ -92,6 +94,7 @@ from .tables import (
 from .workspace import HYPER_ROW
 
 __all__ = [
+    "BATCH_REGIONS",
     "apply_step",
     "train_parallel",
     "train_serial",
@@ -306,32 +309,34 @@ def regions(S, size):
     return regions_of_chunk(S) * chunks + finishing_regions(S, chunks)
 
 
-@jit()
-def region(K, S, layers, bounds, n, first, size, number, hyper, t, threads):
-    """Thread t's share of one region of a step.
+# What R holds the addresses of.
+BATCH_REGIONS = (*FINISHING_REGIONS, weights_region, forward_panels, samples_region)
+WEIGHTS_REGION, PANELS_REGION, SAMPLES_REGION = range(len(FINISHING_REGIONS), len(BATCH_REGIONS))
 
-    All regions in one function: each parallel loop costs Numba about two seconds to compile.
-    """
+
+@jit()
+def region(R, K, S, layers, bounds, n, first, size, number, hyper, t, threads):
+    """Thread t's share of one region of a step."""
     each = regions_of_chunk(S)
     summing = (size + S[S_CHUNK] - 1) // S[S_CHUNK] * each
     start = number // each * S[S_CHUNK]
     rows = min(S[S_CHUNK], size - start)
     kind = each - 1 - number % each
     if size == 0:
-        transpose_region(K, S, layers, t, threads)
+        call_region(R[TRANSPOSE_REGION], (K, S, layers, t, threads))
     elif number >= summing:
-        finish_region(K, S, layers, bounds, number - summing, hyper, t, threads)
+        finish_region(R, K, S, layers, bounds, number - summing, hyper, t, threads)
     elif kind == 2:
-        forward_panels(K, S, layers[0], bounds, first + start, rows, n, t, threads)
+        call_region(R[PANELS_REGION], (K, S, layers[0], bounds, first + start, rows, n, t, threads))
     elif kind == 1:
-        samples_region(K, S, layers, first + start, rows, t, threads)
+        call_region(R[SAMPLES_REGION], (K, S, layers, first + start, rows, t, threads))
     else:
         code = sums(S, size, start)
-        weights_region(K, S, layers, bounds, rows, code, hyper, t, threads)
+        call_region(R[WEIGHTS_REGION], (K, S, layers, bounds, rows, code, hyper, t, threads))
 
 
 @jit()
-def train_serial(K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
+def train_serial(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
     """Take `steps` steps over n ordered samples, on this thread alone.
 
     A batch of more than CHUNK samples is gone through in chunks whose gradients are added up.
@@ -340,13 +345,13 @@ def train_serial(K, S, layers, bounds, n, batch_size, steps, penalties, penalty,
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
         for number in range(regions(S, size)):
-            region(K, S, layers, bounds, n, s * batch_size, size, number, hyper, 0, 1)
+            region(R, K, S, layers, bounds, n, s * batch_size, size, number, hyper, 0, 1)
         if S[S_PENALTY] and s >= 0:
             reduce_penalties(penalties, penalty, s)
 
 
 @jit(parallel=True)
-def train_parallel(K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
+def train_parallel(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
     """As `train_serial`, each region shared out to `threads` threads."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
@@ -354,6 +359,7 @@ def train_parallel(K, S, layers, bounds, n, batch_size, steps, penalties, penalt
         for number in range(regions(S, size)):
             for t in prange(threads):
                 region(
+                    R,
                     K,
                     S,
                     layers,
@@ -371,9 +377,9 @@ def train_parallel(K, S, layers, bounds, n, batch_size, steps, penalties, penalt
 
 
 @jit()
-def apply_step(K, S, layers, bounds, penalties, penalty, step):
+def apply_step(R, K, S, layers, bounds, penalties, penalty, step):
     """Take the optimizer's step from a gradient that was summed before."""
     for number in range(finishing_regions(S, 2)):
-        finish_region(K, S, layers, bounds, number, S[S_HYPER], 0, 1)
+        finish_region(R, K, S, layers, bounds, number, S[S_HYPER], 0, 1)
     if S[S_PENALTY]:
         reduce_penalties(penalties, penalty, step)

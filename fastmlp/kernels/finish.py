@@ -11,6 +11,7 @@ from __future__ import annotations
 from ._jit import jit
 from .lists import apply_panels, limit_panels, norms_of_panels
 from .microkernel import STORE
+from .regions import call_region
 from .shares import rows_of, share
 from .table import call
 from .tables import (
@@ -48,8 +49,13 @@ from .tables import (
 from .workspace import HYPER_ROW
 
 __all__ = [
+    "FINISHING_REGIONS",
+    "TRANSPOSE_REGION",
+    "apply_region",
     "finish_region",
     "finishing_regions",
+    "limit_region",
+    "norms_region",
     "penalty_rows",
     "reduce_penalties",
     "slots_of",
@@ -188,6 +194,11 @@ def limit_region(K, S, layers, t, threads):
             )
 
 
+# The first of those that a driver's R holds the addresses of.
+FINISHING_REGIONS = (transpose_region, norms_region, apply_region, limit_region)
+TRANSPOSE_REGION, NORMS_REGION, APPLY_REGION, LIMIT_REGION = range(4)
+
+
 @jit()
 def finishing_regions(S, pieces):
     """Return how many regions follow those that sum a gradient in so many pieces."""
@@ -197,14 +208,14 @@ def finishing_regions(S, pieces):
 
 
 @jit()
-def finish_region(K, S, layers, bounds, number, hyper, t, threads):
+def finish_region(R, K, S, layers, bounds, number, hyper, t, threads):
     """Thread t's share of one of these regions."""
     step = 1 if S[S_CLIP] else 0
     if number < step:
-        norms_region(K, S, layers, bounds, hyper, t, threads)
+        call_region(R[NORMS_REGION], (K, S, layers, bounds, hyper, t, threads))
     elif number == step:
-        apply_region(K, S, layers, bounds, hyper, t, threads)
+        call_region(R[APPLY_REGION], (K, S, layers, bounds, hyper, t, threads))
     elif number == step + 1:
-        limit_region(K, S, layers, t, threads)
+        call_region(R[LIMIT_REGION], (K, S, layers, t, threads))
     else:
-        transpose_region(K, S, layers, t, threads)
+        call_region(R[TRANSPOSE_REGION], (K, S, layers, t, threads))

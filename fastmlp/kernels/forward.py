@@ -11,11 +11,13 @@ import numpy as np
 
 from ..parameters import Parameters, row_length
 from ._jit import run
-from .inference import infer_parallel, infer_serial
+from .inference import INFER_REGIONS, infer_parallel, infer_serial
+from .needs import inference_groups, input_group, list_kind
 from .outputs import OUTPUTS
+from .regions import region_addresses
 from .single import infer_few
 from .source import Source, enter_index, enter_targets, padded_targets
-from .table import kernel_addresses
+from .table import forward_group, kernel_addresses
 from .tables import (
     S_CHUNK,
     S_CORRECT,
@@ -53,14 +55,13 @@ class SmallInference:
     def __init__(self, parameters: Parameters) -> None:
         architecture = parameters.architecture
         self._workspace = Workspace(parameters, FEW)
-        self._kernels = kernel_addresses(architecture.dtype)
         self._order = np.arange(FEW)
         self._n_out, self._dtype = architecture.n_out, parameters.dtype
         self._S = S = np.zeros(SETTINGS, np.int64)
         S[S_OUT_CODE] = OUTPUTS[architecture.output]
         S[S_ROWS] = self._order.ctypes.data
         self._architecture = architecture
-        self._sources: dict[np.dtype, tuple[int, int] | None] = {}
+        self._sources: dict[np.dtype, tuple[np.ndarray, int, int] | None] = {}
         self._keep: list[Any] = []
         self._busy = Lock()
 
@@ -75,21 +76,25 @@ class SmallInference:
             return None
         try:
             out = np.empty((len(X), self._n_out), self._dtype)
-            kind, scale = source
-            infer_few(self._kernels, self._S, self._workspace.layers, X, out, kind, scale)
+            kernels, kind, scale = source
+            infer_few(kernels, self._S, self._workspace.layers, X, out, kind, scale)
             return out
         finally:
             self._busy.release()
 
-    def _source(self, X: np.ndarray) -> tuple[int, int] | None:
-        """Return how rows of X's dtype are read: kernel and address of the divisor."""
+    def _source(self, X: np.ndarray) -> tuple[np.ndarray, int, int] | None:
+        """Return how rows of X's dtype are read: kernels, kind and address of the divisor."""
         source = Source(X, self._architecture)
         if not source.direct:
             return None
         self._keep.append(source)
         entered = np.zeros(SETTINGS, np.int64)
         source.settings(entered, X, scaled=False)
-        return int(entered[S_X_KIND]), int(entered[S_X_SCALE])
+        forward = forward_group("online forward", self._architecture.activations)
+        kernels = kernel_addresses(
+            self._architecture.dtype, "common", forward, *input_group(source)
+        )
+        return kernels, int(entered[S_X_KIND]), int(entered[S_X_SCALE])
 
 
 class Prepared:
@@ -169,7 +174,7 @@ class Inference:
             S[S_CORRECT] = correct[start:].ctypes.data
             S[S_ORDER] = order.ctypes.data
 
-        self._over(X, None, False, enter)
+        self._over(X, None, False, enter, targets)
         return losses, correct
 
     def _outputs(self, X: Any, workspace: Workspace | None, spread: bool) -> np.ndarray:
@@ -190,7 +195,14 @@ class Inference:
             kept = self._workspace = Workspace(self.parameters, rows, backward=False)
         return kept
 
-    def _over(self, X: Any, workspace: Workspace | None, spread: bool, enter: Any) -> None:
+    def _over(
+        self,
+        X: Any,
+        workspace: Workspace | None,
+        spread: bool,
+        enter: Any,
+        targets: np.ndarray | None = None,
+    ) -> None:
         """Run the driver over X, in pieces where NumPy has to convert the rows."""
         n = X.shape[0]
         if n == 0:
@@ -204,13 +216,16 @@ class Inference:
             workspace = self._room(threads * block)
         S = np.zeros(SETTINGS, np.int64)
         S[S_CHUNK], S[S_SPREAD] = block, int(spread)
-        kernels = kernel_addresses(self.architecture.dtype)
         index = self._index if X is self._data else None
         if source.listed and index is None:
             index = source.make_index(self._row_bytes())
         if index is not None and (source.listed or self.parameters.finite):
-            kernels = kernel_addresses(self.architecture.dtype, with_sparse=True)
             enter_index(S, index)
+        else:
+            index = None
+        groups = inference_groups(self.architecture, source, targets, list_kind(index))
+        kernels = kernel_addresses(self.architecture.dtype, *groups)
+        regions = region_addresses(INFER_REGIONS)
         order = np.arange(n)
         for start in range(0, n, piece):
             part = order[start : start + piece]
@@ -218,4 +233,7 @@ class Inference:
             source.settings(S, data, scaled=not source.direct)
             S[S_ROWS] = part.ctypes.data if source.direct else order.ctypes.data
             enter(S, start, part)
-            run((infer_serial, infer_parallel), threads, kernels, S, workspace.layers, len(part))
+            run(
+                (infer_serial, infer_parallel), threads, regions, kernels, S, workspace.layers,
+                len(part),
+            )  # fmt: skip

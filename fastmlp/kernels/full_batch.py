@@ -12,9 +12,16 @@ from numba import prange
 
 from ._jit import jit
 from .drivers import step_size, through, update_rows
-from .finish import finish_region, finishing_regions, reduce_penalties, transpose_region
+from .finish import (
+    FINISHING_REGIONS,
+    TRANSPOSE_REGION,
+    finish_region,
+    finishing_regions,
+    reduce_penalties,
+)
 from .lists import sparse_gradient_rows
 from .microkernel import ADD
+from .regions import call_region
 from .shares import rows_of, share
 from .table import call
 from .tables import (
@@ -43,7 +50,7 @@ from .tables import (
 )
 from .workspace import HYPER_ROW
 
-__all__ = ["full_parallel", "full_serial"]
+__all__ = ["FULL_REGIONS", "full_parallel", "full_serial"]
 
 
 @jit()
@@ -98,19 +105,23 @@ def combine_region(K, S, layers, bounds, t, threads):
             add_groups(K, S, q[BIAS], q[VECTORS_OUT])
 
 
+FULL_REGIONS = (*FINISHING_REGIONS, combine_region, groups_region)
+COMBINE_REGION, GROUPS_REGION = range(len(FINISHING_REGIONS), len(FULL_REGIONS))
+
+
 @jit()
-def full_region(K, S, layers, bounds, first, size, number, hyper, t, threads):
+def full_region(R, K, S, layers, bounds, first, size, number, hyper, t, threads):
     """Thread t's share of one region: the groups, or what follows; transposes before all."""
     if size == 0:
-        transpose_region(K, S, layers, t, threads)
+        call_region(R[TRANSPOSE_REGION], (K, S, layers, t, threads))
     elif number == 0:
-        groups_region(K, S, layers, first, size, t, threads)
+        call_region(R[GROUPS_REGION], (K, S, layers, first, size, t, threads))
     elif number == 1:
-        combine_region(K, S, layers, bounds, t, threads)
+        call_region(R[COMBINE_REGION], (K, S, layers, bounds, t, threads))
         if finishing_regions(S, 2) == 1:  # of the same rows, so nobody waits for anybody
-            finish_region(K, S, layers, bounds, 0, hyper, t, threads)
+            finish_region(R, K, S, layers, bounds, 0, hyper, t, threads)
     else:
-        finish_region(K, S, layers, bounds, number - 2, hyper, t, threads)
+        finish_region(R, K, S, layers, bounds, number - 2, hyper, t, threads)
 
 
 @jit()
@@ -121,19 +132,19 @@ def full_regions(S, size):
 
 
 @jit()
-def full_serial(K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
+def full_serial(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
     """Take `steps` steps over n ordered samples, on this thread alone."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
         for number in range(full_regions(S, size)):
-            full_region(K, S, layers, bounds, s * batch_size, size, number, hyper, 0, 1)
+            full_region(R, K, S, layers, bounds, s * batch_size, size, number, hyper, 0, 1)
         if S[S_PENALTY] and s >= 0:
             reduce_penalties(penalties, penalty, s)
 
 
 @jit(parallel=True)
-def full_parallel(K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
+def full_parallel(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
     """As `full_serial`, groups and then rows of W shared out to `threads` threads."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
@@ -141,7 +152,8 @@ def full_parallel(K, S, layers, bounds, n, batch_size, steps, penalties, penalty
         for number in range(full_regions(S, size)):
             for t in prange(threads):
                 full_region(
-                    K, S, layers, bounds, s * batch_size, size, number, hyper, np.int64(t), threads
-                )
+                    R, K, S, layers, bounds, s * batch_size, size, number, hyper, np.int64(t),
+                    threads,
+                )  # fmt: skip
         if S[S_PENALTY] and s >= 0:
             reduce_penalties(penalties, penalty, s)

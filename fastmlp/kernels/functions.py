@@ -290,7 +290,7 @@ def dense(
     _place(row, Layer.BIAS, None, b)
     row[Layer.SLOPE] = slope.ctypes.data
     row[Layer.CODE] = ACTIVATIONS[activation]
-    drivers.dense_forward(kernel_addresses(weights.dtype.name), row, 0, -(-n // 16) * 16)
+    drivers.dense_forward(kernel_addresses(weights.dtype.name, "forward"), row, 0, -(-n // 16) * 16)
     return np.ascontiguousarray(h[:n, :n_out])
 
 
@@ -326,7 +326,7 @@ def dense_backward(
     """
     delta, x, weights = check_dense_backward(delta, x, weights)
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
-    kernels = kernel_addresses(dtype.name)
+    kernels = kernel_addresses(dtype.name, "common", "update")
     a, d, w = padded(x, dtype), padded(delta, dtype), padded(weights)
     transposed, e = padded(np.zeros((n_out, n_in), dtype)), padded(np.zeros((n, n_in), dtype))
     gradient, bias = np.zeros_like(w), padded(np.zeros((1, n_out), dtype))

@@ -98,7 +98,7 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
     def count(rows: slice) -> None:
         launch(
             f"index_count_{kind}", dtype.name, counts[rows].ctypes.data, X[rows].ctypes.data,
-            X.strides[0], d, rows.stop - rows.start, with_sparse=True,
+            X.strides[0], d, rows.stop - rows.start,
         )  # fmt: skip
 
     _in_parts(count, n)
@@ -111,7 +111,7 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
         launch(
             f"index_fill_{kind}", dtype.name, columns.ctypes.data, values.ctypes.data,
             cuts[rows].ctypes.data, starts[rows].ctypes.data, X[rows].ctypes.data, X.strides[0],
-            block, d, blocks + 1, rows.stop - rows.start, with_sparse=True,
+            block, d, blocks + 1, rows.stop - rows.start,
         )  # fmt: skip
 
     _in_parts(fill, n)
@@ -188,7 +188,7 @@ def _encode(values: np.ndarray, kind: str, dtype: np.dtype) -> tuple[np.ndarray,
         launch(
             f"encode_{kind}", dtype.name, codes[part].ctypes.data, missed.ctypes.data,
             values[part].ctypes.data, part.stop - part.start, slots.ctypes.data, factor,
-            known.ctypes.data, with_sparse=True,
+            known.ctypes.data,
         )  # fmt: skip
         unknown.append(int(missed[0]))
 

@@ -7,6 +7,7 @@ from numba import prange
 
 from ._jit import jit
 from .drivers import forward_rows, output_delta
+from .regions import call_region
 from .shares import share
 from .table import call
 from .tables import (
@@ -21,7 +22,7 @@ from .tables import (
     H,
 )
 
-__all__ = ["infer_parallel", "infer_serial"]
+__all__ = ["INFER_REGIONS", "infer_parallel", "infer_serial"]
 
 
 @jit()
@@ -45,14 +46,17 @@ def infer_region(K, S, layers, n, t, threads):
             output_delta(K, S, layers, position, r0, rows)
 
 
+INFER_REGIONS = (infer_region,)
+
+
 @jit()
-def infer_serial(K, S, layers, n, threads):
+def infer_serial(R, K, S, layers, n, threads):
     """Take n ordered samples forward on this thread alone."""
-    infer_region(K, S, layers, n, 0, 1)
+    call_region(R[0], (K, S, layers, n, 0, 1))
 
 
 @jit(parallel=True)
-def infer_parallel(K, S, layers, n, threads):
+def infer_parallel(R, K, S, layers, n, threads):
     """Take n ordered samples forward, their blocks shared out to `threads` threads."""
     for t in prange(threads):
-        infer_region(K, S, layers, n, np.int64(t), threads)
+        call_region(R[0], (K, S, layers, n, np.int64(t), threads))

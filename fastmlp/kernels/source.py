@@ -14,6 +14,7 @@ from .csr import canonical, is_listed, make_index_of_csr
 from .index import Index, block_columns, density, is_sparse, make_index
 from .outputs import ELEMENTWISE as LOSS_CODES
 from .sharing import shared
+from .table import KINDS
 from .tables import (
     S_INDEX_COLUMNS,
     S_INDEX_CUTS,
@@ -88,6 +89,12 @@ class Source:
         S[S_X], S[S_LD_X] = X.ctypes.data, X.strides[0]
         S[S_X_KIND] = _KINDS[X.dtype.name]
         S[S_X_SCALE] = 0 if scaled or self.scale is None else self._divisor.ctypes.data
+
+    @property
+    def kind(self) -> str:
+        """What rows are gathered from: "u8", "f32" or "f64"."""
+        dtype = self.X.dtype if self.direct else self.dtype
+        return KINDS[_KINDS[dtype.name]]
 
     @property
     def sparse(self) -> bool:

@@ -1,15 +1,17 @@
-"""All kernels of one dtype, compiled once, as a table of their addresses.
+"""The kernels of one dtype, compiled once, as a table of their addresses.
 
-Numba compiles and caches one small function per dtype; its one intrinsic emits every kernel into
-the function's module and writes the addresses out. The drivers call through the table, so no
-kernel is ever compiled a second time into a driver (linking them in tripled the compile time),
-and one driver serves both dtypes.
+Numba compiles and caches one small function per dtype and group of kernels that are needed
+together; its one intrinsic emits them into the function's module and writes the addresses out.
+The drivers call through the table, so no kernel is ever compiled a second time into a driver
+(linking them in tripled the compile time), and one driver serves both dtypes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from functools import cache, partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from . import microkernel, online, outputs, restraint, rows, sparse
 from ._jit import jit
 from ._simd import I64, VOID
 from ._target import Target, current_target
+from .microkernel import ACTIVATIONS, ADD, OPTIMIZERS, STORE
 from .vector_math import Vec
 
 __all__ = [
@@ -29,12 +32,16 @@ __all__ = [
     "call",
     "dense_kernels",
     "emit_function",
+    "forward_group",
     "kernel_addresses",
+    "kernel_group",
     "launch",
 ]
 
 Emitter = Callable[[Vec, list[Any]], None]
 MAX_WIDTH = 4  # the widest tile of any target, in vectors
+KINDS = ("u8", "f32", "f64")  # of inputs
+PIECEWISE_LINEAR = frozenset({"identity", "relu", "leaky_relu"})  # the others are long
 PANEL = 8  # vectors of a row that one pass over lists of non-zeros keeps in registers at most
 
 
@@ -54,7 +61,7 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
                 emitter(v, args, width=width)
 
             listed[f"{name}_{width}"] = (count, emit)
-    for kind in ("u8", "f32", "f64"):
+    for kind in KINDS:
         listed[f"index_count_{kind}"] = (5, partial(sparse.index_count, kind=kind))
         listed[f"index_fill_{kind}"] = (10, partial(sparse.index_fill, kind=kind))
     for kind in ("f32", "f64"):
@@ -106,67 +113,107 @@ KERNELS = {**_DENSE, **_SPARSE}
 NUMBER = {name: i for i, name in enumerate(KERNELS)}
 
 
+# Kernels that are compiled together, by how their names begin; all others are "common".
+_FAMILIES = {
+    "forward": ("tile_forward", "map_activation"),
+    "online forward": ("vector_forward",),
+    "online": ("vector_backward", "vector_update", "step_row"),
+    "update": ("tile_update", "bias_update", "optimizer"),
+    "feature update": ("feature_update",),
+    "dropout": ("dropout",),
+    "whole gradient": ("gradient_squares", "clip", "limit_columns"),
+    "targets": ("softmax_targets", "elementwise_loss"),
+    "lists of codes": ("sparse_forward_codes", "by_feature_codes", "prefetch_codes"),
+    "lists of values": ("sparse_forward_values", "by_feature_values", "prefetch_values"),
+    "gradient of codes": ("sparse_gradient_codes",),
+    "gradient of values": ("sparse_gradient_values",),
+    **{f"gather {kind}": (f"gather_{kind}",) for kind in KINDS},
+    **{
+        f"index {kind}": (f"index_count_{kind}", f"index_fill_{kind}", f"encode_{kind}")
+        for kind in KINDS
+    },
+}
+# What a family may be cut down to: the cases of its kernels' switch.
+_VARIANTS: dict[str, frozenset[int]] = {
+    "linear": frozenset(ACTIVATIONS[name] for name in PIECEWISE_LINEAR),
+    **{rule: frozenset({code, STORE, ADD}) for rule, code in OPTIMIZERS.items()},
+}
+
+
+def forward_group(family: str, activations: Iterable[str]) -> str:
+    """Return the group of a family of forward kernels that has these activations."""
+    return f"{family}:linear" if set(activations) <= PIECEWISE_LINEAR else family
+
+
+def _family(kernel: str) -> str:
+    for family, beginnings in _FAMILIES.items():
+        if kernel.startswith(beginnings):
+            return family
+    return "common"
+
+
+_FAMILY = {name: _family(name) for name in KERNELS}
+
+
 def emit_function(
-    module: ir.Module, name: str, count: int, emit: Emitter, dtype: str, target: Target
-) -> Any:
-    """Emit one kernel into a module, internal to it, and return the function."""
+    module: ir.Module, name: str, count: int, emit: Emitter, dtype: str, target: Target,
+    kept: frozenset[int] | None = None,
+) -> Any:  # fmt: skip
+    """Emit one kernel into a module, internal to it, and return the function; only the `kept`
+    cases of its switch where they are given.
+    """
     function = ir.Function(module, ir.FunctionType(VOID, [I64] * count), f"fastmlp_{name}_{dtype}")
     function.linkage = "internal"
     function.attributes.add("noinline")
     function.attributes.add("nounwind")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     size = 4 if dtype == "float32" else 8
-    emit(Vec(builder, dtype, target.vector_bytes // size, target.fma), list(function.args))
+    v = Vec(builder, dtype, target.vector_bytes // size, target.fma)
+    v.kept = kept
+    emit(v, list(function.args))
     builder.ret_void()
     return function
 
 
-def _emit_all(
-    dtype: str, group: Any, context: Any, builder: ir.IRBuilder, sig: Any, args: Any
+def _emit_group(
+    dtype: str, group: str, context: Any, builder: ir.IRBuilder, sig: Any, args: Any
 ) -> Any:
     target = current_target()
-    for name, (count, emit) in group.items():
-        if emit is not None:
-            function = emit_function(builder.module, name, count, emit, dtype, target)
+    family, _, variant = group.partition(":")
+    for name, (count, emit) in KERNELS.items():
+        if emit is not None and _FAMILY[name] == family:
+            function = emit_function(
+                builder.module, name, count, emit, dtype, target, _VARIANTS.get(variant)
+            )
             slot = builder.add(args[0], ir.Constant(I64, 8 * NUMBER[name]))
             address = builder.ptrtoint(function, I64)
             builder.store(address, builder.inttoptr(slot, I64.as_pointer()))
     return context.get_dummy_value()
 
 
-def _emitter(dtype: str, group: Any) -> Any:
-    """Return the intrinsic that emits a group of kernels."""
+@cache
+def kernel_group(dtype: str, group: str) -> Any:
+    """Return the function that writes the addresses of a group of kernels into a table.
+
+    Parameters
+    ----------
+    dtype : str
+    group : str
+        A family of kernels, or ``"family:variant"`` for some cases only.
+    """
 
     def emit(typingctx, table):
-        return types.void(types.int64), partial(_emit_all, dtype, group)
+        return types.void(types.int64), partial(_emit_group, dtype, group)
 
-    return intrinsic(emit)
+    def write(table):
+        emit_kernels(table)  # type: ignore[name-defined]  # noqa: F821
 
-
-_emit_dense_float32 = _emitter("float32", _DENSE)
-_emit_dense_float64 = _emitter("float64", _DENSE)
-_emit_sparse_float32 = _emitter("float32", _SPARSE)
-_emit_sparse_float64 = _emitter("float64", _SPARSE)
-
-
-@jit()
-def _dense_float32(table):
-    _emit_dense_float32(table)
-
-
-@jit()
-def _dense_float64(table):
-    _emit_dense_float64(table)
-
-
-@jit()
-def _sparse_float32(table):
-    _emit_sparse_float32(table)
-
-
-@jit()
-def _sparse_float64(table):
-    _emit_sparse_float64(table)
+    # Numba's cache tells functions apart by name, but not what stands in their closures
+    name = re.sub(r"\W", "_", f"{group}_{dtype}")
+    names = {"emit_kernels": intrinsic(emit), "__name__": __name__}
+    function = FunctionType(write.__code__, names, name)
+    function.__qualname__ = name
+    return jit()(function)
 
 
 @intrinsic
@@ -195,21 +242,20 @@ def _launch(address, arguments):
     call(address, arguments)
 
 
-def launch(name: str, dtype: str, *arguments: int, with_sparse: bool = False) -> None:
+def launch(name: str, dtype: str, *arguments: int) -> None:
     """Call one kernel by name with integer arguments; the GIL is free meanwhile."""
-    address = int(kernel_addresses(dtype, with_sparse=with_sparse)[NUMBER[name]])
+    address = int(kernel_addresses(dtype, _FAMILY[name])[NUMBER[name]])
     _launch(address, tuple(int(argument) for argument in arguments))
 
 
 @cache
-def kernel_addresses(dtype: str, *, with_sparse: bool = False) -> np.ndarray:
-    """Compile (or load) the kernels of `dtype` and return their addresses, by `NUMBER`.
+def kernel_addresses(dtype: str, *groups: str) -> np.ndarray:
+    """Compile (or load) groups of kernels and return their addresses, by `NUMBER`.
 
-    The addresses of sparse kernels are 0 unless they are asked for.
+    Those of other kernels are 0. See `kernel_group`.
     """
     table = np.zeros(len(KERNELS), np.int64)
-    (_dense_float32 if dtype == "float32" else _dense_float64)(table.ctypes.data)
-    if with_sparse:
-        (_sparse_float32 if dtype == "float32" else _sparse_float64)(table.ctypes.data)
+    for group in groups:
+        kernel_group(dtype, group)(table.ctypes.data)
     table.flags.writeable = False
     return table

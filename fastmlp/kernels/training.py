@@ -12,11 +12,14 @@ from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters, aligned_zeros
 from ..regularization import Regularization
 from . import drivers
-from ._jit import run, thread_limit
+from ._jit import choose_driver, run, thread_limit
+from .compiling import prepare
 from .full_batch import full_parallel, full_serial
 from .hyper import hyperparameters
 from .microkernel import ADD, OPTIMIZERS, STORE
+from .needs import list_kind, training_groups, training_regions
 from .panels import Panels
+from .regions import region_addresses
 from .single import single_serial
 from .source import Source, enter_index, enter_targets, padded_targets
 from .table import kernel_addresses
@@ -125,15 +128,17 @@ class Training:
             self.threads = choose_threads(threads, flops(self.architecture, at_once))
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         self._workspace = Workspace(parameters, rows, dropout=regularization.dropout)
-        self._index, self._panels = None, None
+        self._index, self._panels, row_bytes = None, None, 0
         if source.listed or (optimizer is not None and source.sparse):
             row_bytes = self._row_bytes()
             if self._mode == "batch" and optimizer is not None:
                 self._panels = Panels(parameters, self.threads, self.chunk, optimizer.slots)
                 row_bytes = self._panels.row_bytes
+        self._regions = self._compile(row_bytes > 0)
+        if row_bytes:
             self._index = source.make_index(row_bytes)
         self._kernels = kernel_addresses(
-            self.architecture.dtype, with_sparse=self._index is not None
+            self.architecture.dtype, *self._groups(list_kind(self._index))
         )
         first = self._workspace.layers[0]
         slots = int(self._workspace.layers[:, Layer.BLOCKS].sum())
@@ -164,6 +169,29 @@ class Training:
         """Return for how many groups of a full batch there is room."""
         gradient_bytes = self.parameters.size * self.parameters.dtype.itemsize
         return max(1, min(_GROUPS, _GROUPS_BYTES // gradient_bytes))
+
+    def _groups(self, lists: str | None) -> list[str]:
+        """Return the groups of kernels that its steps call."""
+        return training_groups(
+            self.architecture, self._source, self._y, lists,
+            rule=self.optimizer.rule if self.optimizer else "sgd", mode=self._mode,
+            panels=self._panels is not None, regularization=self.regularization,
+        )  # fmt: skip
+
+    def _compile(self, lists: bool) -> np.ndarray:
+        """Compile what is needed and return the regions' addresses; `lists` will be made and, most
+        likely, hold codes.
+        """
+        groups = self._groups("codes" if lists else None)
+        if lists and not self._source.listed:
+            groups.append(f"index {self._source.kind}")
+        regions = training_regions(
+            self._mode, panels=self._panels is not None, in_chunks=self.batch_size > self.chunk,
+            trained=self.optimizer is not None, regularization=self.regularization,
+        )  # fmt: skip
+        driver = choose_driver(_DRIVERS[self._mode], self.threads)
+        prepare(self.architecture.dtype, groups, [*filter(None, regions[::-1]), driver])
+        return region_addresses(regions)
 
     def _row_bytes(self) -> int:
         return int(self._workspace.layers[0, Layer.LD_W])
@@ -308,8 +336,9 @@ class Training:
         S[S_HYPER] = hyper.ctypes.data
         S[S_WORDS] = self._words[len(self._words) - len(hyper) :].ctypes.data
         run(
-            _DRIVERS[self._mode], self.threads, self._kernels, S, self._workspace.layers, bounds,
-            len(order), batch_size, len(penalty), self._penalties, penalty,
+            _DRIVERS[self._mode], self.threads, self._regions, self._kernels, S,
+            self._workspace.layers, bounds, len(order), batch_size, len(penalty), self._penalties,
+            penalty,
         )  # fmt: skip
         if panels is not None:
             panels.unpack()
@@ -356,8 +385,8 @@ class Training:
         if wanted != STORE:
             self._S[S_HYPER] = hyper[step:].ctypes.data
             drivers.apply_step(
-                self._kernels, self._S, self._workspace.layers, np.zeros(0, np.int64),
-                self._penalties, penalty, step,
+                self._regions, self._kernels, self._S, self._workspace.layers,
+                np.zeros(0, np.int64), self._penalties, penalty, step,
             )  # fmt: skip
 
     def _run_staged(
