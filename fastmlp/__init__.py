@@ -27,6 +27,7 @@ _HOME = {
     "CosineDecay": "schedules",
     "OneCycle": "schedules",
     "ReduceOnPlateau": "schedules",
+    "DivergenceError": "divergence",
     "Gradients": "operations",
     "EarlyStopping": "callbacks",
     "ModelCheckpoint": "callbacks",
@@ -55,6 +56,7 @@ __all__ = [
     "AnnealOnRise",
     "Constant",
     "CosineDecay",
+    "DivergenceError",
     "EarlyStopping",
     "ExponentialDecay",
     "Gradients",
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
         schedules,
     )
     from .callbacks import EarlyStopping, ModelCheckpoint
+    from .divergence import DivergenceError
     from .history import History
     from .network import MLP
     from .operations import Gradients

@@ -166,15 +166,12 @@ class MLP:
         check_finite("X", X)
         return X
 
-    def _targets(self, name: str, y: Any, n: int) -> np.ndarray:
-        a = self.architecture
-        return check_targets(name, y, n, a.n_out, a.output, a.loss, self.dtype)
-
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:
         X = self._rows(X)
         if X.shape[0] == 0:
             raise ValueError("X: expected at least one sample, got none")
-        targets = self._targets("y", y, X.shape[0])
+        a = self.architecture
+        targets = check_targets("y", y, X.shape[0], a.n_out, a.output, a.loss, self.dtype)
         return X, targets, check_sample_weight(sample_weight, X.shape[0])
 
     def forward(self, X: Any) -> list[np.ndarray]:
@@ -301,6 +298,7 @@ class MLP:
         label_smoothing: float = 0.0,
         max_norm: float | None = None,
         metrics: Sequence[Any] = (),
+        on_divergence: str = "raise",
         progress: bool | None = None,
     ) -> History:
         """Train, from the present parameters and optimizer state on.
@@ -349,6 +347,9 @@ class MLP:
         metrics : sequence of str, callable or Metric, default none
             Measured after every epoch, of validation data where there are any; see
             `fastmlp.metrics`.
+        on_divergence : {"raise", "restore", "ignore"}, default "raise"
+            When the loss is NaN or infinite: raise, or go back to the last finite parameters and
+            end the fit with a warning, or go on.
         progress : bool, optional
             A progress bar, and a line if kernels have to be compiled first; by default when
             standard error is a terminal.
@@ -361,6 +362,8 @@ class MLP:
 
         Raises
         ------
+        DivergenceError
+            If the loss or a parameter is finite no more; it says where, and what to try.
         TypeError, ValueError
             If an argument is not of that kind; nothing is changed then.
         """
@@ -372,7 +375,8 @@ class MLP:
             label_smoothing=label_smoothing, max_norm=max_norm, shuffle=shuffle,
             validation_data=validation_data, validation_split=validation_split,
             early_stopping=early_stopping, callbacks=callbacks, sample_weight=sample_weight,
-            class_weight=class_weight, metrics=metrics, progress=progress,
+            class_weight=class_weight, metrics=metrics, on_divergence=on_divergence,
+            progress=progress,
         )  # fmt: skip
 
     def save(self, path: str | Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .callbacks import Callback, EarlyStopping, ProgressBar
 from .callbacks.early_stopping import get_early_stopping
+from .divergence import ON_DIVERGENCE, DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History
 from .interrupts import CtrlC
@@ -24,7 +25,7 @@ from .optimizers import Optimizer, get_optimizer
 from .regularization import Regularization, get_regularization
 from .samples import ArraySamples, ChunkSamples, Segment, chunks_of, combined_weight, hold_out
 from .schedules import Schedule, get_schedule
-from .validation import check_integer, check_number, check_sample_weight
+from .validation import check_choice, check_integer, check_number, check_sample_weight
 
 if TYPE_CHECKING:
     from .network import MLP
@@ -48,6 +49,7 @@ class _Settings:
     metrics: tuple[Metric, ...]
     stopping: EarlyStopping | None
     callbacks: list[Callback]
+    on_divergence: str
 
 
 def fit(
@@ -67,6 +69,7 @@ def fit(
     sample_weight: Any,
     class_weight: Any,
     metrics: Any,
+    on_divergence: Any,
     progress: bool | None,
     **regularization: Any,
 ) -> History:
@@ -86,6 +89,7 @@ def fit(
         metrics=get_metrics(metrics, net.architecture),
         stopping=stopping,
         callbacks=_callbacks(callbacks, stopping, progress),
+        on_divergence=check_choice("on_divergence", on_divergence, ON_DIVERGENCE),
     )
     share = check_number("validation_split", validation_split, low=0.0, below=1.0)
     if share and validation_data is not None:
@@ -247,13 +251,14 @@ class _Fit:
             }  # fmt: skip
         self._logs: dict[str, float] = {}
         self._ctrl_c = CtrlC()
+        self._watch = Watch(net, settings.on_divergence)
 
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, hook)(*arguments)
 
     def run(self) -> History:
-        history = self.net.history
+        history, diverged = self.net.history, ""
         try:
             try:
                 self._ctrl_c.watch()
@@ -264,10 +269,17 @@ class _Fit:
                     self._epoch(epoch)
             except KeyboardInterrupt:
                 history.interrupted = True
+            except DivergenceError as error:
+                if self.settings.on_divergence != "restore":
+                    raise
+                self._watch.restore()
+                diverged = f"{error}; the parameters are those before it"
             self._call("on_train_end", self._logs)
         finally:
             self._ctrl_c.leave()
             self._call("close")
+        if diverged:
+            warnings.warn(diverged, RuntimeWarning, stacklevel=_stacklevel())
         if history.interrupted:
             warnings.warn(
                 f"fit was interrupted after {len(history)} whole epochs; the network is trained "
@@ -288,7 +300,9 @@ class _Fit:
         rates = s.schedule.rates(
             s.optimizer.learning_rate, done, self.samples.steps or 1, s.epochs, memory
         )
-        result = self._train(rates)
+        result = self._train(epoch, rates)
+        if self.callbacks or epoch + 1 == s.epochs:  # others see the parameters
+            self._watch.check_parameters(epoch, result, float(rates[-1]))
         numbers = {} if self.evaluation is None else self.evaluation()
         logs = {"loss": result.loss}
         if net.architecture.output != "identity":
@@ -304,7 +318,7 @@ class _Fit:
         self._warn_of_divergence()
         self._call("on_epoch_end", epoch, logs)
 
-    def _train(self, rates: np.ndarray) -> EpochResult:
+    def _train(self, epoch: int, rates: np.ndarray) -> EpochResult:
         """Train an epoch piece by piece; where it is cut has no influence on the result."""
         key = _dropout_key(self.net) if self.settings.regularization.dropout else None
         parts: list[EpochResult] = []
@@ -313,7 +327,7 @@ class _Fit:
         while (segment := next(segments, None)) is not None:
             # what a schedule does within an epoch is known for every step; else one rate is all
             places = np.minimum(np.arange(done, done + segment.steps), len(rates) - 1)
-            group = self._segment(segment, rates[places], key, done, group, parts)
+            group = self._segment(segment, rates[places], key, epoch, done, group, parts)
             done += segment.steps
             del segment
             if self.net.stop_training:
@@ -325,6 +339,7 @@ class _Fit:
         segment: Segment,
         rates: np.ndarray,
         key: np.ndarray | None,
+        epoch: int,
         before: int,
         group: int,
         parts: list[EpochResult],
@@ -333,6 +348,7 @@ class _Fit:
         done, size = 0, segment.batch_size
         while done < len(rates) and not self.net.stop_training:
             self._call("on_batch_group_begin", before + done, {})
+            self._watch.keep()
             begun = time.perf_counter()
             part = rates[done : done + group]
             with self._ctrl_c:
@@ -348,6 +364,9 @@ class _Fit:
                 if self.net.architecture.output != "identity":
                     logs["accuracy"] = result.accuracy
                 self._call("on_batch_group_end", before + done, logs)
+            # a callback may have ended the fit over it already
+            if self._watch.diverged(result) and not self.net.stop_training:
+                self._watch.raise_for(result, epoch, before + done - len(part), part)
         return group
 
     def _warn_of_divergence(self) -> None:

@@ -23,7 +23,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "operations", "parameters", "history", "extras", "interrupts",
+        "architecture", "divergence", "operations", "parameters", "history", "extras", "interrupts",
         "metrics", "notices", "regularization", "__version__",
     },
     {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
