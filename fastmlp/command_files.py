@@ -1,13 +1,10 @@
-"""The files that commands read and write: data, features, and outputs that are whole or absent."""
+"""The files that commands read, and a look at those that they will write."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from .extras import require
 
 __all__ = [
     "check_outputs", "check_picture", "divided", "looks_like_pixels", "read_data",
-    "read_features", "read_test", "replacing",
+    "read_features", "read_test",
 ]  # fmt: skip
 
 _NPY_MAGIC = b"\x93NUMPY"
@@ -179,31 +176,6 @@ def check_picture(path: str) -> None:
     known = sorted(canvas.get_supported_filetypes())
     if Path(path).suffix.lower().lstrip(".") not in known:
         raise ValueError(f"--plot: expected a name that ends in one of {', '.join(known)}")
-
-
-@contextmanager
-def replacing(path: str) -> Iterator[str]:
-    """Give the name of a new file beside `path` that takes its place when the block succeeds.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be made; an older file of that name stays as it was.
-    """
-    target = Path(path)
-    descriptor, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
-    )
-    os.close(descriptor)
-    try:
-        yield name
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def divided(X: Any, scale: float, dtype: np.dtype) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .atomic import replacing
 from .callbacks import EarlyStopping, ModelCheckpoint
 from .command_files import (
     check_outputs,
@@ -21,7 +22,6 @@ from .command_files import (
     read_data,
     read_features,
     read_test,
-    replacing,
 )
 from .datasets import MNIST
 from .diagnostics import confusion_matrix

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import persistence
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
 from .history import History
@@ -109,6 +110,8 @@ class MLP:
         self._schedule: Schedule | None = None
         self._schedule_memory: dict[str, float] = {}
         self.history = History()
+        self._held_out: dict[str, Any] | None = None  # the state of rng that drew them
+        self._best: np.ndarray | None = None  # kept by early stopping
         self.stop_training = False
 
     @property
@@ -299,6 +302,7 @@ class MLP:
         max_norm: float | None = None,
         metrics: Sequence[Any] = (),
         on_divergence: str = "raise",
+        resume: bool = False,
         progress: bool | None = None,
     ) -> History:
         """Train, from the present parameters and optimizer state on.
@@ -350,6 +354,10 @@ class MLP:
         on_divergence : {"raise", "restore", "ignore"}, default "raise"
             When the loss is NaN or infinite: raise, or go back to the last finite parameters and
             end the fit with a warning, or go on.
+        resume : bool, default False
+            Go on with the run of ``net.history``, so that `epochs` is its whole length: a network
+            loaded from a checkpoint ends with the bits of the run that was never broken off,
+            given the same arguments.
         progress : bool, optional
             A progress bar, and a line if kernels have to be compiled first; by default when
             standard error is a terminal.
@@ -376,7 +384,7 @@ class MLP:
             validation_data=validation_data, validation_split=validation_split,
             early_stopping=early_stopping, callbacks=callbacks, sample_weight=sample_weight,
             class_weight=class_weight, metrics=metrics, on_divergence=on_divergence,
-            progress=progress,
+            resume=resume, progress=progress,
         )  # fmt: skip
 
     def save(self, path: str | Path) -> None:
@@ -394,9 +402,7 @@ class MLP:
         OSError
             If the file cannot be written; an older file of that name stays as it was.
         """
-        from .persistence import save
-
-        save(self, path)
+        persistence.save(self, path)
 
     @classmethod
     def load(cls, path: str | Path, *, backend: str = "numba", threads: int | None = None) -> MLP:
@@ -419,15 +425,11 @@ class MLP:
         ValueError
             If it is damaged or not a network's.
         """
-        from .persistence import load
-
-        return load(cls, path, backend=backend, threads=threads)
+        return persistence.load(cls, path, backend=backend, threads=threads)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return arrays and plain values; nothing compiled, no views."""
-        from .persistence import pack
-
-        header, arrays = pack(self)
+        header, arrays = persistence.pack(self)
         return {
             "header": header, "arrays": arrays, "backend": self.backend, "threads": self.threads,
             "rng": self._rng, "history": self.history,
@@ -435,10 +437,8 @@ class MLP:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the network from `__getstate__`."""
-        from .persistence import unpack
-
         self.backend, self.threads = state["backend"], state["threads"]
-        unpack(self, state["header"], state["arrays"])
+        persistence.unpack(self, state["header"], state["arrays"])
         self._rng, self.history = state["rng"], state["history"]
 
     def __repr__(self) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ import numpy as np
 
 from . import __version__
 from .architecture import Architecture
+from .atomic import replacing
 from .history import History
 from .initializers import RandomSource
 from .optimizers import OptimizerState, make_optimizer
@@ -24,7 +23,7 @@ from .validation import check_choice, check_integer
 if TYPE_CHECKING:
     from .network import MLP
 
-__all__ = ["load", "pack", "save", "saved_with", "unpack"]
+__all__ = ["load", "make_rng", "pack", "rng_state", "save", "saved_with", "unpack"]
 
 FORMAT = "fastmlp-network"
 VERSION = 1
@@ -48,13 +47,21 @@ def _restored(value: Any) -> Any:
     return value
 
 
-def _rng_state(rng: RandomSource) -> dict[str, Any]:
+def rng_state(rng: RandomSource) -> dict[str, Any]:
+    """Return the state of a random generator as JSON can hold it."""
     if isinstance(rng, np.random.RandomState):
         return {"kind": "RandomState", "state": _plain(rng.get_state(legacy=False))}
     return {"kind": "Generator", "state": _plain(rng.bit_generator.state)}
 
 
-def _make_rng(saved: dict[str, Any]) -> RandomSource:
+def make_rng(saved: dict[str, Any]) -> RandomSource:
+    """Return the generator of which `rng_state` gave the state.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is none.
+    """
     state = _restored(saved["state"])
     name = state["bit_generator"]
     if name not in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"):
@@ -71,6 +78,9 @@ def _make_rng(saved: dict[str, Any]) -> RandomSource:
 def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return a header that JSON can hold, and the arrays by name."""
     slots = net.optimizer.slots if net._state.step else 0
+    parameters, best = net._parameters, net._best
+    if best is not None and np.array_equal(best, parameters.flat):
+        best = None  # early stopping takes the present ones where there are no others
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -80,18 +90,23 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "slots": slots,
         "schedule": None if net._schedule is None else _plain(net._schedule.config()),
         "schedule_memory": net._schedule_memory,
-        "rng": _rng_state(net._rng),
+        "rng": rng_state(net._rng),
         "history": net.history.as_dict(),
+        "held_out": net._held_out,
+        "best": best is not None,
         "saved_with": {
             "fastmlp": __version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
         },
     }
-    arrays = {f"weights_{i}": w for i, w in enumerate(net._parameters.weights)}
-    arrays |= {f"biases_{i}": b for i, b in enumerate(net._parameters.biases)}
-    for k, slot in enumerate(net._parameters.slot_views(slots)):
+    arrays = {f"weights_{i}": w for i, w in enumerate(parameters.weights)}
+    arrays |= {f"biases_{i}": b for i, b in enumerate(parameters.biases)}
+    for k, slot in enumerate(parameters.slot_views(slots)):
         arrays |= {f"slot_{k}_{i}": array for i, array in enumerate(slot)}
+    if best is not None:
+        weights, biases = parameters.views(best)
+        arrays |= {f"best_{i}": array for i, array in enumerate([*weights, *biases])}
     return header, {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
@@ -114,6 +129,8 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     names += [f"biases_{i}" for i in range(architecture.n_layers * architecture.bias)]
     count = len(names)
     names += [f"slot_{k}_{i}" for k in range(slots) for i in range(count)]
+    has_best = header.get("best") is True
+    names += [f"best_{i}" for i in range(count * has_best)]
     shapes: list[tuple[int, ...]] = list(architecture.layers)
     shapes += [(n_out,) for _, n_out in architecture.layers] * architecture.bias
     for i, name in enumerate(names):
@@ -124,46 +141,34 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
                 f"got {arrays[name].dtype} {arrays[name].shape}"
             )
     schedule = header["schedule"]
-    rng = _make_rng(header["rng"])
+    rng, held_out = make_rng(header["rng"]), header.get("held_out")
+    if held_out is not None:
+        make_rng(held_out)
     history = History.from_dict(header["history"]) if "history" in header else History()
     net._start(architecture)
     parameters = net._parameters
     targets = [*parameters.weights, *parameters.biases]
     for slot in parameters.slot_views(slots):
         targets += slot
+    if has_best:
+        net._best = parameters.flat.copy()  # with its padding
+        weights, biases = parameters.views(net._best)
+        targets += [*weights, *biases]
     for target, name in zip(targets, names, strict=True):
         target[...] = arrays[name]
     net._optimizer = optimizer
     net._state = OptimizerState(step, parameters.slot_views(optimizer.slots))
     net._schedule = None if schedule is None else get_schedule(schedule)
     net._schedule_memory = dict(header["schedule_memory"])
-    net._rng, net.history = rng, history
+    net._rng, net._held_out, net.history = rng, held_out, history
 
 
 def save(net: MLP, path: str | Path) -> None:
     """Write the network; see `MLP.save`."""
-    path = Path(path)
     header, arrays = pack(net)
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    with replacing(path) as name, open(name, "wb") as file:
+        np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .backends import Train
+from .initializers import RandomSource
 from .validation import check_class_weight, check_sample_weight
 
 if TYPE_CHECKING:
@@ -249,14 +250,13 @@ def chunks_of(X: Any, y: Any) -> bool:
 
 
 def hold_out(
-    net: MLP, y: np.ndarray, share: float, *, by_class: bool, name: str
+    rng: RandomSource, y: np.ndarray, share: float, *, by_class: bool, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw which samples are held out; return the numbers of the others and theirs, ascending.
 
     Parameters
     ----------
-    net : MLP
-        Whose rng draws.
+    rng : Generator or RandomState
     y : ndarray
     share : float
     by_class : bool
@@ -275,7 +275,7 @@ def hold_out(
         raise ValueError(
             f"{name}: expected a share that leaves samples on both sides of {n}, got {share}"
         )
-    order = net._rng.permutation(n)
+    order = rng.permutation(n)
     if by_class:
         labels = y
         if y.ndim == 2:

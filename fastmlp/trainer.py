@@ -22,6 +22,7 @@ from .metrics import Metric, get_metrics
 from .notices import notices
 from .operations import EpochResult
 from .optimizers import Optimizer, get_optimizer
+from .persistence import make_rng, rng_state
 from .regularization import Regularization, get_regularization
 from .samples import ArraySamples, ChunkSamples, Segment, chunks_of, combined_weight, hold_out
 from .schedules import Schedule, get_schedule
@@ -50,6 +51,7 @@ class _Settings:
     stopping: EarlyStopping | None
     callbacks: list[Callback]
     on_divergence: str
+    resume: bool
 
 
 def fit(
@@ -70,25 +72,31 @@ def fit(
     class_weight: Any,
     metrics: Any,
     on_divergence: Any,
+    resume: Any,
     progress: bool | None,
     **regularization: Any,
 ) -> History:
     """Train a network; see `MLP.fit`."""
     if batch_size is not None:
         batch_size = check_integer("batch_size", batch_size, low=1)
-    if not isinstance(shuffle, bool | np.bool_):
-        raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
+    for name, flag in (("shuffle", shuffle), ("resume", resume)):
+        if not isinstance(flag, bool | np.bool_):
+            raise TypeError(f"{name}: expected True or False, got {flag!r}")
     stopping = get_early_stopping(early_stopping)
+    chosen = net.optimizer if optimizer is None else get_optimizer(optimizer)
+    if resume and chosen == net.optimizer:
+        chosen = net.optimizer  # the same object goes on where it was
     s = _Settings(
         epochs=check_integer("epochs", epochs, low=0),
         batch_size=batch_size,
-        optimizer=net.optimizer if optimizer is None else get_optimizer(optimizer),
+        optimizer=chosen,
         schedule=get_schedule(schedule),
         regularization=get_regularization(net.architecture, **regularization),
         shuffle=bool(shuffle),
         metrics=get_metrics(metrics, net.architecture),
         stopping=stopping,
         callbacks=_callbacks(callbacks, stopping, progress),
+        resume=bool(resume),
         on_divergence=check_choice("on_divergence", on_divergence, ON_DIVERGENCE),
     )
     share = check_number("validation_split", validation_split, low=0.0, below=1.0)
@@ -154,14 +162,18 @@ def _fit_arrays(
         if not share:
             name, share = "early_stopping: validation_fraction", s.stopping.validation_fraction
     _check_callbacks(net, s, validated=bool(share) or validation is not None)
-    rows, held = np.arange(len(targets)), None
+    rows, held, drawn = np.arange(len(targets)), None, None
     if share:
-        rows, held = hold_out(net, targets, share, by_class=by_class, name=name)
+        drawn = net._held_out if s.resume else None
+        rng = net._rng if drawn is None else make_rng(drawn)
+        drawn = rng_state(rng)
+        rows, held = hold_out(rng, targets, share, by_class=by_class, name=name)
         if combined is not None and not combined[rows].any():
             raise ValueError("sample_weight: expected a weight above 0 outside the held-out part")
         if class_weight is not None:
             combined = combined_weight(net, weight, class_weight, targets, rows)
     _install(net, s)
+    net._held_out = drawn
     if not s.epochs:
         return net.history
     samples = ArraySamples(
@@ -209,6 +221,12 @@ def _check_callbacks(net: MLP, s: _Settings, *, validated: bool) -> None:
     measured = [prefix + name for name in own * validated]
     measured += [prefix + metric.name for metric in s.metrics]
     names = [*own, *measured, "learning_rate", "seconds"]
+    known = {name for name, values in net.history.as_dict().items() if values}
+    if s.resume and known and known != set(names):
+        raise ValueError(
+            f"resume: expected a fit that measures {', '.join(sorted(known))} as the run so far "
+            f"did, got {', '.join(sorted(names))}"
+        )
     for callback in s.callbacks:
         callback.check(names)
 
@@ -216,9 +234,12 @@ def _check_callbacks(net: MLP, s: _Settings, *, validated: bool) -> None:
 def _install(net: MLP, s: _Settings) -> None:
     """Give the network its optimizer and schedule; another one starts afresh."""
     net.optimizer = s.optimizer
-    if s.schedule != net._schedule or s.schedule.spans_fit:
+    if s.schedule != net._schedule or (s.schedule.spans_fit and not s.resume):
         net._schedule, net._schedule_memory = s.schedule, {}
-    net.history = History()
+    if s.resume:
+        net.history.interrupted = False
+    else:
+        net.history, net._held_out, net._best = History(), None, None
     net.stop_training = False
 
 
@@ -263,7 +284,7 @@ class _Fit:
             try:
                 self._ctrl_c.watch()
                 self._call("on_train_begin", {})
-                for epoch in range(self.settings.epochs):
+                for epoch in range(len(history), self.settings.epochs):
                     if self.net.stop_training:
                         break
                     self._epoch(epoch)
