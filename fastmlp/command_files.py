@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import warnings
 import zipfile
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .datasets import MNIST, load_csv, load_idx, load_mnist
+from .datasets._csv import numbered_lines
 from .datasets._files import naming, open_unpacked
 from .datasets._npz import read_arrays
 from .datasets._sources import read_sets
@@ -78,14 +80,14 @@ def read_features(path: str, n_in: int) -> tuple[np.ndarray, bool]:
     """
     file = Path(path)
     with naming(file, "samples as CSV, .npy or IDX"), open_unpacked(file) as (stream, _):
-        magic = stream.read(len(_NPY_MAGIC))
-        line = magic + stream.readline(_MAX_LINE)
+        line = stream.readline(_MAX_LINE)
+    magic = line[: len(_NPY_MAGIC)]
     images = magic[:2] == b"\0\0"
     if images:
         X = load_idx(file)
     elif magic == _NPY_MAGIC:
         with naming(file, "an array in the .npy format"):
-            X = np.load(file, mmap_mode="r", allow_pickle=False)
+            X = _mapped(file)
     else:
         X = _csv_features(file, line, n_in)
     if X.ndim < 2 or X.dtype.kind not in "biuf":
@@ -99,6 +101,15 @@ def read_features(path: str, n_in: int) -> tuple[np.ndarray, bool]:
     return X, images
 
 
+def _mapped(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # of tokenize and others, from the text of a damaged header
+        raise ValueError(f"a damaged header ({error})") from error
+
+
 def _csv_features(file: Path, first_line: bytes, n_in: int) -> np.ndarray:
     with naming(file, f"CSV rows of {n_in} numbers, with or without a label"):
         cells = first_line.decode("utf-8-sig").strip().split(",")
@@ -107,11 +118,15 @@ def _csv_features(file: Path, first_line: bytes, n_in: int) -> np.ndarray:
             return load_csv(file)[0]
         if len(cells) != n_in:
             raise ValueError(f"the first line has {len(cells)} cells")
-        with open_unpacked(file) as (stream, _), warnings.catch_warnings():
+        with (
+            open_unpacked(file) as (stream, _),
+            io.TextIOWrapper(stream, encoding="utf-8-sig") as text,
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # of a file without rows, which is said below
             X = np.loadtxt(
-                stream, delimiter=",", comments=None, quotechar='"', ndmin=2,
-                encoding="utf-8-sig", skiprows=0 if all(map(_is_number, cells)) else 1,
+                (line for _, line in numbered_lines(text, file)), delimiter=",", comments=None,
+                quotechar='"', ndmin=2, skiprows=0 if all(map(_is_number, cells)) else 1,
             )  # fmt: skip
         if X.size == 0:
             raise ValueError("there are no rows")

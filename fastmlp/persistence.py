@@ -27,7 +27,8 @@ __all__ = ["load", "make_rng", "pack", "rng_state", "save", "saved_with", "unpac
 
 FORMAT = "fastmlp-network"
 VERSION = 1
-_HEADER_BYTES = 1 << 20
+_HEADER_BYTES = 1 << 20  # read as JSON, it takes up to thirty times as many
+_STATE_DTYPES = ("uint32", "uint64")  # of random generators
 
 
 def _plain(value: Any) -> Any:
@@ -42,7 +43,7 @@ def _plain(value: Any) -> Any:
 def _restored(value: Any) -> Any:
     if isinstance(value, dict):
         if set(value) == {"array", "dtype"}:
-            return np.array(value["array"], value["dtype"])
+            return np.array(value["array"], check_choice("dtype", value["dtype"], _STATE_DTYPES))
         return {key: _restored(item) for key, item in value.items()}
     return value
 
@@ -91,7 +92,7 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "schedule": None if net._schedule is None else _plain(net._schedule.config()),
         "schedule_memory": net._schedule_memory,
         "rng": rng_state(net._rng),
-        "history": net.history.as_dict(),
+        "history": list(net.history.as_dict()),
         "held_out": net._held_out,
         "best": best is not None,
         "saved_with": {
@@ -100,7 +101,11 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             "numpy": np.__version__,
         },
     }
-    arrays = {f"weights_{i}": w for i, w in enumerate(parameters.weights)}
+    arrays = {
+        f"history_{i}": np.array(numbers, np.float64)
+        for i, numbers in enumerate(net.history.as_dict().values())
+    }
+    arrays |= {f"weights_{i}": w for i, w in enumerate(parameters.weights)}
     arrays |= {f"biases_{i}": b for i, b in enumerate(parameters.biases)}
     for k, slot in enumerate(parameters.slot_views(slots)):
         arrays |= {f"slot_{k}_{i}": array for i, array in enumerate(slot)}
@@ -108,6 +113,18 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         weights, biases = parameters.views(best)
         arrays |= {f"best_{i}": array for i, array in enumerate([*weights, *biases])}
     return header, {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _history(names: Any, arrays: dict[str, np.ndarray]) -> History:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("history: expected names")
+    found = [arrays[f"history_{i}"] for i in range(len(names))]
+    for name, array in zip(names, found, strict=True):
+        if array.dtype != np.float64 or array.ndim != 1:
+            raise ValueError(f"history: expected numbers of every epoch as {name}")
+    return History.from_dict(
+        {name: array.tolist() for name, array in zip(names, found, strict=True)}
+    )
 
 
 def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -124,6 +141,8 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     architecture = Architecture(config.pop("layer_sizes"), **config)
     optimizer = make_optimizer(header["optimizer"])
     step = check_integer("step", header["step"], low=0)
+    if step >= 2**62:
+        raise ValueError(f"step: expected a number of steps, got {step}")
     slots = optimizer.slots if step else 0
     names = [f"weights_{i}" for i in range(architecture.n_layers)]
     names += [f"biases_{i}" for i in range(architecture.n_layers * architecture.bias)]
@@ -144,7 +163,11 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     rng, held_out = make_rng(header["rng"]), header.get("held_out")
     if held_out is not None:
         make_rng(held_out)
-    history = History.from_dict(header["history"]) if "history" in header else History()
+    history = _history(header["history"], arrays) if "history" in header else History()
+    memory = header["schedule_memory"]
+    if not isinstance(memory, dict) or not all(isinstance(v, int | float) for v in memory.values()):
+        raise ValueError("schedule_memory: expected numbers by name")
+    check_integer("schedule_memory: epoch", memory.get("epoch", 0), low=0)
     net._start(architecture)
     parameters = net._parameters
     targets = [*parameters.weights, *parameters.biases]
@@ -159,7 +182,7 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     net._optimizer = optimizer
     net._state = OptimizerState(step, parameters.slot_views(optimizer.slots))
     net._schedule = None if schedule is None else get_schedule(schedule)
-    net._schedule_memory = dict(header["schedule_memory"])
+    net._schedule_memory = memory
     net._rng, net._held_out, net.history = rng, held_out, history
 
 
@@ -186,6 +209,13 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
                 raise ValueError(f"{member.filename} has not the size that it states")
 
 
+def _integer(digits: str) -> int:
+    value = int(digits)
+    if abs(value) >= 2**128:  # as long as a random generator's state is, and no float's overflow
+        raise ValueError(f"its header has a number of {len(digits)} digits")
+    return value
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     with zipfile.ZipFile(path) as archive:
         _check_members(path, archive)
@@ -193,9 +223,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if "header" not in archive.files:
             raise ValueError("it holds no header")
         text = archive["header"]
-        if text.dtype != np.uint8 or text.ndim != 1 or text.size > _HEADER_BYTES * 64:
+        if text.dtype != np.uint8 or text.ndim != 1 or text.size > _HEADER_BYTES:
             raise ValueError("its header is not text")
-        header = json.loads(text.tobytes())
+        header = json.loads(text.tobytes(), parse_int=_integer)
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise ValueError("its header is not a network's")
         if header.get("version") != VERSION:
