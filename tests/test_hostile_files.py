@@ -96,8 +96,8 @@ def good_files(tmp_path) -> dict[str, tuple]:
 EDGES = (0, 1, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
 WORDS = (
     b"", b"\0", b"nan", b"inf", b"-1", b"1e999", b"9" * 400, b"\xff\xfe", b"PK\x03\x04",
-    b"PK\x05\x06", b"\x1f\x8b\x08", b"\x93NUMPY\x01\x00", b"|O", b"<f8", b"(0,)", b"(-1,)", b"label",
-    b"\n", b",", b"[[[[[[[[", b"{", b"'" * 40, b"\x00" * 64, b"True", b"null",
+    b"PK\x05\x06", b"\x1f\x8b\x08", b"\x93NUMPY\x01\x00", b"|O", b"<f8", b"(0,)", b"(-1,)",
+    b"label", b"\n", b",", b"[[[[[[[[", b"{", b"'" * 40, b"\x00" * 64, b"True", b'"',
 )  # fmt: skip
 VALUES = (
     None, True, -1, 0, 1, 3, 2**31, 2**64, 10**300, 10**400, 1.5, float("nan"), float("inf"), "",
