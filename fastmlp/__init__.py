@@ -31,6 +31,7 @@ _HOME = {
     "Gradients": "operations",
     "EarlyStopping": "callbacks",
     "ModelCheckpoint": "callbacks",
+    "fit_many": "many",
 }
 _MODULES = (
     "callbacks",
@@ -70,6 +71,7 @@ __all__ = [
     "callbacks",
     "datasets",
     "diagnostics",
+    "fit_many",
     "initializers",
     "kernels",
     "metrics",
@@ -99,6 +101,7 @@ if TYPE_CHECKING:
     from .callbacks import EarlyStopping, ModelCheckpoint
     from .divergence import DivergenceError
     from .history import History
+    from .many import fit_many
     from .network import MLP
     from .operations import Gradients
     from .optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp

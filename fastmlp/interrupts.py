@@ -6,7 +6,7 @@ import signal
 import threading
 from typing import Any
 
-__all__ = ["CtrlC"]
+__all__ = ["CtrlC", "Halt"]
 
 
 class CtrlC:
@@ -46,3 +46,29 @@ class CtrlC:
         if self._held:
             self._held = False
             self._before(signal.SIGINT, None)
+
+
+class Halt:
+    """What `CtrlC` is to the main thread, to others: a block that runs is finished first.
+
+    Parameters
+    ----------
+    asked : threading.Event
+        Once it is set, the end of a block raises KeyboardInterrupt.
+    """
+
+    def __init__(self, asked: threading.Event) -> None:
+        self._asked = asked
+
+    def watch(self) -> None:
+        """Do nothing: signals go to the main thread."""
+
+    def leave(self) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
+        if error is None and self._asked.is_set():
+            raise KeyboardInterrupt

@@ -15,7 +15,16 @@ from .validation import check_class_weight, check_sample_weight
 if TYPE_CHECKING:
     from .network import MLP
 
-__all__ = ["ArraySamples", "ChunkSamples", "Segment", "chunks_of", "combined_weight", "hold_out"]
+__all__ = [
+    "ArraySamples",
+    "ChunkSamples",
+    "Segment",
+    "check_share",
+    "chunks_of",
+    "combined_weight",
+    "dropout_key",
+    "hold_out",
+]
 
 Chunk = tuple[Any, np.ndarray, np.ndarray | None]
 
@@ -249,8 +258,16 @@ def chunks_of(X: Any, y: Any) -> bool:
     return True
 
 
+def check_share(n: int, share: float, name: str) -> None:
+    """Raise ValueError, naming the argument, where a share of n samples leaves none on one side."""
+    if round(n * share) in (0, n):
+        raise ValueError(
+            f"{name}: expected a share that leaves samples on both sides of {n}, got {share}"
+        )
+
+
 def hold_out(
-    rng: RandomSource, y: np.ndarray, share: float, *, by_class: bool, name: str
+    rng: RandomSource, y: np.ndarray, share: float, *, by_class: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw which samples are held out; return the numbers of the others and theirs, ascending.
 
@@ -259,22 +276,12 @@ def hold_out(
     rng : Generator or RandomState
     y : ndarray
     share : float
+        See `check_share`.
     by_class : bool
         Whether every class gives its share, as near as whole samples can be.
-    name : str
-        The argument that is named where the share leaves nobody on one side.
-
-    Raises
-    ------
-    ValueError
-        If it does.
     """
     n = len(y)
     held = round(n * share)
-    if held == 0 or held == n:
-        raise ValueError(
-            f"{name}: expected a share that leaves samples on both sides of {n}, got {share}"
-        )
     order = rng.permutation(n)
     if by_class:
         labels = y
@@ -290,3 +297,10 @@ def hold_out(
         place[by_label] = (np.arange(n) - starts + 0.5) / np.repeat(counts, counts)
         order = order[np.argsort(place, kind="stable")]
     return np.sort(order[held:]), np.sort(order[:held])
+
+
+def dropout_key(net: MLP) -> np.ndarray:
+    """Draw an epoch's key from the network's rng: what is saved goes on with the same bits."""
+    if isinstance(net._rng, np.random.RandomState):
+        return net._rng.randint(0, 2**32, 2, dtype=np.uint32)
+    return net._rng.integers(0, 2**32, 2, dtype=np.uint32)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +15,35 @@ from .callbacks.early_stopping import get_early_stopping
 from .divergence import ON_DIVERGENCE, DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History
-from .interrupts import CtrlC
+from .interrupts import CtrlC, Halt
 from .metrics import Metric, get_metrics
-from .notices import notices
+from .notices import notices, warn
 from .operations import EpochResult
 from .optimizers import Optimizer, get_optimizer
 from .persistence import make_rng, rng_state
 from .regularization import Regularization, get_regularization
-from .samples import ArraySamples, ChunkSamples, Segment, chunks_of, combined_weight, hold_out
+from .samples import (
+    ArraySamples,
+    ChunkSamples,
+    Segment,
+    check_share,
+    chunks_of,
+    combined_weight,
+    dropout_key,
+    hold_out,
+)
 from .schedules import Schedule, get_schedule
 from .validation import check_choice, check_integer, check_number, check_sample_weight
 
 if TYPE_CHECKING:
     from .network import MLP
 
-__all__ = ["fit"]
+__all__ = ["Plan", "fit", "prepare"]
 
 _PIECE_SECONDS = 0.1  # Python is re-entered about this often: callbacks, Ctrl-C
-_PACKAGE = os.path.dirname(__file__)
+
+Work = tuple[ArraySamples | ChunkSamples, Evaluation | None]
+Check = Callable[["MLP", Any, Any], tuple[Any, np.ndarray]]
 
 
 @dataclass
@@ -54,7 +63,49 @@ class _Settings:
     resume: bool
 
 
-def fit(
+@dataclass
+class Plan:
+    """A fit whose arguments are checked; nothing is changed before it runs.
+
+    Attributes
+    ----------
+    net : MLP
+    settings
+        ``epochs``, ``callbacks`` ... as checked.
+    begin : callable
+        Installs optimizer and schedule; returns what to go over and what to measure, None
+        where no epochs are wanted.
+    """
+
+    net: MLP
+    settings: _Settings
+    begin: Callable[[], Work | None]
+
+    def run(self, ctrl_c: CtrlC | Halt, tell: Callable[[str], None]) -> History:
+        """Train; `ctrl_c` ends it between steps, `tell` hears of divergence."""
+        work = self.begin()
+        if work is None:
+            return self.net.history
+        return _Fit(self.net, self.settings, *work, ctrl_c, tell).run()
+
+
+def fit(net: MLP, X: Any, y: Any, *, progress: bool | None, **arguments: Any) -> History:
+    """Train a network; see `MLP.fit`."""
+    plan = prepare(net, X, y, progress=progress, **arguments)
+    with notices(progress):
+        history = plan.run(CtrlC(), warn)
+    if history.interrupted:
+        warn(
+            f"fit was interrupted after {len(history)} whole epochs; the network is trained so far"
+        )
+    return history
+
+
+def _samples(net: MLP, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+    return net._samples(X, y, None)[:2]
+
+
+def prepare(
     net: MLP,
     X: Any,
     y: Any,
@@ -74,9 +125,10 @@ def fit(
     on_divergence: Any,
     resume: Any,
     progress: bool | None,
+    check: Check = _samples,
     **regularization: Any,
-) -> History:
-    """Train a network; see `MLP.fit`."""
+) -> Plan:
+    """Check all arguments of `MLP.fit`; `check` returns samples and targets as checked."""
     if batch_size is not None:
         batch_size = check_integer("batch_size", batch_size, low=1)
     for name, flag in (("shuffle", shuffle), ("resume", resume)):
@@ -102,15 +154,15 @@ def fit(
     share = check_number("validation_split", validation_split, low=0.0, below=1.0)
     if share and validation_data is not None:
         raise ValueError("validation_split: expected 0 where validation_data is given")
-    validation = _validation(net, validation_data)
+    validation = _validation(net, validation_data, check)
     if chunks_of(X, y):
         if share or sample_weight is not None:
             name = "validation_split" if share else "sample_weight"
             raise ValueError(f"{name}: expected none where X comes in chunks")
-        with notices(progress):
-            return _fit_chunks(net, X, s, validation, class_weight)
-    with notices(progress):
-        return _fit_arrays(net, X, y, s, validation, share, sample_weight, class_weight)
+        return Plan(net, s, _prepare_chunks(net, X, s, validation, class_weight))
+    data = check(net, X, y)
+    begin = _prepare_arrays(net, *data, s, validation, share, sample_weight, class_weight)
+    return Plan(net, s, begin)
 
 
 def _callbacks(callbacks: Any, stopping: EarlyStopping | None, progress: Any) -> list[Callback]:
@@ -131,30 +183,29 @@ def _callbacks(callbacks: Any, stopping: EarlyStopping | None, progress: Any) ->
     return [*found, ProgressBar()] if progress else found
 
 
-def _validation(net: MLP, data: Any) -> tuple[Any, np.ndarray] | None:
+def _validation(net: MLP, data: Any, check: Check) -> tuple[Any, np.ndarray] | None:
     if data is None:
         return None
     if not isinstance(data, Sequence) or len(data) != 2:
         raise TypeError(f"validation_data: expected a pair (X, y), got {type(data).__name__}")
     try:
-        X, y, _ = net._samples(data[0], data[1], None)
+        return check(net, data[0], data[1])
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
-    return X, y
 
 
-def _fit_arrays(
+def _prepare_arrays(
     net: MLP,
     X: Any,
-    y: Any,
+    targets: np.ndarray,
     s: _Settings,
     validation: tuple[Any, np.ndarray] | None,
     share: float,
     sample_weight: Any,
     class_weight: Any,
-) -> History:
-    X, targets, _ = net._samples(X, y, None)
-    weight = check_sample_weight(sample_weight, X.shape[0])
+) -> Callable[[], Work | None]:
+    n = len(targets)
+    weight = check_sample_weight(sample_weight, n)
     combined = combined_weight(net, weight, class_weight, targets)
     name, by_class = "validation_split", False
     if s.stopping is not None and s.stopping.monitor.startswith("val_") and validation is None:
@@ -162,52 +213,64 @@ def _fit_arrays(
         if not share:
             name, share = "early_stopping: validation_fraction", s.stopping.validation_fraction
     _check_callbacks(net, s, validated=bool(share) or validation is not None)
-    rows, held, drawn = np.arange(len(targets)), None, None
     if share:
-        drawn = net._held_out if s.resume else None
-        rng = net._rng if drawn is None else make_rng(drawn)
-        drawn = rng_state(rng)
-        rows, held = hold_out(rng, targets, share, by_class=by_class, name=name)
-        if combined is not None and not combined[rows].any():
-            raise ValueError("sample_weight: expected a weight above 0 outside the held-out part")
-        if class_weight is not None:
-            combined = combined_weight(net, weight, class_weight, targets, rows)
-    _install(net, s)
-    net._held_out = drawn
-    if not s.epochs:
-        return net.history
-    samples = ArraySamples(
-        net, (X, targets, combined), rows, s.batch_size, s.shuffle, _trainer_settings(s)
-    )
-    evaluation, repeated = None, s.epochs > 2
-    if validation is not None:
-        evaluation = Evaluation(net, *validation, None, s.metrics, prefix="val_", repeated=repeated)
-    elif held is not None:
-        evaluation = Evaluation(net, X, targets, held, s.metrics, prefix="val_", repeated=repeated)
-    elif s.metrics:
-        evaluation = Evaluation(net, X, targets, None, s.metrics, prefix="", repeated=False)
-    return _Fit(net, s, samples, evaluation).run()
+        check_share(n, share, name)
+
+    def begin() -> Work | None:
+        rows, held, drawn, weights = np.arange(n), None, None, combined
+        if share:
+            drawn = net._held_out if s.resume else None
+            rng = net._rng if drawn is None else make_rng(drawn)
+            drawn = rng_state(rng)
+            rows, held = hold_out(rng, targets, share, by_class=by_class)
+            if weights is not None and not weights[rows].any():
+                raise ValueError(
+                    "sample_weight: expected a weight above 0 outside the held-out part"
+                )
+            if class_weight is not None:
+                weights = combined_weight(net, weight, class_weight, targets, rows)
+        _install(net, s)
+        net._held_out = drawn
+        if not s.epochs:
+            return None
+        samples = ArraySamples(
+            net, (X, targets, weights), rows, s.batch_size, s.shuffle, _trainer_settings(s)
+        )
+        if held is not None:
+            return samples, _evaluation(net, s, (X, targets), held)
+        if validation is None and s.metrics:
+            return samples, Evaluation(net, X, targets, None, s.metrics, prefix="", repeated=False)
+        return samples, _evaluation(net, s, validation, None)
+
+    return begin
 
 
-def _fit_chunks(
+def _prepare_chunks(
     net: MLP, X: Any, s: _Settings, validation: tuple[Any, np.ndarray] | None, class_weight: Any
-) -> History:
+) -> Callable[[], Work | None]:
     if s.metrics and validation is None:
         raise ValueError("metrics: expected validation_data beside chunks")
     _check_callbacks(net, s, validated=validation is not None)
     samples = ChunkSamples(net, X, s.epochs, s.batch_size, s.shuffle, class_weight)
-    if s.schedule.within_epoch:
-        samples.measure()
-    _install(net, s)
-    if not s.epochs:
-        return net.history
-    samples.settings = _trainer_settings(s)
-    evaluation = None
-    if validation is not None:
-        evaluation = Evaluation(
-            net, *validation, None, s.metrics, prefix="val_", repeated=s.epochs > 2
-        )
-    return _Fit(net, s, samples, evaluation).run()
+
+    def begin() -> Work | None:
+        if s.schedule.within_epoch:
+            samples.measure()
+        _install(net, s)
+        if not s.epochs:
+            return None
+        samples.settings = _trainer_settings(s)
+        return samples, _evaluation(net, s, validation, None)
+
+    return begin
+
+
+def _evaluation(
+    net: MLP, s: _Settings, data: tuple[Any, np.ndarray] | None, rows: np.ndarray | None
+) -> Evaluation | None:
+    if data is None:
+        return None
+    return Evaluation(net, *data, rows, s.metrics, prefix="val_", repeated=s.epochs > 2)
 
 
 def _trainer_settings(s: _Settings) -> dict[str, Any]:
@@ -243,14 +306,6 @@ def _install(net: MLP, s: _Settings) -> None:
     net.stop_training = False
 
 
-def _stacklevel() -> int:
-    """Return which caller, seen from the function that calls this, is not of this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
 class _Fit:
     """One call of fit: the loop over epochs."""
 
@@ -260,6 +315,8 @@ class _Fit:
         settings: _Settings,
         samples: ArraySamples | ChunkSamples,
         evaluation: Evaluation | None,
+        ctrl_c: CtrlC | Halt,
+        tell: Callable[[str], None],
     ) -> None:
         self.net, self.settings = net, settings
         self.samples, self.evaluation = samples, evaluation
@@ -271,7 +328,7 @@ class _Fit:
                 "steps": samples.steps, "samples": samples.count,
             }  # fmt: skip
         self._logs: dict[str, float] = {}
-        self._ctrl_c = CtrlC()
+        self._ctrl_c, self._tell = ctrl_c, tell
         self._watch = Watch(net, settings.on_divergence)
 
     def _call(self, hook: str, *arguments: Any) -> None:
@@ -300,14 +357,7 @@ class _Fit:
             self._ctrl_c.leave()
             self._call("close")
         if diverged:
-            warnings.warn(diverged, RuntimeWarning, stacklevel=_stacklevel())
-        if history.interrupted:
-            warnings.warn(
-                f"fit was interrupted after {len(history)} whole epochs; the network is trained "
-                "so far",
-                RuntimeWarning,
-                stacklevel=_stacklevel(),
-            )
+            self._tell(diverged)
         return history
 
     def _epoch(self, epoch: int) -> None:
@@ -341,7 +391,7 @@ class _Fit:
 
     def _train(self, epoch: int, rates: np.ndarray) -> EpochResult:
         """Train an epoch piece by piece; where it is cut has no influence on the result."""
-        key = _dropout_key(self.net) if self.settings.regularization.dropout else None
+        key = dropout_key(self.net) if self.settings.regularization.dropout else None
         parts: list[EpochResult] = []
         done, group = 0, 1
         segments = self.samples.segments()
@@ -393,16 +443,7 @@ class _Fit:
     def _warn_of_divergence(self) -> None:
         losses = self.net.history.loss
         if not np.isfinite(losses[-1]) and np.isfinite(losses[-2:-1]).all():
-            warnings.warn(
+            self._tell(
                 f"the loss of epoch {len(losses)} is {losses[-1]}; a smaller learning rate or "
-                "scaled inputs may help",
-                RuntimeWarning,
-                stacklevel=_stacklevel(),
+                "scaled inputs may help"
             )
-
-
-def _dropout_key(net: MLP) -> np.ndarray:
-    """Draw an epoch's key from the network's rng: what is saved goes on with the same bits."""
-    if isinstance(net._rng, np.random.RandomState):
-        return net._rng.randint(0, 2**32, 2, dtype=np.uint32)
-    return net._rng.integers(0, 2**32, 2, dtype=np.uint32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from ..architecture import Architecture
 from ..operations import read_rows
 from ..parameters import row_length
 from .csr import canonical, is_listed, make_index_of_csr
-from .index import Index, is_sparse, make_index
+from .index import Index, block_columns, density, is_sparse, make_index
 from .outputs import ELEMENTWISE as LOSS_CODES
+from .sharing import shared
 from .tables import (
     S_INDEX_COLUMNS,
     S_INDEX_CUTS,
@@ -35,6 +37,8 @@ from .tables import (
 __all__ = ["Source", "enter_index", "enter_targets", "padded_targets"]
 
 _STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much at a time
+_LISTED_BYTES = 3  # of a non-zero in a list whose values are coded
+_MAPPED_LISTS = 32 << 20  # what the lists of a file may take
 _KINDS = {"uint8": 0, "bool": 0, "float32": 1, "float64": 2}
 
 
@@ -51,7 +55,8 @@ class Source:
 
     def __init__(self, X: Any, architecture: Architecture) -> None:
         self.listed = is_listed(X)
-        self.X = canonical(X) if self.listed else X
+        self._given = X
+        self.X = shared(X, "canonical", lambda: canonical(X)) if self.listed else X
         self.scale = architecture.input_scale
         self.dtype = np.dtype(architecture.dtype)
         self.direct = self.listed or self._readable()
@@ -87,12 +92,21 @@ class Source:
     @property
     def sparse(self) -> bool:
         """Whether lists of non-zeros are worth making: X is read as it is, and mostly zero."""
-        return self.listed or (self.direct and is_sparse(self.X))
+        return self.listed or (self.direct and is_sparse(self.X) and not self._outgrown())
+
+    def _outgrown(self) -> bool:
+        """Whether X lies in a file and its lists would take too much of the memory it spares."""
+        holder, mapped = self.X, False
+        while holder is not None and not mapped:
+            mapped = isinstance(holder, np.memmap | mmap.mmap)
+            holder = getattr(holder, "base", None)
+        return mapped and density(self.X) * self.X.size * _LISTED_BYTES > _MAPPED_LISTS
 
     def make_index(self, row_bytes: int) -> Index:
         """Return the non-zeros, in blocks for rows of W of that length."""
         make = make_index_of_csr if self.listed else make_index
-        return make(self.X, row_bytes, self.dtype, self.scale)
+        key = (block_columns(row_bytes), self.dtype, self.scale)
+        return shared(self._given, key, lambda: make(self.X, row_bytes, self.dtype, self.scale))
 
 
 def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:

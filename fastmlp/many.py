@@ -1,0 +1,373 @@
+"""fit_many: many networks trained on the same data at once, one a core."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from .callbacks import Callback, EarlyStopping, ProgressBar
+from .history import History
+from .interrupts import Halt
+from .network import MLP
+from .notices import notices, warn
+from .optimizers import Optimizer
+from .schedules import Schedule
+from .trainer import Plan, prepare
+from .validation import as_rows, check_integer
+
+__all__ = ["fit_many"]
+
+T = TypeVar("T")
+Each: TypeAlias = T | list[T]
+
+_LOOK_SECONDS = 0.2  # where a blocked main thread hears no signal, it looks this often
+_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+_TICKS = 1000  # of an epoch on the bar; whole numbers add up to all of it
+
+
+def fit_many(
+    nets: Sequence[MLP],
+    X: Any,
+    y: Any = None,
+    *,
+    epochs: Each[int] = 10,
+    batch_size: Each[int | None] = 64,
+    optimizer: Each[Optimizer | str | None] = None,
+    schedule: Each[Schedule | str | None] = None,
+    l2: Each[float] = 0.0,
+    dropout: Each[float | Sequence[float]] = 0.0,
+    shuffle: Each[bool] = True,
+    validation_data: Each[tuple[Any, Any] | None] = None,
+    validation_split: Each[float] = 0.0,
+    early_stopping: Any = None,
+    callbacks: Each[Sequence[Any]] = (),
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    l1: Each[float] = 0.0,
+    clip_norm: Each[float | None] = None,
+    label_smoothing: Each[float] = 0.0,
+    max_norm: Each[float | None] = None,
+    metrics: Each[Sequence[Any]] = (),
+    on_divergence: Each[str] = "raise",
+    resume: Each[bool] = False,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> list[History]:
+    """Train many networks on the same data at once, each as `MLP.fit` alone would, bit for bit.
+
+    Each network trains on one thread, whatever its ``threads``, and the threads share X and y:
+    for a search over seeds, learning rates or architectures.
+
+    **One rule for all arguments** of `MLP.fit`: a list holds one value per network; anything
+    else is the value of all. So ``dropout=[0.1, 0.5]`` is for two networks, ``dropout=(0.1, 0.5)``
+    for two hidden layers of every network.
+
+    Parameters
+    ----------
+    nets : sequence of MLP
+        Of any architecture, dtype and backend, each with a random generator of its own.
+    X, y
+        As for `MLP.fit`, and the same for all. Chunks have to be a list, or a function that
+        returns an iterator, which several threads then call; each network holds one chunk.
+    epochs ... resume
+        As for `MLP.fit`, one value or a list of one per network. Callbacks are called on their
+        network's thread and serve one network each, so they come as a list of sequences; an
+        EarlyStopping for all is copied for each.
+    workers : int, optional
+        How many networks train at a time: at most, and by default, as many as the process has
+        cores.
+    progress : bool, optional
+        One progress bar over all epochs; by default when standard error is a terminal.
+
+    Returns
+    -------
+    list of History
+        In the order of `nets`; each is also kept as its network's ``history``. Ctrl-C ends all
+        after their present step, with a warning and the histories so far; a network that had not
+        begun stays as it was, and has an empty history that is marked as interrupted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of that kind, naming the network; nothing is changed then.
+    ExceptionGroup
+        If training diverges, or fails as a callback may. The other networks are trained to the
+        end first; the message names those that failed, and the group holds their errors.
+
+    Notes
+    -----
+    Networks with ``backend="numpy"`` and dropout spend their time in NumPy, whose own threads
+    and locks they share; they gain little. An index of the non-zeros of X is shared by networks
+    of one dtype and about the same first layer.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 2))
+    >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    >>> rates = [0.001, 0.01, 0.1]
+    >>> nets = [fastmlp.MLP((2, 16, 2), rng=0, backend="numpy") for _ in rates]
+    >>> optimizers = [fastmlp.Adam(rate) for rate in rates]
+    >>> histories = fastmlp.fit_many(nets, X, y, epochs=20, optimizer=optimizers)
+    >>> best = int(np.argmin([history.loss[-1] for history in histories]))
+    >>> rates[best]
+    0.1
+    """
+    nets = _check_networks(nets)
+    if y is None and hasattr(X, "__next__"):
+        raise TypeError(
+            "X: expected chunks that every network can go through, as a list or a function that "
+            f"returns an iterator, got {type(X).__name__}"
+        )
+    workers = _check_workers(workers, nets)
+    each = _per_network(
+        len(nets), epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule,
+        l2=l2, dropout=dropout, shuffle=shuffle, validation_data=validation_data,
+        validation_split=validation_split, early_stopping=early_stopping, callbacks=callbacks,
+        sample_weight=sample_weight, class_weight=class_weight, l1=l1, clip_norm=clip_norm,
+        label_smoothing=label_smoothing, max_norm=max_norm, metrics=metrics,
+        on_divergence=on_divergence, resume=resume,
+    )  # fmt: skip
+    check, plans = _Checked(), []
+    for i, (net, own) in enumerate(zip(nets, each, strict=True)):
+        try:
+            plans.append(prepare(net, X, y, progress=False, check=check, **own))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"nets[{i}]: {error}") from None
+    _check_callbacks(plans)
+    if not plans:
+        return []
+    sharing: AbstractContextManager[None] = nullcontext()
+    if any(net.backend == "numba" for net in nets):
+        from .kernels.sharing import sharing as shared
+
+        # a worker's non-zeros to train on and to evaluate; those of a sparse X in order
+        sharing = shared(check.rows, most=3 * workers)
+    with notices(progress), sharing:
+        return _Run(plans, workers, _bar(plans, progress)).run()
+
+
+def _check_networks(nets: Any) -> list[MLP]:
+    if not isinstance(nets, Sequence) or isinstance(nets, str):
+        raise TypeError(f"nets: expected a sequence of MLP, got {type(nets).__name__}")
+    seen: dict[int, int] = {}
+    for i, net in enumerate(nets):
+        if not isinstance(net, MLP):
+            raise TypeError(f"nets[{i}]: expected an MLP, got {type(net).__name__}")
+        rng: Any = net._rng
+        other = seen.setdefault(id(rng._bit_generator), i)  # two generators may share it
+        if other != i:
+            what = "network" if nets[other] is net else "random generator"
+            raise ValueError(
+                f"nets[{i}]: expected another {what} than that of nets[{other}]: their draws "
+                "would depend on who comes first"
+            )
+    return list(nets)
+
+
+def _check_workers(workers: Any, nets: list[MLP]) -> int:
+    """Return how many networks train at a time: the process's cores at most."""
+    if any(net.backend == "numba" for net in nets):
+        from .kernels._jit import thread_limit
+
+        most = thread_limit()
+    elif hasattr(os, "sched_getaffinity"):
+        most = len(os.sched_getaffinity(0))
+    else:
+        most = os.cpu_count() or 1
+    if workers is not None:
+        most = min(most, check_integer("workers", workers, low=1))
+    return max(1, min(most, len(nets)))
+
+
+def _per_network(n: int, **arguments: Any) -> list[dict[str, Any]]:
+    """Return each network's arguments: a list holds one per network, else one is for all."""
+    for name, value in arguments.items():
+        if isinstance(value, list) and len(value) != n:
+            raise ValueError(
+                f"{name}: expected a list of {n}, one value per network, got {len(value)}; what "
+                "is for all networks is no list, but may be a tuple"
+            )
+    each = [
+        {name: v[i] if isinstance(v, list) else v for name, v in arguments.items()}
+        for i in range(n)
+    ]
+    stopping = arguments["early_stopping"]
+    if isinstance(stopping, EarlyStopping):
+        for own in each:
+            own["early_stopping"] = copy.deepcopy(stopping)
+    return each
+
+
+def _check_callbacks(plans: list[Plan]) -> None:
+    seen: dict[int, int] = {}
+    for i, plan in enumerate(plans):
+        for callback in plan.settings.callbacks:
+            other = seen.setdefault(id(callback), i)
+            if other != i:
+                name = "early_stopping" if isinstance(callback, EarlyStopping) else "callbacks"
+                raise ValueError(
+                    f"nets[{i}]: {name}: expected objects of its own, as in a list of one "
+                    f"value per network, got the {type(callback).__name__} of nets[{other}]"
+                )
+
+
+class _Checked:
+    """Samples and targets as networks check them, once for all that need the same."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, tuple[Any, Any]] = {}
+        self._known: dict[Any, tuple[Any, np.ndarray]] = {}
+
+    @property
+    def rows(self) -> list[Any]:
+        """The samples that came in."""
+        return [rows for _, rows in self._rows.values()]
+
+    def __call__(self, net: MLP, X: Any, y: Any) -> tuple[Any, np.ndarray]:
+        if id(X) not in self._rows:
+            self._rows[id(X)] = X, as_rows("X", X)
+        a = net.architecture
+        key = (id(X), id(y), a.layer_sizes[0], a.n_out, a.output, a.loss, a.dtype)
+        if key not in self._known:
+            self._known[key] = net._samples(self._rows[id(X)][1], y, None)[:2]
+        return self._known[key]
+
+
+class _Share(Callback):
+    """One network's part of the bar."""
+
+    def __init__(self, bar: Any, lock: threading.Lock) -> None:
+        self._bar, self._lock = bar, lock
+        self._done = 0
+
+    def _move(self, epochs: float) -> None:
+        done = int(_TICKS * epochs)
+        with self._lock:
+            self._bar.update(done - self._done)
+        self._done = done
+
+    def on_epoch_begin(self, epoch: int, logs: Any) -> None:
+        """Note where the epoch begins."""
+        self._epoch, self._samples = epoch, 0
+
+    def on_batch_group_end(self, step: int, logs: Any) -> None:
+        """Move within the epoch, if its samples are counted."""
+        self._samples += int(logs["samples"])
+        if self.params["samples"]:
+            self._move(self._epoch + min(1.0, self._samples / self.params["samples"]))
+
+    def on_epoch_end(self, epoch: int, logs: Any) -> None:
+        """Move to the epoch's end."""
+        self._move(epoch + 1)
+
+    def on_train_end(self, logs: Any) -> None:
+        """Move to the end of a fit that ended early of its own accord."""
+        if not self.net.history.interrupted:
+            self._move(self.params["epochs"])
+
+
+def _bar(plans: list[Plan], progress: bool | None) -> Any:
+    """Return a bar over all epochs, with its callbacks added to the plans; None without one."""
+    if progress is None:
+        own = any(isinstance(c, ProgressBar) for plan in plans for c in plan.settings.callbacks)
+        progress = sys.stderr is not None and sys.stderr.isatty() and not own
+    if not progress:
+        return None
+    from tqdm.auto import tqdm
+
+    total = _TICKS * sum(plan.settings.epochs for plan in plans)
+    bar = tqdm(total=total, dynamic_ncols=True, bar_format=_FORMAT)
+    lock = threading.Lock()
+    for plan in plans:
+        plan.settings.callbacks.append(_Share(bar, lock))
+    return bar
+
+
+class _Run:
+    """The threads, and what they leave behind."""
+
+    def __init__(self, plans: list[Plan], workers: int, bar: Any) -> None:
+        self._plans, self._workers, self._bar = plans, workers, bar
+        self._halt = threading.Event()
+        self._told: list[tuple[int, str]] = []
+        self._histories = [History(interrupted=True) for _ in plans]
+        self._failed: dict[int, BaseException] = {}
+        self._ended, self._pressed = 0, False
+
+    def _train(self, i: int) -> None:
+        """Train network i, on this thread alone."""
+        if self._halt.is_set():
+            return
+        plan = self._plans[i]
+        net = plan.net
+        threads, net.threads = net.threads, 1
+        try:
+            self._histories[i] = plan.run(
+                Halt(self._halt), lambda text: self._told.append((i, text))
+            )
+        except BaseException as error:  # the calling thread raises it
+            self._failed[i] = error
+        finally:
+            net.threads = threads
+
+    def run(self) -> list[History]:
+        """Train all, then say what there is to say."""
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="fastmlp")
+        futures: list[Future[None]] = []
+        try:
+            try:
+                for i in range(len(self._plans)):
+                    futures.append(pool.submit(copy_context().run, self._train, i))
+                self._wait(futures)
+            except KeyboardInterrupt:
+                self._halt.set()
+                self._pressed = True
+                pool.shutdown()  # waits for all, for one that is not among the futures too
+        finally:  # a second Ctrl-C goes through; the threads end after their step
+            self._halt.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            if self._bar is not None:
+                self._bar.close()
+        self._report()
+        return self._histories
+
+    def _wait(self, futures: list[Future[None]]) -> None:
+        while wait(futures, timeout=_LOOK_SECONDS).not_done:
+            self._show(futures)
+        self._show(futures)
+
+    def _show(self, futures: list[Future[None]]) -> None:
+        ended = sum(future.done() for future in futures)
+        if self._bar is not None and ended != self._ended:
+            self._ended = ended
+            self._bar.set_description(f"networks {ended}/{len(futures)}")
+
+    def _report(self) -> None:
+        count = len(self._plans)
+        for i, text in sorted(self._told):
+            warn(f"nets[{i}]: {text}")
+        if self._failed:
+            errors = dict(sorted(self._failed.items()))
+            for i, error in errors.items():
+                error.add_note(f"nets[{i}] failed in fastmlp.fit_many")
+            names = ", ".join(f"nets[{i}]" for i in errors)
+            raise BaseExceptionGroup(
+                f"{len(errors)} of {count} networks failed: {names}", list(errors.values())
+            )
+        whole = sum(not history.interrupted for history in self._histories)
+        if self._pressed or whole < count:
+            warn(
+                f"fit_many was interrupted when {whole} of {count} networks were trained to the "
+                "end; the others are trained so far"
+            )
