@@ -27,6 +27,7 @@ _HOME = {
     "CosineDecay": "schedules",
     "OneCycle": "schedules",
     "ReduceOnPlateau": "schedules",
+    "DivergenceError": "divergence",
     "Gradients": "operations",
     "EarlyStopping": "callbacks",
     "ModelCheckpoint": "callbacks",
@@ -56,6 +57,7 @@ __all__ = [
     "AnnealOnRise",
     "Constant",
     "CosineDecay",
+    "DivergenceError",
     "EarlyStopping",
     "ExponentialDecay",
     "Gradients",
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
         schedules,
     )
     from .callbacks import EarlyStopping, ModelCheckpoint
+    from .divergence import DivergenceError
     from .history import History
     from .many import fit_many
     from .network import MLP

@@ -181,6 +181,11 @@ def _add_train(commands: Any) -> None:
         help="where the model goes after every epoch; {epoch} in the name is its number",
     )  # fmt: skip
     p.add_argument(
+        "--on-divergence", choices=("raise", "restore", "ignore"), default="raise",
+        help="where the loss is no finite number: end with an error (default), go back to the last "
+        "finite parameters and end, or go on",
+    )  # fmt: skip
+    p.add_argument(
         "--seed", type=_integer(0), default=0, metavar="N", help="the same seed, the same network"
         " (default: 0)",
     )  # fmt: skip
@@ -386,7 +391,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             # A diverging run is worth a line, not a traceback's worth of path and source.
-            warnings.filterwarnings("always", message="the loss of epoch")
+            warnings.filterwarnings("always", message="the loss of epoch|training diverged")
             warnings.showwarning = lambda message, *_, **__: console.note(f"warning: {message}")
             return _run(argv, console)
     except SystemExit as stop:  # argparse leaves this way after --help and --version

@@ -1,19 +1,18 @@
-"""The files that commands read and write: data, features, and outputs that are whole or absent."""
+"""The files that commands read, and a look at those that they will write."""
 
 from __future__ import annotations
 
-import os
+import io
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .datasets import MNIST, load_csv, load_idx, load_mnist
+from .datasets._csv import numbered_lines
 from .datasets._files import naming, open_unpacked
 from .datasets._npz import read_arrays
 from .datasets._sources import read_sets
@@ -21,7 +20,7 @@ from .extras import require
 
 __all__ = [
     "check_outputs", "check_picture", "divided", "looks_like_pixels", "read_data",
-    "read_features", "read_test", "replacing",
+    "read_features", "read_test",
 ]  # fmt: skip
 
 _NPY_MAGIC = b"\x93NUMPY"
@@ -81,14 +80,14 @@ def read_features(path: str, n_in: int) -> tuple[np.ndarray, bool]:
     """
     file = Path(path)
     with naming(file, "samples as CSV, .npy or IDX"), open_unpacked(file) as (stream, _):
-        magic = stream.read(len(_NPY_MAGIC))
-        line = magic + stream.readline(_MAX_LINE)
+        line = stream.readline(_MAX_LINE)
+    magic = line[: len(_NPY_MAGIC)]
     images = magic[:2] == b"\0\0"
     if images:
         X = load_idx(file)
     elif magic == _NPY_MAGIC:
         with naming(file, "an array in the .npy format"):
-            X = np.load(file, mmap_mode="r", allow_pickle=False)
+            X = _mapped(file)
     else:
         X = _csv_features(file, line, n_in)
     if X.ndim < 2 or X.dtype.kind not in "biuf":
@@ -102,6 +101,15 @@ def read_features(path: str, n_in: int) -> tuple[np.ndarray, bool]:
     return X, images
 
 
+def _mapped(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # of tokenize and others, from the text of a damaged header
+        raise ValueError(f"a damaged header ({error})") from error
+
+
 def _csv_features(file: Path, first_line: bytes, n_in: int) -> np.ndarray:
     with naming(file, f"CSV rows of {n_in} numbers, with or without a label"):
         cells = first_line.decode("utf-8-sig").strip().split(",")
@@ -110,11 +118,15 @@ def _csv_features(file: Path, first_line: bytes, n_in: int) -> np.ndarray:
             return load_csv(file)[0]
         if len(cells) != n_in:
             raise ValueError(f"the first line has {len(cells)} cells")
-        with open_unpacked(file) as (stream, _), warnings.catch_warnings():
+        with (
+            open_unpacked(file) as (stream, _),
+            io.TextIOWrapper(stream, encoding="utf-8-sig") as text,
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # of a file without rows, which is said below
             X = np.loadtxt(
-                stream, delimiter=",", comments=None, quotechar='"', ndmin=2,
-                encoding="utf-8-sig", skiprows=0 if all(map(_is_number, cells)) else 1,
+                (line for _, line in numbered_lines(text, file)), delimiter=",", comments=None,
+                quotechar='"', ndmin=2, skiprows=0 if all(map(_is_number, cells)) else 1,
             )  # fmt: skip
         if X.size == 0:
             raise ValueError("there are no rows")
@@ -179,31 +191,6 @@ def check_picture(path: str) -> None:
     known = sorted(canvas.get_supported_filetypes())
     if Path(path).suffix.lower().lstrip(".") not in known:
         raise ValueError(f"--plot: expected a name that ends in one of {', '.join(known)}")
-
-
-@contextmanager
-def replacing(path: str) -> Iterator[str]:
-    """Give the name of a new file beside `path` that takes its place when the block succeeds.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be made; an older file of that name stays as it was.
-    """
-    target = Path(path)
-    descriptor, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
-    )
-    os.close(descriptor)
-    try:
-        yield name
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def divided(X: Any, scale: float, dtype: np.dtype) -> np.ndarray:

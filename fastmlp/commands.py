@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .atomic import replacing
 from .callbacks import EarlyStopping, ModelCheckpoint
 from .command_files import (
     check_outputs,
@@ -22,10 +23,10 @@ from .command_files import (
     read_data,
     read_features,
     read_test,
-    replacing,
 )
 from .datasets import MNIST
 from .diagnostics import confusion_matrix
+from .divergence import DivergenceError
 from .history import History
 from .network import MLP
 from .optimizers import make_optimizer
@@ -154,6 +155,8 @@ def _plan(args: Namespace, net: MLP, data: MNIST, share: float) -> str:
 
 def _summary(history: History, seconds: float) -> str:
     validated = ""
+    if not history.loss:
+        return f"no whole epoch in {seconds:.1f} s"
     if history.val_loss:
         validated = (
             f"; validation loss {history.val_loss[-1]:.4f}, "
@@ -204,12 +207,15 @@ def train(args: Namespace, console: Console) -> int:
                 schedule=schedule, l1=args.l1, l2=args.l2, dropout=args.dropout,
                 clip_norm=args.clip_norm, label_smoothing=args.label_smoothing,
                 max_norm=args.max_norm, class_weight=args.class_weight, validation_split=share,
-                early_stopping=stopping, callbacks=checkpoints,
+                early_stopping=stopping, callbacks=checkpoints, on_divergence=args.on_divergence,
                 progress=False if args.quiet else None,
             )  # fmt: skip
         interrupted = history.interrupted
     except KeyboardInterrupt:
         interrupted = True
+    except DivergenceError as error:
+        console.note(f"error: {error}")
+        return 1
     if interrupted:
         if out is not None:
             net.save(out)

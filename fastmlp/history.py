@@ -63,6 +63,12 @@ class History:
         """Return the lists by name, metrics among them, as JSON can hold them."""
         return {name: getattr(self, name) for name in _NAMES} | self.metrics
 
+    def row(self, epoch: int) -> dict[str, float]:
+        """Return an epoch's numbers by name, as callbacks are given them; the first is 0."""
+        lists = self.as_dict()
+        ends = {name: lists.pop(name) for name in ("learning_rate", "seconds")}
+        return {name: v[epoch] for name, v in (lists | ends).items() if v}
+
     @classmethod
     def from_dict(cls, lists: Mapping[str, list[float]]) -> History:
         """Return the history of which `as_dict` gave these lists.
@@ -74,6 +80,8 @@ class History:
         """
         if not isinstance(lists, Mapping) or not all(isinstance(v, list) for v in lists.values()):
             raise ValueError("history: expected lists by name")
+        if not all(isinstance(number, int | float) for v in lists.values() for number in v):
+            raise ValueError("history: expected lists of numbers")
         if not lists.keys() >= set(_NAMES):
             raise ValueError(f"history: expected {', '.join(_NAMES)}, got {', '.join(lists)}")
         history = cls(metrics={name: v for name, v in lists.items() if name not in _NAMES})

@@ -18,10 +18,10 @@ from .callbacks import Callback, EarlyStopping, ProgressBar
 from .history import History
 from .interrupts import Halt
 from .network import MLP
-from .notices import notices
+from .notices import notices, warn
 from .optimizers import Optimizer
 from .schedules import Schedule
-from .trainer import Plan, prepare, warn
+from .trainer import Plan, prepare
 from .validation import as_rows, check_integer
 
 __all__ = ["fit_many"]
@@ -57,6 +57,8 @@ def fit_many(
     label_smoothing: Each[float] = 0.0,
     max_norm: Each[float | None] = None,
     metrics: Each[Sequence[Any]] = (),
+    on_divergence: Each[str] = "raise",
+    resume: Each[bool] = False,
     workers: int | None = None,
     progress: bool | None = None,
 ) -> list[History]:
@@ -76,7 +78,7 @@ def fit_many(
     X, y
         As for `MLP.fit`, and the same for all. Chunks have to be a list, or a function that
         returns an iterator, which several threads then call; each network holds one chunk.
-    epochs ... metrics
+    epochs ... resume
         As for `MLP.fit`, one value or a list of one per network. Callbacks are called on their
         network's thread and serve one network each, so they come as a list of sequences; an
         EarlyStopping for all is copied for each.
@@ -98,8 +100,8 @@ def fit_many(
     TypeError, ValueError
         If an argument is not of that kind, naming the network; nothing is changed then.
     ExceptionGroup
-        If training fails, as a callback may. The other networks are trained to the end first;
-        the message names those that failed, and the group holds their errors.
+        If training diverges, or fails as a callback may. The other networks are trained to the
+        end first; the message names those that failed, and the group holds their errors.
 
     Notes
     -----
@@ -134,6 +136,7 @@ def fit_many(
         validation_split=validation_split, early_stopping=early_stopping, callbacks=callbacks,
         sample_weight=sample_weight, class_weight=class_weight, l1=l1, clip_norm=clip_norm,
         label_smoothing=label_smoothing, max_norm=max_norm, metrics=metrics,
+        on_divergence=on_divergence, resume=resume,
     )  # fmt: skip
     check, plans = _Checked(), []
     for i, (net, own) in enumerate(zip(nets, each, strict=True)):

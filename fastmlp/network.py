@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import persistence
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
 from .history import History
@@ -109,6 +110,8 @@ class MLP:
         self._schedule: Schedule | None = None
         self._schedule_memory: dict[str, float] = {}
         self.history = History()
+        self._held_out: dict[str, Any] | None = None  # the state of rng that drew them
+        self._best: np.ndarray | None = None  # kept by early stopping
         self.stop_training = False
 
     @property
@@ -166,15 +169,12 @@ class MLP:
         check_finite("X", X)
         return X
 
-    def _targets(self, name: str, y: Any, n: int) -> np.ndarray:
-        a = self.architecture
-        return check_targets(name, y, n, a.n_out, a.output, a.loss, self.dtype)
-
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:
         X = self._rows(X)
         if X.shape[0] == 0:
             raise ValueError("X: expected at least one sample, got none")
-        targets = self._targets("y", y, X.shape[0])
+        a = self.architecture
+        targets = check_targets("y", y, X.shape[0], a.n_out, a.output, a.loss, self.dtype)
         return X, targets, check_sample_weight(sample_weight, X.shape[0])
 
     def forward(self, X: Any) -> list[np.ndarray]:
@@ -301,6 +301,8 @@ class MLP:
         label_smoothing: float = 0.0,
         max_norm: float | None = None,
         metrics: Sequence[Any] = (),
+        on_divergence: str = "raise",
+        resume: bool = False,
         progress: bool | None = None,
     ) -> History:
         """Train, from the present parameters and optimizer state on.
@@ -349,6 +351,13 @@ class MLP:
         metrics : sequence of str, callable or Metric, default none
             Measured after every epoch, of validation data where there are any; see
             `fastmlp.metrics`.
+        on_divergence : {"raise", "restore", "ignore"}, default "raise"
+            When the loss is NaN or infinite: raise, or go back to the last finite parameters and
+            end the fit with a warning, or go on.
+        resume : bool, default False
+            Go on with the run of ``net.history``, so that `epochs` is its whole length: a network
+            loaded from a checkpoint ends with the bits of the run that was never broken off,
+            given the same arguments.
         progress : bool, optional
             A progress bar, and a line if kernels have to be compiled first; by default when
             standard error is a terminal.
@@ -361,6 +370,8 @@ class MLP:
 
         Raises
         ------
+        DivergenceError
+            If the loss or a parameter is finite no more; it says where, and what to try.
         TypeError, ValueError
             If an argument is not of that kind; nothing is changed then.
         """
@@ -372,7 +383,8 @@ class MLP:
             label_smoothing=label_smoothing, max_norm=max_norm, shuffle=shuffle,
             validation_data=validation_data, validation_split=validation_split,
             early_stopping=early_stopping, callbacks=callbacks, sample_weight=sample_weight,
-            class_weight=class_weight, metrics=metrics, progress=progress,
+            class_weight=class_weight, metrics=metrics, on_divergence=on_divergence,
+            resume=resume, progress=progress,
         )  # fmt: skip
 
     def save(self, path: str | Path) -> None:
@@ -390,9 +402,7 @@ class MLP:
         OSError
             If the file cannot be written; an older file of that name stays as it was.
         """
-        from .persistence import save
-
-        save(self, path)
+        persistence.save(self, path)
 
     @classmethod
     def load(cls, path: str | Path, *, backend: str = "numba", threads: int | None = None) -> MLP:
@@ -415,15 +425,11 @@ class MLP:
         ValueError
             If it is damaged or not a network's.
         """
-        from .persistence import load
-
-        return load(cls, path, backend=backend, threads=threads)
+        return persistence.load(cls, path, backend=backend, threads=threads)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return arrays and plain values; nothing compiled, no views."""
-        from .persistence import pack
-
-        header, arrays = pack(self)
+        header, arrays = persistence.pack(self)
         return {
             "header": header, "arrays": arrays, "backend": self.backend, "threads": self.threads,
             "rng": self._rng, "history": self.history,
@@ -431,10 +437,8 @@ class MLP:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the network from `__getstate__`."""
-        from .persistence import unpack
-
         self.backend, self.threads = state["backend"], state["threads"]
-        unpack(self, state["header"], state["arrays"])
+        persistence.unpack(self, state["header"], state["arrays"])
         self._rng, self.history = state["rng"], state["history"]
 
     def __repr__(self) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["notice", "notices"]
+__all__ = ["notice", "notices", "warn"]
 
+_PACKAGE = os.path.dirname(__file__)
 LOGGER = logging.getLogger("fastmlp")
 _wishes: list[bool] = []  # of the calls under way; threads see one another's
 
@@ -48,3 +51,16 @@ def notice(text: str) -> None:
             print(line, file=sys.stderr, flush=True)
         else:
             bars.tqdm.write(line, file=sys.stderr)  # above a bar, not into it
+
+
+def _stacklevel() -> int:
+    """Return which caller, seen from the function that calls this, is not of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def warn(text: str) -> None:
+    """Give a RuntimeWarning that points to the caller outside this package."""
+    warnings.warn(text, RuntimeWarning, stacklevel=_stacklevel())

@@ -123,6 +123,11 @@ class Parameters:
             self.flat[start + n_out : end] = _BIAS_PADDING.get(name, 0.0)
 
     @property
+    def state(self) -> np.ndarray:
+        """The parameters and slots, all that steps change, as one array."""
+        return self._buffer
+
+    @property
     def finite(self) -> bool:
         """Whether no parameter is NaN or infinite (nor so large that their sum is)."""
         with np.errstate(over="ignore", invalid="ignore"):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ import numpy as np
 
 from . import __version__
 from .architecture import Architecture
+from .atomic import replacing
 from .history import History
 from .initializers import RandomSource
 from .optimizers import OptimizerState, make_optimizer
@@ -24,11 +23,12 @@ from .validation import check_choice, check_integer
 if TYPE_CHECKING:
     from .network import MLP
 
-__all__ = ["load", "pack", "save", "saved_with", "unpack"]
+__all__ = ["load", "make_rng", "pack", "rng_state", "save", "saved_with", "unpack"]
 
 FORMAT = "fastmlp-network"
 VERSION = 1
-_HEADER_BYTES = 1 << 20
+_HEADER_BYTES = 1 << 20  # read as JSON, it takes up to thirty times as many
+_STATE_DTYPES = ("uint32", "uint64")  # of random generators
 
 
 def _plain(value: Any) -> Any:
@@ -43,18 +43,26 @@ def _plain(value: Any) -> Any:
 def _restored(value: Any) -> Any:
     if isinstance(value, dict):
         if set(value) == {"array", "dtype"}:
-            return np.array(value["array"], value["dtype"])
+            return np.array(value["array"], check_choice("dtype", value["dtype"], _STATE_DTYPES))
         return {key: _restored(item) for key, item in value.items()}
     return value
 
 
-def _rng_state(rng: RandomSource) -> dict[str, Any]:
+def rng_state(rng: RandomSource) -> dict[str, Any]:
+    """Return the state of a random generator as JSON can hold it."""
     if isinstance(rng, np.random.RandomState):
         return {"kind": "RandomState", "state": _plain(rng.get_state(legacy=False))}
     return {"kind": "Generator", "state": _plain(rng.bit_generator.state)}
 
 
-def _make_rng(saved: dict[str, Any]) -> RandomSource:
+def make_rng(saved: dict[str, Any]) -> RandomSource:
+    """Return the generator of which `rng_state` gave the state.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is none.
+    """
     state = _restored(saved["state"])
     name = state["bit_generator"]
     if name not in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"):
@@ -71,6 +79,9 @@ def _make_rng(saved: dict[str, Any]) -> RandomSource:
 def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return a header that JSON can hold, and the arrays by name."""
     slots = net.optimizer.slots if net._state.step else 0
+    parameters, best = net._parameters, net._best
+    if best is not None and np.array_equal(best, parameters.flat):
+        best = None  # early stopping takes the present ones where there are no others
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -80,19 +91,40 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "slots": slots,
         "schedule": None if net._schedule is None else _plain(net._schedule.config()),
         "schedule_memory": net._schedule_memory,
-        "rng": _rng_state(net._rng),
-        "history": net.history.as_dict(),
+        "rng": rng_state(net._rng),
+        "history": list(net.history.as_dict()),
+        "held_out": net._held_out,
+        "best": best is not None,
         "saved_with": {
             "fastmlp": __version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
         },
     }
-    arrays = {f"weights_{i}": w for i, w in enumerate(net._parameters.weights)}
-    arrays |= {f"biases_{i}": b for i, b in enumerate(net._parameters.biases)}
-    for k, slot in enumerate(net._parameters.slot_views(slots)):
+    arrays = {
+        f"history_{i}": np.array(numbers, np.float64)
+        for i, numbers in enumerate(net.history.as_dict().values())
+    }
+    arrays |= {f"weights_{i}": w for i, w in enumerate(parameters.weights)}
+    arrays |= {f"biases_{i}": b for i, b in enumerate(parameters.biases)}
+    for k, slot in enumerate(parameters.slot_views(slots)):
         arrays |= {f"slot_{k}_{i}": array for i, array in enumerate(slot)}
+    if best is not None:
+        weights, biases = parameters.views(best)
+        arrays |= {f"best_{i}": array for i, array in enumerate([*weights, *biases])}
     return header, {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _history(names: Any, arrays: dict[str, np.ndarray]) -> History:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("history: expected names")
+    found = [arrays[f"history_{i}"] for i in range(len(names))]
+    for name, array in zip(names, found, strict=True):
+        if array.dtype != np.float64 or array.ndim != 1:
+            raise ValueError(f"history: expected numbers of every epoch as {name}")
+    return History.from_dict(
+        {name: array.tolist() for name, array in zip(names, found, strict=True)}
+    )
 
 
 def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -109,11 +141,15 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     architecture = Architecture(config.pop("layer_sizes"), **config)
     optimizer = make_optimizer(header["optimizer"])
     step = check_integer("step", header["step"], low=0)
+    if step >= 2**62:
+        raise ValueError(f"step: expected a number of steps, got {step}")
     slots = optimizer.slots if step else 0
     names = [f"weights_{i}" for i in range(architecture.n_layers)]
     names += [f"biases_{i}" for i in range(architecture.n_layers * architecture.bias)]
     count = len(names)
     names += [f"slot_{k}_{i}" for k in range(slots) for i in range(count)]
+    has_best = header.get("best") is True
+    names += [f"best_{i}" for i in range(count * has_best)]
     shapes: list[tuple[int, ...]] = list(architecture.layers)
     shapes += [(n_out,) for _, n_out in architecture.layers] * architecture.bias
     for i, name in enumerate(names):
@@ -124,46 +160,38 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
                 f"got {arrays[name].dtype} {arrays[name].shape}"
             )
     schedule = header["schedule"]
-    rng = _make_rng(header["rng"])
-    history = History.from_dict(header["history"]) if "history" in header else History()
+    rng, held_out = make_rng(header["rng"]), header.get("held_out")
+    if held_out is not None:
+        make_rng(held_out)
+    history = _history(header["history"], arrays) if "history" in header else History()
+    memory = header["schedule_memory"]
+    if not isinstance(memory, dict) or not all(isinstance(v, int | float) for v in memory.values()):
+        raise ValueError("schedule_memory: expected numbers by name")
+    check_integer("schedule_memory: epoch", memory.get("epoch", 0), low=0)
     net._start(architecture)
     parameters = net._parameters
     targets = [*parameters.weights, *parameters.biases]
     for slot in parameters.slot_views(slots):
         targets += slot
+    if has_best:
+        net._best = parameters.flat.copy()  # with its padding
+        weights, biases = parameters.views(net._best)
+        targets += [*weights, *biases]
     for target, name in zip(targets, names, strict=True):
         target[...] = arrays[name]
     net._optimizer = optimizer
     net._state = OptimizerState(step, parameters.slot_views(optimizer.slots))
     net._schedule = None if schedule is None else get_schedule(schedule)
-    net._schedule_memory = dict(header["schedule_memory"])
-    net._rng, net.history = rng, history
+    net._schedule_memory = memory
+    net._rng, net._held_out, net.history = rng, held_out, history
 
 
 def save(net: MLP, path: str | Path) -> None:
     """Write the network; see `MLP.save`."""
-    path = Path(path)
     header, arrays = pack(net)
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    with replacing(path) as name, open(name, "wb") as file:
+        np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
@@ -181,6 +209,13 @@ def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
                 raise ValueError(f"{member.filename} has not the size that it states")
 
 
+def _integer(digits: str) -> int:
+    value = int(digits)
+    if abs(value) >= 2**128:  # as long as a random generator's state is, and no float's overflow
+        raise ValueError(f"its header has a number of {len(digits)} digits")
+    return value
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     with zipfile.ZipFile(path) as archive:
         _check_members(path, archive)
@@ -188,9 +223,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if "header" not in archive.files:
             raise ValueError("it holds no header")
         text = archive["header"]
-        if text.dtype != np.uint8 or text.ndim != 1 or text.size > _HEADER_BYTES * 64:
+        if text.dtype != np.uint8 or text.ndim != 1 or text.size > _HEADER_BYTES:
             raise ValueError("its header is not text")
-        header = json.loads(text.tobytes())
+        header = json.loads(text.tobytes(), parse_int=_integer)
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise ValueError("its header is not a network's")
         if header.get("version") != VERSION:

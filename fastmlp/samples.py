@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .backends import Train
+from .initializers import RandomSource
 from .validation import check_class_weight, check_sample_weight
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = [
     "check_share",
     "chunks_of",
     "combined_weight",
+    "dropout_key",
     "hold_out",
 ]
 
@@ -265,14 +267,13 @@ def check_share(n: int, share: float, name: str) -> None:
 
 
 def hold_out(
-    net: MLP, y: np.ndarray, share: float, *, by_class: bool
+    rng: RandomSource, y: np.ndarray, share: float, *, by_class: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw which samples are held out; return the numbers of the others and theirs, ascending.
 
     Parameters
     ----------
-    net : MLP
-        Whose rng draws.
+    rng : Generator or RandomState
     y : ndarray
     share : float
         See `check_share`.
@@ -281,7 +282,7 @@ def hold_out(
     """
     n = len(y)
     held = round(n * share)
-    order = net._rng.permutation(n)
+    order = rng.permutation(n)
     if by_class:
         labels = y
         if y.ndim == 2:
@@ -296,3 +297,10 @@ def hold_out(
         place[by_label] = (np.arange(n) - starts + 0.5) / np.repeat(counts, counts)
         order = order[np.argsort(place, kind="stable")]
     return np.sort(order[held:]), np.sort(order[:held])
+
+
+def dropout_key(net: MLP) -> np.ndarray:
+    """Draw an epoch's key from the network's rng: what is saved goes on with the same bits."""
+    if isinstance(net._rng, np.random.RandomState):
+        return net._rng.randint(0, 2**32, 2, dtype=np.uint32)
+    return net._rng.integers(0, 2**32, 2, dtype=np.uint32)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,13 +12,15 @@ import numpy as np
 
 from .callbacks import Callback, EarlyStopping, ProgressBar
 from .callbacks.early_stopping import get_early_stopping
+from .divergence import ON_DIVERGENCE, DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History
 from .interrupts import CtrlC, Halt
 from .metrics import Metric, get_metrics
-from .notices import notices
+from .notices import notices, warn
 from .operations import EpochResult
 from .optimizers import Optimizer, get_optimizer
+from .persistence import make_rng, rng_state
 from .regularization import Regularization, get_regularization
 from .samples import (
     ArraySamples,
@@ -29,18 +29,18 @@ from .samples import (
     check_share,
     chunks_of,
     combined_weight,
+    dropout_key,
     hold_out,
 )
 from .schedules import Schedule, get_schedule
-from .validation import check_integer, check_number, check_sample_weight
+from .validation import check_choice, check_integer, check_number, check_sample_weight
 
 if TYPE_CHECKING:
     from .network import MLP
 
-__all__ = ["Plan", "fit", "prepare", "warn"]
+__all__ = ["Plan", "fit", "prepare"]
 
 _PIECE_SECONDS = 0.1  # Python is re-entered about this often: callbacks, Ctrl-C
-_PACKAGE = os.path.dirname(__file__)
 
 Work = tuple[ArraySamples | ChunkSamples, Evaluation | None]
 Check = Callable[["MLP", Any, Any], tuple[Any, np.ndarray]]
@@ -59,6 +59,8 @@ class _Settings:
     metrics: tuple[Metric, ...]
     stopping: EarlyStopping | None
     callbacks: list[Callback]
+    on_divergence: str
+    resume: bool
 
 
 @dataclass
@@ -120,6 +122,8 @@ def prepare(
     sample_weight: Any,
     class_weight: Any,
     metrics: Any,
+    on_divergence: Any,
+    resume: Any,
     progress: bool | None,
     check: Check = _samples,
     **regularization: Any,
@@ -127,19 +131,25 @@ def prepare(
     """Check all arguments of `MLP.fit`; `check` returns samples and targets as checked."""
     if batch_size is not None:
         batch_size = check_integer("batch_size", batch_size, low=1)
-    if not isinstance(shuffle, bool | np.bool_):
-        raise TypeError(f"shuffle: expected True or False, got {shuffle!r}")
+    for name, flag in (("shuffle", shuffle), ("resume", resume)):
+        if not isinstance(flag, bool | np.bool_):
+            raise TypeError(f"{name}: expected True or False, got {flag!r}")
     stopping = get_early_stopping(early_stopping)
+    chosen = net.optimizer if optimizer is None else get_optimizer(optimizer)
+    if resume and chosen == net.optimizer:
+        chosen = net.optimizer  # the same object goes on where it was
     s = _Settings(
         epochs=check_integer("epochs", epochs, low=0),
         batch_size=batch_size,
-        optimizer=net.optimizer if optimizer is None else get_optimizer(optimizer),
+        optimizer=chosen,
         schedule=get_schedule(schedule),
         regularization=get_regularization(net.architecture, **regularization),
         shuffle=bool(shuffle),
         metrics=get_metrics(metrics, net.architecture),
         stopping=stopping,
         callbacks=_callbacks(callbacks, stopping, progress),
+        resume=bool(resume),
+        on_divergence=check_choice("on_divergence", on_divergence, ON_DIVERGENCE),
     )
     share = check_number("validation_split", validation_split, low=0.0, below=1.0)
     if share and validation_data is not None:
@@ -207,9 +217,12 @@ def _prepare_arrays(
         check_share(n, share, name)
 
     def begin() -> Work | None:
-        rows, held, weights = np.arange(n), None, combined
+        rows, held, drawn, weights = np.arange(n), None, None, combined
         if share:
-            rows, held = hold_out(net, targets, share, by_class=by_class)
+            drawn = net._held_out if s.resume else None
+            rng = net._rng if drawn is None else make_rng(drawn)
+            drawn = rng_state(rng)
+            rows, held = hold_out(rng, targets, share, by_class=by_class)
             if weights is not None and not weights[rows].any():
                 raise ValueError(
                     "sample_weight: expected a weight above 0 outside the held-out part"
@@ -217,6 +230,7 @@ def _prepare_arrays(
             if class_weight is not None:
                 weights = combined_weight(net, weight, class_weight, targets, rows)
         _install(net, s)
+        net._held_out = drawn
         if not s.epochs:
             return None
         samples = ArraySamples(
@@ -270,6 +284,12 @@ def _check_callbacks(net: MLP, s: _Settings, *, validated: bool) -> None:
     measured = [prefix + name for name in own * validated]
     measured += [prefix + metric.name for metric in s.metrics]
     names = [*own, *measured, "learning_rate", "seconds"]
+    known = {name for name, values in net.history.as_dict().items() if values}
+    if s.resume and known and known != set(names):
+        raise ValueError(
+            f"resume: expected a fit that measures {', '.join(sorted(known))} as the run so far "
+            f"did, got {', '.join(sorted(names))}"
+        )
     for callback in s.callbacks:
         callback.check(names)
 
@@ -277,23 +297,13 @@ def _check_callbacks(net: MLP, s: _Settings, *, validated: bool) -> None:
 def _install(net: MLP, s: _Settings) -> None:
     """Give the network its optimizer and schedule; another one starts afresh."""
     net.optimizer = s.optimizer
-    if s.schedule != net._schedule or s.schedule.spans_fit:
+    if s.schedule != net._schedule or (s.schedule.spans_fit and not s.resume):
         net._schedule, net._schedule_memory = s.schedule, {}
-    net.history = History()
+    if s.resume:
+        net.history.interrupted = False
+    else:
+        net.history, net._held_out, net._best = History(), None, None
     net.stop_training = False
-
-
-def _stacklevel() -> int:
-    """Return which caller, seen from the function that calls this, is not of this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def warn(text: str) -> None:
-    """Give a RuntimeWarning that points to the caller outside this package."""
-    warnings.warn(text, RuntimeWarning, stacklevel=_stacklevel())
 
 
 class _Fit:
@@ -319,27 +329,35 @@ class _Fit:
             }  # fmt: skip
         self._logs: dict[str, float] = {}
         self._ctrl_c, self._tell = ctrl_c, tell
+        self._watch = Watch(net, settings.on_divergence)
 
     def _call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, hook)(*arguments)
 
     def run(self) -> History:
-        history = self.net.history
+        history, diverged = self.net.history, ""
         try:
             try:
                 self._ctrl_c.watch()
                 self._call("on_train_begin", {})
-                for epoch in range(self.settings.epochs):
+                for epoch in range(len(history), self.settings.epochs):
                     if self.net.stop_training:
                         break
                     self._epoch(epoch)
             except KeyboardInterrupt:
                 history.interrupted = True
+            except DivergenceError as error:
+                if self.settings.on_divergence != "restore":
+                    raise
+                self._watch.restore()
+                diverged = f"{error}; the parameters are those before it"
             self._call("on_train_end", self._logs)
         finally:
             self._ctrl_c.leave()
             self._call("close")
+        if diverged:
+            self._tell(diverged)
         return history
 
     def _epoch(self, epoch: int) -> None:
@@ -353,7 +371,9 @@ class _Fit:
         rates = s.schedule.rates(
             s.optimizer.learning_rate, done, self.samples.steps or 1, s.epochs, memory
         )
-        result = self._train(rates)
+        result = self._train(epoch, rates)
+        if self.callbacks or epoch + 1 == s.epochs:  # others see the parameters
+            self._watch.check_parameters(epoch, result, float(rates[-1]))
         numbers = {} if self.evaluation is None else self.evaluation()
         logs = {"loss": result.loss}
         if net.architecture.output != "identity":
@@ -369,16 +389,16 @@ class _Fit:
         self._warn_of_divergence()
         self._call("on_epoch_end", epoch, logs)
 
-    def _train(self, rates: np.ndarray) -> EpochResult:
+    def _train(self, epoch: int, rates: np.ndarray) -> EpochResult:
         """Train an epoch piece by piece; where it is cut has no influence on the result."""
-        key = _dropout_key(self.net) if self.settings.regularization.dropout else None
+        key = dropout_key(self.net) if self.settings.regularization.dropout else None
         parts: list[EpochResult] = []
         done, group = 0, 1
         segments = self.samples.segments()
         while (segment := next(segments, None)) is not None:
             # what a schedule does within an epoch is known for every step; else one rate is all
             places = np.minimum(np.arange(done, done + segment.steps), len(rates) - 1)
-            group = self._segment(segment, rates[places], key, done, group, parts)
+            group = self._segment(segment, rates[places], key, epoch, done, group, parts)
             done += segment.steps
             del segment
             if self.net.stop_training:
@@ -390,6 +410,7 @@ class _Fit:
         segment: Segment,
         rates: np.ndarray,
         key: np.ndarray | None,
+        epoch: int,
         before: int,
         group: int,
         parts: list[EpochResult],
@@ -398,6 +419,7 @@ class _Fit:
         done, size = 0, segment.batch_size
         while done < len(rates) and not self.net.stop_training:
             self._call("on_batch_group_begin", before + done, {})
+            self._watch.keep()
             begun = time.perf_counter()
             part = rates[done : done + group]
             with self._ctrl_c:
@@ -413,6 +435,9 @@ class _Fit:
                 if self.net.architecture.output != "identity":
                     logs["accuracy"] = result.accuracy
                 self._call("on_batch_group_end", before + done, logs)
+            # a callback may have ended the fit over it already
+            if self._watch.diverged(result) and not self.net.stop_training:
+                self._watch.raise_for(result, epoch, before + done - len(part), part)
         return group
 
     def _warn_of_divergence(self) -> None:
@@ -422,10 +447,3 @@ class _Fit:
                 f"the loss of epoch {len(losses)} is {losses[-1]}; a smaller learning rate or "
                 "scaled inputs may help"
             )
-
-
-def _dropout_key(net: MLP) -> np.ndarray:
-    """Draw an epoch's key from the network's rng: what is saved goes on with the same bits."""
-    if isinstance(net._rng, np.random.RandomState):
-        return net._rng.randint(0, 2**32, 2, dtype=np.uint32)
-    return net._rng.integers(0, 2**32, 2, dtype=np.uint32)

@@ -173,7 +173,7 @@ def test_few_samples_are_not_split(here, capsys):
 def test_a_run_that_diverges_says_so_and_writes_strict_json(data, capsys):
     code = main([
         "train", "data.npz", *SMALL, "--epochs", "3", "--optimizer", "sgd", "--learning-rate",
-        "1e30", "--json", "run.json", "--plot", "none",
+        "1e30", "--json", "run.json", "--plot", "none", "--on-divergence", "ignore",
     ])  # fmt: skip
     assert code == 0
     assert "fastmlp: warning: the loss of epoch" in capsys.readouterr().err

@@ -23,8 +23,8 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "operations", "parameters", "history", "extras", "interrupts",
-        "metrics", "notices", "regularization", "__version__",
+        "architecture", "atomic", "divergence", "operations", "parameters", "history", "extras",
+        "interrupts", "metrics", "notices", "regularization", "__version__",
     },
     {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
     {"backends"},

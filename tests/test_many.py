@@ -282,11 +282,18 @@ def test_one_failure_costs_no_other_network_anything(workers, four_cores):
         assert net.threads == 2
 
 
-def test_divergence_is_told_by_the_calling_thread():
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [("ignore", r"the loss of epoch \d is"), ("restore", "training diverged")],
+)
+def test_divergence_is_told_by_the_calling_thread(choice, message):
     nets = several(3)
     wild = [SGD(0.1), SGD(1e30), SGD(0.1)]
-    with pytest.warns(RuntimeWarning, match=r"nets\[1\]: the loss of epoch \d is") as caught:
-        fit_many(nets, X, LABELS, epochs=3, batch_size=4, optimizer=wild, l2=[0.0, 1e30, 0.0])
+    with pytest.warns(RuntimeWarning, match=rf"nets\[1\]: {message}") as caught:
+        fit_many(
+            nets, X, LABELS, epochs=3, batch_size=4, optimizer=wild, l2=[0.0, 1e30, 0.0],
+            on_divergence=choice,
+        )  # fmt: skip
     assert len(caught) == 1
     assert caught[0].filename == __file__
 

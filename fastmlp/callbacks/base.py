@@ -82,7 +82,7 @@ class Callback:
 
 
 class TerminateOnNaN(Callback):
-    """End the fit as soon as the loss is NaN or infinite."""
+    """End the fit with a warning as soon as the loss is NaN or infinite; `fit` does not raise."""
 
     def on_batch_group_end(self, step: int, logs: Logs) -> None:
         """Look at the group's loss."""

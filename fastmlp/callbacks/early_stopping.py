@@ -84,7 +84,6 @@ class EarlyStopping(Callback):
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
         self._waited = 0
-        self._parameters: np.ndarray | None = None
 
     @property
     def monitor(self) -> str:
@@ -101,15 +100,27 @@ class EarlyStopping(Callback):
         self._monitor.check(names)
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Begin anew."""
+        """Begin anew, or where the run that is resumed was."""
         self._start()
+        history = self.net.history
+        for epoch in range(len(history)):
+            self._look(epoch, history.row(epoch))
+        if history.loss and self.best_epoch == len(history) - 1:
+            self._keep()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Keep the parameters of a better epoch; end the fit when patience is at its end."""
+        self._look(epoch, logs)
+        if self.best_epoch == epoch:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self.restore_best:
+            self.net._best = self.net._parameters.flat.copy()
+
+    def _look(self, epoch: int, logs: Logs) -> None:
         if self._monitor.improved(logs):
             self.best_epoch, self._waited = epoch, 0
-            if self.restore_best:
-                self._parameters = self.net._parameters.flat.copy()
             return
         self._waited += 1
         if self._waited >= self.patience:
@@ -118,13 +129,12 @@ class EarlyStopping(Callback):
 
     def on_train_end(self, logs: Logs) -> None:
         """Put the best parameters back."""
-        if self._parameters is not None:
-            self.net._parameters.flat[:] = self._parameters
-            self._parameters = None
+        if self.restore_best and self.net._best is not None:
+            self.net._parameters.flat[:] = self.net._best
 
     def close(self) -> None:
         """Forget the parameters kept."""
-        self._parameters = None
+        self.net._best = None
 
 
 def get_early_stopping(early_stopping: Any) -> EarlyStopping | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..atomic import replacing
 from .base import Callback, Logs, Monitor
 
 __all__ = ["CSVLogger", "ModelCheckpoint"]
@@ -29,7 +30,8 @@ class ModelCheckpoint(Callback):
     """Save the network after every epoch, or after every epoch that is the best so far.
 
     A file holds all that training goes on from, and is written whole or not at all: a run that
-    was broken off is taken up with `MLP.load` and another `fit`.
+    was broken off is taken up with `MLP.load` and the same `fit` with ``resume=True``, and ends
+    with the same bits.
 
     Parameters
     ----------
@@ -92,9 +94,13 @@ class ModelCheckpoint(Callback):
         _check_folder(path)
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Begin anew."""
+        """Begin anew, or with the best of the run that is resumed."""
         self._monitor.reset()
         self.saved = []
+        if self.best_only:
+            history = self.net.history
+            for epoch in range(len(history)):
+                self._monitor.improved(history.row(epoch))
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save the network."""
@@ -149,13 +155,20 @@ class CSVLogger(Callback):
         _check_folder(self.path)
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Empty the file, unless it is to be gone on with."""
-        if not self.append:
-            Path(self.path).write_bytes(b"")
+        """Empty the file, unless it is to be gone on with; write again what is resumed."""
+        if self.append:
+            return
+        history = self.net.history
+        with replacing(self.path) as name:
+            for epoch in range(len(history)):
+                self._write(name, epoch, history.row(epoch))
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Write the epoch's line."""
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
+        self._write(self.path, epoch, logs)
+
+    def _write(self, path: str, epoch: int, logs: Logs) -> None:
+        with open(path, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
             if file.tell() == 0:
                 writer.writerow(["epoch", *logs])

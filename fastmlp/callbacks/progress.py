@@ -27,7 +27,8 @@ class ProgressBar(Callback):
 
         samples, epochs = self.params["samples"], self.params["epochs"]
         self._bar = tqdm(
-            total=None if samples is None else samples * epochs, unit=" samples", unit_scale=True,
+            total=None if samples is None else samples * epochs,
+            initial=(samples or 0) * len(self.net.history), unit=" samples", unit_scale=True,
             dynamic_ncols=True, bar_format=_ENDLESS if samples is None else _FORMAT,
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -16,6 +17,10 @@ from ._files import naming, open_unpacked, path_argument
 
 MAX_TEXT = 2 << 30
 """The most characters read from one file; MNIST as CSV has 110 million."""
+
+FREE_TEXT, TEXT_RATIO = 8 << 20, 100
+"""A gzip file may unpack to so many characters, or to so many times its length if that is more:
+MNIST has 8 for a byte, a bomb 1,000."""
 
 _MAX_LINE = 1 << 24
 _BLOCK = 1 << 22  # characters parsed at a time: a row of MNIST has about 1,800
@@ -54,7 +59,7 @@ def load_csv(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.int
         If the file is damaged or no text, has no rows, a header without `label`, rows of
         different lengths, cells that are not finite numbers, labels that are not whole
         numbers from 0 to 65535, lines of more than 16 million or a whole of more than two
-        thousand million characters.
+        thousand million characters, or gzip that unpacks to 100 times its size and 8 million.
 
     Examples
     --------
@@ -75,7 +80,7 @@ def load_csv(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.int
         open_unpacked(file) as (stream, _),
         io.TextIOWrapper(stream, encoding="utf-8-sig") as text,
     ):
-        lines = _lines(text)
+        lines = numbered_lines(text, file)
         first = next(lines, None)
         if first is None:
             raise ValueError("got only empty lines")
@@ -91,13 +96,14 @@ def load_csv(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.int
         return X, whole_labels(y, "labels", HIGHEST_LABEL)
 
 
-def _lines(text: TextIO) -> Iterator[_Line]:
-    """Yield the number and text of each line that is not blank, within the bounds."""
+def numbered_lines(text: TextIO, file: Path) -> Iterator[_Line]:
+    """Yield the number and text of each line of a file that is not blank, within the bounds."""
+    most = min(MAX_TEXT, max(FREE_TEXT, TEXT_RATIO * file.stat().st_size))
     total = number = 0
     while line := text.readline(_MAX_LINE):
         number += 1
         total += len(line)
-        if len(line) == _MAX_LINE or total > MAX_TEXT:
+        if len(line) == _MAX_LINE or total > most:
             raise ValueError(f"line {number} goes beyond the length allowed for a line or file")
         if line.strip():
             yield number, line

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from numba.core import caching
+from numba.core import caching, serialize
 
 from ..notices import notice
 
@@ -122,6 +123,10 @@ class _Implementation(caching.CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012
 
 
+def _digest(key: Any, payload: bytes) -> str:
+    return hashlib.sha256(repr(key).encode() + payload).hexdigest()
+
+
 class _Cache(caching.FunctionCache):
     """Numba's cache in our folder; what cannot be read or written costs time, never an error."""
 
@@ -147,7 +152,29 @@ class _Cache(caching.FunctionCache):
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):
-            super().save_overload(sig, data)
+            try:
+                super().save_overload(sig, data)
+            except OSError:
+                raise
+            except Exception:  # the index is damaged: begin another
+                self.flush()
+                super().save_overload(sig, data)
+
+    # Numba checks nothing: a flipped bit would run, and processes that compile different
+    # signatures at once can each name their code number 1. Both are told by a digest.
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        key = self._index_key(sig, target_context.codegen())
+        digest, payload = self._cache_file.load(key) or ("", b"")
+        if digest != _digest(key, payload):
+            return None
+        return self._impl.rebuild(target_context, pickle.loads(payload))
+
+    def _save_overload(self, sig: Any, data: Any) -> None:
+        if self._impl.check_cachable(data):
+            key = self._index_key(sig, data.codegen)
+            payload = serialize.dumps(self._impl.reduce(data))
+            self._cache_file.save(key, (_digest(key, payload), payload))
 
 
 class _NoCache(caching.NullCache):

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from ..command_files import replacing
+from ..atomic import replacing
 from ..plots._axes import names_of
 from ..plots._images import guess_image_shape
 from ._page import Element, element, facts, missing, page, section

@@ -1,0 +1,207 @@
+"""Machine code on disk: never stale, never foreign, never in the way.
+
+A copy of the kernels' decorator and one tiny function stand for the kernels: every process below
+compiles, or loads, that function alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastmlp
+
+PACKAGE = Path(fastmlp.__file__).parent
+SCRIPT = """
+import sys
+from fastmlp import notices
+from fastmlp.kernels import _jit
+from fastmlp.kernels.tiny import triple
+with notices.notices(True):
+    value = triple(14)
+hits = sum(triple.stats.cache_hits.values())
+print(value, hits, _jit.cache_folder())
+"""
+TINY = """
+from ._jit import jit
+
+@jit()
+def triple(x):
+    return FACTOR * x
+"""
+
+
+@pytest.fixture
+def house(tmp_path):
+    """Make a package of its own, light enough to be edited: the decorator and one function."""
+    kernels = tmp_path / "house" / "fastmlp" / "kernels"
+    kernels.mkdir(parents=True)
+    for name in ("__init__.py", "notices.py"):
+        shutil.copy(PACKAGE / name, kernels.parent / name)
+    (kernels / "__init__.py").write_text("")
+    shutil.copy(PACKAGE / "kernels" / "_jit.py", kernels / "_jit.py")
+    (kernels / "tiny.py").write_text(TINY.replace("FACTOR", "3"))
+    return tmp_path
+
+
+def start(house, script=SCRIPT, **environment) -> subprocess.Popen:
+    names = ("FASTMLP_CACHE_DIR", "XDG_CACHE_HOME", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
+    settings = {k: v for k, v in os.environ.items() if k not in names}
+    settings |= {
+        "PYTHONPATH": str(house / "house"), "PYTHONDONTWRITEBYTECODE": "1",
+        "FASTMLP_CACHE_DIR": str(house / "cache"), **environment,
+    }  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", script], env=settings, cwd=house, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def ended(process) -> tuple[int, bool, str]:
+    """Return what the function gave, whether it came from the cache, and from which folder."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    value, hits, folder = out.split(maxsplit=2)
+    assert ("compiling kernels" in err) == (hits == "0")
+    return int(value), hits == "1", folder.strip()
+
+
+def call(house, **environment) -> tuple[int, bool, str]:
+    return ended(start(house, **environment))
+
+
+def test_a_second_process_loads_and_an_edit_anywhere_compiles_anew(house):
+    value, cached, folder = call(house)
+    assert (value, cached) == (42, False)
+    assert call(house) == (42, True, folder)
+    kernels = house / "house" / "fastmlp" / "kernels"
+    # an edit that leaves size, line and time as they were
+    before = (kernels / "tiny.py").stat()
+    (kernels / "tiny.py").write_text(TINY.replace("FACTOR", "4"))
+    os.utime(kernels / "tiny.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+    value, cached, edited = call(house)
+    assert (value, cached) == (56, False)
+    assert edited != folder
+    # a file that the function's own does not even name
+    (kernels / "another.py").write_text("")
+    value, cached, another = call(house)
+    assert (value, cached) == (56, False)
+    assert len({folder, edited, another}) == 3
+
+
+def test_another_version_or_processor_compiles_anew(house):
+    _, _, folder = call(house)
+    _, cached, generic = call(house, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
+    assert not cached
+    assert generic != folder
+    site = house / "house" / "sitecustomize.py"
+    for module, name in (("numba", "__version__"), ("llvmlite", "__version__")):
+        site.write_text(f"import numba, {module}; {module}.{name} = '9.9.9'")
+        value, cached, other = call(house)
+        assert (value, cached) == (42, False)
+        assert other != folder
+    site.write_text(
+        "import llvmlite.binding as b; b.get_host_cpu_name = lambda: 'x86-64'\n"
+        "b.get_host_cpu_features = lambda: b.FeatureMap()"
+    )
+    value, cached, _ = call(house)  # the same folder on another machine, over a network
+    assert (value, cached) == (42, False)
+    site.unlink()
+    assert call(house) == (42, True, folder)
+
+
+def test_processes_that_compile_at_once_do_not_break_each_other(house):
+    together = [start(house) for _ in range(4)]
+    assert [ended(process)[0] for process in together] == [42] * 4
+    assert call(house)[:2] == (42, True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "flipped", "folder"])
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_damaged_file_is_replaced(house, kind, damage):
+    _, _, folder = call(house)
+    (file,) = Path(folder).glob(f"*.{kind}")
+    good = file.read_bytes()
+    if damage == "folder":
+        file.unlink()
+        file.mkdir()
+        assert call(house)[0] == 42
+        return
+    middle = len(good) // 2
+    file.write_bytes({
+        "cut": good[:middle], "empty": b"", "noise": os.urandom(len(good)),
+        "flipped": good[:middle] + bytes([good[middle] ^ 255]) + good[middle + 1 :],
+    }[damage])  # fmt: skip
+    assert call(house)[:2] == (42, False)
+    assert call(house)[:2] == (42, True)
+
+
+def test_every_flipped_bit_is_seen(house):
+    _, _, folder = call(house)
+    (file,) = Path(folder).glob("*.nbc")
+    good = file.read_bytes()
+    at = good.index(b"\x7fELF")  # the machine code itself
+    for place in (at + 64, (at + len(good)) // 2):
+        file.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        assert call(house)[:2] == (42, False)
+
+
+def test_code_of_another_signature_under_the_same_name_is_not_taken(house):
+    # as two processes leave it that compile at once: each names its code number 1
+    _, _, folder = call(house)
+    (file,) = Path(folder).glob("*.nbc")
+    of_integers = file.read_bytes()
+    shutil.rmtree(folder)
+    whole, floats = SCRIPT, SCRIPT.replace("triple(14)", "int(triple(14.0))")
+    assert ended(start(house, script=floats))[:2] == (42, False)
+    file.write_bytes(of_integers)
+    assert ended(start(house, script=floats))[:2] == (42, False)
+    assert ended(start(house, script=floats))[:2] == (42, True)
+    assert ended(start(house, script=whole))[:2] == (42, False)
+    assert ended(start(house, script=whole))[:2] == (42, True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are a matter of POSIX")
+def test_without_a_folder_it_takes_time_and_no_error(house):
+    blocked = house / "blocked"
+    blocked.write_text("a file is no folder")
+    assert call(house, FASTMLP_CACHE_DIR=str(blocked / "cache")) == (42, False, "None")
+    _, _, folder = call(house)
+    shutil.rmtree(folder)
+    assert call(house) == (42, False, folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="modes are a matter of POSIX")
+def test_a_folder_that_may_only_be_read(house):
+    _, _, folder = call(house)
+    place = Path(folder)
+    place.chmod(0o500)
+    try:
+        value, _, used = call(house)
+    finally:
+        place.chmod(0o700)
+    assert value == 42
+    assert used == (folder if os.geteuid() == 0 else "None")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="only root gives away")
+def test_the_folder_of_another_user_is_left_alone(house):
+    _, _, folder = call(house)
+    os.chown(folder, 65534, 65534)
+    assert call(house) == (42, False, "None")
+
+
+def test_a_full_disk_takes_time_and_no_error(house):
+    pytest.importorskip("resource")
+    site = house / "house" / "sitecustomize.py"
+    site.write_text("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))")
+    value, cached, folder = call(house)
+    assert (value, cached) == (42, False)
+    site.unlink()
+    assert call(house) == (42, False, folder)
+    assert call(house) == (42, True, folder)

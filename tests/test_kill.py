@@ -1,0 +1,366 @@
+"""A run that is killed is taken up where it was, and ends with the bits it would have had.
+
+``FASTMLP_FULL_TESTS=1`` kills 200 times and more, ``FASTMLP_TEST_SEED`` repeats a failed run.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import stat
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastmlp import (
+    MLP,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    AnnealOnRise,
+    CosineDecay,
+    EarlyStopping,
+    ExponentialDecay,
+    InverseScaling,
+    ModelCheckpoint,
+    OneCycle,
+    ReduceOnPlateau,
+    RMSProp,
+    StepDecay,
+)
+from fastmlp.atomic import replacing
+from fastmlp.callbacks import CSVLogger
+from fastmlp.commands import write_json
+from fastmlp.persistence import rng_state
+from fastmlp.plots import save_history
+from fastmlp.report import write_report
+
+FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
+SEED = int(os.environ.get("FASTMLP_TEST_SEED") or np.random.SeedSequence().entropy % 2**32)
+KILLS_EACH = 12 if FULL else 2  # of every run below: at least 200, and at least 25
+EPOCHS = 12
+
+DATA = np.random.default_rng(0)
+X = DATA.normal(size=(120, 6)).astype("float32")
+LABELS = DATA.integers(0, 3, 120)
+HELD = DATA.normal(size=(30, 6)), DATA.integers(0, 3, 30)
+
+RUNS = {
+    "sgd": {},
+    "momentum": {"optimizer": lambda: SGD(0.1, momentum=0.9)},
+    "nesterov": {"optimizer": lambda: SGD(0.1, momentum=0.9, nesterov=True), "shuffle": False},
+    "adagrad": {"optimizer": lambda: AdaGrad(0.05), "batch_size": 1},
+    "rmsprop": {"optimizer": lambda: RMSProp(0.01), "batch_size": None},
+    "adam, anneal on rise": {"optimizer": lambda: Adam(0.3), "schedule": AnnealOnRise()},
+    "adamw, dropout": {"optimizer": lambda: AdamW(0.02), "dropout": 0.3},
+    "step decay": {"schedule": StepDecay(every=5), "clip_norm": 0.1, "l1": 1e-3},
+    "exponential decay": {"schedule": ExponentialDecay(0.9), "class_weight": "balanced"},
+    "inverse scaling": {"schedule": InverseScaling(), "max_norm": 1.0},
+    "cosine decay": {"schedule": CosineDecay(), "optimizer": lambda: Adam(0.02)},
+    "one cycle": {"schedule": OneCycle(), "label_smoothing": 0.1, "validation_data": HELD},
+    "plateau": {"schedule": ReduceOnPlateau(patience=1, min_delta=0.1), "validation_split": 0.2},
+    "early stopping": {
+        "early_stopping": lambda: EarlyStopping(patience=4), "optimizer": lambda: Adam(0.1),
+        "dropout": 0.2,
+    },
+    "the best accuracy": {
+        "early_stopping": lambda: EarlyStopping("val_accuracy", patience=30),
+        "optimizer": lambda: Adam(0.1), "metrics": ["f1"],
+    },
+    "legacy stream": {"rng": lambda: np.random.RandomState(4), "early_stopping": True},
+    "chunks": {"chunks": True, "schedule": CosineDecay(), "dropout": 0.2},
+}  # fmt: skip
+
+
+def train(path: str | Path, name: str, started=None, *, backend="numpy", callbacks=()) -> MLP:
+    """Train as a user would whose machine may go away: the same lines begin and go on."""
+    options = {k: v() if callable(v) else v for k, v in RUNS[name].items()}
+    rng = options.pop("rng", 7)
+    data = ([(X[:50], LABELS[:50]), (X[50:], LABELS[50:])],) if options.pop("chunks", 0) else (
+        X, LABELS)  # fmt: skip
+    if started is not None:
+        started.set()
+    if os.path.exists(path):
+        net = MLP.load(path, backend=backend)
+    else:
+        net = MLP((6, 9, 3), activation="relu", rng=rng, backend=backend)
+    net.fit(
+        *data, epochs=EPOCHS, **{"batch_size": 16, **options}, resume=True,
+        callbacks=[ModelCheckpoint(path), *callbacks],
+    )  # fmt: skip
+    return net
+
+
+def bits(net: MLP) -> tuple:
+    """Return all that training changes."""
+    history = {k: v for k, v in net.history.as_dict().items() if k != "seconds"}
+    return (
+        [a.tobytes() for a in (*net.weights, *net.biases)],
+        [a.tobytes() for slot in net._state.slots for a in slot],
+        net._state.step, rng_state(net._rng), net._schedule_memory, history,
+    )  # fmt: skip
+
+
+# kill it anywhere
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
+def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fastmlp.trainer", "fastmlp.network", "fastmlp.reference"])
+    rng, kills, resumed = np.random.default_rng(SEED), 0, 0
+    for name in RUNS:
+        path = tmp_path / "net.npz"
+        begun = time.perf_counter()
+        whole = bits(train(tmp_path / "whole.npz", name))
+        seconds = time.perf_counter() - begun
+        for kill in range(KILLS_EACH):
+            told = f"run {name!r}, kill {kill}, FASTMLP_TEST_SEED={SEED}"
+            while True:
+                started = context.Event()
+                child = context.Process(target=train, args=(path, name, started))
+                child.start()
+                assert started.wait(60), told
+                child.join(rng.uniform(0, seconds))
+                child.kill()
+                child.join()
+                if child.exitcode == -signal.SIGKILL:
+                    break
+                assert child.exitcode == 0, told  # it was quicker: once more, from the beginning
+                path.unlink()
+            kills += 1
+            if path.exists():
+                done = len(MLP.load(path).history)
+                assert 1 <= done <= EPOCHS, told
+                resumed += done < EPOCHS
+        assert bits(train(path, name)) == whole, told
+        for file in tmp_path.iterdir():
+            file.unlink()
+    assert kills >= (200 if FULL else 25)
+    assert resumed > kills / 4  # and not all before the first checkpoint or after the last
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("name", RUNS)
+def test_every_checkpoint_leads_to_the_same_bits(tmp_path, name, backend):
+    saver = ModelCheckpoint(tmp_path / "net-{epoch}.npz")
+    whole = bits(train(tmp_path / "last.npz", name, backend=backend, callbacks=[saver]))
+    assert len(saver.saved) > 3
+    for path in saver.saved:
+        assert bits(train(path, name, backend=backend)) == whole, path
+
+
+def test_the_table_of_epochs_goes_on(tmp_path):
+    path, saver = tmp_path / "run.csv", ModelCheckpoint(tmp_path / "net-{epoch}.npz")
+    name = "the best accuracy"
+    train(tmp_path / "last.npz", name, callbacks=[saver, CSVLogger(path)])
+    whole = [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]
+    assert len(whole) == 1 + EPOCHS
+    assert whole[0] == "epoch,loss,accuracy,val_loss,val_accuracy,val_f1,learning_rate"
+    path.write_text("epoch\n1\n2\n3\n4\n5\n6,0.1")  # it was killed within a line
+    train(saver.saved[4], name, callbacks=[CSVLogger(path)])
+    assert [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()] == whole
+
+
+def test_the_best_of_a_resumed_run_counts(tmp_path):
+    def best_of(path, saved):
+        saver = ModelCheckpoint(tmp_path / saved, best_only=True)
+        train(path, "the best accuracy", callbacks=[saver])
+        return [Path(file).name.rsplit("-")[-1] for file in saver.saved]
+
+    each = ModelCheckpoint(tmp_path / "net-{epoch}.npz")
+    train(tmp_path / "last.npz", "the best accuracy", callbacks=[each])
+    whole = best_of(tmp_path / "whole.npz", "whole-{epoch}")
+    resumed = best_of(each.saved[2], "resumed-{epoch}")
+    assert resumed == [epoch for epoch in whole if int(epoch) > 3]
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path):
+    for name in ("cosine decay", "early stopping", "the best accuracy"):
+        net = train(tmp_path / "net.npz", name)
+        net.save(tmp_path / "net.npz")
+        before = bits(net)
+        assert bits(train(tmp_path / "net.npz", name)) == before
+        (tmp_path / "net.npz").unlink()
+
+
+def test_another_fit_is_not_a_run_resumed():
+    net = MLP((6, 3), rng=0, backend="numpy")
+    net.fit(X, LABELS, epochs=2)
+    with pytest.raises(ValueError, match="resume: expected a fit that measures accuracy, learning"):
+        net.fit(X, LABELS, epochs=4, validation_split=0.1, resume=True)
+    with pytest.raises(TypeError, match="resume: expected True or False, got 1"):
+        net.fit(X, LABELS, epochs=4, resume=1)
+    assert len(net.fit(X, LABELS, epochs=4, resume=True)) == 4
+    assert len(net.fit(X, LABELS, epochs=4, resume=True)) == 4
+    assert len(net.fit(X, LABELS, epochs=1)) == 1
+
+
+# whole or not at all
+
+
+def made() -> MLP:
+    net = MLP((6, 300, 3), rng=0, backend="numpy")
+    net.fit(X, LABELS, epochs=1)
+    return net
+
+
+def _checkpoint(net, path):
+    net.fit(X, LABELS, epochs=1, callbacks=[ModelCheckpoint(path)])
+
+
+def _picture(net, path):
+    with replacing(path) as name:
+        save_history(net.history, name, "title")
+
+
+WRITERS = {
+    "save": ("net.npz", lambda net, path: net.save(path)),
+    "checkpoint": ("net.npz", _checkpoint),
+    "report": ("report.html", lambda net, path: write_report(net, path)),
+    "json": ("run.json", lambda net, path: write_json(path, list(range(9999)))),
+    "picture": ("loss.png", _picture),
+}
+
+
+def refusing(code):
+    def refuse(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_full_disk_leaves_the_old_file(tmp_path, kind):
+    resource = pytest.importorskip("resource")
+    file, write = WRITERS[kind]
+    path, net = tmp_path / file, made()
+    path.write_text("the old one")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))  # the next byte is an error
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write(net, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "the old one"
+    assert os.listdir(tmp_path) == [file]
+    write(net, path)
+    assert path.stat().st_size > 2000
+    assert os.listdir(tmp_path) == [file]
+
+
+@pytest.mark.parametrize("call", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_every_call_may_fail(tmp_path, monkeypatch, call, code):
+    path, net = tmp_path / "net.npz", made()
+    path.write_text("the old one")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refusing(code))
+        with pytest.raises(OSError, match=os.strerror(code)) as caught:
+            net.save(path)
+    assert (caught.value.errno, caught.value.filename) == (code, str(path))
+    assert path.read_text() == "the old one"
+    assert os.listdir(tmp_path) == ["net.npz"]
+
+
+def test_the_data_are_on_the_disk_before_the_name(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+
+    def synced(descriptor):
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        calls.append((kind, os.fstat(descriptor).st_size > 2000))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("rename"), replace(a, b)))
+    made().save(tmp_path / "net.npz")
+    assert [calls[0], calls[1], calls[2][0]] == [("file", True), "rename", "folder"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are a matter of POSIX")
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_folder_that_cannot_be_written(kind):
+    file, write = WRITERS[kind]
+    folder, net = Path(tempfile.mkdtemp()), made()
+    path = folder / file
+    path.write_text("the old one")
+    folder.chmod(0o555)
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)  # nothing is forbidden to root
+        with pytest.raises(PermissionError, match="Permission denied") as caught:
+            write(net, path)
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "the old one"
+    assert os.listdir(folder) == [file]
+    shutil.rmtree(folder)
+
+
+def test_a_folder_that_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        made().save(tmp_path / "no" / "net.npz")
+    assert caught.value.filename == str(tmp_path / "no" / "net.npz")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and modes are a matter of POSIX")
+def test_links_and_modes_stay(tmp_path):
+    real, link = tmp_path / "real.npz", tmp_path / "link.npz"
+    real.write_text("the old one")
+    real.chmod(0o640)
+    link.symlink_to("real.npz")
+    made().save(link)
+    assert link.is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+    assert MLP.load(real, backend="numpy").layer_sizes == (6, 300, 3)
+
+
+def test_what_a_killed_process_left_is_swept_in_time(tmp_path):
+    path, net = tmp_path / "net.npz", made()
+    left = [tmp_path / f".net.partial-{k}.npz" for k in ("older", "newer")]
+    other = tmp_path / ".other.partial-older.npz"
+    for file in (*left, other):
+        file.write_text("half of it")
+    for file in (left[0], other):
+        os.utime(file, (time.time() - 4000,) * 2)
+    net.save(path)
+    assert sorted(tmp_path.iterdir()) == sorted([left[1], other, path])
+
+
+def test_long_names_are_written(tmp_path):
+    name = "ü" * 120 + ".npz"
+    made().save(tmp_path / name)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_header_of_another_kind_of_run_is_refused(tmp_path):
+    path = tmp_path / "net.npz"
+    net = train(path, "legacy stream")
+    net.save(path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    header = json.loads(arrays["header"].tobytes())
+    for wrong in (
+        {"held_out": 3},
+        {"held_out": {"kind": "Generator", "state": {}}},
+        {"best": True},
+    ):
+        text = json.dumps(header | wrong).encode()
+        np.savez(path, **arrays | {"header": np.frombuffer(text, np.uint8)})
+        with pytest.raises(ValueError, match="path: expected a network saved by fastmlp"):
+            MLP.load(path)
