@@ -121,24 +121,18 @@ def test_processes_that_compile_at_once_do_not_break_each_other(house):
     assert call(house)[:2] == (42, True)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "flipped", "folder"])
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
-def test_a_damaged_file_is_replaced(house, kind, damage):
+def test_a_damaged_file_is_replaced(house, kind):
     _, _, folder = call(house)
     (file,) = Path(folder).glob(f"*.{kind}")
     good = file.read_bytes()
-    if damage == "folder":
-        file.unlink()
-        file.mkdir()
-        assert call(house)[0] == 42
-        return
-    middle = len(good) // 2
-    file.write_bytes({
-        "cut": good[:middle], "empty": b"", "noise": os.urandom(len(good)),
-        "flipped": good[:middle] + bytes([good[middle] ^ 255]) + good[middle + 1 :],
-    }[damage])  # fmt: skip
-    assert call(house)[:2] == (42, False)
+    for bad in (good[: len(good) // 2], b"", good[:9] + os.urandom(len(good) - 9)):
+        file.write_bytes(bad)
+        assert call(house)[:2] == (42, False)
     assert call(house)[:2] == (42, True)
+    file.unlink()
+    file.mkdir()  # nothing can be written there either
+    assert call(house)[:2] == (42, False)
 
 
 def test_every_flipped_bit_is_seen(house):
