@@ -120,12 +120,13 @@ def full_region(K, S, layers, bounds, first, size, number, hyper, t, threads):
 
 @jit()
 def full_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
-    """Take `steps` steps over n ordered samples, on this thread alone."""
+    """Take `steps` steps over n ordered samples, all `threads` shares on this thread alone."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
         for number in range(2 if size else 1):
-            full_region(K, S, layers, bounds, s * batch_size, size, number, hyper, 0, 1)
+            for t in range(threads):
+                full_region(K, S, layers, bounds, s * batch_size, size, number, hyper, t, threads)
         if S[S_PENALTY] and s >= 0:
             reduce_squares(squares, penalty, s)
 

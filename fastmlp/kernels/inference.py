@@ -47,8 +47,9 @@ def infer_region(K, S, layers, n, t, threads):
 
 @jit()
 def infer_serial(K, S, layers, n, threads):
-    """Take n ordered samples forward on this thread alone."""
-    infer_region(K, S, layers, n, 0, 1)
+    """Take n ordered samples forward, all `threads` shares on this thread alone."""
+    for t in range(threads):
+        infer_region(K, S, layers, n, t, threads)
 
 
 @jit(parallel=True)
