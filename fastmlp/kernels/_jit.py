@@ -1,4 +1,4 @@
-"""The one place for Numba's options, the cache on disk and the threads.
+"""The one place for Numba's options and the cache on disk.
 
 Numba keys its cache on the one file that holds a function, so an edit elsewhere would go unseen.
 The folder used here is named by a hash of every kernel source and of the versions of numba,
@@ -24,7 +24,7 @@ from numba.core import caching
 
 from ..notices import notice
 
-__all__ = ["cache_folder", "jit", "run", "thread_limit"]
+__all__ = ["cache_folder", "jit"]
 
 
 def _sources() -> list[Path]:
@@ -152,58 +152,3 @@ def jit(*, parallel: bool = False) -> Callable[[Callable[..., Any]], Any]:
         return dispatcher
 
     return decorate
-
-
-def _numba_threads() -> int:
-    """Return the most threads that Numba will start."""
-    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-
-
-def thread_limit() -> int:
-    """Return how many threads may be used: the process's cores, at most Numba's own limit."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, _numba_threads()))
-
-
-@cache
-def _start_threads() -> None:
-    """Load Numba's threading layer, with short spins where it is GNU OpenMP.
-
-    Its threads spin for milliseconds at every barrier. Where another process has taken a core
-    that costs a scheduler's time slice per region: measured with one busy process beside an
-    epoch on two cores, 8.8 s instead of 0.2 s. Short spins cost nothing on an idle machine
-    (64 ms an epoch both ways), then the thread sleeps and lets the other one run. GNU OpenMP
-    reads the setting once, when it is loaded.
-    """
-    name = "GOMP_SPINCOUNT"
-    ours = name not in os.environ and "OMP_WAIT_POLICY" not in os.environ
-    if ours:
-        os.environ[name] = "500"
-    try:
-        numba.get_num_threads()
-    finally:
-        if ours:
-            del os.environ[name]
-
-
-def run(drivers: tuple[Any, Any], threads: int, *arguments: Any) -> None:
-    """Call the serial driver, or the parallel one with the work in `threads` shares.
-
-    Never more threads run than the process may use; further shares wait their turn. The serial
-    path never touches the threading layer. The count that was set before is restored.
-    """
-    serial, parallel = drivers
-    running = min(threads, thread_limit())
-    if running == 1:
-        serial(*arguments, 1)
-        return
-    _start_threads()
-    before = numba.get_num_threads()
-    numba.set_num_threads(running)
-    try:
-        parallel(*arguments, threads)
-    finally:
-        numba.set_num_threads(before)

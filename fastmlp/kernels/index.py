@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ._jit import thread_limit
 from .table import launch
+from .threads import thread_limit
 
 __all__ = ["Index", "block_columns", "block_counts", "coded", "is_sparse", "make_index"]
 
