@@ -316,7 +316,7 @@ def run(scenario, layer: str) -> None:
     )  # fmt: skip
     took = time.perf_counter() - begun
     assert done.returncode == 0, f"{done.returncode} after {took:.0f} s: {done.stderr[-2000:]}"
-    assert done.stdout.split() == [layer]
+    assert done.stdout.split()[-1] == layer  # Numba has its say about forks under TBB
 
 
 @pytest.mark.parametrize("layer", layers())
