@@ -6,6 +6,7 @@ import numpy as np
 
 from fastmlp import MLP, SGD
 from fastmlp.kernels.training import Training
+from fastmlp.regularization import Regularization
 
 SAMPLES, FEATURES = 2048, 784
 BATCHES = {"batches": 64, "large batches": 1024, "full batch": SAMPLES, "one at a time": 1}
@@ -32,7 +33,7 @@ class Train:
         size = BATCHES[driver]
         self.training = Training(
             self.net._parameters, X, y, None, optimizer=SGD(0.01), state=self.net._state,
-            batch_size=size, l2=0.0, threads=threads,
+            batch_size=size, regularization=Regularization(), threads=threads,
         )  # fmt: skip
         self.order, self.rates = np.arange(SAMPLES), np.full(SAMPLES // size, 1e-3)
         self.training.train(self.order[:size], self.rates[:1])

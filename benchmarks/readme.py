@@ -2,8 +2,8 @@
 
 ``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
 peer that is installed, and draws it into ``benchmarks/speed.png``, ``scaling`` measures how the
-cost of an epoch grows (a minute). Each writes its own part of the README; with no argument all are
-made.
+cost of an epoch grows (a minute), ``accuracy`` trains with and without dropout. Each writes its own
+part of the README; with no argument all are made.
 """
 
 from __future__ import annotations
@@ -107,6 +107,30 @@ def scaling() -> None:
     replace("scaling", ["", *table, "", f"Measured on {machine()}.", ""])
 
 
+def accuracy() -> None:
+    """Train a larger network with and without dropout on MNIST; write how well and how long."""
+    import numpy as np
+
+    import fastmlp
+    from fastmlp.datasets import load_mnist
+
+    data = load_mnist("uint8")
+    lines = ["| dropout | test accuracy, seeds 0 to 2 | a fit |", "|---|---|---|"]
+    for dropout in (0.0, 0.3):
+        found, seconds = [], []
+        for seed in range(3):
+            net = fastmlp.MLP((784, 512, 256, 10), activation="relu", input_scale=255.0, rng=seed)
+            history = net.fit(
+                data.x_train, data.y_train, epochs=15, batch_size=128, dropout=dropout,
+                optimizer=fastmlp.Adam(0.003), schedule=fastmlp.OneCycle(),
+            )  # fmt: skip
+            found.append(net.evaluate(data.x_test, data.y_test)["accuracy"])
+            seconds.append(sum(history.seconds))
+        accuracies = ", ".join(f"{value:.2%}" for value in found)
+        lines.append(f"| {dropout} | {accuracies} | {np.median(seconds):.1f} s |")
+    replace("accuracy", ["", *lines, "", f"Measured on {machine()}.", ""])
+
+
 def machine() -> str:
     """Return the processor and the number of cores, as far as the system tells."""
     import os
@@ -120,6 +144,6 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    parts = {"reproduce": reproduce, "bench": bench, "scaling": scaling}
+    parts = {"reproduce": reproduce, "bench": bench, "scaling": scaling, "accuracy": accuracy}
     for part in sys.argv[1:] or parts:
         parts[part]()

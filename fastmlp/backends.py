@@ -13,9 +13,9 @@ from .operations import EpochResult, Gradients, read_rows
 from .optimizers import Optimizer, OptimizerState
 from .parameters import Parameters
 from .reference.backprop import hidden_and_logits
+from .reference.dropout import key_words
 from .reference.epoch import count_correct, train_steps
 from .reference.losses import sample_losses, smooth_targets
-from .reference.penalties import clip_by_global_norm, limit_norms, penalty, penalty_gradient
 from .regularization import Regularization
 
 __all__ = ["BACKENDS", "Backend", "get_backend"]
@@ -204,16 +204,17 @@ class NumbaBackend:
         from .kernels.training import Training
 
         r, a = regularization, parameters.architecture
-        if r.dropout:  # no kernel leaves units out yet
-            return BACKENDS["numpy"].trainer(
-                parameters, X, y, sample_weight, regularization=r, **settings
-            )
         if r.label_smoothing:
             y = smooth_targets(y, r.label_smoothing, a.n_out, a.output, np.dtype(a.dtype))
-        if r.l1 or r.clip_norm is not None or r.max_norm is not None:
-            return _gradient_steps(parameters, X, y, sample_weight, r, **settings)
-        run = Training(parameters, X, y, sample_weight, l2=r.l2, **settings)
-        return lambda order, rates, key: run.train(order, rates)
+        run = Training(parameters, X, y, sample_weight, regularization=r, **settings)
+
+        def train(order: np.ndarray, rates: np.ndarray, key: np.ndarray | None) -> EpochResult:
+            if key is None:
+                return run.train(order, rates)
+            words = key_words(key, run.state.step, len(rates), a.n_layers - 1)
+            return run.train(order, rates, words)
+
+        return train
 
     def loss_and_gradients(
         self,
@@ -269,56 +270,6 @@ class NumbaBackend:
                 return means(inference)
 
         return evaluate
-
-
-def _gradient_steps(
-    parameters: Parameters,
-    X: Any,
-    y: np.ndarray,
-    sample_weight: np.ndarray | None,
-    regularization: Regularization,
-    *,
-    optimizer: Optimizer,
-    state: OptimizerState,
-    batch_size: int,
-    threads: int | None,
-) -> Train:
-    """Return a trainer whose gradients are compiled and whose updates are the reference's."""
-    from .kernels.training import Training
-
-    r = regularization
-    run = Training(
-        parameters, X, y, sample_weight, optimizer=None, state=OptimizerState(),
-        batch_size=batch_size, l2=0.0, threads=threads,
-    )  # fmt: skip
-    flat = run.gradient[: parameters.size]
-    weights, biases = parameters.views(flat)
-    targets = [*parameters.weights, *parameters.biases]
-
-    def step(order: np.ndarray, rate: float) -> EpochResult:
-        seen = run.train(order, np.zeros(1))
-        total = float(seen.weights[0])
-        with np.errstate(invalid="ignore", over="ignore"):
-            seen.losses += total * penalty(parameters.weights, r.l1, r.l2)
-            flat[:] *= parameters.dtype.type(1 / total if total > 0 else 0.0)
-            for gradient, w in zip(weights, parameters.weights, strict=True):
-                gradient += penalty_gradient(w, r.l1, r.l2)
-            if r.clip_norm is not None:
-                clip_by_global_norm([*weights, *biases], r.clip_norm)
-            reference.optimizer_step(
-                optimizer, targets, [*weights, *biases], state, learning_rate=rate
-            )
-            if r.max_norm is not None:
-                limit_norms(parameters.weights, r.max_norm)
-        return seen
-
-    def train(order: np.ndarray, rates: np.ndarray, key: np.ndarray | None) -> EpochResult:
-        batches = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
-        return EpochResult.join(
-            [step(batch, float(rate)) for batch, rate in zip(batches, rates, strict=True)]
-        )
-
-    return train
 
 
 BACKENDS: dict[str, Backend] = {"numba": NumbaBackend(), "numpy": NumpyBackend()}

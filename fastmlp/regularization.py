@@ -11,7 +11,7 @@ import numpy as np
 from .architecture import Architecture
 from .validation import check_number
 
-__all__ = ["Regularization", "get_regularization"]
+__all__ = ["Regularization", "get_regularization", "threshold"]
 
 _SMOOTHED = ("cross_entropy", "binary_cross_entropy")
 
@@ -40,6 +40,16 @@ class Regularization:
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     max_norm: float | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether a step has to know the whole gradient, or to change weights after it."""
+        return self.l1 > 0 or self.clip_norm is not None or self.max_norm is not None
+
+
+def threshold(rate: float) -> np.uint32:
+    """Return ``rate * 2^32``, rounded: a draw below it leaves its activation out."""
+    return np.uint32(min(round(rate * 2**32), 2**32 - 1))
 
 
 def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:

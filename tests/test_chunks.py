@@ -289,9 +289,7 @@ def grown(kind: str, path: Path, backend: str) -> int:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts as Linux does")
 @pytest.mark.parametrize("kind", ["uint8", "float32", "mostly zeros", "chunks"])
-def test_peak_memory_stays_below_the_data_and_50_mb(backend, kind, tmp_path, request):
-    if (backend, kind) == ("numba", "mostly zeros"):  # delete once a map's non-zeros stay unlisted
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the list of non-zeros"))
+def test_peak_memory_stays_below_the_data_and_50_mb(backend, kind, tmp_path):
     path, size = tmp_path / "x.npy", 120 * MB
     allowed = size + 50 * MB
     if kind == "chunks":

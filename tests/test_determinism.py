@@ -21,6 +21,7 @@ from fastmlp.datasets import load_mnist
 from fastmlp.kernels import threads as kernel_threads
 from fastmlp.kernels.source import Source
 from fastmlp.kernels.training import Training
+from fastmlp.regularization import Regularization
 from fastmlp.schedules import AnnealOnRise, OneCycle
 from fastmlp.verification import TOLERANCE, difference
 
@@ -388,7 +389,8 @@ def trained(steps: int, threads: int, case: dict) -> tuple[Training, np.ndarray,
     net._state.slots = net._parameters.slot_views(2)
     training = Training(
         net._parameters, X, y, None, optimizer=case.get("optimizer", Adam(1e-4)), state=net._state,
-        batch_size=case["batch"], l2=case.get("l2", 0.01), threads=threads,
+        batch_size=case["batch"], threads=threads,
+        regularization=Regularization(l2=case.get("l2", 0.01)),
     )  # fmt: skip
     assert (training._index is not None) == ("filled" in case)
     assert (training._mode == "single") == (case["batch"] == 1)

@@ -13,7 +13,7 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.kernels._simd import const
 from fastmlp.kernels._target import current_target
 from fastmlp.kernels.rows import over_rows
-from fastmlp.kernels.table import _emit_function
+from fastmlp.kernels.table import emit_function
 
 wide = np.longdouble
 pytestmark = pytest.mark.skipif(
@@ -92,7 +92,8 @@ def logarithm(dtype: str):
     @intrinsic
     def kernel(typingctx, y, x, count):
         def codegen(context, builder, sig, args):
-            builder.call(_emit_function(builder.module, "log", 3, emit, dtype), args)
+            log = emit_function(builder.module, "log", 3, emit, dtype, current_target())
+            builder.call(log, args)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, types.int64), codegen

@@ -14,7 +14,16 @@ import numpy as np
 from numba import prange
 
 from ._jit import jit
-from .lists import apply_panels, forward_panels, sparse_forward_rows, update_panels
+from .finish import (
+    finish_region,
+    finishing_regions,
+    penalty_rows,
+    reduce_penalties,
+    slots_of,
+    transpose_region,
+    transpose_rows,
+)
+from .lists import forward_panels, sparse_forward_rows, update_panels
 from .microkernel import ADD, STORE
 from .shares import rows_of, share
 from .table import call
@@ -22,14 +31,15 @@ from .tables import (
     BACKWARD,
     BIAS,
     BIAS_UPDATE,
-    BLOCK,
-    BLOCKS,
     CODE,
+    DROPOUT,
     ELEMENTWISE,
+    FACTOR,
     FORWARD,
     GATHER,
     HAS_BIAS,
     KEPT,
+    KEPT_CODE,
     LD_A,
     LD_H,
     LD_W,
@@ -38,10 +48,11 @@ from .tables import (
     N_IN,
     N_OUT,
     NV,
-    OPTIMIZER,
+    S_BATCH,
     S_CHUNK,
     S_CORRECT,
     S_GRADIENT,
+    S_HIDDEN,
     S_HYPER,
     S_ITEM,
     S_LD_X,
@@ -54,10 +65,12 @@ from .tables import (
     S_ORDER,
     S_PANELS,
     S_PENALTY,
+    S_PLACE,
     S_ROWS,
-    S_SQUARES,
     S_STATE,
     S_WEIGHT,
+    S_WHOLE,
+    S_WORDS,
     S_X,
     S_X_KIND,
     S_X_SCALE,
@@ -65,8 +78,7 @@ from .tables import (
     SLOPE,
     SOFTMAX_LABELS,
     SOFTMAX_TARGETS,
-    SUM_SQUARES,
-    TRANSPOSE,
+    THRESHOLD,
     UPDATE,
     VECTOR,
     VECTORS_IN,
@@ -126,6 +138,18 @@ def dense_forward(K, q, r0, r1):
 
 
 @jit()
+def leave_out(K, S, q, l, position, r0, rows):  # noqa: E741
+    """Dropout of a hidden layer, for the samples at `position` in rows r0 .. r0 + rows."""
+    step, shift = position // S[S_BATCH], r0 * q[LD_H]
+    place = position - step * S[S_BATCH] + S[S_PLACE]
+    call(
+        K[DROPOUT],
+        (q[H] + shift, q[KEPT] + shift, q[LD_H], q[VECTORS_OUT], rows,
+         S[S_WORDS] + (step * S[S_HIDDEN] + l) * 8, place, q[THRESHOLD], q[FACTOR], q[CODE]),
+    )  # fmt: skip
+
+
+@jit()
 def forward_rows(K, S, layers, position, r0, rows):
     """Take the samples at `position` of the order, in rows r0 .. r0 + rows (r0 at a tile), through
     all layers (those whose panels are done: through the others); the last leaves logits.
@@ -138,6 +162,8 @@ def forward_rows(K, S, layers, position, r0, rows):
             dense_forward(K, layers[l], r0, r1)
         elif not S[S_PANELS]:
             sparse_forward_rows(K, S, layers[0], position, r0, rows)
+        if layers[l, FACTOR]:
+            leave_out(K, S, layers[l], l, position, r0, rows)
 
 
 @jit()
@@ -180,7 +206,7 @@ def backward_rows(K, layers, r0, rows):
                 call(
                     K[BACKWARD + width - 1],
                     (p[D] + shift, p[LD_H], q[D] + r * q[LD_H], q[LD_H], q[WT] + at, q[LD_WT],
-                     q[N_OUT], p[KEPT] + shift, p[CODE]),
+                     q[N_OUT], p[KEPT] + shift, p[KEPT_CODE]),
                 )  # fmt: skip
             done += width
 
@@ -204,19 +230,6 @@ def samples_region(K, S, layers, first, rows, t, threads):
 
 
 @jit()
-def transpose_rows(K, item, q, i0, i1):
-    """Copy rows i0 .. i1 of W into the columns of its transpose."""
-    length = VECTOR // item
-    for i in range(i0, i1, length):
-        for v in range(q[VECTORS_OUT]):
-            call(
-                K[TRANSPOSE],
-                (q[WT] + v * length * q[LD_WT] + i * item, q[LD_WT],
-                 q[W] + i * q[LD_W] + v * VECTOR, q[LD_W]),
-            )  # fmt: skip
-
-
-@jit()
 def update_rows(K, item, q, i0, i1, r0, rows, code, state, shift, hyper):
     """Sum the gradient of rows i0 .. i1 of W over the samples in rows r0 .. r0 + rows, and do
     with it what `code` says. `shift` leads from the parameters to where the sums go (0: to the
@@ -236,23 +249,6 @@ def update_rows(K, item, q, i0, i1, r0, rows, code, state, shift, hyper):
 
 
 @jit()
-def apply_rows(K, S, q, i0, i1, hyper):
-    """Take the optimizer's step for rows i0 .. i1 of W from their summed gradient."""
-    start = q[W] + i0 * q[LD_W]
-    vectors = (i1 - i0) * q[LD_W] // VECTOR
-    call(K[OPTIMIZER], (start, start + S[S_GRADIENT], vectors, S[S_OPTIMIZER], S[S_STATE], hyper))
-
-
-@jit()
-def square_rows(K, S, q, seen, i0, i1):
-    """Note the sums of squares of blocks of W's rows, before they change."""
-    if S[S_PENALTY]:
-        for i in range(i0, i1, BLOCK):
-            slot = S[S_SQUARES] + (seen + i // BLOCK) * 8
-            call(K[SUM_SQUARES], (slot, q[W] + i * q[LD_W], q[LD_W], q[VECTORS_OUT]))
-
-
-@jit()
 def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
     """Region 2: thread t's rows of every W, its part of every bias: gradient and update."""
     item = S[S_ITEM]
@@ -265,12 +261,11 @@ def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
         i0, i1 = rows_of(S, bounds, q, l, t, threads)
         if l == 0 and S[S_PANELS]:
             update_panels(K, S, q, bounds, code, hyper, t, threads)
-            seen += q[BLOCKS] * q[VECTORS_OUT]
         else:
             if not summing:
-                square_rows(K, S, q, seen, i0, i1)
-            seen += q[BLOCKS]
+                penalty_rows(K, S, q, seen, i0, i1)
             update_rows(K, item, q, i0, i1, 0, rows, code, S[S_STATE], shift, hyper)
+        seen += slots_of(S, q, l)
         if l > 0 and not summing:
             transpose_rows(K, item, q, i0, i1)
         if q[HAS_BIAS]:
@@ -283,51 +278,9 @@ def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
 
 
 @jit()
-def apply_region(K, S, layers, bounds, hyper, t, threads):
-    """After a gradient was summed in pieces: thread t's part of the optimizer's step."""
-    item, seen = S[S_ITEM], 0
-    for l in range(layers.shape[0]):  # noqa: E741
-        q = layers[l]
-        i0, i1 = rows_of(S, bounds, q, l, t, threads)
-        if l == 0 and S[S_PANELS]:
-            apply_panels(K, S, q, bounds, hyper, t, threads)
-            seen += q[BLOCKS] * q[VECTORS_OUT]
-        else:
-            square_rows(K, S, q, seen, i0, i1)
-            seen += q[BLOCKS]
-            apply_rows(K, S, q, i0, i1, hyper)
-        if l > 0:
-            transpose_rows(K, item, q, i0, i1)
-        if q[HAS_BIAS] and t == 0:
-            call(
-                K[OPTIMIZER],
-                (q[BIAS], q[BIAS] + S[S_GRADIENT], q[VECTORS_OUT], S[S_OPTIMIZER], S[S_STATE],
-                 hyper + HYPER_ROW * item),
-            )  # fmt: skip
-
-
-@jit()
-def transpose_region(K, S, layers, t, threads):
-    """Thread t's part of making every transpose, for whoever changed the weights outside."""
-    for l in range(1, layers.shape[0]):  # noqa: E741
-        q = layers[l]
-        i0 = share(q[BLOCKS], t, threads) * BLOCK
-        transpose_rows(K, S[S_ITEM], q, i0, share(q[BLOCKS], t + 1, threads) * BLOCK)
-
-
-@jit()
-def reduce_squares(squares, penalty, step):
-    """Add up the blocks' sums of squares, in their order."""
-    total = 0.0
-    for block in range(squares.size):
-        total += squares[block]
-    penalty[step] = total
-
-
-@jit()
 def sums(S, size, start):
     """Return what becomes of the gradient of a chunk that begins at `start` of its batch."""
-    if size <= S[S_CHUNK]:
+    if size <= S[S_CHUNK] and not S[S_WHOLE]:
         return S[S_OPTIMIZER]
     return STORE if start == 0 else ADD
 
@@ -346,11 +299,11 @@ def regions_of_chunk(S):
 
 @jit()
 def regions(S, size):
-    """Return how many regions a step has: a chunk's, and one more where chunks were summed."""
+    """Return how many regions a step has: the chunks', and what follows on the whole."""
     if size == 0:
         return 1
     chunks = (size + S[S_CHUNK] - 1) // S[S_CHUNK]
-    return regions_of_chunk(S) * chunks + (chunks > 1 and S[S_OPTIMIZER] < STORE)
+    return regions_of_chunk(S) * chunks + finishing_regions(S, chunks)
 
 
 @jit()
@@ -360,13 +313,14 @@ def region(K, S, layers, bounds, n, first, size, number, hyper, t, threads):
     All regions in one function: each parallel loop costs Numba about two seconds to compile.
     """
     each = regions_of_chunk(S)
+    summing = (size + S[S_CHUNK] - 1) // S[S_CHUNK] * each
     start = number // each * S[S_CHUNK]
     rows = min(S[S_CHUNK], size - start)
     kind = each - 1 - number % each
     if size == 0:
         transpose_region(K, S, layers, t, threads)
-    elif rows <= 0:
-        apply_region(K, S, layers, bounds, hyper, t, threads)
+    elif number >= summing:
+        finish_region(K, S, layers, bounds, number - summing, hyper, t, threads)
     elif kind == 2:
         forward_panels(K, S, layers[0], bounds, first + start, rows, n, t, threads)
     elif kind == 1:
@@ -377,7 +331,7 @@ def region(K, S, layers, bounds, n, first, size, number, hyper, t, threads):
 
 
 @jit()
-def train_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+def train_serial(K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
     """Take `steps` steps over n ordered samples, all `threads` shares on this thread alone.
 
     A batch of more than CHUNK samples is gone through in chunks whose gradients are added up.
@@ -389,11 +343,11 @@ def train_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, t
             for t in range(threads):
                 region(K, S, layers, bounds, n, s * batch_size, size, number, hyper, t, threads)
         if S[S_PENALTY] and s >= 0:
-            reduce_squares(squares, penalty, s)
+            reduce_penalties(penalties, penalty, s)
 
 
 @jit(parallel=True)
-def train_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+def train_parallel(K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
     """As `train_serial`, each region shared out to `threads` threads."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
@@ -414,12 +368,13 @@ def train_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty,
                     threads,
                 )
         if S[S_PENALTY] and s >= 0:
-            reduce_squares(squares, penalty, s)
+            reduce_penalties(penalties, penalty, s)
 
 
 @jit()
-def apply_step(K, S, layers, bounds, squares, penalty, step):
+def apply_step(K, S, layers, bounds, penalties, penalty, step):
     """Take the optimizer's step from a gradient that was summed before."""
-    apply_region(K, S, layers, bounds, S[S_HYPER], 0, 1)
+    for number in range(finishing_regions(S, 2)):
+        finish_region(K, S, layers, bounds, number, S[S_HYPER], 0, 1)
     if S[S_PENALTY]:
-        reduce_squares(squares, penalty, step)
+        reduce_penalties(penalties, penalty, step)

@@ -11,16 +11,10 @@ import numpy as np
 from numba import prange
 
 from ._jit import jit
-from .drivers import (
-    apply_region,
-    reduce_squares,
-    step_size,
-    through,
-    transpose_region,
-    update_rows,
-)
+from .drivers import step_size, through, update_rows
+from .finish import finish_region, finishing_regions, reduce_penalties, transpose_region
 from .lists import sparse_gradient_rows
-from .microkernel import ADD, STORE
+from .microkernel import ADD
 from .shares import rows_of, share
 from .table import call
 from .tables import (
@@ -41,7 +35,6 @@ from .tables import (
     S_ITEM,
     S_LISTS,
     S_N_CUTS,
-    S_OPTIMIZER,
     S_PENALTY,
     VECTOR,
     VECTORS_OUT,
@@ -95,16 +88,14 @@ def add_groups(K, S, address, vectors):
 
 
 @jit()
-def combine_region(K, S, layers, bounds, hyper, t, threads):
-    """Thread t's rows of every W: add up the groups in order, then the optimizer's step."""
+def combine_region(K, S, layers, bounds, t, threads):
+    """Thread t's rows of every W: add up the groups in order."""
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
         i0, i1 = rows_of(S, bounds, q, l, t, threads)
         add_groups(K, S, q[W] + i0 * q[LD_W], (i1 - i0) * q[LD_W] // VECTOR)
         if q[HAS_BIAS] and t == 0:
             add_groups(K, S, q[BIAS], q[VECTORS_OUT])
-    if S[S_OPTIMIZER] < STORE:
-        apply_region(K, S, layers, bounds, hyper, t, threads)
 
 
 @jit()
@@ -114,33 +105,44 @@ def full_region(K, S, layers, bounds, first, size, number, hyper, t, threads):
         transpose_region(K, S, layers, t, threads)
     elif number == 0:
         groups_region(K, S, layers, first, size, t, threads)
+    elif number == 1:
+        combine_region(K, S, layers, bounds, t, threads)
+        if finishing_regions(S, 2) == 1:  # of the same rows, so nobody waits for anybody
+            finish_region(K, S, layers, bounds, 0, hyper, t, threads)
     else:
-        combine_region(K, S, layers, bounds, hyper, t, threads)
+        finish_region(K, S, layers, bounds, number - 2, hyper, t, threads)
 
 
 @jit()
-def full_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+def full_regions(S, size):
+    """Return how many regions a step has: groups, their sum with the step, or what follows."""
+    following = finishing_regions(S, 2)
+    return 1 if size == 0 else 2 + (following if following > 1 else 0)
+
+
+@jit()
+def full_serial(K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
     """Take `steps` steps over n ordered samples, all `threads` shares on this thread alone."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        for number in range(2 if size else 1):
+        for number in range(full_regions(S, size)):
             for t in range(threads):
                 full_region(K, S, layers, bounds, s * batch_size, size, number, hyper, t, threads)
         if S[S_PENALTY] and s >= 0:
-            reduce_squares(squares, penalty, s)
+            reduce_penalties(penalties, penalty, s)
 
 
 @jit(parallel=True)
-def full_parallel(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+def full_parallel(K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
     """As `full_serial`, groups and then rows of W shared out to `threads` threads."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        for number in range(2 if size else 1):
+        for number in range(full_regions(S, size)):
             for t in prange(threads):
                 full_region(
                     K, S, layers, bounds, s * batch_size, size, number, hyper, np.int64(t), threads
                 )
         if S[S_PENALTY] and s >= 0:
-            reduce_squares(squares, penalty, s)
+            reduce_penalties(penalties, penalty, s)

@@ -20,7 +20,7 @@ from ..operations import (
     check_softmax,
 )
 from ..parameters import aligned_zeros, row_length
-from . import drivers
+from . import drivers, finish
 from ._target import current_target
 from .microkernel import ACTIVATIONS, SLOPES, STORE
 from .outputs import ELEMENTWISE, OUTPUTS
@@ -341,7 +341,7 @@ def dense_backward(
     _place(row, Layer.D, Layer.LD_H, d)
     item, rows = dtype.itemsize, -(-n_in // 16) * 16
     hyper = np.zeros(32, dtype)
-    drivers.transpose_rows(kernels, item, row, 0, rows)
+    finish.transpose_rows(kernels, item, row, 0, rows)
     drivers.backward_rows(kernels, table, 0, n)
     shift = gradient.ctypes.data - w.ctypes.data
     drivers.update_rows(kernels, item, row, 0, rows, 0, n, STORE, 0, shift, hyper.ctypes.data)

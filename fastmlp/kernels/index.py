@@ -17,7 +17,7 @@ import numpy as np
 from .table import launch
 from .threads import thread_limit
 
-__all__ = ["Index", "block_columns", "block_counts", "coded", "is_sparse", "make_index"]
+__all__ = ["Index", "block_columns", "block_counts", "coded", "density", "is_sparse", "make_index"]
 
 # Above this share of non-zeros the dense tile is as fast as the lists.
 _DENSITY = 0.4
@@ -64,7 +64,8 @@ class Index:
         return np.maximum.accumulate(cuts).astype(np.int64)
 
 
-def _density(X: np.ndarray) -> float:
+def density(X: np.ndarray) -> float:
+    """Return the share of non-zeros in some rows."""
     step = max(1, len(X) // _LOOKED_AT)
     rows = X[::step][:_LOOKED_AT]
     return float(np.count_nonzero(rows)) / max(1, rows.size)
@@ -72,9 +73,7 @@ def _density(X: np.ndarray) -> float:
 
 def is_sparse(X: Any) -> bool:
     """Tell from a glance at some rows whether lists of non-zeros are worth making."""
-    return (
-        X.ndim == 2 and 16 <= X.shape[1] <= 65536 and X.shape[0] >= 64 and _density(X) <= _DENSITY
-    )
+    return X.ndim == 2 and 16 <= X.shape[1] <= 65536 and X.shape[0] >= 64 and density(X) <= _DENSITY
 
 
 def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:

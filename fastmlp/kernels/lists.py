@@ -20,33 +20,38 @@ from .tables import (
     BY_FEATURE,
     CODE,
     FEATURE_UPDATE,
+    GRADIENT_SQUARES,
     LD_H,
     LD_W,
+    LIMIT_COLUMNS,
     MAP,
     OPTIMIZER,
+    PENALTIES,
     PREFETCH,
+    S_COEFFICIENTS,
     S_COUNTS,
     S_INDEX_COLUMNS,
     S_INDEX_CUTS,
     S_INDEX_STARTS,
     S_INDEX_VALUES,
     S_LD_LISTED,
+    S_LIMIT,
     S_LISTED,
     S_LISTS,
     S_N_CUTS,
+    S_NORMS,
     S_OPTIMIZER,
     S_PANEL_GRADIENT,
     S_PANEL_STATE,
     S_PANEL_W,
     S_PANELS,
+    S_PENALTIES,
     S_PENALTY,
     S_ROWS,
-    S_SQUARES,
     S_TABLE,
     SLOPE,
     SPARSE_FORWARD,
     SPARSE_GRADIENT,
-    SUM_SQUARES,
     VECTOR,
     VECTORS_OUT,
     D,
@@ -57,6 +62,8 @@ from .tables import (
 __all__ = [
     "apply_panels",
     "forward_panels",
+    "limit_panels",
+    "norms_of_panels",
     "prefetch_list",
     "sparse_forward_rows",
     "sparse_gradient_rows",
@@ -182,14 +189,17 @@ def own_rows(S, bounds, q, t, part, parts):
 
 
 @jit()
-def square_panel(K, S, q, start, width, w, i0, i1):
-    """Note the sums of squares of a panel's rows, each vector's own: no panel shows in them."""
+def penalties_of_panel(K, S, q, start, width, w, i0, i1):
+    """Note the penalties of a panel's rows, each vector's own: no panel shows in them."""
     if S[S_PENALTY]:
         for j in range(width):
-            slots = S[S_SQUARES] + (start + j) * q[BLOCKS] * 8
+            slots = S[S_PENALTIES] + (start + j) * q[BLOCKS] * 8
             for i in range(i0, i1, BLOCK):
                 address = w + (i * width + j) * VECTOR
-                call(K[SUM_SQUARES], (slots + i // BLOCK * 8, address, width * VECTOR, 1))
+                call(
+                    K[PENALTIES],
+                    (slots + i // BLOCK * 8, address, width * VECTOR, 1, S[S_COEFFICIENTS]),
+                )
 
 
 @jit()
@@ -203,7 +213,7 @@ def update_panels(K, S, q, bounds, code, hyper, t, threads):
     for p in range(first, last):
         start, width, w = panel(S, q, p)
         if code < STORE:
-            square_panel(K, S, q, start, width, w, i0, i1)
+            penalties_of_panel(K, S, q, start, width, w, i0, i1)
         call(
             K[FEATURE_UPDATE + width - 1],
             (w + shift + i0 * width * VECTOR, width * VECTOR, q[D] + start * VECTOR,
@@ -219,10 +229,37 @@ def apply_panels(K, S, q, bounds, hyper, t, threads):
     i0, i1 = own_rows(S, bounds, q, t, part, parts)
     for p in range(first, last):
         start, width, w = panel(S, q, p)
-        square_panel(K, S, q, start, width, w, i0, i1)
+        penalties_of_panel(K, S, q, start, width, w, i0, i1)
         at = w + i0 * width * VECTOR
         call(
             K[OPTIMIZER],
             (at, at + S[S_PANEL_GRADIENT], (i1 - i0) * width, S[S_OPTIMIZER], S[S_PANEL_STATE],
              hyper),
         )  # fmt: skip
+
+
+@jit()
+def norms_of_panels(K, S, q, bounds, hyper, t, threads):
+    """Note the sums of squares of the gradient of thread t's panels, each vector's own."""
+    first, last, part, parts = own_panels(S, t, threads)
+    i0, i1 = own_rows(S, bounds, q, t, part, parts)
+    for p in range(first, last):
+        start, width, w = panel(S, q, p)
+        for j in range(width):
+            slots = S[S_NORMS] + (start + j) * q[BLOCKS] * 8
+            for i in range(i0, i1, BLOCK):
+                call(
+                    K[GRADIENT_SQUARES],
+                    (slots + i // BLOCK * 8, w + (i * width + j) * VECTOR, width * VECTOR, 1, BLOCK,
+                     S[S_PANEL_GRADIENT], hyper),
+                )  # fmt: skip
+
+
+@jit()
+def limit_panels(K, S, q, t, threads):
+    """Bound the columns of thread t's panels; what threads share, the first of them does."""
+    first, last, part, _ = own_panels(S, t, threads)
+    if part == 0:
+        for p in range(first, last):
+            _, width, w = panel(S, q, p)
+            call(K[LIMIT_COLUMNS], (w, width * VECTOR, q[BLOCKS] * BLOCK, width, S[S_LIMIT]))

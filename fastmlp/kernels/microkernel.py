@@ -30,6 +30,7 @@ __all__ = [
     "tile_backward",
     "tile_forward",
     "tile_update",
+    "whole_gradient",
 ]
 
 STORE, ADD = 90, 91  # the sums themselves: written to, or added to, a gradient
@@ -46,7 +47,7 @@ OPTIMIZERS = {"sgd": 0, "momentum": 1, "nesterov": 2, "adagrad": 3, "rmsprop": 4
 # One row of these, in the network's dtype, per step and kind of parameter (weights, biases).
 HYPERPARAMETERS = (
     "scale", "learning_rate", "l2", "momentum", "beta_1", "one_minus_beta_1", "beta_2",
-    "one_minus_beta_2", "epsilon", "correction_1", "correction_2", "decay",
+    "one_minus_beta_2", "epsilon", "correction_1", "correction_2", "decay", "l1",
 )  # fmt: skip
 
 _LINE = 64  # bytes of a cache line
@@ -181,16 +182,33 @@ def _hyperparameters(v: Vec, address: Any) -> dict[str, Any]:
     }
 
 
+def whole_gradient(v: Vec, h: dict[str, Any], total: Any, x: Any, l1: bool) -> Any:
+    """Return scale * total + l2 * x, and with `l1` + l1 * sign(x)."""
+    g = v.fma(h["l2"], x, v.b.fmul(h["scale"], total))
+    if not l1:
+        return g
+    zero = v.c(0.0)
+    signed = v.b.select(v.greater(x, zero), h["l1"], v.negative(h["l1"]))
+    return v.b.fadd(g, v.b.select(v.b.fcmp_ordered("==", x, zero), zero, signed))
+
+
 def apply_optimizer(
-    v: Vec, name: str, h: dict[str, Any], total: Any, w: Any, state: Any, offset: int = 0
+    v: Vec,
+    name: str,
+    h: dict[str, Any],
+    total: Any,
+    w: Any,
+    state: Any,
+    offset: int = 0,
+    l1: bool = False,
 ) -> None:
-    """Emit one vector's step: g = scale * total + l2 * w, then the rule of `name`.
+    """Emit one vector's step: the whole gradient, then the rule of `name`.
 
     The state arrays lie `state` and 2 * `state` bytes behind the parameter.
     """
     b = v.b
     x = v.load(w, offset)
-    g = v.fma(h["l2"], x, b.fmul(h["scale"], total))
+    g = whole_gradient(v, h, total, x, l1)
     first = v.at(w, state)
 
     if name == "sgd":
@@ -228,14 +246,18 @@ def apply_optimizer(
 
 
 def update_cases(
-    v: Vec, sums: Callable[[Callable[[Any, Any, int], None]], None], state: Any, hyper: Any
+    v: Vec,
+    sums: Callable[[Callable[[Any, Any, int], None]], None],
+    state: Any,
+    hyper: Any,
+    l1: bool = False,
 ) -> dict[int, Callable[[], None]]:
     """Return the switch over what becomes of gradient sums; `sums` visits (sum, row, offset)."""
 
     def rule(name: str) -> Callable[[], None]:
         def emit() -> None:
             h = _hyperparameters(v, hyper)
-            sums(lambda x, row, offset: apply_optimizer(v, name, h, x, row, state, offset))
+            sums(lambda x, row, offset: apply_optimizer(v, name, h, x, row, state, offset, l1))
 
         return emit
 

@@ -17,10 +17,12 @@ from ..operations import (
 )
 from ..optimizers import OptimizerState
 from ..parameters import Parameters, aligned_zeros
+from ..regularization import Regularization
 from ..validation import check_number, check_sample_weight, check_targets
 from . import training
 from .forward import Inference
 from .functions import padded, vectors_of
+from .hyper import hyperparameters
 from .microkernel import OPTIMIZERS
 from .table import launch
 
@@ -165,9 +167,9 @@ def optimizer_step(
     rate = check_optimizer_step(optimizer, parameters, gradients, state, learning_rate)
     for i, (w, g) in enumerate(zip(parameters, gradients, strict=True)):
         dtype = w.dtype
-        hyper = training.hyperparameters(
-            optimizer, np.array([rate]), np.ones(1), 0.0, state.step, dtype
-        )[0, 0 if w.ndim == 2 else 1]
+        hyper = hyperparameters(optimizer, np.array([rate]), np.ones(1), 0.0, state.step, dtype)[
+            0, 0 if w.ndim == 2 else 1
+        ]
         length = -(-w.size // 16) * 16
         buffer = aligned_zeros(3 * length, dtype).reshape(3, length)
         for place, array in zip(buffer, [w, *(slot[i] for slot in state.slots)], strict=False):
@@ -254,8 +256,8 @@ def train_epoch(
             view[...] = array
     progress = OptimizerState(state.step, views)
     run = training.Training(
-        parameters, X, y, weight, optimizer=optimizer, state=progress, batch_size=size, l2=l2,
-        threads=None,
+        parameters, X, y, weight, optimizer=optimizer, state=progress, batch_size=size,
+        regularization=Regularization(l2=l2), threads=None,
     )  # fmt: skip
     result = run.train(order, rates)
     for array, view in zip([*weights, *biases], [*parameters.weights, *parameters.biases],

@@ -25,7 +25,6 @@ __all__ = [
     "over_rows",
     "sample_number",
     "step_row",
-    "sum_squares",
     "to_f64",
     "transpose_block",
     "vector_count",
@@ -179,7 +178,7 @@ def optimizer(v: Vec, args: list[Any]) -> None:
 
         over_rows(v, vectors, body)
 
-    v.switch(code, update_cases(v, visit, state, hyper))
+    v.switch(code, update_cases(v, visit, state, hyper, l1=True))
 
 
 def add(v: Vec, args: list[Any]) -> None:
@@ -205,27 +204,6 @@ def step_row(v: Vec, args: list[Any]) -> None:
         v.store(v.b.fmul(factor, v.load(src, offset)), dst, offset)
 
     over_rows(v, vectors, body)
-
-
-def sum_squares(v: Vec, args: list[Any]) -> None:
-    """total = the sum of w^2 over a block of 16 rows: (total, w, ldw, vectors); total is float64.
-
-    Each row is summed in lanes, the rows in order.
-    """
-    total, w, ldw, vectors = args
-    b = v.b
-
-    def row(r: Any, state: list[Any]) -> list[Any]:
-        start = v.at(w, b.mul(r, ldw))
-
-        def step(j: Any, s: list[Any]) -> list[Any]:
-            x = v.load(start, b.mul(j, const(v.bytes)))
-            return [v.fma(x, x, s[0])]
-
-        square = v.first(v.reduce(v.loop(vectors, [v.c(0.0)], step)[0], b.fadd))
-        return [b.fadd(state[0], to_f64(v, square))]
-
-    v.store_scalar(v.loop(const(16), [F64(0.0)], row)[0], total)
 
 
 def map_activation(v: Vec, args: list[Any]) -> None:

@@ -98,7 +98,7 @@ def update_one(K, S, layers, position, hyper):
 
 
 @jit()
-def single_serial(K, S, layers, bounds, n, batch_size, steps, squares, penalty, threads):
+def single_serial(K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
     """Take one step of plain gradient descent per ordered sample."""
     for i in range(n):
         forward_one(K, S, layers, i)

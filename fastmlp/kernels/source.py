@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from ..architecture import Architecture
 from ..operations import read_rows
 from ..parameters import row_length
 from .csr import canonical, is_listed, make_index_of_csr
-from .index import Index, is_sparse, make_index
+from .index import Index, density, is_sparse, make_index
 from .outputs import ELEMENTWISE as LOSS_CODES
 from .tables import (
     S_INDEX_COLUMNS,
@@ -35,6 +36,8 @@ from .tables import (
 __all__ = ["Source", "enter_index", "enter_targets", "padded_targets"]
 
 _STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much at a time
+_LISTED_BYTES = 3  # of a non-zero in a list whose values are coded
+_MAPPED_LISTS = 32 << 20  # what the lists of a file may take
 _KINDS = {"uint8": 0, "bool": 0, "float32": 1, "float64": 2}
 
 
@@ -87,7 +90,15 @@ class Source:
     @property
     def sparse(self) -> bool:
         """Whether lists of non-zeros are worth making: X is read as it is, and mostly zero."""
-        return self.listed or (self.direct and is_sparse(self.X))
+        return self.listed or (self.direct and is_sparse(self.X) and not self._outgrown())
+
+    def _outgrown(self) -> bool:
+        """Whether X lies in a file and its lists would take too much of the memory it spares."""
+        holder, mapped = self.X, False
+        while holder is not None and not mapped:
+            mapped = isinstance(holder, np.memmap | mmap.mmap)
+            holder = getattr(holder, "base", None)
+        return mapped and density(self.X) * self.X.size * _LISTED_BYTES > _MAPPED_LISTS
 
     def make_index(self, row_bytes: int) -> Index:
         """Return the non-zeros, in blocks for rows of W of that length."""

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from . import microkernel, online, outputs, rows, sparse
+from . import microkernel, online, outputs, restraint, rows, sparse
 from ._jit import jit
 from ._simd import I64, VOID
 from ._target import Target, current_target
@@ -91,8 +91,11 @@ def dense_kernels(target: Target) -> dict[str, tuple[int, Emitter | None]]:
         ("elementwise_loss", 12, outputs), ("output", 7, outputs),
         ("gather_u8", 8, rows), ("gather_f32", 8, rows), ("gather_f64", 8, rows),
         ("bias_update", 8, rows), ("optimizer", 6, rows), ("add", 3, rows),
-        ("sum_squares", 4, rows), ("map_activation", 6, rows), ("transpose_block", 4, rows),
-        ("step_row", 4, rows), ("vector_backward", 8, online), ("vector_update", 6, online),
+        ("map_activation", 6, rows), ("transpose_block", 4, rows),
+        ("dropout", 10, restraint), ("penalties", 5, restraint),
+        ("gradient_squares", 7, restraint), ("clip", 6, restraint),
+        ("limit_columns", 5, restraint), ("step_row", 4, rows),
+        ("vector_backward", 8, online), ("vector_update", 6, online),
     ):  # fmt: skip
         listed[name] = (count, getattr(module, name))
     return listed

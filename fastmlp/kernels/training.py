@@ -10,37 +10,50 @@ from ..architecture import Architecture
 from ..operations import EpochResult, Gradients
 from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters, aligned_zeros
+from ..regularization import Regularization
 from . import drivers
 from .full_batch import full_parallel, full_serial
-from .microkernel import ADD, HYPERPARAMETERS, OPTIMIZERS, STORE
+from .hyper import hyperparameters
+from .microkernel import ADD, OPTIMIZERS, STORE
 from .panels import Panels
 from .single import single_serial
 from .source import Source, enter_index, enter_targets, padded_targets
 from .table import kernel_addresses
 from .tables import (
+    S_BATCH,
     S_BYTES,
     S_CHUNK,
+    S_CLIP,
+    S_CLIPPED,
+    S_COEFFICIENTS,
     S_CORRECT,
     S_GRADIENT,
     S_GROUP_SAMPLES,
     S_GROUPS,
+    S_HIDDEN,
     S_HYPER,
     S_ITEM,
+    S_LIMIT,
     S_LISTS,
     S_LOSSES,
+    S_N_NORMS,
+    S_NORMS,
     S_OPTIMIZER,
     S_ORDER,
     S_PANELS,
+    S_PENALTIES,
     S_PENALTY,
+    S_PLACE,
     S_ROWS,
-    S_SQUARES,
     S_STATE,
+    S_WHOLE,
+    S_WORDS,
     SETTINGS,
 )
 from .threads import LEAST_LAUNCH_SECONDS, launch_seconds, run, thread_limit
 from .workspace import HYPER_ROW, Layer, Workspace
 
-__all__ = ["Training", "choose_threads", "flops", "gradients", "hyperparameters"]
+__all__ = ["Training", "choose_threads", "flops", "gradients"]
 
 _CHUNK = 512  # samples of a large batch that are gone through at a time
 _BLOCK = 64  # the same in full batch: 64 rows of MNIST in float64 stay in a second-level cache
@@ -54,55 +67,6 @@ _DRIVERS = {
     "full": (full_serial, full_parallel),
     "single": (single_serial, single_serial),
 }
-
-
-def hyperparameters(
-    optimizer: Optimizer,
-    rates: np.ndarray,
-    totals: np.ndarray,
-    l2: float,
-    start: int,
-    dtype: Any,
-) -> np.ndarray:
-    """Return the hyperparameters of consecutive steps, (steps, 2, HYPER_ROW).
-
-    One row for weights, one for biases, which neither l2 nor weight decay touches.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-    rates : ndarray of float64, (steps,)
-    totals : ndarray of float64, (steps,)
-        What the gradient sums are divided by; where 0, the gradient counts as 0.
-    l2 : float
-    start : int
-        Steps taken before.
-    dtype : numpy dtype
-    """
-    steps = np.arange(start + 1, start + 1 + len(rates), dtype=np.float64)
-    scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-    beta_1, beta_2 = getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0)
-    beta_2 = getattr(optimizer, "rho", beta_2)
-    values = {
-        "scale": scale,
-        "learning_rate": rates,
-        "l2": l2,
-        "momentum": getattr(optimizer, "momentum", 0.0),
-        "beta_1": beta_1,
-        "one_minus_beta_1": 1 - beta_1,
-        "beta_2": beta_2,
-        "one_minus_beta_2": 1 - beta_2,
-        "epsilon": getattr(optimizer, "epsilon", 0.0),
-        "correction_1": 1 / (1 - beta_1**steps),
-        "correction_2": 1 / (1 - beta_2**steps),
-        "decay": 1 - rates * getattr(optimizer, "weight_decay", 0.0),
-    }
-    table = np.zeros((len(rates), 2, HYPER_ROW), dtype)
-    for i, name in enumerate(HYPERPARAMETERS):
-        table[:, :, i] = np.asarray(values[name])[..., None]
-    table[:, 1, HYPERPARAMETERS.index("l2")] = 0
-    table[:, 1, HYPERPARAMETERS.index("decay")] = 1
-    return table
 
 
 def flops(architecture: Architecture, rows: int) -> int:
@@ -151,12 +115,12 @@ class Training:
         optimizer: Optimizer | None,
         state: OptimizerState,
         batch_size: int,
-        l2: float,
+        regularization: Regularization,
         threads: int | None,
     ) -> None:
         self.parameters, self.state, self.optimizer = parameters, state, optimizer
         self.architecture = parameters.architecture
-        self.l2, self.batch_size = l2, batch_size
+        self.regularization, self.batch_size = regularization, batch_size
         self.sample_weight = sample_weight
         self._source = source = Source(X, self.architecture)
         self._y = padded_targets(y, parameters.dtype)
@@ -169,7 +133,7 @@ class Training:
             at_once = batch_size if self._mode == "full" else self.chunk
             self.threads = choose_threads(threads, flops(self.architecture, at_once))
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
-        self._workspace = Workspace(parameters, rows)
+        self._workspace = Workspace(parameters, rows, dropout=regularization.dropout)
         self._index, self._panels = None, None
         if source.listed or (optimizer is not None and source.sparse):
             row_bytes = self._row_bytes()
@@ -181,15 +145,21 @@ class Training:
             self.architecture.dtype, with_sparse=self._index is not None
         )
         first = self._workspace.layers[0]
-        squares = int(self._workspace.layers[:, Layer.BLOCKS].sum())
-        squares += int(first[Layer.BLOCKS] * (first[Layer.VECTORS_OUT] - 1))
-        self._squares = np.zeros(squares)
+        slots = int(self._workspace.layers[:, Layer.BLOCKS].sum())
+        slots += int(first[Layer.BLOCKS] * (first[Layer.VECTORS_OUT] - 1))  # where W is in panels
+        self._penalties = np.zeros(slots)
+        self._norms = np.zeros(slots + self.architecture.n_layers)
+        r = regularization
+        self._limits = np.array([r.l1, r.l2 / 2, r.clip_norm or 0.0, r.max_norm or 0.0])
+        self._clipped = np.zeros((self.threads, 2, HYPER_ROW), parameters.dtype)
         self._S = np.zeros(SETTINGS, np.int64)
         self._enter_settings()
 
     def _choose_mode(self) -> str:
         """Return "single", "full" or "batch" from sizes alone: bits may not hang on threads."""
-        plain = self.optimizer is not None and self.optimizer.rule == "sgd" and self.l2 == 0
+        r = self.regularization
+        plain = self.optimizer is not None and self.optimizer.rule == "sgd"
+        plain = plain and r.l2 == 0 and not r.dropout and not r.whole
         if self.batch_size == 1 and plain and self._source.direct:
             return "single"
         if self._source.listed and self.optimizer is None:
@@ -213,8 +183,7 @@ class Training:
         item = parameters.dtype.itemsize
         S[S_ITEM], S[S_CHUNK] = item, self.chunk
         S[S_STATE] = S[S_BYTES] = parameters.size * item
-        S[S_SQUARES] = self._squares.ctypes.data
-        S[S_PENALTY] = int(self.l2 > 0 and self.optimizer is not None)
+        self._enter_regularization()
         S[S_OPTIMIZER] = STORE if self.optimizer is None else OPTIMIZERS[self.optimizer.rule]
         groups = 1
         if self._mode == "full":
@@ -222,7 +191,7 @@ class Training:
             groups = -(-self.batch_size // samples)
             S[S_GROUPS], S[S_GROUP_SAMPLES] = groups, samples
         self.gradient = np.zeros(0, parameters.dtype)
-        summed = self.optimizer is None or self.batch_size > self.chunk
+        summed = self.optimizer is None or self.batch_size > self.chunk or S[S_WHOLE]
         if (summed or self._index is not None) and self._mode != "single":
             self.gradient = aligned_zeros(parameters.size * groups, parameters.dtype)
             offset = self.gradient.ctypes.data - parameters.flat.ctypes.data
@@ -233,13 +202,29 @@ class Training:
         if self._panels is not None:
             self._panels.enter(S)
 
-    def train(self, order: np.ndarray, rates: np.ndarray) -> EpochResult:
+    def _enter_regularization(self) -> None:
+        S, r, limits = self._S, self.regularization, self._limits.ctypes.data
+        trained = self.optimizer is not None
+        S[S_BATCH], S[S_HIDDEN] = self.batch_size, self.architecture.n_layers - 1
+        S[S_PENALTIES], S[S_COEFFICIENTS] = self._penalties.ctypes.data, limits
+        S[S_PENALTY] = int(trained and (r.l1 > 0 or r.l2 > 0))
+        S[S_WHOLE] = int(trained and r.whole)
+        S[S_CLIP] = 0 if r.clip_norm is None else limits + 16
+        S[S_LIMIT] = 0 if r.max_norm is None else limits + 24
+        S[S_NORMS], S[S_N_NORMS] = self._norms.ctypes.data, self._norms.size
+        S[S_CLIPPED] = self._clipped.ctypes.data
+
+    def train(
+        self, order: np.ndarray, rates: np.ndarray, words: np.ndarray | None = None
+    ) -> EpochResult:
         """Take one step per batch of the samples in `order`.
 
         Parameters
         ----------
         order : ndarray of int64
         rates : ndarray of float64, one per step
+        words : ndarray of uint32, (steps, n_hidden, 2), optional
+            For dropout: see `reference.dropout.key_words`.
 
         Returns
         -------
@@ -248,10 +233,11 @@ class Training:
         starts, totals = self.batches(order)
         optimizer = self.optimizer or Optimizer(0.0)
         hyper = hyperparameters(
-            optimizer, rates, totals, self.l2, self.state.step, self.parameters.dtype
-        )
-        losses, correct, penalty = self.steps(order, hyper)
-        sums = np.add.reduceat(losses, starts) + self.l2 / 2 * penalty * totals
+            optimizer, rates, totals, self.regularization.l2, self.state.step,
+            self.parameters.dtype, self.regularization.l1,
+        )  # fmt: skip
+        losses, correct, penalty = self.steps(order, hyper, words)
+        sums = np.add.reduceat(losses, starts) + penalty * totals
         if self.architecture.output == "identity":
             correct[:] = 0
         return EpochResult(sums, totals, np.add.reduceat(correct, starts), len(order))
@@ -266,7 +252,7 @@ class Training:
         return starts, totals
 
     def steps(
-        self, order: np.ndarray, hyper: np.ndarray
+        self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Take one step per batch of the samples in `order`, each with its own hyperparameters.
 
@@ -275,6 +261,8 @@ class Training:
         order : ndarray of int64
         hyper : ndarray, (steps, 2, HYPER_ROW)
             As `hyperparameters` returns them.
+        words : ndarray of uint32, (steps, n_hidden, 2), optional
+            For dropout.
 
         Returns
         -------
@@ -283,9 +271,10 @@ class Training:
         correct : ndarray of int64, (len(order),)
             Whether it was predicted right.
         penalty : ndarray of float64, (steps,)
-            Sums of squares of the weights before each step; 0 where `l2` is.
+            The penalties of the weights before each step.
         """
         n, size = len(order), self.batch_size
+        self._words = np.zeros((len(hyper), 1, 2), np.uint32) if words is None else words
         losses, correct = np.zeros(n), np.zeros(n, np.int64)
         penalty = np.zeros(len(hyper))
         if self._source.direct:
@@ -326,9 +315,10 @@ class Training:
         S[S_ROWS], S[S_ORDER] = rows.ctypes.data, order.ctypes.data
         S[S_LOSSES], S[S_CORRECT] = losses.ctypes.data, correct.ctypes.data
         S[S_HYPER] = hyper.ctypes.data
+        S[S_WORDS] = self._words[len(self._words) - len(hyper) :].ctypes.data
         run(
             _DRIVERS[self._mode], self.threads, self._kernels, S, self._workspace.layers, bounds,
-            len(order), batch_size, len(penalty), self._squares, penalty,
+            len(order), batch_size, len(penalty), self._penalties, penalty,
         )  # fmt: skip
         if panels is not None:
             panels.unpack()
@@ -363,19 +353,20 @@ class Training:
         """Take one step whose batch is larger than the room: sum its gradient chunk by chunk."""
         wanted = int(self._S[S_OPTIMIZER])
         first, end = step * self.batch_size, min((step + 1) * self.batch_size, len(order))
-        self._S[S_PENALTY], squares = 0, self._S[S_PENALTY]
+        self._S[S_PENALTY], penalized = 0, self._S[S_PENALTY]
         for start in range(first, end, self.chunk):
             part = slice(start, min(start + self.chunk, end))
+            self._S[S_PLACE] = start - first
             self._S[S_OPTIMIZER] = STORE if start == first else ADD
             self._run_staged(
                 order[part], hyper[step:], losses[part], correct[part], penalty[:1], self.chunk
             )
-        self._S[S_OPTIMIZER], self._S[S_PENALTY] = wanted, squares
+        self._S[S_OPTIMIZER], self._S[S_PENALTY], self._S[S_PLACE] = wanted, penalized, 0
         if wanted != STORE:
             self._S[S_HYPER] = hyper[step:].ctypes.data
             drivers.apply_step(
                 self._kernels, self._S, self._workspace.layers, np.zeros(0, np.int64),
-                self._squares, penalty, step,
+                self._penalties, penalty, step,
             )  # fmt: skip
 
     def _run_staged(
@@ -405,7 +396,7 @@ def gradients(
     n = X.shape[0]
     training = Training(
         parameters, X, y, sample_weight, optimizer=None, state=OptimizerState(),
-        batch_size=n, l2=0.0, threads=threads,
+        batch_size=n, regularization=Regularization(), threads=threads,
     )  # fmt: skip
     result = training.train(np.arange(n), np.zeros(1))
     flat, total = training.gradient[: parameters.size], result.weights[0]

@@ -6,10 +6,13 @@ row of `layers` per layer of weights, and the scalars of `settings`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..architecture import Architecture
 from ..parameters import Parameters, aligned_zeros, row_length
+from ..regularization import threshold
 from ._target import current_target
 from .microkernel import ACTIVATIONS, HYPERPARAMETERS, SLOPES
 
@@ -25,9 +28,9 @@ class Layer:
     (
         N_IN, N_OUT, BLOCKS, VECTORS_IN, VECTORS_OUT,
         W, LD_W, BIAS, WT, LD_WT,
-        A, LD_A, H, LD_H, D, SLOPE, KEPT, CODE, HAS_BIAS,
+        A, LD_A, H, LD_H, D, SLOPE, KEPT, CODE, HAS_BIAS, KEPT_CODE, THRESHOLD, FACTOR,
         COLUMNS,
-    ) = range(20)  # fmt: skip
+    ) = range(23)  # fmt: skip
 
 
 def layout(parameters: Parameters) -> np.ndarray:
@@ -49,12 +52,14 @@ def layout(parameters: Parameters) -> np.ndarray:
         row[Layer.BIAS] = base + parameters.bias_offsets[i] * size
         row[Layer.HAS_BIAS] = architecture.bias
         names = (*architecture.activations, "identity")
-        row[Layer.CODE] = ACTIVATIONS[names[i]]
+        row[Layer.CODE] = row[Layer.KEPT_CODE] = ACTIVATIONS[names[i]]
     return table
 
 
 class Workspace:
     """Activations, deltas, slopes and transposed weights for up to `rows` samples at a time.
+
+    With `dropout`, a rate per hidden layer, what is left out of a layer is entered too.
 
     Attributes
     ----------
@@ -63,7 +68,14 @@ class Workspace:
         Where samples are gathered to.
     """
 
-    def __init__(self, parameters: Parameters, rows: int, *, backward: bool = True) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        rows: int,
+        *,
+        backward: bool = True,
+        dropout: Sequence[float] = (),
+    ) -> None:
         architecture: Architecture = parameters.architecture
         self.parameters = parameters  # keeps the addresses alive
         self.rows = -(-rows // 16) * 16
@@ -79,8 +91,15 @@ class Workspace:
             row[Layer.A], row[Layer.LD_A] = before.ctypes.data, before.strides[0]
             row[Layer.H], row[Layer.LD_H] = h.ctypes.data, h.strides[0]
             row[Layer.SLOPE] = row[Layer.KEPT] = h.ctypes.data
-            if i < len(names) and names[i] in SLOPES:
+            left_out = dropout[i] if i < len(dropout) else 0.0
+            if i < len(names) and (names[i] in SLOPES or left_out):
                 row[Layer.SLOPE] = row[Layer.KEPT] = self._rows_of(n_out).ctypes.data
+            if left_out:
+                factor = np.array([1 / (1 - left_out)], parameters.dtype)
+                self._arrays.append(factor)
+                row[Layer.FACTOR] = factor.ctypes.data
+                row[Layer.THRESHOLD] = int(threshold(left_out))
+                row[Layer.KEPT_CODE] = ACTIVATIONS[min(SLOPES)]  # f'(z) is kept itself
             if backward or i == architecture.n_layers - 1:
                 row[Layer.D] = self._rows_of(n_out).ctypes.data
                 if backward and i > 0:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["draws", "dropout_factors", "key_words", "mix", "threshold"]
+from ..regularization import threshold
+
+__all__ = ["draws", "dropout_factors", "key_words", "mix"]
 
 # The multipliers of lowbias32 (C. Wellons, hash-prospector), which a search has found to leave
 # little bias: nearly every output bit changes with probability 1/2 when an input bit does.
@@ -83,11 +85,6 @@ def draws(words: np.ndarray, n: int, n_units: int) -> np.ndarray:
     x = (x ^ (x >> np.uint32(16))) * _FIRST ^ b
     x = (x ^ (x >> np.uint32(15))) * _SECOND
     return x ^ (x >> np.uint32(16))
-
-
-def threshold(rate: float) -> np.uint32:
-    """Return ``rate * 2^32``, rounded: a draw below it leaves its activation out."""
-    return np.uint32(min(round(rate * 2**32), 2**32 - 1))
 
 
 def dropout_factors(

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..initializers import RandomSource
+from ..kernels.hyper import hyperparameters
 from ..kernels.microkernel import HYPERPARAMETERS
-from ..kernels.training import Training, hyperparameters
+from ..kernels.training import Training
 from ..optimizers import Adam, Optimizer, OptimizerState
+from ..regularization import Regularization
 from ._network import Network
 
 __all__ = ["Epochs", "Targets", "reported", "shuffled"]
@@ -143,7 +145,8 @@ class Epochs:
         self.published = published and isinstance(optimizer, Adam)
         self._training = Training(
             network.parameters, X, targets.y, sample_weight, optimizer=optimizer, state=state,
-            batch_size=batch_size, l2=self.alpha, threads=network.threads,
+            batch_size=batch_size, regularization=Regularization(l2=self.alpha),
+            threads=network.threads,
         )  # fmt: skip
 
     def run(self, order: np.ndarray, rates: np.ndarray) -> float:
@@ -172,7 +175,7 @@ class Epochs:
         hyper = self._hyperparameters(rates, totals)
         losses, _, penalty = training.steps(order, hyper)
         losses = reported(losses, self.sample_weight, self.targets, order, self.network)
-        sums = np.add.reduceat(losses, starts) + self.alpha / 2 * penalty
+        sums = np.add.reduceat(losses, starts) + penalty
         if self.sample_weight is None:
             return float(sums.sum())
         sizes = np.diff(np.append(starts, len(order)))

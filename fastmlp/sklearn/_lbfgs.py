@@ -9,8 +9,10 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from ..kernels.training import Training, hyperparameters
+from ..kernels.hyper import hyperparameters
+from ..kernels.training import Training
 from ..optimizers import Optimizer, OptimizerState
+from ..regularization import Regularization
 from ._epochs import Targets, reported
 from ._network import Network
 from ._tasks import Tasks
@@ -51,7 +53,7 @@ class Objective:
         parameters = network.parameters
         self._training = Training(
             parameters, X, targets.y, weight, optimizer=None, state=OptimizerState(),
-            batch_size=n, l2=0.0, threads=network.threads,
+            batch_size=n, regularization=Regularization(), threads=network.threads,
         )  # fmt: skip
         self._hyper = hyperparameters(
             Optimizer(0.0), np.zeros(1), np.ones(1), 0.0, 0, parameters.dtype

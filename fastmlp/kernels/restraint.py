@@ -1,0 +1,218 @@
+"""Kernels of what holds a network back: dropout, penalties, clipped gradients, bounded weights.
+
+Formulas stand in `fastmlp.reference.dropout` and `fastmlp.reference.penalties`. Sums that decide
+something are in float64, as there, and run in a fixed order.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ._simd import F64, I32, const, ir
+from .microkernel import ACTIVATIONS, HYPERPARAMETERS, SLOPES, derivative, whole_gradient
+from .rows import over_rows, to_f64
+from .vector_math import Vec
+
+__all__ = ["clip", "dropout", "gradient_squares", "limit_columns", "penalties"]
+
+_FIRST, _SECOND = 0x7FEB352D, 0x846CA68B  # the multipliers of reference.dropout.mix
+_BLOCK = 16  # rows of W that belong together
+
+
+def _mix(v: Vec, x: Any, xor: Any = None) -> Any:
+    """Emit reference.dropout.mix for 32-bit integers or vectors of them; `xor` is added bit by
+    bit after the first multiplication.
+    """
+    b = v.b
+
+    def c(value: int) -> Any:
+        lanes = getattr(x.type, "count", None)
+        return ir.Constant(x.type, value if lanes is None else [value] * lanes)
+
+    x = b.mul(b.xor(x, b.lshr(x, c(16))), c(_FIRST))
+    x = x if xor is None else b.xor(x, xor)
+    x = b.mul(b.xor(x, b.lshr(x, c(15))), c(_SECOND))
+    return b.xor(x, b.lshr(x, c(16)))
+
+
+def dropout(v: Vec, args: list[Any]) -> None:
+    """Leave units out: (h, slope, ld, vectors, rows, words, place, threshold, scale, code).
+
+    h and f'(z) of rows at `place` of the batch are multiplied by 0 or by the value at `scale`;
+    f'(z) is written to `slope`, where the SLOPES activations have it already. `words` are the two
+    of the step and layer (uint32), `threshold` is compared with the draws.
+    """
+    h, slope, ld, vectors, rows, words, place, threshold, scale, code = args
+    b = v.b
+    numbers = ir.VectorType(I32, v.length)
+    factor = v.splat(v.load_scalar(scale))
+
+    def splat(scalar: Any) -> Any:
+        undefined = ir.Constant(numbers, ir.Undefined)
+        first = b.insert_element(undefined, scalar, I32(0))
+        return b.shuffle_vector(first, undefined, ir.Constant(numbers, [0] * v.length))
+
+    limit = splat(b.trunc(threshold, I32))
+    first_word, second_word = (v.load_scalar(words, at, I32) for at in (0, 4))
+    lanes = ir.Constant(numbers, list(range(v.length)))
+
+    def emit(name: str) -> None:
+        def row(r: Any) -> None:
+            number = b.trunc(b.add(place, r), I32)
+            start = b.add(splat(_mix(v, b.add(first_word, number))), lanes)
+            second = splat(_mix(v, b.add(second_word, number)))
+            shift = b.mul(r, ld)
+            row_h, row_slope = v.at(h, shift), v.at(slope, shift)
+
+            def vector(j: Any) -> None:
+                offset = b.mul(j, const(v.bytes))
+                unit = splat(b.trunc(b.mul(j, const(v.length)), I32))
+                kept = b.icmp_unsigned(">=", _mix(v, b.add(start, unit), second), limit)
+                a = v.load(row_h, offset)
+                d = v.load(row_slope, offset) if name in SLOPES else derivative(v, name, a)
+                for value, row_of in ((a, row_h), (d, row_slope)):
+                    held = b.select(kept, b.fmul(value, factor), v.c(0.0))
+                    v.store(held, row_of, offset)
+
+            over_rows(v, vectors, vector)
+
+        over_rows(v, rows, row)
+
+    v.switch(code, {number: partial(emit, name) for name, number in ACTIVATIONS.items()})
+
+
+def _rows_of_block(v: Vec, ld: Any, vectors: Any, rows: Any, body: Any, state: list[Any]) -> Any:
+    """Emit ``state = body(offset, state)`` over the vectors of some rows."""
+    b = v.b
+
+    def row(r: Any, s: list[Any]) -> list[Any]:
+        start = b.mul(r, ld)
+        return v.loop(vectors, s, lambda j, t: body(b.add(start, b.mul(j, const(v.bytes))), t))
+
+    return v.loop(rows, state, row)
+
+
+def penalties(v: Vec, args: list[Any]) -> None:
+    """total = c1 sum |w| + c2 sum w^2 over a block of 16 rows: (total, w, ldw, vectors,
+    coefficients); total and coefficients are float64. Each row is summed in lanes.
+    """
+    total, w, ldw, vectors, coefficients = args
+    b = v.b
+
+    def row(r: Any, state: list[Any]) -> list[Any]:
+        start = v.at(w, b.mul(r, ldw))
+
+        def step(j: Any, s: list[Any]) -> list[Any]:
+            x = v.load(start, b.mul(j, const(v.bytes)))
+            return [b.fadd(s[0], v.intrinsic("fabs", [x])), v.fma(x, x, s[1])]
+
+        sums = v.loop(vectors, [v.c(0.0), v.c(0.0)], step)
+        return [
+            b.fadd(before, to_f64(v, v.first(v.reduce(lanes, b.fadd))))
+            for before, lanes in zip(state, sums, strict=True)
+        ]
+
+    sums = v.loop(const(_BLOCK), [F64(0.0), F64(0.0)], row)
+    terms = [b.fmul(v.load_scalar(coefficients, 8 * i, F64), x) for i, x in enumerate(sums)]
+    v.store_scalar(b.fadd(*terms), total)
+
+
+def _wide(v: Vec, x: Any) -> Any:
+    """Return a vector's values in float64."""
+    return x if v.size == 8 else v.b.fpext(x, ir.VectorType(F64, v.length))
+
+
+def _wide_zero(v: Vec) -> Any:
+    return ir.Constant(ir.VectorType(F64, v.length), [0.0] * v.length)
+
+
+def _wide_sum(v: Vec, lanes: Any) -> Any:
+    """Return the sum of the lanes of a float64 vector, in their order."""
+    total = v.b.extract_element(lanes, I32(0))
+    for i in range(1, v.length):
+        total = v.b.fadd(total, v.b.extract_element(lanes, I32(i)))
+    return total
+
+
+def gradient_squares(v: Vec, args: list[Any]) -> None:
+    """total = the sum of squares of some rows' gradient, its penalties included: (total, w, ldw,
+    vectors, rows, distance, hyper). The sums over samples lie `distance` behind w.
+    """
+    total, w, ldw, vectors, rows, distance, hyper = args
+    b = v.b
+    h = {
+        name: v.splat(v.load_scalar(hyper, HYPERPARAMETERS.index(name) * v.size))
+        for name in ("scale", "l1", "l2")
+    }
+
+    def step(offset: Any, s: list[Any]) -> list[Any]:
+        at = v.at(w, offset)
+        g = _wide(v, whole_gradient(v, h, v.load(v.at(at, distance)), v.load(at), l1=True))
+        return [b.fadd(s[0], b.fmul(g, g))]
+
+    lanes = _rows_of_block(v, ldw, vectors, rows, step, [_wide_zero(v)])[0]
+    v.store_scalar(_wide_sum(v, lanes), total)
+
+
+def clip(v: Vec, args: list[Any]) -> None:
+    """Copy two rows of hyperparameters so that the gradient's norm is at most a limit: (to, hyper,
+    row_bytes, squares, count, limit). The norm is the root of the sum of `squares`; where it is
+    not within the limit, scale, l1 and l2 are multiplied by limit / norm.
+    """
+    to, hyper, row_bytes, squares, count, limit = args
+    b = v.b
+
+    def add(i: Any, s: list[Any]) -> list[Any]:
+        return [b.fadd(s[0], v.load_scalar(squares, b.shl(i, const(3)), F64))]
+
+    total = v.loop(count, [F64(0.0)], add)[0]
+    root = v.module.globals.get("llvm.sqrt.f64") or ir.Function(
+        v.module, ir.FunctionType(F64, [F64]), "llvm.sqrt.f64"
+    )
+    norm, most = b.call(root, [total]), v.load_scalar(limit, 0, F64)
+    within = b.fcmp_ordered("<=", norm, most)
+    factor = b.select(within, F64(1.0), b.fdiv(most, norm))
+    factor = factor if v.size == 8 else b.fptrunc(factor, v.scalar)
+    for row in range(2):
+        for i, name in enumerate(HYPERPARAMETERS):
+            at = b.add(b.mul(row_bytes, const(row)), const(i * v.size))
+            value = v.load_scalar(hyper, at)
+            scaled = name in ("scale", "l1", "l2")
+            v.store_scalar(b.fmul(value, factor) if scaled else value, to, at)
+
+
+def limit_columns(v: Vec, args: list[Any]) -> None:
+    """Scale down the columns of W whose norm is beyond a limit: (w, ldw, rows, vectors, limit);
+    the limit is float64.
+    """
+    w, ldw, rows, vectors, limit = args
+    b = v.b
+    wide = ir.VectorType(F64, v.length)
+    undefined = ir.Constant(wide, ir.Undefined)
+    first = b.insert_element(undefined, v.load_scalar(limit, 0, F64), I32(0))
+    lanes = ir.Constant(ir.VectorType(I32, v.length), [0] * v.length)
+    most = b.shuffle_vector(first, undefined, lanes)
+    name = f"llvm.sqrt.v{v.length}f64"
+    root = v.module.globals.get(name) or ir.Function(v.module, ir.FunctionType(wide, [wide]), name)
+
+    def column(j: Any) -> None:
+        top = v.at(w, b.mul(j, const(v.bytes)))
+
+        def square(r: Any, s: list[Any]) -> list[Any]:
+            x = _wide(v, v.load(top, b.mul(r, ldw)))
+            return [b.fadd(s[0], b.fmul(x, x))]
+
+        norm = b.call(root, [v.loop(rows, [_wide_zero(v)], square)[0]])
+        beyond = b.fcmp_ordered(">", norm, most)
+        ones = ir.Constant(wide, [1.0] * v.length)
+        factor = b.select(beyond, b.fdiv(most, norm), ones)
+        factor = factor if v.size == 8 else b.fptrunc(factor, v.type)
+
+        def scale(r: Any) -> None:
+            at = b.mul(r, ldw)
+            v.store(b.fmul(v.load(top, at), factor), top, at)
+
+        over_rows(v, rows, scale)
+
+    over_rows(v, vectors, column)
