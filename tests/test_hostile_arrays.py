@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -53,9 +54,9 @@ def test_what_is_not_finite_is_refused(value, dtype, backend):
                  lambda: net.loss_and_gradients(X, LABELS)):  # fmt: skip
         with pytest.raises(ValueError, match=r"^X: .*row 37, column 11"):
             call()
-    with pytest.raises(ValueError, match="^sample_weight: "):
+    with pytest.raises(ValueError, match=r"^sample_weight: "):
         net.fit(PLAIN, LABELS, sample_weight=np.full(N, value))
-    with pytest.raises(ValueError, match="^y: "):
+    with pytest.raises(ValueError, match=r"^y: "):
         net.fit(PLAIN, np.full(N, value))
     assert all((a == b).all() for a, b in zip(before, net.weights, strict=True))
 
@@ -106,9 +107,9 @@ def test_extreme_sizes(n, n_in, n_out, dtype, batch_size):
 def test_nothing_and_one_class(backend):
     net = MLP((N_IN, 5, CLASSES), rng=1, backend=backend)
     nothing = np.zeros((0, N_IN))
-    with pytest.raises(ValueError, match="^X: "):
+    with pytest.raises(ValueError, match=r"^X: "):
         net.fit(nothing, [])
-    with pytest.raises(ValueError, match="^X: "):
+    with pytest.raises(ValueError, match=r"^X: "):
         net.evaluate(nothing, [])
     assert net.predict(nothing).shape == (0,)
     assert net.predict_proba(nothing).shape == (0, CLASSES)
@@ -177,7 +178,7 @@ def test_labels_of_any_dtype():
 )  # fmt: skip
 def test_labels_that_are_refused(y):
     for backend in ("numba", "numpy"):
-        with pytest.raises((TypeError, ValueError), match="^y: "):
+        with pytest.raises((TypeError, ValueError), match=r"^y: "):
             MLP((N_IN, 5, CLASSES), rng=1, backend=backend).fit(PLAIN, y)
 
 
@@ -190,8 +191,29 @@ def test_labels_that_are_refused(y):
 )  # fmt: skip
 def test_data_that_are_refused(X):
     for backend in ("numba", "numpy"):
-        with pytest.raises((TypeError, ValueError), match="^X: "):
+        with pytest.raises((TypeError, ValueError), match=r"^X: "):
             MLP((N_IN, 5, CLASSES), rng=1, backend=backend).fit(X, LABELS)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc"])
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_sparse_matrices_that_lie(form, backend):
+    sparse = pytest.importorskip("scipy.sparse")
+    dense = PLAIN * (PLAIN > 1)
+    net = MLP((N_IN, 5, CLASSES), rng=1, backend=backend)
+
+    def lie(what, place, value):
+        X = sparse.csr_matrix(dense).asformat(form)
+        getattr(X, what)[place] = value
+        return X
+
+    first_step = int(np.flatnonzero(np.diff(lie("data", 0, 1).indptr))[0]) + 1
+    for X in (lie("indices", 3, 10**6), lie("indices", 3, -1), lie("indptr", -1, 10**6),
+              lie("indices", 3, N_IN if form == "csr" else N), lie("indptr", 0, 1),
+              lie("indptr", first_step, -5)):  # fmt: skip
+        for call in (lambda X=X: net.fit(X, LABELS, epochs=1), lambda X=X: net.predict(X)):
+            with pytest.raises(ValueError, match=r"^X: expected ind"):
+                call()
 
 
 @pytest.mark.parametrize("zeros", [False, True])
@@ -206,13 +228,15 @@ def test_data_that_change_meanwhile(batch_size, zeros):
         rng = np.random.default_rng(1)
         while not over.is_set():
             X[:] = rng.random(X.shape, np.float32) * (rng.random(X.shape) < rng.random())
+            y[:] = rng.choice([0, 10**6])
 
     other = threading.Thread(target=change)
     other.start()
     try:
         for seed in range(15):
             net = MLP((64, 32, CLASSES), rng=seed, threads=2)
-            net.fit(X, y, epochs=4, batch_size=batch_size, validation_split=0.2)
+            with suppress(ValueError):  # y as it was when it was checked
+                net.fit(X, y, epochs=4, batch_size=batch_size, validation_split=0.2)
             assert all(np.isfinite(w).all() for w in net.weights)
     finally:
         over.set()
