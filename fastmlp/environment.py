@@ -37,11 +37,11 @@ def _compiled() -> dict[str, str | int | None]:
     try:
         from numba import get_num_threads, threading_layer  # type: ignore[attr-defined]
 
-        from .kernels import _jit, _target
+        from .kernels import _jit, _target, threads
     except ImportError:
         return found
     found["vector_path"] = _target.current_target().name
-    found["threads"] = _jit.thread_limit()
+    found["threads"] = threads.thread_limit()
     folder = _jit.cache_folder()
     found["cache_folder"] = None if folder is None else str(folder)
     try:

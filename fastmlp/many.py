@@ -178,7 +178,7 @@ def _check_networks(nets: Any) -> list[MLP]:
 def _check_workers(workers: Any, nets: list[MLP]) -> int:
     """Return how many networks train at a time: the process's cores at most."""
     if any(net.backend == "numba" for net in nets):
-        from .kernels._jit import thread_limit
+        from .kernels.threads import thread_limit
 
         most = thread_limit()
     elif hasattr(os, "sched_getaffinity"):

@@ -80,6 +80,19 @@ def is_frame(X: Any) -> bool:
     return hasattr(X, "columns") and hasattr(X, "to_numpy")
 
 
+def _check_places(name: str, X: Any) -> None:
+    """Raise ValueError where a sparse matrix says that something lies outside of it."""
+    limit = X.shape[1] if X.format == "csr" else X.shape[0]
+    pointers, places = X.indptr, X.indices
+    if pointers[0] != 0 or pointers[-1] > min(len(places), len(X.data)):
+        raise ValueError(f"{name}: expected indptr from 0 to the number of values")
+    if (pointers[1:] < pointers[:-1]).any():
+        raise ValueError(f"{name}: expected indptr that does not fall")
+    if len(places) and (places.min() < 0 or places.max() >= limit):
+        wrong = places.min() if places.min() < 0 else places.max()
+        raise ValueError(f"{name}: expected indices from 0 to {limit - 1}, got {wrong}")
+
+
 def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
     """Return X as a two-dimensional array of real numbers, without converting an ndarray.
 
@@ -100,6 +113,7 @@ def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
             )
         if np.dtype(X.dtype).kind not in "biuf":
             raise TypeError(f"{name}: expected real numbers, got dtype {X.dtype}")
+        _check_places(name, X)
     else:
         if is_frame(X):
             X = X.to_numpy()
@@ -156,6 +170,7 @@ def check_finite(name: str, X: Any) -> None:
 
 
 def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
+    y = y.copy()  # what is checked stays so, whoever writes into y meanwhile
     if y.dtype.kind == "f":
         if not np.isfinite(y).all():
             raise ValueError(f"{name}: expected class labels, got NaN or infinity")

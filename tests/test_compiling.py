@@ -13,7 +13,8 @@ import pytest
 from numba.core.errors import NumbaWarning
 
 from fastmlp import MLP, SGD, Adam
-from fastmlp.kernels import _jit, compiling, table, training
+from fastmlp.kernels import compiling, table, training
+from fastmlp.kernels import threads as pool
 from fastmlp.kernels.microkernel import ACTIVATIONS, OPTIMIZERS
 from fastmlp.kernels.regions import argument_types
 
@@ -71,8 +72,8 @@ def test_what_was_prepared_is_what_runs(job, threads, zeros, monkeypatch):
         return table.kernel_addresses(dtype, *groups)
 
     def run(drivers, shares, *arguments):
-        ran.append(_jit.choose_driver(drivers, shares))
-        _jit.run(drivers, shares, *arguments)
+        ran.append(pool.choose_driver(drivers, shares))
+        pool.run(drivers, shares, *arguments)
 
     monkeypatch.setattr(training, "prepare", prepare)
     monkeypatch.setattr(training, "kernel_addresses", addresses)

@@ -43,7 +43,7 @@ def numbers(history) -> dict:
 @pytest.fixture
 def four_cores(monkeypatch):
     """Let four networks train at a time, whatever the machine has."""
-    monkeypatch.setattr("fastmlp.kernels._jit.thread_limit", lambda: 4)
+    monkeypatch.setattr("fastmlp.kernels.threads.thread_limit", lambda: 4)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
 
 

@@ -27,9 +27,9 @@ def fma_peak(dtype: str, threads: int | None = None) -> float:
     True
     """
     from ..kernels import _target
-    from ..kernels._jit import run, thread_limit
     from ..kernels.peak import peak_parallel, peak_serial
     from ..kernels.table import NUMBER, kernel_addresses
+    from ..kernels.threads import run, thread_limit
 
     target = _target.current_target()
     threads = thread_limit() if threads is None else threads

@@ -1,4 +1,4 @@
-"""The one place for Numba's options, the cache on disk and the threads.
+"""The one place for Numba's options and the cache on disk.
 
 Numba keys its cache on the one file that holds a function, so an edit elsewhere would go unseen.
 The folder used here is named by a hash of every kernel source and of the versions of numba,
@@ -25,15 +25,7 @@ from numba.core import caching, serialize
 
 from ..notices import notice
 
-__all__ = [
-    "cache_folder",
-    "choose_driver",
-    "is_cached",
-    "jit",
-    "run",
-    "start_threads",
-    "thread_limit",
-]
+__all__ = ["cache_folder", "is_cached", "jit"]
 
 
 def _sources() -> list[Path]:
@@ -206,62 +198,3 @@ def is_cached(function: Any, arguments: tuple[Any, ...]) -> bool:
     """Tell whether a compiled function need not be compiled for these arguments."""
     known = arguments in function.overloads
     return known or function._cache.holds(arguments, function.targetctx)
-
-
-def _numba_threads() -> int:
-    """Return the most threads that Numba will start."""
-    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-
-
-def thread_limit() -> int:
-    """Return how many threads may be used: the process's cores, at most Numba's own limit."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, _numba_threads()))
-
-
-@cache
-def start_threads() -> None:
-    """Load Numba's threading layer, with short spins where it is GNU OpenMP.
-
-    Its threads spin for milliseconds at every barrier. Where another process has taken a core
-    that costs a scheduler's time slice per region: measured with one busy process beside an
-    epoch on two cores, 8.8 s instead of 0.2 s. Short spins cost nothing on an idle machine
-    (64 ms an epoch both ways), then the thread sleeps and lets the other one run. GNU OpenMP
-    reads the setting once, when it is loaded.
-    """
-    name = "GOMP_SPINCOUNT"
-    ours = name not in os.environ and "OMP_WAIT_POLICY" not in os.environ
-    if ours:
-        os.environ[name] = "500"
-    try:
-        numba.get_num_threads()
-    finally:
-        if ours:
-            del os.environ[name]
-
-
-def choose_driver(drivers: tuple[Any, Any], threads: int) -> Any:
-    """Return the driver that `run` calls."""
-    return drivers[min(threads, thread_limit()) > 1]
-
-
-def run(drivers: tuple[Any, Any], threads: int, *arguments: Any) -> None:
-    """Call the serial driver, or the parallel one with the work in `threads` shares.
-
-    Never more threads run than the process may use; further shares wait their turn. The serial
-    path never touches the threading layer. The count that was set before is restored.
-    """
-    driver, running = choose_driver(drivers, threads), min(threads, thread_limit())
-    if running == 1:
-        driver(*arguments, 1)
-        return
-    start_threads()
-    before = numba.get_num_threads()
-    numba.set_num_threads(running)
-    try:
-        driver(*arguments, threads)
-    finally:
-        numba.set_num_threads(before)

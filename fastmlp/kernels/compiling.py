@@ -18,9 +18,10 @@ from pathlib import Path
 from threading import Lock, Timer
 from typing import Any
 
-from ._jit import cache_folder, is_cached, thread_limit
+from ._jit import cache_folder, is_cached
 from .regions import argument_types, compiled
 from .table import kernel_group
+from .threads import thread_limit
 
 __all__ = ["Unit", "prepare"]
 

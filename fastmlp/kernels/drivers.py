@@ -337,7 +337,7 @@ def region(R, K, S, layers, bounds, n, first, size, number, hyper, t, threads):
 
 @jit()
 def train_serial(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
-    """Take `steps` steps over n ordered samples, on this thread alone.
+    """Take `steps` steps over n ordered samples, all `threads` shares on this thread alone.
 
     A batch of more than CHUNK samples is gone through in chunks whose gradients are added up.
     """
@@ -345,7 +345,8 @@ def train_serial(R, K, S, layers, bounds, n, batch_size, steps, penalties, penal
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
         for number in range(regions(S, size)):
-            region(R, K, S, layers, bounds, n, s * batch_size, size, number, hyper, 0, 1)
+            for t in range(threads):
+                region(R, K, S, layers, bounds, n, s * batch_size, size, number, hyper, t, threads)
         if S[S_PENALTY] and s >= 0:
             reduce_penalties(penalties, penalty, s)
 

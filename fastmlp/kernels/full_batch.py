@@ -133,12 +133,15 @@ def full_regions(S, size):
 
 @jit()
 def full_serial(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
-    """Take `steps` steps over n ordered samples, on this thread alone."""
+    """Take `steps` steps over n ordered samples, all `threads` shares on this thread alone."""
     for s in range(-1, steps):
         size = step_size(n, batch_size, s)
         hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
         for number in range(full_regions(S, size)):
-            full_region(R, K, S, layers, bounds, s * batch_size, size, number, hyper, 0, 1)
+            for t in range(threads):
+                full_region(
+                    R, K, S, layers, bounds, s * batch_size, size, number, hyper, t, threads
+                )
         if S[S_PENALTY] and s >= 0:
             reduce_penalties(penalties, penalty, s)
 

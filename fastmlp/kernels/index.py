@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ._jit import thread_limit
 from .table import launch
+from .threads import thread_limit
 
 __all__ = ["Index", "block_columns", "block_counts", "coded", "density", "is_sparse", "make_index"]
 
@@ -93,7 +93,8 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
     n, d = X.shape
     block = block_columns(row_bytes)
     blocks = -(-d // block)
-    counts = np.zeros(n, np.int64)
+    ends = np.zeros(n + 1, np.int64)
+    counts = ends[1:]
 
     def count(rows: slice) -> None:
         launch(
@@ -102,9 +103,9 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
         )  # fmt: skip
 
     _in_parts(count, n)
-    starts = np.cumsum(counts) - counts
+    np.cumsum(counts, out=counts)
     cuts = np.zeros((n, blocks + 1), np.uint16)
-    total = int(counts.sum())
+    starts, total = ends[:-1], int(ends[-1])
     columns, values = np.empty(total, np.uint16), np.empty(total, X.dtype)
 
     def fill(rows: slice) -> None:

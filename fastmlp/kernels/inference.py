@@ -51,8 +51,9 @@ INFER_REGIONS = (infer_region,)
 
 @jit()
 def infer_serial(R, K, S, layers, n, threads):
-    """Take n ordered samples forward on this thread alone."""
-    call_region(R[0], (K, S, layers, n, 0, 1))
+    """Take n ordered samples forward, all `threads` shares on this thread alone."""
+    for t in range(threads):
+        call_region(R[0], (K, S, layers, n, t, threads))
 
 
 @jit(parallel=True)

@@ -28,8 +28,9 @@ def repeat_tile(address, c, a, b, repeats, t):
 
 @jit()
 def peak_serial(address, c, a, b, repeats, threads):
-    """Run on this thread alone."""
-    repeat_tile(address, c, a, b, repeats, 0)
+    """Run `threads` shares on this thread alone."""
+    for t in range(threads):
+        repeat_tile(address, c, a, b, repeats, t)
 
 
 @jit(parallel=True)

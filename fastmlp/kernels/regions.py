@@ -15,8 +15,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from ._jit import start_threads
 from ._simd import ir
+from .threads import start_threads
 
 __all__ = ["argument_types", "call_region", "compiled", "region_addresses"]
 

@@ -325,6 +325,9 @@ def index_count(v: Vec, args: list[Any], kind: str) -> None:
 def index_fill(v: Vec, args: list[Any], kind: str) -> None:
     """List the non-zeros of every row: (columns, values, cuts, starts, x, ldx, block, n, n_cuts,
     rows). `block` columns lie between two cuts; values keep x's type.
+
+    A list ends where the next row's starts, whatever the row has become since it was counted:
+    another thread may write into x.
     """
     columns, values, cuts, starts, x, ldx, block, n, n_cuts, rows = args
     b, (scalar, size) = v.b, _KINDS[kind]
@@ -333,6 +336,7 @@ def index_fill(v: Vec, args: list[Any], kind: str) -> None:
         row_of_x = v.at(x, b.mul(r, ldx))
         cut = v.at(cuts, b.shl(b.mul(r, n_cuts), const(1)))
         start = v.load_scalar(starts, b.shl(r, const(3)), I64)
+        end = v.load_scalar(starts, b.shl(b.add(r, const(1)), const(3)), I64)
 
         def note(bits: Any, column: Any, at: Any) -> Any:
             def item(_: Any, s: list[Any]) -> list[Any]:
@@ -343,7 +347,9 @@ def index_fill(v: Vec, args: list[Any], kind: str) -> None:
                 v.store_scalar(value, values, b.mul(position, const(size)))
                 return [b.and_(left, b.sub(left, const(1))), b.add(position, const(1))]
 
-            return v.loop(_bit_count(v, "ctpop", bits), [bits, at], item)[1]
+            found, room = _bit_count(v, "ctpop", bits), b.sub(end, at)
+            found = b.select(b.icmp_signed("<", found, room), found, room)
+            return v.loop(found, [bits, at], item)[1]
 
         def one_block(i: Any, s: list[Any]) -> list[Any]:
             first = b.mul(i, block)

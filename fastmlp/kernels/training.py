@@ -12,7 +12,6 @@ from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters, aligned_zeros
 from ..regularization import Regularization
 from . import drivers
-from ._jit import choose_driver, run, thread_limit
 from .compiling import prepare
 from .full_batch import full_parallel, full_serial
 from .hyper import hyperparameters
@@ -54,6 +53,13 @@ from .tables import (
     S_WORDS,
     SETTINGS,
 )
+from .threads import (
+    LEAST_LAUNCH_SECONDS,
+    choose_driver,
+    launch_seconds,
+    run,
+    thread_limit,
+)
 from .workspace import HYPER_ROW, Layer, Workspace
 
 __all__ = ["Training", "choose_threads", "flops", "gradients"]
@@ -62,8 +68,8 @@ _CHUNK = 512  # samples of a large batch that are gone through at a time
 _BLOCK = 64  # the same in full batch: 64 rows of MNIST in float64 stay in a second-level cache
 _GROUPS = 32  # groups of samples of a full batch, each with a gradient of its own
 _GROUPS_BYTES = 16 << 20  # what these gradients may take
-# Work of a step below which entering parallel regions costs more than it brings.
-_SERIAL_FLOPS = 1_000_000
+# What one core does at least (AVX-512, float32: measured 120 GFLOP/s); slower ones gain more.
+_FLOPS_PER_SECOND = 1e11
 
 _DRIVERS = {
     "batch": (drivers.train_serial, drivers.train_parallel),
@@ -77,11 +83,20 @@ def flops(architecture: Architecture, rows: int) -> int:
     return 6 * rows * sum(n_in * n_out for n_in, n_out in architecture.layers)
 
 
-def choose_threads(threads: int | None, flops: int) -> int:
-    """Return how many threads a region of `flops` is shared out to."""
+def choose_threads(threads: int | None, flops: int, regions: int = 2) -> int:
+    """Return how many threads `flops` in so many parallel regions are shared out to.
+
+    As many as there are, or one alone: where those could save less time than it costs to launch
+    the regions. The threading layer, which says what a launch costs, is not loaded for less work
+    than would be worth the cheapest launch.
+    """
     if threads is not None:
         return threads
-    return 1 if flops < _SERIAL_FLOPS else thread_limit()
+    limit = thread_limit()
+    saved = flops / _FLOPS_PER_SECOND * (1 - 1 / limit)
+    if saved <= regions * LEAST_LAUNCH_SECONDS or saved <= regions * launch_seconds():
+        return 1
+    return limit
 
 
 class Training:

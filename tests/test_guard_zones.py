@@ -1,0 +1,275 @@
+"""Out-of-range memory access is impossible: every array lies against a page nobody may touch.
+
+This file, run as a program, gives NumPy an allocator whose every buffer ends where an
+inaccessible page begins, or begins where one ends, goes through all cases and says which one it
+is at; one byte read or written too far, or after its memory was given back, ends the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+PAGE = 4096
+SLOW = 300
+KEPT: list[Guards] = []
+
+
+class Guards:
+    """NumPy's allocator of array data (NEP 49), with guard pages on both sides of a buffer."""
+
+    SET_HANDLER = 304  # place of PyDataMem_SetHandler in NumPy's table of functions
+
+    MALLOC = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    CALLOC = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t)
+    REALLOC = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+    FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+    class Handler(ctypes.Structure):
+        pass
+
+    def __init__(self, *, at_end: bool) -> None:
+        self.at_end = at_end
+        self.count = 0
+        self._mapped: dict[int, tuple[int, int, int]] = {}
+        libc = ctypes.CDLL(None, use_errno=True)
+        size, pointer = ctypes.c_size_t, ctypes.c_void_p
+        self._mmap, self._protect, self._munmap = libc.mmap, libc.mprotect, libc.munmap
+        self._mmap.restype = pointer
+        self._mmap.argtypes = (pointer, size, *[ctypes.c_int] * 3, ctypes.c_long)
+        self._protect.argtypes = (pointer, size, ctypes.c_int)
+        self._munmap.argtypes = (pointer, size)
+        self._handler = self.Handler(
+            b"guards", 1, None, self.MALLOC(self._malloc), self.CALLOC(self._calloc),
+            self.REALLOC(self._realloc), self.FREE(self._free),
+        )  # fmt: skip
+
+    def _malloc(self, _: int | None, size: int) -> int:
+        room = -(-size // PAGE) * PAGE
+        private_anonymous = 0x22
+        base = self._mmap(None, room + 2 * PAGE, 0, private_anonymous, -1, 0)
+        assert base not in (None, ctypes.c_void_p(-1).value), "no more maps"
+        if room:
+            assert self._protect(base + PAGE, room, 3) == 0
+        # a size is a multiple of the element's: so is the address
+        address = base + PAGE + (room - size if self.at_end else 0)
+        self._mapped[address] = (base, room + 2 * PAGE, size)
+        self.count += 1
+        return address
+
+    def _calloc(self, _: int | None, count: int, size: int) -> int:
+        return self._malloc(None, count * size)
+
+    def _realloc(self, _: int | None, old: int | None, size: int) -> int:
+        new = self._malloc(None, size)
+        if old:
+            ctypes.memmove(new, old, min(size, self._mapped[old][2]))
+            self._free(None, old, 0)
+        return new
+
+    def _free(self, _: int | None, address: int | None, size: int) -> None:
+        if address:
+            base, length, _ = self._mapped.pop(address)
+            self._munmap(base, length)
+
+    def install(self) -> None:
+        """All arrays of this context from now on are guarded."""
+        get = ctypes.pythonapi.PyCapsule_GetPointer
+        get.restype, get.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype = ctypes.py_object
+        new.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+        table = get(np._core.multiarray._ARRAY_API, None)
+        address = ctypes.cast(table, ctypes.POINTER(ctypes.c_void_p))[self.SET_HANDLER]
+        install = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(address)
+        install(new(ctypes.addressof(self._handler), b"mem_handler", None))
+        assert np.zeros(3).ctypes.data % PAGE == (PAGE - 24 if self.at_end else 0)
+
+
+Guards.Handler._fields_ = [
+    ("name", ctypes.c_char * 127), ("version", ctypes.c_uint8), ("ctx", ctypes.c_void_p),
+    ("malloc", Guards.MALLOC), ("calloc", Guards.CALLOC), ("realloc", Guards.REALLOC),
+    ("free", Guards.FREE),
+]  # fmt: skip
+
+
+def guard_everything() -> None:
+    """Have every buffer end (or begin) at a guard page, those that begin on a page too."""
+    from fastmlp import parameters
+    from fastmlp.kernels import functions, network_functions, panels, training, workspace
+
+    KEPT.append(Guards(at_end=at_end()))
+    KEPT[0].install()
+    places = (parameters, functions, network_functions, panels, training, workspace)
+    for module in places:
+        module.aligned_zeros = lambda n, dtype: np.zeros(
+            n, dtype
+        )  # whole cache lines by themselves
+
+
+def at_end() -> bool:
+    """Tell where the guards are that count: what reads too far does so mostly behind the end."""
+    return sys.argv[2] == "end"
+
+
+def at(*what: object) -> None:
+    print(*what, file=sys.stderr, flush=True)
+
+
+# the programs
+
+
+def operations() -> None:
+    """The table of cases, on every edge."""
+    guard_everything()
+    from fastmlp import kernels, reference
+    from fastmlp.verification import EDGES, TOLERANCE, Sizes, all_cases, difference, outcome
+
+    rng = np.random.default_rng
+    for dtype, tolerance in TOLERANCE.items():
+        for case in all_cases():
+            for i in range(0, len(EDGES), 1 if at_end() else 4):
+                n = EDGES[i]
+                other, third = EDGES[(i + 5) % len(EDGES)], EDGES[(i + 3) % len(EDGES)]
+                least = case.least
+                sizes = Sizes(max(n, least.n), max(other, least.n_in), max(third, least.n_out))
+                at(case, dtype, sizes)
+                made = case.make(rng(0), dtype, sizes)
+                gap = difference(outcome(kernels, case, made), outcome(reference, case, made))
+                assert gap <= tolerance, gap
+
+
+def networks() -> None:
+    """Every driver: training, evaluation and prediction from every kind of data."""
+    guard_everything()
+    from scipy import sparse
+
+    from fastmlp import MLP, SGD, Adam
+
+    rng = np.random.default_rng(0)
+    for n_in in (1, 17, 130) if at_end() else (33,):
+        n = 70
+        zeros = rng.integers(1, 256, (n, n_in)) * (rng.random((n, n_in)) < 0.2)
+        few = (zeros % 5).astype("float32")
+        many = zeros * rng.random((n, n_in))
+        kinds = {
+            "uint8": zeros.astype("uint8"), "bool": zeros > 0, "int16": zeros.astype("int16"),
+            "float32": rng.normal(size=(n, n_in)).astype("float32"),
+            "float64": rng.normal(size=(n, n_in)),
+            "float32 codes": few, "float32 values": many.astype("float32"),
+            "float64 codes": few.astype("float64"), "float64 values": many,
+            "csr": sparse.csr_matrix(many), "csc": sparse.csc_matrix(few),
+            "fortran": np.asfortranarray(many), "backwards": many[::-1, ::-1],
+            "every other": np.repeat(many, 2, axis=0)[::2],
+        }  # fmt: skip
+        for kind, X in kinds.items():
+            for number, (hidden, n_out, dtype) in enumerate(
+                [((17,), 3, "float32"), ((5, 33), 1, "float64"), ((70,), 16, "float32"),
+                 ((31,), 10, "float64"), ((), 2, "float32")]
+            ):  # fmt: skip
+                y = np.arange(n) % n_out
+                for batch_size in (1, 8, 33, None):
+                    at(kind, n_in, hidden, n_out, dtype, batch_size)
+                    net = MLP((n_in, *hidden, n_out), rng=1, dtype=dtype, input_scale=3.0,
+                              activation=("relu", "sigmoid", "gelu")[number % 3],
+                              output="identity" if n_out == 1 else "softmax",
+                              threads=1 + number % 3)  # fmt: skip
+                    plain = number % 2 or batch_size == 1
+                    net.fit(X, y, epochs=1, batch_size=batch_size,
+                            optimizer=SGD(0.01) if plain else Adam(0.01),
+                            l2=0.0 if plain else 0.01,
+                            dropout=0.2 if number == 3 and hidden else 0.0,
+                            validation_data=(X, y))  # fmt: skip
+                    for rows in (1, 3, 4, 5, n):
+                        net.predict(X[:rows])
+                    net.loss_and_gradients(X, y, sample_weight=np.ones(n))
+                    net.forward(X[:19])
+
+
+def large_batches() -> None:
+    """Full batches in groups, batches in chunks, rows that are converted piece by piece."""
+    guard_everything()
+    from fastmlp import MLP, Adam
+
+    rng = np.random.default_rng(0)
+    zeros = (rng.integers(1, 256, (1100, 33)) * (rng.random((1100, 33)) < 0.2)).astype("uint8")
+    y = np.arange(1100) % 3
+    for X in (zeros, zeros.astype("float32") + 1, zeros.astype("int32"), zeros.astype("float64")):
+        for n in (513, 1025, 1100):
+            for width in (9, 8000):
+                at(X.dtype, n, width)
+                net = MLP((33, width, 3), rng=1, threads=2)
+                net.fit(X[-n:], y[-n:], epochs=1, batch_size=None if n < 1100 else 700,
+                        optimizer=Adam(0.001), l2=0.01)  # fmt: skip
+                net.evaluate(X[-n:], y[-n:])
+
+
+def _add(vectors: int, shift: int) -> None:
+    guard_everything()
+    from fastmlp.kernels.table import launch
+
+    ours, theirs = np.ones(64), np.ones(64)
+    launch("add", "float64", ours.ctypes.data + shift, theirs.ctypes.data, vectors)
+    assert (ours == 2).all()
+
+
+def whole_vectors() -> None:
+    from fastmlp.kernels._target import current_target
+
+    _add(512 // current_target().vector_bytes, 0)
+
+
+def a_vector_too_many() -> None:
+    from fastmlp.kernels._target import current_target
+
+    _add(512 // current_target().vector_bytes + 1, 0)
+
+
+def a_byte_too_far() -> None:
+    from fastmlp.kernels._target import current_target
+
+    _add(512 // current_target().vector_bytes, 1 if at_end() else -1)
+
+
+def after_its_end() -> None:
+    guard_everything()
+    address = np.ones(10).ctypes.data
+    ctypes.string_at(address, 1)
+
+
+def run(program, place: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONMALLOC": "malloc"}
+    return subprocess.run(
+        [sys.executable, __file__, program.__name__, place], env=environment,
+        capture_output=True, text=True, timeout=SLOW, check=False,
+    )  # fmt: skip
+
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="guard pages are set up for Linux")
+
+
+@pytest.mark.parametrize("place", ["end", "begin"])
+@pytest.mark.parametrize("program", [operations, networks, large_batches, whole_vectors])
+def test_no_access_out_of_range(program, place):
+    done = run(program, place)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("place", ["end", "begin"])
+@pytest.mark.parametrize("program", [a_vector_too_many, a_byte_too_far, after_its_end])
+def test_an_access_out_of_range_ends_the_process(program, place):
+    if program is a_vector_too_many and place == "begin":
+        pytest.skip("the guard that counts is behind the last page")
+    assert run(program, place).returncode < 0
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    globals()[sys.argv[1]]()
+    os._exit(0)  # the allocator goes before the arrays do
