@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ def _call_region(typingctx, address, arguments):
 call_region: Any = _call_region
 
 
+@cache
 def argument_types(function: Any) -> tuple[Any, ...]:
     """Return what a driver or region is called with, by the names of its parameters."""
     names = inspect.signature(function.py_func).parameters
