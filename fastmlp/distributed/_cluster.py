@@ -19,7 +19,7 @@ from ._worker import (
     merge,
     piece_of,
     split,
-    sum_groups,
+    sum_kept,
     summary_of,
     weights_of,
 )
@@ -27,6 +27,8 @@ from ._worker import (
 __all__ = ["Cluster", "DistributedError", "Kept", "connected"]
 
 _LOOK_SECONDS = 1.0  # between two looks at who is there
+_LOST_SECONDS = 0.05  # before the scheduler is asked again where things are
+_ATTEMPTS = 5  # at one step, before it is left
 _LATER = -10  # the priority of reading: what is read is cut before more is read
 
 
@@ -199,17 +201,20 @@ class Kept:
         self.cluster, self.summaries = cluster, summaries
         self._partitions = list(partitions)
         self._placed: dict[str, list[int]] = {}
-        self._count = 0
 
     def _place(self) -> dict[str, list[int]]:
-        """Return which partitions each worker takes, as they now lie."""
+        """Return which partitions each worker has, once they all are somewhere."""
+        placed: dict[str, list[int]] = {}
+        self.cluster.workers()
+        self.cluster.wait(self._partitions)
         with self.cluster._named():
             lies = self.cluster.client.who_has(self._partitions)
-        placed: dict[str, list[int]] = {}
         for k, future in enumerate(self._partitions):
-            # where several have it, the one that has the most to do with its neighbours
-            holders = sorted(lies.get(future.key, ()))
-            placed.setdefault(holders[0] if holders else "", []).append(k)
+            for worker in sorted(lies.get(future.key, ()))[:1]:
+                placed.setdefault(worker, []).append(k)
+        if sum(map(len, placed.values())) < len(self._partitions):
+            time.sleep(_LOST_SECONDS)  # the scheduler has not yet heard of a loss
+            return self._place()
         return placed
 
     def weights(self, job: Job) -> list[np.ndarray]:
@@ -227,7 +232,7 @@ class Kept:
         flat: np.ndarray,
         words: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Sum one step's groups; see `sum_groups`.
+        """Sum one step's groups; see `sum_kept`.
 
         Returns
         -------
@@ -237,23 +242,32 @@ class Kept:
             Of the step's samples, in order.
         correct : int
         """
-        if not self._placed:
-            self._placed = self._place()
-        client = self.cluster.client
-        self._count += 1
+        lost = ""
+        for _ in range(_ATTEMPTS):
+            if not self._placed:
+                self._placed = self._place()
+            found = self._ask(job, step, key, flat, words)
+            failures = [answer for answer in found if not isinstance(answer, Sums)]
+            for failure in failures:
+                if isinstance(failure, BaseException) and not isinstance(failure, OSError):
+                    raise failure
+                lost = str(failure)
+            if not failures:
+                return _combined(found)
+            self._placed = {}  # Dask makes what was lost anew, out of what it was made of
+        raise DistributedError(f"workers were lost {_ATTEMPTS} times in one step ({lost})")
+
+    def _ask(self, job: Job, *arguments: Any) -> list[Any]:
+        """Have every worker sum its groups; return what they answer, or what happened instead."""
+        keys = {
+            worker: [self._partitions[k].key for k in numbers]
+            for worker, numbers in self._placed.items()
+        }
         with self.cluster._named():
-            futures = {
-                worker: client.submit(
-                    sum_groups, [self._partitions[k] for k in numbers], job, step, key, flat,
-                    words, key=f"fastmlp-{job.name}-step-{self._count}-{i}",
-                    workers=[worker] if worker else None, allow_other_workers=bool(worker),
-                )
-                for i, (worker, numbers) in enumerate(self._placed.items())
-            }  # fmt: skip
-        found: list[Sums] = self.cluster.results(list(futures.values()))
-        if [sums.worker for sums in found] != list(futures):
-            self._placed = {}  # somebody was lost: look again where they are
-        return _combined(found)
+            found = self.cluster.client.run(
+                sum_kept, keys, job, *arguments, workers=list(keys), on_error="return"
+            )
+        return [found.get(worker, "no answer") for worker in keys]
 
 
 def _combined(found: Sequence[Sums]) -> tuple[np.ndarray, np.ndarray, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import asyncio
 import threading
 import weakref
 from collections.abc import Sequence
@@ -34,6 +34,7 @@ __all__ = [
     "piece_of",
     "split",
     "sum_groups",
+    "sum_kept",
     "summary_of",
     "weights_of",
 ]
@@ -124,8 +125,6 @@ class Sums:
 
     Attributes
     ----------
-    worker : str
-        Where it was made.
     partitions : list of int
     gradients : ndarray, (rows, size)
         Their sums; the first row is that of several, if `folded`: of partitions 0, 1, ... in order.
@@ -135,7 +134,6 @@ class Sums:
     correct : int
     """
 
-    worker: str
     partitions: list[int]
     gradients: np.ndarray
     folded: int
@@ -304,20 +302,35 @@ def _order(partition: Partition, layout: Layout, key: tuple[int, ...] | None) ->
     return kept[1]
 
 
-def _worker() -> tuple[str, int]:
-    """Return this worker's address and its threads."""
-    distributed = sys.modules.get("distributed")
-    if distributed is not None:
-        try:
-            worker = distributed.get_worker()
-            return worker.address, worker.state.nthreads
-        except ValueError:
-            pass
-    return "", 1
+async def sum_kept(
+    keys: dict[str, list[str]], job: Job, *arguments: Any, dask_worker: Any
+) -> Sums | str:
+    """Sum the groups of partitions that this worker keeps, beside what else it does.
+
+    Parameters
+    ----------
+    keys : dict of list of str
+        By worker: under which names Dask keeps the partitions.
+    job, arguments
+        As for `sum_groups`.
+
+    Returns
+    -------
+    Sums or str
+        Text, if it keeps one of them no more.
+    """
+    mine = keys[dask_worker.address]
+    missing = [key for key in mine if key not in dask_worker.data]
+    if missing:
+        return f"{dask_worker.address} keeps {missing[0]} no more"
+    partitions = [dask_worker.data[key] for key in mine]
+    threads = dask_worker.state.nthreads
+    return await asyncio.to_thread(sum_groups, partitions, threads, job, *arguments)
 
 
 def sum_groups(
     partitions: Sequence[Partition],
+    threads: int,
     job: Job,
     step: int,
     key: tuple[int, ...] | None,
@@ -329,6 +342,8 @@ def sum_groups(
     Parameters
     ----------
     partitions : sequence of Partition
+    threads : int
+        Of this worker.
     job : Job
     step : int
         Within the epoch.
@@ -339,7 +354,6 @@ def sum_groups(
     words : ndarray or None
         For dropout.
     """
-    address, threads = _worker()
     bench = _bench(job, threads)
     layout = job.layout
     partitions = [p for p in partitions if len(layout.rows(p.number, step))]
@@ -365,7 +379,7 @@ def sum_groups(
             with ThreadPoolExecutor(bench.threads) as pool:
                 list(pool.map(run, range(bench.threads)))
     numbers = [p.number for p in partitions]
-    return Sums(address, numbers, *_folded(numbers, out), losses, sum(correct))
+    return Sums(numbers, *_folded(numbers, out), losses, sum(correct))
 
 
 def _folded(numbers: list[int], out: np.ndarray) -> tuple[np.ndarray, int]:
