@@ -65,14 +65,15 @@ def connected(client: Any, timeout: float) -> Iterator[Any]:
             client = distributed.Client(address, timeout=timeout, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise DistributedError(f"client: no scheduler answers at {address} ({error})") from None
-        with client:
+        with client, client.as_current():
             yield client
         return
     if not isinstance(client, distributed.Client) or client.asynchronous:
         raise TypeError(f"client: expected a blocking dask.distributed.Client, got {client!r}")
     if client.status != "running":
         raise DistributedError(f"client: expected one that is connected, it is {client.status}")
-    yield client
+    with client.as_current():  # waiting asks for the present one
+        yield client
 
 
 class Cluster:

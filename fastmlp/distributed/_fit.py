@@ -276,7 +276,7 @@ def fit(
     >>> X = da.random.default_rng(0).normal(size=(10_000, 20), chunks=(2_000, 20))
     >>> y = (X[:, 0] > X[:, 1]).astype(int)
     >>> net = fastmlp.MLP((20, 16, 2), rng=0)
-    >>> with Client(n_workers=2, dashboard_address=None) as client:  # doctest: +SKIP
+    >>> with Client(n_workers=2, dashboard_address=":0") as client:  # doctest: +SKIP
     ...     history = distributed.fit(net, X, y, client=client, epochs=50, optimizer="adam")
     """
     if not isinstance(net, MLP):
