@@ -124,15 +124,22 @@ class Cluster:
 
     def wait(self, futures: Sequence[Any]) -> None:
         """Wait until futures have results, which stay where they are; raise what they raise."""
+        self._wait(futures, "ALL_COMPLETED")
+        with self._named():
+            failed = [future for future in futures if future.status == "error"]
+            if failed:
+                raise failed[0].exception()
+
+    def first(self, futures: Sequence[Any]) -> list[str]:
+        """Wait until some futures have ended; return their keys."""
+        return [future.key for future in self._wait(futures, "FIRST_COMPLETED").done]
+
+    def _wait(self, futures: Sequence[Any], until: str) -> Any:
         since = time.monotonic()
         while True:
             with self._named():
                 try:
-                    self._distributed.wait(futures, timeout=_LOOK_SECONDS)
-                    failed = [future for future in futures if future.status == "error"]
-                    if failed:
-                        raise failed[0].exception()
-                    return
+                    return self._distributed.wait(futures, _LOOK_SECONDS, return_when=until)
                 except TimeoutError:
                     pass
             if self.client.status != "running":
