@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,13 +94,16 @@ class Cluster:
     def workers(self) -> dict[str, int]:
         """Return the threads of every worker, by address; wait until there is one."""
         deadline = time.monotonic() + self.timeout
-        while not (found := self._threads()):
+        while not (found := self.present()):
             if time.monotonic() > deadline:
                 raise DistributedError(f"no worker has come within {self.timeout:g} seconds")
             time.sleep(0.05)
         return found
 
-    def _threads(self) -> dict[str, int]:
+    def present(self) -> dict[str, int]:
+        """Return the threads of every worker that is there now, by address."""
+        if self.client.status != "running":
+            raise DistributedError(f"the client is {self.client.status}: the scheduler is gone")
         with self._named():
             return dict(sorted(self.client.nthreads().items()))
 
@@ -107,8 +111,6 @@ class Cluster:
     def _named(self) -> Iterator[None]:
         """Give failures of the cluster their name."""
         d = self._distributed
-        from concurrent.futures import CancelledError
-
         try:
             yield
         except d.scheduler.KilledWorker as error:
@@ -142,9 +144,7 @@ class Cluster:
                     return self._distributed.wait(futures, _LOOK_SECONDS, return_when=until)
                 except TimeoutError:
                     pass
-            if self.client.status != "running":
-                raise DistributedError(f"the client is {self.client.status}: the scheduler is gone")
-            if self._threads():
+            if self.present():
                 since = time.monotonic()
             elif time.monotonic() - since > self.timeout:
                 raise DistributedError(
@@ -209,6 +209,7 @@ class Kept:
         self.cluster, self.summaries = cluster, summaries
         self._partitions = list(partitions)
         self._placed: dict[str, list[int]] = {}
+        self._asking = ThreadPoolExecutor(_ATTEMPTS + 1, thread_name_prefix="fastmlp")
 
     def _place(self) -> dict[str, list[int]]:
         """Return which partitions each worker has, once they all are somewhere."""
@@ -271,11 +272,21 @@ class Kept:
             worker: [self._partitions[k].key for k in numbers]
             for worker, numbers in self._placed.items()
         }
-        with self.cluster._named():
-            found = self.cluster.client.run(
-                sum_kept, keys, job, *arguments, workers=list(keys), on_error="return"
-            )
-        return [found.get(worker, "no answer") for worker in keys]
+        asked = self._asking.submit(
+            self.cluster.client.run, sum_kept, keys, job, *arguments, workers=list(keys),
+            on_error="return",
+        )  # fmt: skip
+        while True:
+            with self.cluster._named():
+                try:
+                    found = asked.result(_LOOK_SECONDS)
+                    return [found.get(worker, "no answer") for worker in keys]
+                except TimeoutError:
+                    pass
+            # the scheduler goes on knocking at the door of one that has left
+            gone = set(keys) - set(self.cluster.present())
+            if gone:
+                return [f"{worker} has left" for worker in gone]
 
 
 def _combined(found: Sequence[Sums]) -> tuple[np.ndarray, np.ndarray, int]:

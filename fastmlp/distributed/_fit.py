@@ -29,7 +29,7 @@ from ._worker import Job
 if TYPE_CHECKING:
     from ..kernels.partial import Update
 
-__all__ = ["Data", "fit"]
+__all__ = ["Data", "DistributedSamples", "check_network", "fit"]
 
 _DENSITY = 0.4  # a larger share of non-zeros is no matter for lists, as in `kernels.index`
 
@@ -126,10 +126,7 @@ class DistributedSamples:
     def segments(self) -> Iterator[Segment]:
         """Yield the epoch, one segment."""
         key = tuple(map(int, dropout_key(self._net))) if self._shuffle else None
-        orders: list[np.ndarray] | None = None
-        if self._weights is not None:
-            drawn = None if key is None else np.array(key, np.uint32)
-            orders = [self._layout.order(k, drawn) for k in range(self._layout.partitions)]
+        orders = self.orders(key)
 
         def train(order: range, rates: np.ndarray, dropout: np.ndarray | None) -> EpochResult:
             first = order.start // self.batch_size
@@ -160,15 +157,34 @@ class DistributedSamples:
         words = None
         if dropout is not None:
             words = key_words(dropout, net._state.step, 1, a.n_layers - 1)
-        gradient, losses, correct = self._kept.step(
-            self._job, step, key, net._parameters.flat, words
-        )
-        total = self._total(step, orders)
+        gradient, losses, correct, total = self.sums(step, key, words, orders)
         self._update.gradient[: gradient.size] = gradient
         penalty = self._update.step(total, rate)
         # as the kernels' caller sums them: the same bits
         loss = np.add.reduceat(losses, [0]) + penalty * total
         return EpochResult(loss, np.array([total]), np.array([correct]), len(losses))
+
+    def sums(
+        self,
+        step: int = 0,
+        key: tuple[int, ...] | None = None,
+        words: np.ndarray | None = None,
+        orders: list[np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, int, float]:
+        """Return a batch's summed gradient, losses, number of hits and sum of weights."""
+        flat = self._net._parameters.flat
+        return *self._kept.step(self._job, step, key, flat, words), self._total(step, orders)
+
+    def orders(self, key: tuple[int, ...] | None = None) -> list[np.ndarray] | None:
+        """Return the partitions' orders, where anybody here has to know them."""
+        if self._weights is None:
+            return None
+        drawn = None if key is None else np.array(key, np.uint32)
+        return [self._layout.order(k, drawn) for k in range(self._layout.partitions)]
+
+    def dense(self) -> None:
+        """Go without lists of non-zeros, as `MLP.loss_and_gradients` does."""
+        self._job = replace(self._job, sparse=False)
 
     def _total(self, step: int, orders: list[np.ndarray] | None) -> float:
         """Return the sum of a batch's sample weights."""
@@ -180,6 +196,21 @@ class DistributedSamples:
             for k, (weight, order) in enumerate(zip(self._weights, orders, strict=True))
         ]
         return float(np.add.reduceat(np.concatenate(batch), [0])[0])
+
+
+def check_network(net: Any, y: Any, groups: Any, timeout: Any) -> tuple[int, float]:
+    """Check what every fit on a cluster needs; return the number of groups and the timeout."""
+    if not isinstance(net, MLP):
+        raise TypeError(f"net: expected an MLP, got {type(net).__name__}")
+    if net.backend != "numba":
+        raise ValueError(f"net: expected one with backend 'numba', got {net.backend!r}")
+    timeout = check_number("timeout", timeout, above=0.0)
+    from ..kernels.partial import GROUPS
+
+    groups = GROUPS if groups is None else check_integer("groups", groups, low=1)
+    if y is None:
+        raise ValueError("y: expected targets beside X, got None")
+    return groups, timeout
 
 
 def fit(
@@ -279,16 +310,7 @@ def fit(
     >>> with Client(n_workers=2, dashboard_address=":0") as client:  # doctest: +SKIP
     ...     history = distributed.fit(net, X, y, client=client, epochs=50, optimizer="adam")
     """
-    if not isinstance(net, MLP):
-        raise TypeError(f"net: expected an MLP, got {type(net).__name__}")
-    if net.backend != "numba":
-        raise ValueError(f"net: expected one with backend 'numba', got {net.backend!r}")
-    timeout = check_number("timeout", timeout, above=0.0)
-    from ..kernels.partial import GROUPS
-
-    groups = GROUPS if groups is None else check_integer("groups", groups, low=1)
-    if y is None:
-        raise ValueError("y: expected targets beside X, got None")
+    groups, timeout = check_network(net, y, groups, timeout)
     with connected(client, timeout) as found, notices(progress):
         data = Data(net, Cluster(found, timeout), (X, y, sample_weight), groups, class_weight)
         plan = prepare(
