@@ -16,7 +16,8 @@ from ..notices import notices, warn
 from ..trainer import _callbacks
 from ..validation import check_integer, check_number
 from ._cluster import Cluster, connected
-from ._fit import Data, DistributedSamples, check_network
+from ._fit import check_network
+from ._samples import Data, DistributedSamples
 
 __all__ = ["fit_lbfgs"]
 
@@ -143,6 +144,7 @@ class _Run:
     ) -> None:
         self._net, self._objective, self._callbacks = net, objective, callbacks
         self._x = objective.start()
+        self._begun = time.perf_counter()
         for callback in callbacks:
             callback.net = net
             callback.params = {

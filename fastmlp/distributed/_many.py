@@ -61,7 +61,7 @@ def train_many(
     with connected(client, timeout) as found:
         cluster = Cluster(found, timeout)
         cluster.workers()
-        with cluster._named():
+        with cluster.named():
             data = found.scatter((X, y, shared), broadcast=True, hash=False)
             futures = {}
             for i, (plan, own) in enumerate(zip(plans, each, strict=True)):

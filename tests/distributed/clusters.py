@@ -12,6 +12,7 @@ from fastmlp import MLP
 
 distributed = pytest.importorskip("distributed")
 
+
 @contextmanager
 def local_cluster(n_workers: int, **settings):
     """Start workers in processes of their own, without a dashboard or fixed ports."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 from functools import partial
 
 import numpy as np
 import pytest
+from clusters import LABELS, X, local_cluster, make, numbers, state
 
-import fastmlp
-from fastmlp import MLP, Adam, SGD, distributed
+from fastmlp import MLP, SGD, Adam, distributed
 from fastmlp.callbacks import Callback
 from fastmlp.distributed._layout import Layout
-
-from clusters import LABELS, X, local_cluster, make, numbers, state
 
 da = pytest.importorskip("dask.array")
 
@@ -54,8 +53,6 @@ def check(client, net: MLP, data, settings: dict, *, rows=X, y=LABELS, epochs=4)
 
 
 def make_pair(net: MLP) -> tuple[MLP, MLP]:
-    import copy
-
     return copy.deepcopy(net), copy.deepcopy(net)
 
 
@@ -186,15 +183,3 @@ def test_the_check_can_fail(client):
     here.fit(X, LABELS, epochs=4, **settings)
     distributed.fit(there, *data, client=client, epochs=4, groups=8, **settings)
     assert not np.array_equal(state(here), state(there))
-
-
-def test_importing_the_package_does_not_load_dask():
-    import subprocess
-    import sys
-
-    code = "import sys, fastmlp, fastmlp.distributed as d; d.fit; print('dask' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout.strip() == "False"
-    assert "distributed" in fastmlp.__all__
