@@ -108,6 +108,10 @@ class Cluster:
             ) from error
         except OSError as error:
             raise DistributedError(f"the scheduler does not answer ({error})") from error
+        except RuntimeError as error:  # of a loop that is closed
+            if isinstance(error, DistributedError) or self.client.status == "running":
+                raise
+            raise DistributedError(f"the client is {self.client.status} ({error})") from error
 
     def wait(self, futures: Sequence[Any]) -> None:
         """Wait until futures have results, which stay where they are; raise what they raise."""

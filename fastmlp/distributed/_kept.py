@@ -88,6 +88,7 @@ class Kept:
         self.cluster, self.summaries = cluster, summaries
         self._partitions = list(partitions)
         self._placed: dict[str, list[int]] = {}
+        self.seconds = 0.0  # of the last step, on the slowest worker
         self._asking = ThreadPoolExecutor(_ATTEMPTS + 1, thread_name_prefix="fastmlp")
 
     def _place(self) -> dict[str, list[int]]:
@@ -141,6 +142,7 @@ class Kept:
                     raise failure
                 lost = str(failure)
             if not failures:
+                self.seconds = max(sums.seconds for sums in found)
                 return combined(found)
             self._placed = {}  # Dask makes what was lost anew, out of what it was made of
         raise DistributedError(f"workers were lost {_ATTEMPTS} times in one step ({lost})")
@@ -161,7 +163,8 @@ class Kept:
                     found = asked.result(LOOK_SECONDS)
                     return [found.get(worker, "no answer") for worker in keys]
                 except TimeoutError:
-                    pass
+                    if asked.done():
+                        raise
             # the scheduler goes on knocking at the door of one that has left
             gone = set(keys) - set(self.cluster.present())
             if gone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,8 @@ class Sums:
     losses : list of ndarray of float64
         Of every sample, by partition.
     correct : int
+    seconds : float
+        What it took here.
     """
 
     partitions: list[int]
@@ -40,6 +43,7 @@ class Sums:
     folded: int
     losses: list[np.ndarray]
     correct: int
+    seconds: float
 
 
 @dataclass(eq=False)
@@ -156,6 +160,7 @@ def sum_groups(
     words : ndarray or None
         For dropout.
     """
+    begun = time.perf_counter()
     bench = _bench(job, threads)
     layout = job.layout
     partitions = [p for p in partitions if len(layout.rows(p.number, step))]
@@ -181,7 +186,7 @@ def sum_groups(
             with ThreadPoolExecutor(bench.threads) as pool:
                 list(pool.map(run, range(bench.threads)))
     numbers = [p.number for p in partitions]
-    return Sums(numbers, *_folded(numbers, out), losses, sum(correct))
+    return Sums(numbers, *_folded(numbers, out), losses, sum(correct), time.perf_counter() - begun)
 
 
 def _folded(numbers: list[int], out: np.ndarray) -> tuple[np.ndarray, int]:
