@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import persistence
+from . import interchange, persistence
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
 from .history import History
@@ -30,7 +30,7 @@ from .validation import (
 __all__ = ["MLP"]
 
 
-class MLP:
+class MLP(interchange.Interchange):
     """A multilayer perceptron.
 
     Parameters
