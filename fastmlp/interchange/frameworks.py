@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from ..reference.activations import LEAKY_SLOPE
 from .layers import Layer, network_of
 
 __all__ = ["from_keras", "from_sklearn", "from_torch", "layers_of_state"]
@@ -20,6 +19,12 @@ _TORCH = {
     "GELU": "gelu", "SiLU": "silu", "Softplus": "softplus", "Softmax": "softmax",
     "LogSoftmax": "softmax",
 }  # fmt: skip
+_TORCH_PARAMETERS: dict[str, dict[str, object]] = {  # those of fastmlp's activations
+    "LeakyReLU": {"negative_slope": LEAKY_SLOPE},
+    "ELU": {"alpha": 1.0},
+    "GELU": {"approximate": "tanh"},
+    "Softplus": {"beta": 1.0, "threshold": 20.0},
+}
 _KERAS = {
     "linear": "identity", "sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu", "elu": "elu",
     "silu": "silu", "swish": "silu", "softplus": "softplus", "softmax": "softmax",
@@ -72,7 +77,8 @@ def from_sklearn(cls: Any, estimator: Any, **options: Any) -> Any:
 def _leaves(module: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the modules of nested Sequentials in their order, and again what occurs again."""
     if type(module).__name__ == "Sequential" and _of(module, "torch"):
-        for name, child in module._modules.items():
+        children: Mapping[str, Any] = vars(module)["_modules"]  # children() leaves repeats out
+        for name, child in children.items():
             yield from _leaves(child, f"{place}.{name}" if place else name)
     else:
         yield place, module
@@ -80,20 +86,12 @@ def _leaves(module: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 def _check_module(place: str, module: Any) -> None:
     """Raise ValueError where a module computes something else than its namesake here."""
-    wanted = {
-        "LeakyReLU": {"negative_slope": 0.01},
-        "ELU": {"alpha": 1.0},
-        "GELU": {"approximate": "tanh"},
-        "Softplus": {"beta": 1.0},
-    }.get(type(module).__name__, {})
-    for name, value in wanted.items():
+    for name, value in _TORCH_PARAMETERS.get(type(module).__name__, {}).items():
         if getattr(module, name) != value:
             raise ValueError(
                 f"model: {place}: expected {name}={value!r}, which is fastmlp's, got "
                 f"{getattr(module, name)!r}"
             )
-    if getattr(module, "threshold", 20) < 20 and type(module).__name__ == "Softplus":
-        raise ValueError(f"model: {place}: expected threshold=20, got {module.threshold!r}")
     if getattr(module, "dim", 1) not in (1, -1, None):
         raise ValueError(f"model: {place}: expected dim=1, got {module.dim!r}")
     if module._forward_hooks or module._forward_pre_hooks:
@@ -141,10 +139,10 @@ def layers_of_state(argument: str, state: Mapping[str, Any]) -> list[Layer]:
                 )
             found[stem] = Layer(str(name), value.T, state.get(f"{stem}.bias"))
     numbered = [_NUMBERED.fullmatch(stem) for stem in found]
-    if all(numbered) and len({match[1] for match in numbered if match}) == 1:
-        places = [[int(part) for part in match[2].split(".") if part] for match in numbered if match]
-        order = sorted(zip(places, found, strict=True))
-        return [found[stem] for _, stem in order]
+    matches = [match for match in numbered if match]
+    if len(matches) == len(found) and len({match[1] for match in matches}) == 1:
+        places = [[int(part) for part in match[2].split(".") if part] for match in matches]
+        return [found[stem] for _, stem in sorted(zip(places, found, strict=True))]
     return list(found.values())
 
 
@@ -167,7 +165,7 @@ def from_torch(cls: Any, model: Any, **options: Any) -> Any:
 def _rescaling(place: str, config: Mapping[str, Any], options: dict[str, Any]) -> float:
     """Return the divisor that a Rescaling is."""
     scale = config["scale"]
-    if config["offset"] != 0 or not np.isscalar(scale) or not scale > 0:
+    if config["offset"] != 0 or not isinstance(scale, int | float) or not scale > 0:
         raise ValueError(f"model: {place}: expected one scale above 0 and no offset")
     if options.get("input_scale") is not None:
         raise ValueError(f"input_scale: expected None, since the model has its own ({place})")

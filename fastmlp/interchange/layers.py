@@ -173,7 +173,10 @@ def network_of(
         output=_output(argument, layers[-1], output), loss=loss, bias=any(biased),
         input_scale=input_scale, dtype=dtype,
     )  # fmt: skip
-    biases = [0.0 if layer.biases is None else layer.biases for layer in layers]
+    biases = [
+        np.zeros(layer.weights.shape[1]) if layer.biases is None else layer.biases
+        for layer in layers
+    ]
     return make_network(
         cls, architecture, arrays, biases if any(biased) else [], rng=rng, backend=backend,
         threads=threads,
