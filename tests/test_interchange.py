@@ -6,6 +6,7 @@ import json
 import os
 import re
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,14 @@ def test_onnx_predicts_what_the_network_does(activation, output, dtype):
     assert list(found) == ["values" if output == "identity" else "probabilities"]
     assert_close(*found.values(), net.predict_proba(rows), dtype)
     assert np.ptp(net.predict_proba(rows), axis=0).min() > 1e-3  # it is no constant
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_onnx_predicts_what_the_compiled_network_does(activation):
+    for output in OUTPUTS:
+        net = make(activation=activation, output=output, backend="numba")
+        (found,) = run(net.to_onnx(), X=X.astype("float32")).values()
+        assert_close(found, net.predict_proba(X.astype("float32")))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -282,6 +291,19 @@ def test_a_foreign_file_that_is_no_perceptron_is_refused(tmp_path, state, messag
     with pytest.raises(ValueError, match=message) as caught:
         MLP.from_safetensors(tmp_path / "net", activation="relu")
     assert str(caught.value).startswith("path: ")
+
+
+def test_a_large_file_that_is_no_perceptron_is_not_read(tmp_path):
+    path = tmp_path / "net"
+    tensors = {"0.weight": np.zeros((8000, 1000)), "1.weight": np.zeros(3)}
+    safetensors.numpy.save_file(tensors, path)
+    del tensors
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"1.weight: expected the two dimensions.*got \(3,\)"):
+        MLP.from_safetensors(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2_000_000
 
 
 def test_what_a_file_says_is_not_said_again(tmp_path):

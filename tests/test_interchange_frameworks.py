@@ -288,6 +288,9 @@ def test_keras_models_that_are_no_perceptron_are_refused(keras):
         r"Functional: expected a Sequential; .* get_weights\(\)": keras.Model(
             one, layers.Dense(3)(one)
         ),
+        r"\(Flatten\): expected Dense": dense(
+            keras, layers.Flatten("channels_first"), layers.Dense(3), inputs=(2, 3)
+        ),
         r"expected at least one layer": dense(keras),
     }
     for message, model in wrong.items():

@@ -185,7 +185,9 @@ def _layers_of_keras(model: Any, options: dict[str, Any]) -> list[Layer]:
         kind, config = type(layer).__name__, layer.get_config()
         place = f"{layer.name} ({kind})"
         ours = _of(layer, "keras", "tf_keras")
-        if ours and (kind == "Dropout" or (kind in ("InputLayer", "Flatten") and not layers)):
+        in_order = config.get("data_format") != "channels_first"  # Flatten would reorder those
+        front = kind in ("InputLayer", "Flatten") and not layers and in_order
+        if ours and (kind == "Dropout" or front):
             continue
         if ours and kind == "Rescaling" and not layers:
             options["input_scale"] = _rescaling(place, config, options)

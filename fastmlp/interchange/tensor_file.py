@@ -82,11 +82,14 @@ def _own(file: Any, text: str) -> tuple[Architecture, dict[str, np.ndarray]]:
 
 
 def _foreign(file: Any) -> dict[str, np.ndarray]:
-    names = list(file.keys())
+    """Return a state dict, which the names and shapes say is a perceptron's before it is read."""
+    names, shapes = list(file.keys()), {}
     for name in names:
-        found = file.get_slice(name).get_dtype()
-        if found not in _NUMPY:
-            raise ValueError(f"{name}: expected {', '.join(_NUMPY)}, got {found}")
+        found = file.get_slice(name)
+        if found.get_dtype() not in _NUMPY:
+            raise ValueError(f"{name}: expected {', '.join(_NUMPY)}, got {found.get_dtype()}")
+        shapes[name] = np.broadcast_to(np.float32(0), found.get_shape())  # takes no memory
+    layers_of_state("state dict", shapes)
     return {name: file.get_tensor(name) for name in names}
 
 
