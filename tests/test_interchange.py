@@ -172,6 +172,22 @@ def test_onnx_is_written_whole_and_checked(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["net.onnx"]
 
 
+@pytest.mark.parametrize("method", ["to_onnx", "to_safetensors"])
+def test_a_file_that_cannot_be_finished_leaves_the_older_one(tmp_path, monkeypatch, method):
+    path = tmp_path / "net"
+    getattr(make(), method)(path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        getattr(make(bias=False), method)(path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["net"]
+
+
 WRONG_FOR_ONNX = {
     "complex": ({"input_dtype": "complex64"}, "input_dtype: expected a dtype of real numbers"),
     "text": ({"input_dtype": str}, "input_dtype: expected a dtype of real numbers"),
@@ -367,6 +383,17 @@ def test_a_file_with_another_header_is_refused(tmp_path, change):
     path.write_bytes(rewritten(path, change))
     with pytest.raises(ValueError, match="path: expected a network in safetensors, but"):
         MLP.from_safetensors(path, backend="numpy")
+
+
+def test_a_file_with_a_number_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "net"
+    net = make()
+    net.to_safetensors(path)
+    largest = net.weights[0].max().tobytes()
+    assert path.read_bytes().count(largest) == 1
+    path.write_bytes(path.read_bytes().replace(largest, np.float32("nan").tobytes()))
+    with pytest.raises(ValueError, match=r"cannot be read as one: 0.weight: expected finite numb"):
+        MLP.from_safetensors(path)
 
 
 def test_damaged_safetensors_load_or_are_refused(tmp_path):

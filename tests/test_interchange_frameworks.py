@@ -89,10 +89,11 @@ def test_what_is_left_out_nested_or_used_twice():
     relu = nn.ReLU()
     block = nn.Sequential(OrderedDict(first=nn.Linear(6, 5), then=relu, drop=nn.Dropout(0.5)))
     model = nn.Sequential(
-        nn.Flatten(), block, nn.Linear(5, 5), relu, nn.Linear(5, 4), nn.Identity(), nn.Linear(4, 3)
-    )
+        nn.Flatten(), block, nn.Linear(5, 5), relu, nn.Linear(5, 4), relu,
+        nn.Linear(4, 4), nn.Identity(), nn.Linear(4, 3)
+    )  # fmt: skip
     net = read(model, output="identity")
-    assert net.architecture.activations == ("relu", "relu", "identity")
+    assert net.architecture.activations == ("relu", "relu", "relu", "identity")
     assert_same(net, model, rows=ROWS.reshape(40, 2, 3))
     layer = nn.Linear(6, 3)
     assert_same(read(layer, output="identity"), layer)
