@@ -51,7 +51,9 @@ def _gelu(nodes: Nodes, z: str) -> str:
 
 
 def _silu(nodes: Nodes, z: str) -> str:
-    return nodes.add("Mul", z, nodes.add("Sigmoid", z))
+    # z Sigmoid(z) is what onnxruntime 1.18 fuses into an operator that it lacks in float64
+    below = nodes.add("Add", nodes.add("Exp", nodes.add("Neg", z)), _number(nodes, 1))
+    return nodes.add("Div", z, below)
 
 
 def _softplus(nodes: Nodes, z: str) -> str:
