@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._simd import BOOL, F32, F64, I8, I16, I32, I64, const, ir
-from .microkernel import update_cases
+from .optimizers import update_cases
 from .vector_math import Vec
 
 __all__ = [
