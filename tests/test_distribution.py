@@ -19,6 +19,9 @@ import fastmlp
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+SOURCES = ("fastmlp", "tests", "benchmarks", ".ci", ".github", ".gitignore", "README.md", "LICENSE",
+           "pyproject.toml", "asv.conf.json")  # fmt: skip
+MADE = ("fastmlp.egg-info", "PKG-INFO", "setup.cfg")  # by building
 JUNK = ("__pycache__/a.pyc", ".asv/results/a.json", "build/a.py", "dist/a.whl",
         ".hypothesis/a", "fastmlp/__pycache__/a.pyc", "tests/__pycache__/a.pyc")  # fmt: skip
 
@@ -43,16 +46,31 @@ def built(tmp_path_factory) -> Path:
         pytest.skip("no git, which says what belongs into the sdist")
     folder = tmp_path_factory.mktemp("built")
     copy, out = folder / "checkout", folder / "dist"
-    ignored = shutil.ignore_patterns(".git", "*.egg-info", "__pycache__", *(
-        name.split("/")[0] for name in JUNK if name.startswith((".", "build", "dist"))
-    ))  # fmt: skip
-    shutil.copytree(REPOSITORY, copy, ignore=ignored)
+    copy.mkdir(parents=True)
+    for name in SOURCES:
+        if (REPOSITORY / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPOSITORY / name, copy / name, ignore=ignored)
+        else:
+            shutil.copy(REPOSITORY / name, copy)
     for name in JUNK:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("")
     run("git", "init", "-q", cwd=copy)
     run("git", "add", "-A", cwd=copy)
-    run("git", "-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "all", cwd=copy)
+    run(
+        "git",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a",
+        "-c",
+        "commit.gpgsign=false",
+        "commit",
+        "-qm",
+        "all",
+        cwd=copy,
+    )
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy, cwd=folder)
     return out
 
@@ -92,11 +110,7 @@ def test_the_sdist_has_all_that_is_needed_and_no_junk(built):
     tests = {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("tests/**/*.py")}
     assert tests <= found
     assert not {*JUNK} & found
-    strange = {name for name in found if name.split("/")[0] not in (
-        "fastmlp", "tests", "benchmarks", "fastmlp.egg-info", ".ci", ".github", ".gitignore",
-        "README.md", "LICENSE", "pyproject.toml", "asv.conf.json", "PKG-INFO", "setup.cfg",
-    )}  # fmt: skip
-    assert not strange
+    assert {name.split("/")[0] for name in found} == {*SOURCES, *MADE}
 
 
 def test_the_wheel_is_the_package_and_nothing_else(built):
@@ -155,14 +169,13 @@ def test_the_version_is_one_and_stands_in_one_place():
     assert importlib.metadata.version("fastmlp") == fastmlp.__version__
     assert "version" in PROJECT["dynamic"]
     stated = []
-    for folder in (".", "fastmlp", "tests", "benchmarks", ".ci", ".github"):
-        files = (REPOSITORY / folder).glob("*" if folder == "." else "**/*")
-        for path in files:
-            if path.suffix in (".py", ".md", ".toml", ".json", ".yml") or path.parent.name == ".ci":
-                lines = path.read_text("utf-8").splitlines()
+    for name in SOURCES:
+        root = REPOSITORY / name
+        for path in [root, *root.rglob("*")]:
+            if path.is_file() and path.suffix not in (".png", ".xz", ".pyc"):
                 stated += [
                     f"{path.relative_to(REPOSITORY).as_posix()}: {line.strip()}"
-                    for line in lines
+                    for line in path.read_text("utf-8").splitlines()
                     if re.search(rf"(?<![\d.]){re.escape(fastmlp.__version__)}(?![\d.])", line)
                 ]
     home = f'fastmlp/__init__.py: __version__ = "{fastmlp.__version__}"'
