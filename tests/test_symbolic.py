@@ -272,7 +272,6 @@ def textbook_loss(output: str, loss: str, z: np.ndarray, y: np.ndarray) -> np.nd
     else:
         a = 1 / (1 + exp(-e)) if output == "sigmoid" else e
     r = a - t
-    gap = np.frompyfunc(lambda x: x.at, 1, 1)(y * 0) + numeric(a, z, y) - numeric(t, z, y)
     if loss == "cross_entropy":
         terms = -t * log(a)
     elif loss == "binary_cross_entropy":
@@ -282,8 +281,8 @@ def textbook_loss(output: str, loss: str, z: np.ndarray, y: np.ndarray) -> np.nd
     elif loss == "poisson":
         terms = exp(e) - t * e
     else:
-        sign = np.where(gap > 0, 1, -1)
-        terms = sign * r
+        gap = numeric(r, z, y)
+        terms = np.where(gap > 0, r, -r)
         if loss == "huber":
             terms = np.where(abs(gap) <= 1, r * r / 2, terms - sp.Rational(1, 2))
     return terms.sum(axis=1)
@@ -400,8 +399,7 @@ class AnyDelta(sp.Function):
 def any_activation(z: np.ndarray):
     """Return f(z) and f'(z) of an unknown f; the samples are those of the identity."""
     return tuple(
-        np.frompyfunc(lambda x, g=g: Number(g(number(x).e), number(x).at), 1, 1)(z)
-        for g in (AnyF, AnySlope)
+        np.frompyfunc(lambda x, g=g: Number(g(x.e), x.at), 1, 1)(z) for g in (AnyF, AnySlope)
     )
 
 
