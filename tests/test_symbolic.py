@@ -607,6 +607,7 @@ def test_clipping_keeps_the_direction_and_sets_the_norm():
     assert_equal([norm * norm], [sum((x * x).sum() for x in before)])
     assert_equal([sum((x * x).sum() for x in g)], [c * c])
     assert_equal(g[0] * before[1], before[0] * g[1])
+    assert all((ours * theirs > 0).all() for ours, theirs in zip(g, before, strict=True))
     large = symbol("c", 50.0, positive=True)
     same = [x.copy() for x in before]
     penalties.clip_by_global_norm(same, large)
@@ -621,4 +622,5 @@ def test_limiting_sets_the_norm_of_the_columns_beyond_it():
     penalties.limit_norms([w], c)
     assert_equal([(w[:, 0] ** 2).sum()], [c * c])
     assert_equal([w[0, 0] * before[1, 0]], [before[0, 0] * w[1, 0]])
+    assert (w * before > 0).all()
     assert_equal(w[:, 1], before[:, 1])
