@@ -38,8 +38,8 @@ class MLP(interchange.Interchange):
     layer_sizes : sequence of int
         Inputs, hidden layers, outputs, as (784, 128, 10).
     activation : str or sequence of str, default "sigmoid"
-        Of the hidden layers, one name or one per layer: identity, sigmoid, tanh, relu,
-        leaky_relu, elu, gelu, silu, softplus.
+        Of the hidden layers, one name or one per layer: relu, tanh, gelu, ..., all in
+        `fastmlp.activations.ACTIVATIONS`.
     output : {"softmax", "sigmoid", "identity"}, default "softmax"
         Exclusive classes, independent labels, or values.
     loss : str, optional
