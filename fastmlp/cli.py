@@ -383,8 +383,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> from fastmlp.cli import main
-    >>> main(["--version"])
-    fastmlp 0.1.0
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    fastmlp ...
     0
     """
     console = Console()

@@ -19,7 +19,17 @@ from .activations import ACTIVATIONS
 from .architecture import Architecture
 from .losses import OUTPUTS
 from .operations import EpochResult, Gradients
-from .optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, OptimizerState, RMSProp
+from .optimizers import (
+    OPTIMIZERS,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Optimizer,
+    OptimizerState,
+    RMSProp,
+    make_optimizer,
+)
 
 __all__ = ["EDGES", "TOLERANCE", "Case", "Sizes", "all_cases", "difference", "outcome"]
 
@@ -202,6 +212,7 @@ def _epoch(optimizer: Optimizer, batch_size: int | None, l2: float = 0.0, **opti
 
 
 _OPTIMIZERS = {
+    **{name: make_optimizer({"name": name}) for name in OPTIMIZERS},
     "sgd": SGD(0.1),
     "momentum": SGD(0.1, momentum=0.9),
     "nesterov": SGD(0.1, momentum=0.9, nesterov=True),

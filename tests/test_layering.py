@@ -28,7 +28,7 @@ LAYERS = (
     },
     {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
     {"backends"},
-    {"network", "persistence", "callbacks"},
+    {"network", "persistence", "callbacks", "interchange"},
     {"trainer", "samples", "evaluation"},
     {"distributed"},
     {"cli", "__main__"},
@@ -36,7 +36,7 @@ LAYERS = (
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 ABOVE = 5
 # Methods that hand over to what stands above them, imported when they are called.
-HANDED_OVER = {("network", "trainer"), ("history", "plots")}
+HANDED_OVER = {("network", "trainer"), ("history", "plots"), ("interchange", "sklearn")}
 LLVM = {f"kernels/{name}.py" for name in ("_simd", "_target", "table", "_jit")}
 
 
@@ -173,8 +173,10 @@ def run(program: str) -> str:
     return done.stdout
 
 
-HEAVY = ("numba", "llvmlite", "matplotlib", "sklearn", "scipy", "pandas", "tqdm", "networkx",
-         "dask", "distributed", "pyarrow")  # fmt: skip
+HEAVY = (
+    "numba", "llvmlite", "matplotlib", "sklearn", "scipy", "pandas", "tqdm", "networkx", "onnx",
+    "safetensors", "torch", "dask", "distributed", "pyarrow",
+)  # fmt: skip
 USE = """
 import numpy as np, fastmlp
 X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2

@@ -25,7 +25,7 @@ from .finish import (
     transpose_rows,
 )
 from .lists import forward_panels, sparse_forward_rows, update_panels
-from .microkernel import ADD, STORE
+from .optimizers import ADD, HYPER_ROW, STORE
 from .regions import call_region
 from .shares import rows_of, share
 from .table import call
@@ -46,6 +46,7 @@ from .tables import (
     LD_H,
     LD_W,
     LD_WT,
+    LIST_ROWS,
     MR,
     N_IN,
     N_OUT,
@@ -56,19 +57,26 @@ from .tables import (
     S_GRADIENT,
     S_HIDDEN,
     S_HYPER,
+    S_INDEX_COLUMNS,
+    S_INDEX_CUTS,
+    S_INDEX_STARTS,
+    S_INDEX_VALUES,
     S_ITEM,
     S_LD_X,
     S_LD_Y,
+    S_LIST_BLOCK,
     S_LISTS,
     S_LOSS_CODE,
     S_LOSS_KIND,
     S_LOSSES,
+    S_N_CUTS,
     S_OPTIMIZER,
     S_ORDER,
     S_PANELS,
     S_PENALTY,
     S_PLACE,
     S_ROWS,
+    S_SLOTS,
     S_STATE,
     S_WEIGHT,
     S_WHOLE,
@@ -91,7 +99,6 @@ from .tables import (
     H,
     W,
 )
-from .workspace import HYPER_ROW
 
 __all__ = [
     "BATCH_REGIONS",
@@ -122,6 +129,21 @@ def gather(K, S, layers, position, r0, rows):
         (layers[0, A] + r0 * ld, ld, S[S_X], S[S_LD_X], S[S_ROWS] + position * 8,
          layers[0, N_IN], rows, S[S_X_SCALE]),
     )  # fmt: skip
+
+
+@jit()
+def list_rows(K, S, layers, position, r0, rows):
+    """List the non-zeros of the samples at `position` of the order in slots r0 .. r0 + rows."""
+    q = layers[0]
+    for r in range(0, rows, MR):
+        slot, count = r0 + r, min(MR, rows - r)
+        gather(K, S, layers, position + r, r0, count)
+        call(
+            K[LIST_ROWS],
+            (S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_INDEX_CUTS] + slot * S[S_N_CUTS] * 2,
+             S[S_INDEX_STARTS] + slot * 8, q[A] + r0 * q[LD_A], q[LD_A], S[S_LIST_BLOCK], q[N_IN],
+             S[S_N_CUTS], count),
+        )  # fmt: skip
 
 
 @jit()
@@ -164,7 +186,8 @@ def forward_rows(K, S, layers, position, r0, rows):
                 gather(K, S, layers, position, r0, rows)
             dense_forward(K, layers[l], r0, r1)
         elif not S[S_PANELS]:
-            sparse_forward_rows(K, S, layers[0], position, r0, rows)
+            order = S[S_SLOTS] + r0 * 8 if S[S_SLOTS] else S[S_ROWS] + position * 8
+            sparse_forward_rows(K, S, layers[0], order, r0, rows)
         if layers[l, FACTOR]:
             leave_out(K, S, layers[l], l, position, r0, rows)
 

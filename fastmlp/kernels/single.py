@@ -9,8 +9,8 @@ from __future__ import annotations
 from ._jit import jit
 from .drivers import gather, output_delta
 from .lists import prefetch_list, sparse_forward_rows, sparse_gradient_rows
-from .microkernel import OPTIMIZERS
 from .online import WIDTHS
+from .optimizers import HYPER_ROW, OPTIMIZERS
 from .table import NUMBER, call
 from .tables import (
     BIAS,
@@ -29,6 +29,7 @@ from .tables import (
     S_LISTS,
     S_N_CUTS,
     S_OUT_CODE,
+    S_ROWS,
     S_X,
     S_X_KIND,
     S_X_SCALE,
@@ -41,7 +42,6 @@ from .tables import (
     H,
     W,
 )
-from .workspace import HYPER_ROW
 
 __all__ = ["infer_few", "single_serial"]
 
@@ -60,7 +60,7 @@ def forward_one(K, S, layers, position):
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
         if l == 0 and S[S_LISTS]:
-            sparse_forward_rows(K, S, q, position, 0, 1)
+            sparse_forward_rows(K, S, q, S[S_ROWS] + position * 8, 0, 1)
             continue
         done = 0
         for i in range(len(WIDTHS)):

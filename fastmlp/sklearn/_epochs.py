@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..initializers import RandomSource
-from ..kernels.hyper import hyperparameters
-from ..kernels.microkernel import HYPERPARAMETERS
+from ..kernels.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.training import Training
 from ..optimizers import Adam, Optimizer, OptimizerState
 from ..regularization import Regularization
