@@ -190,7 +190,7 @@ def test_no_networks():
 
 def test_every_argument_of_fit_is_taken_with_its_default():
     ours, fits = inspect.signature(fit_many).parameters, inspect.signature(MLP.fit).parameters
-    assert set(ours) - set(fits) == {"nets", "workers"}
+    assert set(ours) - set(fits) == {"nets", "workers", "client"}
     assert set(fits) - set(ours) == {"self"}
     for name in set(fits) & set(ours):
         assert (ours[name].default, ours[name].kind) == (fits[name].default, fits[name].kind), name
