@@ -112,6 +112,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
     loss = "log_loss"
+    _score_name = "accuracy"
 
     def __init__(
         self,
