@@ -10,6 +10,7 @@ import numpy as np
 
 from ..initializers import RandomSource
 from ..interrupts import CtrlC
+from ..kernels.decayed import SEGMENT, DecayedTraining
 from ..kernels.hyper import hyperparameters
 from ..kernels.microkernel import HYPERPARAMETERS
 from ..kernels.training import Training
@@ -181,13 +182,31 @@ class Epochs:
         self.optimizer, self.state = optimizer, state
         self.batch_size, self.alpha = batch_size, regularization.l2
         self._ctrl_c = ctrl_c
-        self._group = 1  # steps that are taken at once
+        self._group = SEGMENT if batch_size == 1 else 1  # steps that are taken at once
         self.published = published and isinstance(optimizer, Adam)
-        self._training = Training(
-            network.parameters, X, targets.y, sample_weight, optimizer=optimizer, state=state,
-            batch_size=batch_size, regularization=regularization,
-            threads=network.threads,
-        )  # fmt: skip
+        self._settings: dict[str, Any] = {
+            "optimizer": optimizer, "state": state, "regularization": regularization,
+        }  # fmt: skip
+        self._data = (network.parameters, X, targets.y, sample_weight)
+        totals = sample_weight[sample_weight > 0] if sample_weight is not None else np.ones(1)
+        self._strongest = self.alpha / totals.min() if len(totals) else 0.0
+        self._one_by_one = batch_size == 1 and DecayedTraining.fits(
+            X, network.parameters, optimizer, regularization
+        )
+        self._made: dict[bool, Training] = {}
+
+    def _training(self, rates: np.ndarray) -> Training:
+        """Return what takes an epoch's steps."""
+        decayed = self._one_by_one and DecayedTraining.steady(rates, self._strongest)
+        if decayed not in self._made:
+            if decayed:
+                self._made[decayed] = DecayedTraining(*self._data, **self._settings)
+            else:
+                self._made[decayed] = Training(
+                    *self._data, **self._settings, batch_size=self.batch_size,
+                    threads=self.network.threads,
+                )  # fmt: skip
+        return self._made[decayed]
 
     def run(
         self, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None, hooks: Hooks
@@ -203,25 +222,29 @@ class Epochs:
         hooks : Hooks
             Called between groups of steps.
         """
-        done, size = 0, self.batch_size
+        done, size, training = 0, self.batch_size, self._training(rates)
         parts: list[EpochSums] = []
         while done < len(rates) and not hooks.stopped:
             hooks.begin_group(done)
             begun = time.perf_counter()
             part = rates[done : done + self._group]
             with self._ctrl_c:
-                group = self._steps(order[done * size : (done + self._group) * size], part, key)
+                samples = order[done * size : (done + self._group) * size]
+                group = self._steps(training, samples, part, key)
                 parts.append(group)
             done += len(part)
             seconds = time.perf_counter() - begun
-            self._group = max(1, int(min(len(part) * _PIECE_SECONDS / seconds, 64 * self._group)))
+            whole = int(min(len(part) * _PIECE_SECONDS / seconds, 64 * self._group))
+            self._group = max(1, whole // SEGMENT) * SEGMENT if self._one_by_one else max(1, whole)
             if hooks.callbacks:
                 hooks.end_group(done, samples=group.samples, **group.means)
         return EpochSums.join(parts)
 
-    def _steps(self, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None) -> EpochSums:
+    def _steps(
+        self, training: Training, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None
+    ) -> EpochSums:
         """Take some steps."""
-        training, words = self._training, None
+        words = None
         starts, totals = training.batches(order)
         hyper = self._hyperparameters(rates, totals)
         if key is not None:
