@@ -38,7 +38,7 @@ from fastmlp import (
 )
 from fastmlp.atomic import replacing
 from fastmlp.callbacks import CSVLogger
-from fastmlp.commands import write_json
+from fastmlp.command_files import write_json
 from fastmlp.persistence import rng_state
 from fastmlp.plots import save_history
 from fastmlp.report import write_report
