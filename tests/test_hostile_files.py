@@ -322,10 +322,9 @@ def test_no_flipped_bit_goes_unseen(tmp_path, name, count):
     good, read = good_files(tmp_path)[name]
     path = tmp_path / "file"
     path.write_bytes(good)
-    wanted, refused, flips = content(read(path)), 0, 2000 if FULL else 200
-    for place in np.random.default_rng(SEED).choice(
-        8 * len(good), min(flips, 8 * len(good)), False
-    ):
+    wanted, refused, bits = content(read(path)), 0, 8 * len(good)
+    flips = min(2000 if FULL else 200, bits)
+    for place in np.random.default_rng(SEED).choice(bits, flips, replace=False):
         data = bytearray(good)
         data[place // 8] ^= 1 << place % 8
         path.write_bytes(data)
@@ -427,7 +426,7 @@ BOMBS = {
         lambda: gzip.compress(_zeros(1 << 27) + bytes(1 << 27)), load_idx, "more than this file",
     ),
     "npz of as many zeros as it says": (
-        lambda: _npz(np.savez_compressed, n_pixels=1 << 24), load_npz, r"x_test.npy claims \d+ bytes",
+        lambda: _npz(np.savez_compressed, n_pixels=1 << 24), load_npz, r"x_test.npy claims \d+ b",
     ),
     "npz of pixels of as many zeros": (
         lambda: _npz(np.savez_compressed, n_pixels=1 << 24),
