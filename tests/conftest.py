@@ -50,6 +50,7 @@ def pytest_sessionfinish() -> None:
     record = json.loads(path.read_text()) if path.exists() else {"tests": {}, "counts": {}}
     record["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
     record["tests"] |= OUTCOMES
-    # a later run's count takes the place of an earlier one's
-    record["counts"] |= COUNTS
+    for name, (here, full) in COUNTS.items():  # in place of an earlier run's
+        known = record["counts"].setdefault(name, {})
+        known["full" if FULL or here == full else "reduced"] = here
     path.write_text(json.dumps(record, indent=1))

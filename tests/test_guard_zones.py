@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 PAGE = 4096
-SLOW = 300
+FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
+SLOW = 600 if FULL else 300
+STEP = {True: 1 if FULL else 5, False: 5 if FULL else 25}  # of the shapes, by `at_end`
 KEPT: list[Guards] = []
 
 
@@ -133,7 +135,7 @@ def operations() -> None:
 
     for dtype, tolerance in TOLERANCE.items():
         for case in all_cases():
-            for sizes in list(shapes(case))[:: 1 if at_end() else 4]:
+            for sizes in list(shapes(case))[:: STEP[at_end()]]:
                 at(case, dtype, sizes)
                 made = case.make(np.random.default_rng(0), dtype, sizes)
                 gap = difference(outcome(kernels, case, made), outcome(reference, case, made))
@@ -238,8 +240,30 @@ def after_its_end() -> None:
     ctypes.string_at(address, 1)
 
 
-def run(program, place: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONMALLOC": "malloc"}
+def checked_networks() -> None:
+    """The drivers with Numba's checks of every index, which the tile's addresses have not."""
+    guard_nothing()
+    networks()
+    large_batches()
+
+
+def an_index_too_far() -> None:
+    from fastmlp.kernels._jit import jit
+
+    @jit()
+    def element(array, index):
+        return array[index]
+
+    assert element(np.ones(3), 2) == 1
+    element(np.ones(3), 3)
+
+
+def guard_nothing() -> None:
+    globals()["guard_everything"] = lambda: None
+
+
+def run(program, place: str, **more: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONMALLOC": "malloc", **more}
     return subprocess.run(
         [sys.executable, __file__, program.__name__, place], env=environment,
         capture_output=True, text=True, timeout=SLOW, check=False,
@@ -254,7 +278,10 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="guard pages are
 def test_no_access_out_of_range(program, place, count):
     done = run(program, place)
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"
-    count("calls between guard zones", len(done.stderr.splitlines()))
+    calls = len(done.stderr.splitlines())
+    count(
+        "calls between guard zones", calls, calls * (1 if FULL or program is not operations else 5)
+    )
 
 
 @pytest.mark.parametrize("place", ["end", "begin"])
@@ -263,6 +290,17 @@ def test_an_access_out_of_range_ends_the_process(program, place):
     if program is a_vector_too_many and place == "begin":
         pytest.skip("the guard that counts is behind the last page")
     assert run(program, place).returncode < 0
+
+
+def test_no_index_out_of_range(tmp_path, count):
+    """Numba's checks are not part of its cache's keys: all is compiled anew."""
+    checks = {"NUMBA_BOUNDSCHECK": "1", "FASTMLP_CACHE_DIR": str(tmp_path)}
+    assert "IndexError" in run(an_index_too_far, "end", **checks).stderr
+    if not FULL:
+        pytest.skip("FASTMLP_FULL_TESTS=1 compiles everything anew")
+    done = run(checked_networks, "end", **checks)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"
+    count("fits with checks of every index", len(done.stderr.splitlines()))
 
 
 if __name__ == "__main__":
