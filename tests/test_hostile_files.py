@@ -458,3 +458,13 @@ def test_bombs_are_refused(tmp_path, make, read, message):
     with bounded(), pytest.raises(ValueError, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [("loss", "lists by name"), ({"loss": 1.0}, "lists by name"), ({"loss": ["x"]}, "of numbers"),
+     ({"loss": [1.0]}, "expected loss, accuracy")],
+)  # fmt: skip
+def test_a_history_of_anything_else_is_refused(lists, message):
+    with pytest.raises(ValueError, match=f"history: .*{message}"):
+        History.from_dict(lists)
