@@ -46,6 +46,7 @@ from .tables import (
     LD_H,
     LD_W,
     LD_WT,
+    LIST_ROWS,
     MR,
     N_IN,
     N_OUT,
@@ -56,19 +57,26 @@ from .tables import (
     S_GRADIENT,
     S_HIDDEN,
     S_HYPER,
+    S_INDEX_COLUMNS,
+    S_INDEX_CUTS,
+    S_INDEX_STARTS,
+    S_INDEX_VALUES,
     S_ITEM,
     S_LD_X,
     S_LD_Y,
+    S_LIST_BLOCK,
     S_LISTS,
     S_LOSS_CODE,
     S_LOSS_KIND,
     S_LOSSES,
+    S_N_CUTS,
     S_OPTIMIZER,
     S_ORDER,
     S_PANELS,
     S_PENALTY,
     S_PLACE,
     S_ROWS,
+    S_SLOTS,
     S_STATE,
     S_WEIGHT,
     S_WHOLE,
@@ -125,6 +133,21 @@ def gather(K, S, layers, position, r0, rows):
 
 
 @jit()
+def list_rows(K, S, layers, position, r0, rows):
+    """List the non-zeros of the samples at `position` of the order in slots r0 .. r0 + rows."""
+    q = layers[0]
+    for r in range(0, rows, MR):
+        slot, count = r0 + r, min(MR, rows - r)
+        gather(K, S, layers, position + r, r0, count)
+        call(
+            K[LIST_ROWS],
+            (S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_INDEX_CUTS] + slot * S[S_N_CUTS] * 2,
+             S[S_INDEX_STARTS] + slot * 8, q[A] + r0 * q[LD_A], q[LD_A], S[S_LIST_BLOCK], q[N_IN],
+             S[S_N_CUTS], count),
+        )  # fmt: skip
+
+
+@jit()
 def dense_forward(K, q, r0, r1):
     """Take rows r0 .. r1 (whole tiles) through one layer."""
     done = 0
@@ -164,7 +187,8 @@ def forward_rows(K, S, layers, position, r0, rows):
                 gather(K, S, layers, position, r0, rows)
             dense_forward(K, layers[l], r0, r1)
         elif not S[S_PANELS]:
-            sparse_forward_rows(K, S, layers[0], position, r0, rows)
+            order = S[S_SLOTS] + r0 * 8 if S[S_SLOTS] else S[S_ROWS] + position * 8
+            sparse_forward_rows(K, S, layers[0], order, r0, rows)
         if layers[l, FACTOR]:
             leave_out(K, S, layers[l], l, position, r0, rows)
 

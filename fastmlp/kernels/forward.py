@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..parameters import Parameters, row_length
+from .index import Index, is_sparse, room_for_lists
 from .inference import INFER_REGIONS, infer_parallel, infer_serial
 from .needs import inference_groups, input_group, list_kind
 from .outputs import OUTPUTS
@@ -26,10 +27,12 @@ from .tables import (
     S_OUT,
     S_OUT_CODE,
     S_ROWS,
+    S_SLOTS,
     S_SPREAD,
     S_X_KIND,
     S_X_SCALE,
     SETTINGS,
+    VECTOR,
 )
 from .threads import run
 from .training import choose_threads, flops
@@ -40,6 +43,8 @@ __all__ = ["FEW", "Inference", "Prepared", "SmallInference"]
 FEW = 4  # rows that go through one by one: a tile of eight would be half empty
 _ROWS = 64  # samples of a block at most: their activations stay in the cache
 _FEWEST_ROWS = 16  # of a thread
+_LISTED_INPUTS = 8192  # longer rows would push W out of the cache
+_NARROW = 3  # vectors: fewer columns are summed in several chains, which the bits would tell
 
 
 class SmallInference:
@@ -136,6 +141,7 @@ class Inference:
         self.architecture = parameters.architecture
         self._data, self._index = data, None
         self._workspace: Workspace | None = None  # that of the call before
+        self._lists: Index | None = None
         if data is not None:
             self._source = Source(data, self.architecture)
             if self._source.sparse:
@@ -195,6 +201,18 @@ class Inference:
             kept = self._workspace = Workspace(self.parameters, rows, backward=False)
         return kept
 
+    def _room_for_lists(self, X: Any, source: Source, rows: int) -> Index | None:
+        """Return room to list the non-zeros of so many rows as they go by, where it is worth it:
+        the lists are used once.
+        """
+        n_in, n_out = self.architecture.layers[0]
+        wide = n_out * self.parameters.dtype.itemsize > (_NARROW - 1) * VECTOR
+        if not (source.direct and wide and n_in <= _LISTED_INPUTS and is_sparse(X)):
+            return None
+        if self._lists is None or len(self._lists.cuts) < rows:
+            self._lists = room_for_lists(rows, n_in, self._row_bytes(), self.parameters.dtype)
+        return self._lists
+
     def _over(
         self,
         X: Any,
@@ -216,19 +234,25 @@ class Inference:
             workspace = self._room(threads * block)
         S = np.zeros(SETTINGS, np.int64)
         S[S_CHUNK], S[S_SPREAD] = block, int(spread)
-        index = self._index if X is self._data else None
+        index, passing = (self._index if X is self._data else None), False
         if source.listed and index is None:
             index = source.make_index(self._row_bytes())
+        elif index is None and not spread:
+            index = self._room_for_lists(X, source, threads * block)
+            passing = index is not None
         if index is not None and (source.listed or self.parameters.finite):
             enter_index(S, index)
         else:
-            index = None
+            index, passing = None, False
         groups = inference_groups(self.architecture, source, targets, list_kind(index))
+        if passing:
+            groups.append("listing")
         kernels = kernel_addresses(self.architecture.dtype, *groups)
         regions = region_addresses(INFER_REGIONS)
-        order = np.arange(n)
+        order = np.arange(max(n, threads * block))
+        S[S_SLOTS] = order.ctypes.data if passing else 0
         for start in range(0, n, piece):
-            part = order[start : start + piece]
+            part = order[start : min(start + piece, n)]
             data = X if source.direct else source.stage(part)
             source.settings(S, data, scaled=not source.direct)
             S[S_ROWS] = part.ctypes.data if source.direct else order.ctypes.data

@@ -17,7 +17,16 @@ import numpy as np
 from .table import launch
 from .threads import thread_limit
 
-__all__ = ["Index", "block_columns", "block_counts", "coded", "density", "is_sparse", "make_index"]
+__all__ = [
+    "Index",
+    "block_columns",
+    "block_counts",
+    "coded",
+    "density",
+    "is_sparse",
+    "make_index",
+    "room_for_lists",
+]
 
 # Above this share of non-zeros the dense tile is as fast as the lists.
 _DENSITY = 0.4
@@ -68,12 +77,12 @@ def density(X: np.ndarray) -> float:
     """Return the share of non-zeros in some rows."""
     step = max(1, len(X) // _LOOKED_AT)
     rows = X[::step][:_LOOKED_AT]
-    return float(np.count_nonzero(rows)) / max(1, rows.size)
+    return float(np.count_nonzero(rows != 0)) / max(1, rows.size)
 
 
 def is_sparse(X: Any) -> bool:
     """Tell from a glance at some rows whether lists of non-zeros are worth making."""
-    return X.ndim == 2 and 16 <= X.shape[1] <= 65536 and X.shape[0] >= 64 and density(X) <= _DENSITY
+    return X.ndim == 2 and 16 <= X.shape[1] < 65536 and X.shape[0] >= 64 and density(X) <= _DENSITY
 
 
 def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
@@ -123,6 +132,15 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
     else:
         values, table = coded(values, dtype, input_scale)
     return Index(starts, cuts, columns, values, table, block, block_counts(cuts))
+
+
+def room_for_lists(rows: int, n_in: int, row_bytes: int, dtype: np.dtype) -> Index:
+    """Return lists to be filled, for so many rows at a time, whatever they have."""
+    block = block_columns(row_bytes)
+    cuts = np.zeros((rows, -(-n_in // block) + 1), np.uint16)
+    columns, values = np.empty(rows * n_in, np.uint16), np.empty(rows * n_in, dtype)
+    starts = np.arange(rows + 1) * n_in
+    return Index(starts, cuts, columns, values, np.zeros(0, dtype), block, block_counts(cuts))
 
 
 def block_columns(row_bytes: int) -> int:

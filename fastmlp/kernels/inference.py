@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from ._jit import jit
-from .drivers import forward_rows, output_delta
+from .drivers import forward_rows, list_rows, output_delta
 from .regions import call_region
 from .shares import share
 from .table import call
@@ -18,6 +18,7 @@ from .tables import (
     S_LD_OUT,
     S_OUT,
     S_OUT_CODE,
+    S_SLOTS,
     S_SPREAD,
     H,
 )
@@ -35,6 +36,8 @@ def infer_region(K, S, layers, n, t, threads):
         position = block * size
         rows = min(size, n - position)
         r0 = position if S[S_SPREAD] else t * size
+        if S[S_SLOTS]:
+            list_rows(K, S, layers, position, r0, rows)
         forward_rows(K, S, layers, position, r0, rows)
         if S[S_OUT]:
             call(

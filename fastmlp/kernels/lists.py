@@ -87,18 +87,18 @@ def blocks_at_once(S, rows):
 
 
 @jit()
-def forward_columns(K, S, q, position, r0, rows, at, width, w, ldw):
-    """Take the samples at `position` through `width` vectors of the first layer's columns, `at`
-    bytes from the first.
+def forward_columns(K, S, q, order, r0, rows, at, width, w, ldw):
+    """Take the samples whose numbers are at `order` through `width` vectors of the first layer's
+    columns, `at` bytes from the first.
     """
     blocks, step = S[S_N_CUTS] - 1, blocks_at_once(S, rows)
     kernel = K[SPARSE_FORWARD + (S[S_LISTS] - 1) * PANEL + width - 1]
     for block in range(0, blocks, step):
         call(
             kernel,
-            (q[H] + r0 * q[LD_H] + at, q[LD_H], q[BIAS] + at, S[S_ROWS] + position * 8,
-             S[S_INDEX_STARTS], S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS],
-             S[S_INDEX_VALUES], S[S_TABLE], block, min(block + step, blocks), w, ldw, rows),
+            (q[H] + r0 * q[LD_H] + at, q[LD_H], q[BIAS] + at, order, S[S_INDEX_STARTS],
+             S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_TABLE], block,
+             min(block + step, blocks), w, ldw, rows),
         )  # fmt: skip
     if q[CODE]:
         for r in range(r0, r0 + rows):
@@ -107,13 +107,15 @@ def forward_columns(K, S, q, position, r0, rows, at, width, w, ldw):
 
 
 @jit()
-def sparse_forward_rows(K, S, q, position, r0, rows):
-    """Take the samples at `position`, rows r0 .. r0 + rows, through the first layer."""
+def sparse_forward_rows(K, S, q, order, r0, rows):
+    """Take the samples whose numbers are at `order`, rows r0 .. r0 + rows, through the first
+    layer.
+    """
     done = 0
     while done < q[VECTORS_OUT]:
         width = sparse_panel(q[VECTORS_OUT] - done)
         at = done * VECTOR
-        forward_columns(K, S, q, position, r0, rows, at, width, q[W] + at, q[LD_W])
+        forward_columns(K, S, q, order, r0, rows, at, width, q[W] + at, q[LD_W])
         done += width
 
 
@@ -168,7 +170,16 @@ def forward_panels(K, S, q, bounds, position, rows, n, t, threads):
     for p in range(first, last):
         start, width, w = panel(S, q, p)
         forward_columns(
-            K, S, q, position + r0, r0, r1 - r0, start * VECTOR, width, w, width * VECTOR
+            K,
+            S,
+            q,
+            S[S_ROWS] + (position + r0) * 8,
+            r0,
+            r1 - r0,
+            start * VECTOR,
+            width,
+            w,
+            width * VECTOR,
         )
     i0, i1 = rows_of(S, bounds, q, 0, t, threads)
     following = position + rows if position + 2 * rows <= n else position

@@ -29,6 +29,7 @@ from .tables import (
     S_LISTS,
     S_N_CUTS,
     S_OUT_CODE,
+    S_ROWS,
     S_X,
     S_X_KIND,
     S_X_SCALE,
@@ -60,7 +61,7 @@ def forward_one(K, S, layers, position):
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
         if l == 0 and S[S_LISTS]:
-            sparse_forward_rows(K, S, q, position, 0, 1)
+            sparse_forward_rows(K, S, q, S[S_ROWS] + position * 8, 0, 1)
             continue
         done = 0
         for i in range(len(WIDTHS)):

@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from . import microkernel, online, outputs, restraint, rows, sparse
+from . import listing, microkernel, online, outputs, restraint, rows, sparse
 from ._jit import jit
 from ._simd import I64, VOID
 from ._target import Target, current_target
@@ -62,10 +62,11 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
 
             listed[f"{name}_{width}"] = (count, emit)
     for kind in KINDS:
-        listed[f"index_count_{kind}"] = (5, partial(sparse.index_count, kind=kind))
-        listed[f"index_fill_{kind}"] = (10, partial(sparse.index_fill, kind=kind))
+        listed[f"index_count_{kind}"] = (5, partial(listing.index_count, kind=kind))
+        listed[f"index_fill_{kind}"] = (10, partial(listing.index_fill, kind=kind))
     for kind in ("f32", "f64"):
-        listed[f"encode_{kind}"] = (7, partial(sparse.encode, kind=kind))
+        listed[f"encode_{kind}"] = (7, partial(listing.encode, kind=kind))
+    listed["list_rows"] = (10, listing.list_rows)
     listed["prefetch_codes"] = (7, partial(sparse.prefetch, coded=True))
     listed["prefetch_values"] = (7, partial(sparse.prefetch, coded=False))
     listed["by_feature_codes"] = (17, partial(sparse.by_feature, coded=True))
@@ -123,6 +124,7 @@ _FAMILIES = {
     "dropout": ("dropout",),
     "whole gradient": ("gradient_squares", "clip", "limit_columns"),
     "targets": ("softmax_targets", "elementwise_loss"),
+    "listing": ("list_rows",),
     "lists of codes": ("sparse_forward_codes", "by_feature_codes", "prefetch_codes"),
     "lists of values": ("sparse_forward_values", "by_feature_values", "prefetch_values"),
     "gradient of codes": ("sparse_gradient_codes",),

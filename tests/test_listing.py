@@ -1,0 +1,93 @@
+"""Lists of non-zeros: what the kernels list, and that going by lists changes no bit."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from fastmlp import MLP
+from fastmlp.kernels import index
+from fastmlp.kernels.forward import Inference
+from fastmlp.kernels.table import launch
+
+
+def _sparse_rows(rng, n, d, dtype):
+    X = (rng.random((n, d)) < 0.2) * rng.integers(1, 200, (n, d))
+    if n > 2:
+        X[1], X[2] = 0, 7  # nothing, and everything
+    return np.ascontiguousarray(X.astype(dtype))
+
+
+def _expected(X, block):
+    """Columns, values and cuts, by NumPy."""
+    rows, columns = np.nonzero(X)
+    edges = [*range(0, X.shape[1], block), X.shape[1]]
+    cuts = np.stack([(X[:, :edge] != 0).sum(axis=1) for edge in edges], axis=1)
+    return columns, X[rows, columns], cuts
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("d", [16, 17, 31, 33, 100, 784])
+@pytest.mark.parametrize("n", [1, 5, 40])
+def test_an_index_lists_what_numpy_finds(dtype, d, n):
+    X = _sparse_rows(np.random.default_rng(d + n), n, d, dtype)
+    lists = index.make_index(X, 1024, np.dtype("float64"), None)
+    columns, values, cuts = _expected(X, lists.block)
+    np.testing.assert_array_equal(lists.columns, columns)
+    listed = lists.table[lists.values] if lists.table.size else lists.values
+    np.testing.assert_array_equal(listed, values.astype(float))
+    np.testing.assert_array_equal(lists.cuts, cuts)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_listed_as_they_go_by_stay_in_their_room(dtype):
+    X = _sparse_rows(np.random.default_rng(0), 6, 50, dtype)
+    X[5] = 3.0  # the last row fills its room to the end
+    X[3, 49] = np.nan
+    room = index.room_for_lists(6, 50, 64, X.dtype)
+    guarded = np.full(room.columns.size + 64, 9, np.uint16)
+    launch(
+        "list_rows", dtype, guarded.ctypes.data, room.values.ctypes.data, room.cuts.ctypes.data,
+        room.starts.ctypes.data, X.ctypes.data, X.strides[0], room.block, 50, room.cuts.shape[1], 6,
+    )  # fmt: skip
+    for r, x in enumerate(X):
+        columns = np.flatnonzero(x)
+        here = slice(50 * r, 50 * r + len(columns))
+        assert room.cuts[r, -1] == len(columns)
+        np.testing.assert_array_equal(guarded[here], columns)
+        np.testing.assert_array_equal(room.values[here], x[columns])
+    assert (guarded[300:] == 9).all()
+
+
+@pytest.mark.parametrize("n_in", [37, 100])
+@pytest.mark.parametrize(
+    ("given", "dtype", "scale"),
+    [
+        ("uint8", "float32", 255), ("float32", "float32", None), ("float64", "float32", 3),
+        ("float64", "float64", None), ("float32", "float64", 255),
+    ],
+)  # fmt: skip
+def test_outputs_over_lists_are_those_of_the_dense_tile(given, dtype, scale, n_in, monkeypatch):
+    rng = np.random.default_rng(n_in)
+    X = _sparse_rows(rng, 333, n_in, given)
+    net = MLP((n_in, 150, 20, 4), dtype=dtype, input_scale=scale, rng=0)
+    used = []
+    forward = sys.modules[Inference.__module__]
+    room = forward.room_for_lists
+    monkeypatch.setattr(forward, "room_for_lists", lambda *a: used.append(a) or room(*a))
+    by_lists = [net.predict_proba(X) for net.threads in (1, 2)]
+    assert used
+    loss = net.evaluate(X, np.arange(333) % 4)
+    monkeypatch.setattr(forward, "is_sparse", lambda X: False)
+    dense = net.predict_proba(X)
+    for outputs in by_lists:
+        np.testing.assert_array_equal(outputs, dense)
+    np.testing.assert_equal(net.evaluate(X, np.arange(333) % 4), loss)
+
+
+def test_a_zero_times_an_infinite_weight_is_nan_over_lists_too():
+    X = _sparse_rows(np.random.default_rng(1), 100, 64, "float32")
+    net = MLP((64, 60, 3), rng=0)
+    net.weights[0][5, 7] = np.inf
+    finite = np.isfinite(net.predict_proba(X)).all(axis=1)
+    assert not finite[X[:, 5] == 0].any()
