@@ -31,7 +31,11 @@ FITS = 1000  # in a row
 
 
 def layers() -> list[str]:
-    """Return the threading layers that can be loaded here."""
+    """Return the threading layers that can be loaded here.
+
+    TBB's library comes with ``pip install tbb``; ``LD_LIBRARY_PATH`` has to name its folder, the
+    environment's ``lib``.
+    """
     found = []
     for name, module in (("omp", "omppool"), ("tbb", "tbbpool"), ("workqueue", "workqueue")):
         try:
