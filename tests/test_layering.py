@@ -30,7 +30,7 @@ LAYERS = (
     {"backends"},
     {"network", "persistence", "callbacks", "interchange"},
     {"trainer", "samples", "evaluation"},
-    set(),
+    {"distributed"},
     {"cli", "__main__"},
 )  # fmt: skip
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
@@ -175,7 +175,7 @@ def run(program: str) -> str:
 
 HEAVY = (
     "numba", "llvmlite", "matplotlib", "sklearn", "scipy", "pandas", "tqdm", "networkx", "onnx",
-    "safetensors", "torch",
+    "safetensors", "torch", "dask", "distributed", "pyarrow",
 )  # fmt: skip
 USE = """
 import numpy as np, fastmlp
@@ -211,6 +211,12 @@ def test_the_numpy_backend_loads_nothing_compiled():
 def test_the_numpy_backend_works_without_numba():
     blocked = "import sys\nfor m in ('numba', 'llvmlite', 'scipy'): sys.modules[m] = None\n"
     assert run(blocked + USE + "print('done')").strip() == "done"
+
+
+def test_the_cluster_s_libraries_load_on_first_use():
+    program = "import fastmlp.distributed as d; d.fit, d.fit_lbfgs, d.DistributedError; "
+    program += "import sys; print('dask' in sys.modules, 'scipy' in sys.modules)"
+    assert run(program).split() == ["False", "False"]
 
 
 def test_every_public_name_can_be_loaded():
