@@ -16,15 +16,15 @@ from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters
 from ..regularization import Regularization
 from .drivers import apply_step
-from .hyper import hyperparameters
 from .needs import list_kind
+from .optimizers import HYPER_ROW, hyperparameters
 from .source import Source, enter_index
 from .table import kernel_addresses
 from .tables import S_GRADIENT, S_HYPER, S_LISTS, S_PLACE
 from .training import _BLOCK as BLOCK
 from .training import _GROUPS as GROUPS
 from .training import Training
-from .workspace import HYPER_ROW, Workspace
+from .workspace import Workspace
 
 __all__ = ["BLOCK", "GROUPS", "GroupSums", "Update", "readable"]
 
