@@ -316,8 +316,8 @@ def hold_out(
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def dropout_key(net: MLP) -> np.ndarray:
-    """Draw an epoch's key from the network's rng: what is saved goes on with the same bits."""
-    if isinstance(net._rng, np.random.RandomState):
-        return net._rng.randint(0, 2**32, 2, dtype=np.uint32)
-    return net._rng.integers(0, 2**32, 2, dtype=np.uint32)
+def dropout_key(rng: RandomSource) -> np.ndarray:
+    """Draw an epoch's key from a network's rng: what is saved goes on with the same bits."""
+    if isinstance(rng, np.random.RandomState):
+        return rng.randint(0, 2**32, 2, dtype=np.uint32)
+    return rng.integers(0, 2**32, 2, dtype=np.uint32)

@@ -392,7 +392,7 @@ class _Fit:
 
     def _train(self, epoch: int, rates: np.ndarray) -> EpochResult:
         """Train an epoch piece by piece; where it is cut has no influence on the result."""
-        key = dropout_key(self.net) if self.settings.regularization.dropout else None
+        key = dropout_key(self.net._rng) if self.settings.regularization.dropout else None
         parts: list[EpochResult] = []
         done, group = 0, 1
         segments = self.samples.segments()

@@ -120,7 +120,7 @@ class DistributedSamples:
 
     def segments(self) -> Iterator[Segment]:
         """Yield the epoch, one segment."""
-        key = tuple(map(int, dropout_key(self._net))) if self._shuffle else None
+        key = tuple(map(int, dropout_key(self._net._rng))) if self._shuffle else None
         orders = self.orders(key)
 
         def train(order: range, rates: np.ndarray, dropout: np.ndarray | None) -> EpochResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -113,6 +113,8 @@ class Training:
         Its step count goes on; its slots are the parameters' own.
     """
 
+    drivers: ClassVar[dict[str, Any]] = _DRIVERS
+
     def __init__(
         self,
         parameters: Parameters,
@@ -203,7 +205,7 @@ class Training:
             self._mode, panels=self._panels is not None, in_chunks=self.batch_size > self.chunk,
             trained=self.optimizer is not None, regularization=self.regularization,
         )  # fmt: skip
-        driver = choose_driver(_DRIVERS[self._mode], self.threads)
+        driver = choose_driver(self.drivers[self._mode], self.threads)
         prepare(self.architecture.dtype, groups, [*filter(None, regions[::-1]), driver])
         return region_addresses(regions)
 
@@ -350,7 +352,7 @@ class Training:
         S[S_HYPER] = hyper.ctypes.data
         S[S_WORDS] = self._words[len(self._words) - len(hyper) :].ctypes.data
         run(
-            _DRIVERS[self._mode], self.threads, self._regions, self._kernels, S,
+            self.drivers[self._mode], self.threads, self._regions, self._kernels, S,
             self._workspace.layers, bounds, len(order), batch_size, len(penalty), self._penalties,
             penalty,
         )  # fmt: skip

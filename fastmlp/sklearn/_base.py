@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -17,10 +17,14 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..activations import ACTIVATIONS
+from ..architecture import Architecture
+from ..callbacks import Callback
 from ..optimizers import OPTIMIZERS, Optimizer
+from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
 from ._epochs import Targets
 from ._held_out import HeldOut
+from ._hooks import Hooks, as_callbacks, as_mlp
 from ._lbfgs import Objective, fit_lbfgs
 from ._network import Network, activation_names, draw
 from ._random import source
@@ -72,11 +76,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dtype": [StrOptions({"float32", "float64"}), np.dtype, type, None],
         "threads": [Interval(Integral, 1, None, closed="left"), None],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer, None],
         "schedule": [StrOptions(set(SCHEDULES)), Schedule, None],
         "progress": ["boolean"],
     }
+
+    _score_name: ClassVar[str]
 
     # what the subclasses say
 
@@ -114,10 +120,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _check_extras(self) -> None:
         """Raise where added parameters do not go together."""
-        if self.dropout:
-            raise NotImplementedError(
-                f"dropout: not available in this version, got {self.dropout!r}"
-            )
+        sizes = [1, *self._sizes(), 1]
+        rates = get_regularization(Architecture(sizes), dropout=self.dropout).dropout
+        if self.solver == "lbfgs" and rates:
+            raise ValueError(f"dropout: expected 0 with solver='lbfgs', got {self.dropout!r}")
         if self.solver == "lbfgs":
             for name in ("optimizer", "schedule"):
                 if getattr(self, name) is not None:
@@ -142,10 +148,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         *,
         incremental: bool,
         validation_data: Any = None,
-        callbacks: Sequence[Callable[[Any], Any]] | None = None,
+        callbacks: Any = None,
     ) -> Any:
         hidden = self._sizes()
         self._check_extras()
+        found = self._check_callbacks(callbacks, validation_data)
         tasks = Tasks(self, self._most_tasks(incremental), sample_weight)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first)
@@ -163,16 +170,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         weighted = self._class_weighted(y, weight, incremental)
         targets = self._targets(y, rows, network.parameters.dtype)
         samples = Samples(X, y, rows, targets, weighted, weight)
-        callbacks = self._check_callbacks(callbacks)
+        held_out = self._validation(validation_data, network)
         tasks.begin_fit(samples)
-        if self.solver == "lbfgs":
-            self._fit_lbfgs(network, samples, callbacks, tasks)
-        else:
-            fit_stochastic(
-                self, network, samples, incremental=incremental,
-                validation=self._validation(validation_data, network), callbacks=callbacks,
-                tasks=tasks,
-            )  # fmt: skip
+        try:
+            if self.solver == "lbfgs":
+                self._fit_lbfgs(network, samples, held_out, found, tasks)
+            else:
+                fit_stochastic(
+                    self, network, samples, incremental=incremental, validation=held_out,
+                    callbacks=found, tasks=tasks,
+                )  # fmt: skip
+        finally:
+            for callback in found:
+                callback.close()
         if not all(np.isfinite(a).all() for a in (*self.coefs_, *self.intercepts_)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -233,24 +243,30 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         targets = self._targets(y, rows, network.parameters.dtype)
         return HeldOut(network, X, targets, rows, weight)
 
-    def _check_callbacks(self, callbacks: Any) -> list[Callable[[Any], Any]]:
-        callbacks = list(callbacks or ())
-        for callback in callbacks:
-            if not callable(callback):
-                raise TypeError(f"callbacks: expected callables, got {callback!r}")
-        if not self.progress:
-            return callbacks
-        from tqdm.auto import tqdm
+    def _own_logs(self, means: dict[str, float]) -> dict[str, float]:
+        """Return an epoch's means as callbacks see them: accuracy is for classes."""
+        return means if self._score_name == "accuracy" else {"loss": means["loss"]}
 
-        bar = tqdm(total=self.max_iter, unit=" epochs", dynamic_ncols=True)
+    def _check_callbacks(self, callbacks: Any, validation_data: Any) -> list[Callback]:
+        """Return what is called during fit; all watch what there will be."""
+        found = as_callbacks(callbacks, self)
+        names = list(self._own_logs({"loss": 0.0, "accuracy": 0.0}))
+        stochastic = self.solver in STOCHASTIC
+        if validation_data is not None or (self.early_stopping and stochastic):
+            names += ["val_loss", f"val_{self._score_name}"]
+        names += ["learning_rate"] * stochastic + ["seconds"]
+        for callback in found:
+            callback.check(names)
+        return found
 
-        def advance(estimator: Any) -> None:
-            bar.set_postfix(loss=f"{estimator.loss_curve_[-1]:.4f}", refresh=False)
-            bar.update()
-
-        return [advance, *callbacks]
-
-    def _fit_lbfgs(self, network: Network, samples: Samples, callbacks: Any, tasks: Tasks) -> None:
+    def _fit_lbfgs(
+        self,
+        network: Network,
+        samples: Samples,
+        held_out: HeldOut | None,
+        callbacks: list[Callback],
+        tasks: Tasks,
+    ) -> None:
         """Minimise in float64, whatever the parameters are kept in."""
         double = network
         if network.parameters.dtype != np.float64:
@@ -259,10 +275,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 [b.astype(np.float64) for b in network.biases],
             )
             samples.targets = self._targets(samples.y, samples.rows, np.dtype(np.float64))
+        n = len(samples.rows)
+        hooks = Hooks(
+            callbacks, as_mlp(network, self._rng) if callbacks else None, self.max_iter, n, n
+        )
         objective = Objective(double, samples.X, samples.targets, samples.weight, self.alpha)
-        fit_lbfgs(self, objective, samples, callbacks=callbacks, tasks=tasks)
-        if double is not network:
-            network.parameters.assign(double.weights, double.biases)
+        fit_lbfgs(self, objective, samples, network, held_out, hooks=hooks, tasks=tasks)
 
     def _say(self, message: str) -> None:
         if self.verbose:

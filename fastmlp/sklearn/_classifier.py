@@ -66,7 +66,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The type of parameters and arithmetic; by default float32 for X of float32, else float64.
     threads : int, optional
         How many threads a step may use. The result is the same for any number.
-    dropout : float in [0, 1), default 0
+    dropout : float in [0, 1) or one per hidden layer, default 0
+        The share of hidden activations that a step leaves out; the others are scaled up. Not for
+        lbfgs.
     class_weight : dict, list of dict, "balanced" or None, default None
         Weights of classes in the loss, as in scikit-learn's other classifiers.
     optimizer : str or fastmlp optimizer, optional
@@ -112,6 +114,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
     loss = "log_loss"
+    _score_name = "accuracy"
 
     def __init__(
         self,
@@ -247,8 +250,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         validation_data : (X, y) or (X, y, sample_weight), optional
             Their loss goes into ``validation_loss_curve_``; ``early_stopping`` watches them
             instead of holding samples out.
-        callbacks : sequence of callable, optional
-            Called with the estimator after every epoch; a true answer ends training.
+        callbacks : sequence of Callback or callable, optional
+            Objects of `fastmlp.callbacks`, as `MLP.fit` takes them; their ``net`` shares its
+            parameters with the estimator. A function is called with the estimator after every
+            epoch; a true answer ends training.
 
         Returns
         -------

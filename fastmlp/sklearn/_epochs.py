@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..initializers import RandomSource
+from ..interrupts import CtrlC
+from ..kernels.decayed import SEGMENT, DecayedTraining
 from ..kernels.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.training import Training
 from ..optimizers import Adam, Optimizer, OptimizerState
+from ..reference.dropout import key_words
 from ..regularization import Regularization
+from ._hooks import Hooks
 from ._network import Network
 
-__all__ = ["Epochs", "Targets", "reported", "shuffled"]
+__all__ = ["EpochSums", "Epochs", "Targets", "reported", "shuffled"]
 
 _L2, _EPSILON = HYPERPARAMETERS.index("l2"), HYPERPARAMETERS.index("epsilon")
 _PIECE_SECONDS = 0.1  # Python is re-entered about this often, for Ctrl-C
@@ -103,6 +108,36 @@ def shuffled(order: np.ndarray, rng: RandomSource) -> np.ndarray:
     return order[places]
 
 
+@dataclass
+class EpochSums:
+    """What was seen in an epoch, or a part of it.
+
+    Attributes
+    ----------
+    losses : ndarray of float64, one per step
+        The batch's mean loss, the penalty included, times its number of samples.
+    correct, samples : int
+    """
+
+    losses: np.ndarray
+    correct: int
+    samples: int
+
+    @classmethod
+    def join(cls, parts: list[EpochSums]) -> EpochSums:
+        """Return parts as one; where they were cut has no influence on its loss."""
+        losses = np.concatenate([part.losses for part in parts])
+        return cls(losses, sum(p.correct for p in parts), sum(p.samples for p in parts))
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean loss and accuracy."""
+        return {
+            "loss": float(self.losses.sum()) / self.samples,
+            "accuracy": self.correct / self.samples,
+        }
+
+
 class Epochs:
     """Whole epochs over one data set, in compiled code.
 
@@ -118,11 +153,14 @@ class Epochs:
     state : OptimizerState
         Goes on.
     batch_size : int
-    alpha : float
-        Adds ``alpha / 2 * sum(W^2)``, divided by the batch's sum of weights.
+    regularization : Regularization
+        Dropout, and alpha as ``l2``: adds ``alpha / 2 * sum(W^2)``, divided by the batch's sum of
+        weights.
     published : bool
         Whether Adam's epsilon is added to the root of the uncorrected mean, as in the algorithm's
         efficient form (Kingma and Ba 2015, end of section 2).
+    ctrl_c : CtrlC
+        Held back while steps are taken.
     """
 
     def __init__(
@@ -135,51 +173,89 @@ class Epochs:
         optimizer: Optimizer,
         state: OptimizerState,
         batch_size: int,
-        alpha: float,
+        regularization: Regularization,
         published: bool,
+        ctrl_c: CtrlC,
     ) -> None:
         self.network, self.targets, self.sample_weight = network, targets, sample_weight
         self.optimizer, self.state = optimizer, state
-        self.batch_size, self.alpha = batch_size, float(alpha)
+        self.batch_size, self.alpha = batch_size, regularization.l2
+        self._ctrl_c = ctrl_c
+        self._group = SEGMENT if batch_size == 1 else 1  # steps that are taken at once
         self.published = published and isinstance(optimizer, Adam)
-        self._training = Training(
-            network.parameters, X, targets.y, sample_weight, optimizer=optimizer, state=state,
-            batch_size=batch_size, regularization=Regularization(l2=self.alpha),
-            threads=network.threads,
-        )  # fmt: skip
+        self._settings: dict[str, Any] = {
+            "optimizer": optimizer, "state": state, "regularization": regularization,
+        }  # fmt: skip
+        self._data = (network.parameters, X, targets.y, sample_weight)
+        totals = sample_weight[sample_weight > 0] if sample_weight is not None else np.ones(1)
+        self._strongest = self.alpha / totals.min() if len(totals) else 0.0
+        self._one_by_one = batch_size == 1 and DecayedTraining.fits(
+            X, network.parameters, optimizer, regularization
+        )
+        self._made: dict[bool, Training] = {}
 
-    def run(self, order: np.ndarray, rates: np.ndarray) -> float:
-        """Take one step per batch of `order`; return the mean loss seen, the penalty included.
+    def _training(self, rates: np.ndarray) -> Training:
+        """Return what takes an epoch's steps."""
+        decayed = self._one_by_one and DecayedTraining.steady(rates, self._strongest)
+        if decayed not in self._made:
+            if decayed:
+                self._made[decayed] = DecayedTraining(*self._data, **self._settings)
+            else:
+                self._made[decayed] = Training(
+                    *self._data, **self._settings, batch_size=self.batch_size,
+                    threads=self.network.threads,
+                )  # fmt: skip
+        return self._made[decayed]
+
+    def run(
+        self, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None, hooks: Hooks
+    ) -> EpochSums:
+        """Take one step per batch of `order`, unless a callback ends it.
 
         Parameters
         ----------
         order : ndarray of int64
         rates : ndarray of float64, one per step
+        key : ndarray of uint32, (2,), or None
+            For dropout.
+        hooks : Hooks
+            Called between groups of steps.
         """
-        done, steps, loss = 0, 1, 0.0
-        while done < len(rates):
+        done, size, training = 0, self.batch_size, self._training(rates)
+        parts: list[EpochSums] = []
+        while done < len(rates) and not hooks.stopped:
+            hooks.begin_group(done)
             begun = time.perf_counter()
-            part = rates[done : done + steps]
-            samples = order[done * self.batch_size : (done + steps) * self.batch_size]
-            loss += self._piece(samples, part)
+            part = rates[done : done + self._group]
+            with self._ctrl_c:
+                samples = order[done * size : (done + self._group) * size]
+                group = self._steps(training, samples, part, key)
+                parts.append(group)
             done += len(part)
             seconds = time.perf_counter() - begun
-            steps = max(1, int(min(len(part) * _PIECE_SECONDS / seconds, 64 * steps)))
-        return loss / len(order)
+            whole = int(min(len(part) * _PIECE_SECONDS / seconds, 64 * self._group))
+            self._group = max(1, whole // SEGMENT) * SEGMENT if self._one_by_one else max(1, whole)
+            if hooks.callbacks:
+                hooks.end_group(done, samples=group.samples, **group.means)
+        return EpochSums.join(parts)
 
-    def _piece(self, order: np.ndarray, rates: np.ndarray) -> float:
-        """Take some steps; return the sum over samples of their batch's loss."""
-        training = self._training
+    def _steps(
+        self, training: Training, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None
+    ) -> EpochSums:
+        """Take some steps."""
+        words = None
         starts, totals = training.batches(order)
         hyper = self._hyperparameters(rates, totals)
-        losses, _, penalty = training.steps(order, hyper)
+        if key is not None:
+            n_hidden = self.network.parameters.architecture.n_layers - 1
+            words = key_words(key, self.state.step, len(rates), n_hidden)
+        losses, correct, penalty = training.steps(order, hyper, words)
         losses = reported(losses, self.sample_weight, self.targets, order, self.network)
         sums = np.add.reduceat(losses, starts) + penalty
-        if self.sample_weight is None:
-            return float(sums.sum())
-        sizes = np.diff(np.append(starts, len(order)))
-        means = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0)
-        return float((means * sizes).sum())
+        if self.sample_weight is not None:
+            sizes = np.diff(np.append(starts, len(order)))
+            sums = np.divide(sums, totals, out=np.zeros_like(sums), where=totals > 0) * sizes
+        return EpochSums(sums, int(correct.sum()), len(order))
 
     def _hyperparameters(self, rates: np.ndarray, totals: np.ndarray) -> np.ndarray:
         dtype = self.network.parameters.dtype

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ from ..kernels.training import Training
 from ..optimizers import Optimizer, OptimizerState
 from ..regularization import Regularization
 from ._epochs import Targets, reported
+from ._held_out import HeldOut
+from ._hooks import Hooks
 from ._network import Network
 from ._tasks import Tasks
 
@@ -36,6 +37,8 @@ class Objective:
     ----------
     loss : float
         The last value in scikit-learn's terms.
+    correct : int
+        How many samples were predicted right at the last.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Objective:
         self._hyper = hyperparameters(
             Optimizer(0.0), np.zeros(1), np.ones(1), 0.0, 0, parameters.dtype
         )
-        self.loss = np.nan
+        self.loss, self.correct = np.nan, 0
 
     def start(self) -> np.ndarray:
         """Return the network's parameters: all weights, then all biases."""
@@ -76,7 +79,8 @@ class Objective:
         self.enter(x)
         training, network = self._training, self.network
         training.gradient[:] = 0
-        losses, _, _ = training.steps(self._order, self._hyper)
+        losses, correct, _ = training.steps(self._order, self._hyper)
+        self.correct = int(correct.sum())
         weights, biases = network.parameters.views(training.gradient[: network.parameters.size])
         gradient = np.concatenate([g.ravel() for g in (*weights, *biases)])
         n_weights = sum(w.size for w in network.weights)
@@ -95,8 +99,10 @@ def fit_lbfgs(
     estimator: Any,
     objective: Objective,
     samples: Any,
+    network: Network,
+    held_out: HeldOut | None,
     *,
-    callbacks: Sequence[Callable[[Any], Any]],
+    hooks: Hooks,
     tasks: Tasks,
 ) -> None:
     """Minimise the objective; set ``n_iter_``, ``loss_`` and ``loss_curve_``.
@@ -106,22 +112,45 @@ def fit_lbfgs(
     estimator : BaseMLP
     objective : Objective
     samples : Samples
-    callbacks, tasks
-        As for `fit_stochastic`.
+    network : Network
+        The estimator's own: has the parameters of every iteration, in its own dtype.
+    held_out : HeldOut or None
+        Given by the user.
+    hooks : Hooks
+    tasks : Tasks
+        scikit-learn's callbacks.
     """
-    e = estimator
+    e, n = estimator, len(samples.rows)
     e.loss_curve_, e.n_iter_ = [], 0
+    if held_out is not None:
+        e.validation_loss_curve_ = e.validation_loss_curve_ or []
+
+    def enter(x: np.ndarray) -> None:
+        if objective.network is not network:
+            objective.enter(x)
+            network.parameters.assign(objective.network.weights, objective.network.biases)
 
     def after_iteration(x: np.ndarray) -> None:
+        epoch = e.n_iter_
         tasks.begin(samples)
+        hooks.begin_epoch(epoch)
+        hooks.begin_group(0)
+        enter(x)
         e.n_iter_ += 1
         e.loss_ = objective.loss
         e.loss_curve_.append(e.loss_)
         e._say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
-        asked = [bool(callback(e)) for callback in callbacks]
-        if tasks.end(samples) or any(asked):
+        logs = e._own_logs({"loss": e.loss_, "accuracy": objective.correct / n})
+        hooks.end_group(1, samples=n, **logs)
+        if held_out is not None:
+            loss, score = held_out.loss_and_score()
+            e.validation_loss_curve_.append(loss)
+            logs |= {"val_loss": loss, f"val_{e._score_name}": score}
+        hooks.end_epoch(epoch, logs)
+        if tasks.end(samples) or hooks.stopped:
             raise StopIteration
 
+    hooks.begin()
     with np.errstate(over="ignore", invalid="ignore"):
         result = scipy.optimize.minimize(
             objective, objective.start(), method="L-BFGS-B", jac=True, callback=after_iteration,
@@ -130,4 +159,6 @@ def fit_lbfgs(
         stopped = result.status == 99  # by a callback, which is no failure
         e.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, e.max_iter)
         objective(result.x)
+    enter(result.x)
     e.loss_ = objective.loss
+    hooks.end()

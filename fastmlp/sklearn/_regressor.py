@@ -53,6 +53,7 @@ n_layers_, n_outputs_, feature_names_in_, out_activation_
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(OUTPUTS["identity"]))],
     }
+    _score_name = "r2"
 
     def __init__(
         self,

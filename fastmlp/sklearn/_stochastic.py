@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,16 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from ..callbacks import Callback
+from ..interrupts import CtrlC
+from ..network import MLP
 from ..optimizers import SGD, Adam, Optimizer, OptimizerState, get_optimizer
+from ..regularization import Regularization, get_regularization
+from ..samples import dropout_key
 from ..schedules import get_schedule
-from ._epochs import Epochs, Targets, shuffled
+from ._epochs import Epochs, EpochSums, Targets, shuffled
 from ._held_out import HeldOut
+from ._hooks import Hooks, as_mlp
 from ._network import Network
 from ._random import legacy
 from ._stopping import Progress, lowered
@@ -61,11 +66,9 @@ def _optimizer(estimator: Any) -> Optimizer:
     if estimator.optimizer is not None:
         return get_optimizer(estimator.optimizer)
     if estimator.solver == "sgd":
-        return _SGD(
-            estimator.learning_rate_init,
-            momentum=estimator.momentum,
-            nesterov=bool(estimator.nesterovs_momentum),
-        )
+        rate, momentum = estimator.learning_rate_init, estimator.momentum
+        kind = SGD if momentum < 1 else _SGD
+        return kind(rate, momentum=momentum, nesterov=bool(estimator.nesterovs_momentum))
     return Adam(estimator.learning_rate_init, estimator.beta_1, estimator.beta_2, estimator.epsilon)
 
 
@@ -177,7 +180,7 @@ def fit_stochastic(
     *,
     incremental: bool,
     validation: HeldOut | None,
-    callbacks: Sequence[Callable[[Any], Any]],
+    callbacks: list[Callback],
     tasks: Tasks,
 ) -> None:
     """Train until a rule says stop, or for one epoch.
@@ -192,8 +195,7 @@ def fit_stochastic(
         One epoch, with the optimizer's state kept.
     validation : HeldOut or None
         Given by the user.
-    callbacks : sequence of callable
-        Called with the estimator after every epoch; a true answer stops.
+    callbacks : list of Callback
     tasks : Tasks
         scikit-learn's callbacks.
     """
@@ -209,41 +211,37 @@ def fit_stochastic(
     batch_size = _batch_size(e, n)
     rates = _Rates(e, optimizer)
     state = OptimizerState(e._solver_state["step"], network.parameters.slot_views(optimizer.slots))
+    dropout = get_regularization(network.parameters.architecture, dropout=e.dropout).dropout
     epochs = Epochs(
         network, samples.X, samples.targets, samples.weight, optimizer=optimizer, state=state,
-        batch_size=batch_size, alpha=e.alpha, published=e.optimizer is None,
+        batch_size=batch_size, regularization=Regularization(dropout=dropout, l2=float(e.alpha)),
+        published=e.optimizer is None, ctrl_c=(ctrl_c := CtrlC()),
     )  # fmt: skip
     progress = _watch(e, network, held_out)
-    positions = order
-    n_steps = -(-n // batch_size)
+    net = _net(e, network, optimizer, state, rates) if callbacks else None
+    hooks = Hooks(callbacks, net, 1 if incremental else e.max_iter, batch_size, n)
+    positions, n_steps = order, -(-n // batch_size)
     if not incremental:
         e.n_iter_ = 0
     try:
-        for _ in range(1 if incremental else e.max_iter):
+        ctrl_c.watch()
+        hooks.begin()
+        for epoch in range(1 if incremental else e.max_iter):
+            hooks.begin_epoch(epoch)
+            if hooks.stopped:
+                break
             tasks.begin(samples)
+            key = dropout_key(e._rng) if dropout else None
             if e.shuffle:
                 positions = shuffled(positions, e._rng)
-            loss = epochs.run(positions, rates.of_epoch(n_steps))
-            e._solver_state["step"] = state.step
-            e.n_iter_ += 1
-            e.t_ += n
-            e.loss_ = loss
-            e.loss_curve_.append(loss)
-            e._say(f"Iteration {e.n_iter_}, loss = {loss:.8f}")
-            held_out_loss = _judge(e, network, held_out, progress)
-            rates.after_epoch(loss, held_out_loss)
-            if progress.waited > e.n_iter_no_change:
-                what = "Validation score" if e.early_stopping else "Training loss"
-                stop = rates.lower(
-                    f"{what} did not improve more than tol={e.tol:f} for "
-                    f"{e.n_iter_no_change} consecutive epochs."
-                )
-                if not stop:
-                    progress.waited = e._no_improvement_count = 0
-            else:
-                stop = False
-            asked = [bool(callback(e)) for callback in callbacks]
-            if tasks.end(samples) or any(asked) or stop:
+            steps = rates.of_epoch(n_steps)
+            seen = epochs.run(positions, steps, key, hooks)
+            _note(e, seen)
+            logs = e._own_logs(seen.means) | _judge(e, network, held_out, progress)
+            rates.after_epoch(e.loss_, logs.get("val_loss"))
+            stop = progress.waited > e.n_iter_no_change and _patience_is_over(e, rates, progress)
+            hooks.end_epoch(epoch, {**logs, "learning_rate": float(steps[0])})
+            if tasks.end(samples) or hooks.stopped or stop:
                 break
             if e.n_iter_ == e.max_iter and not incremental:
                 warnings.warn(
@@ -253,17 +251,59 @@ def fit_stochastic(
                     stacklevel=4,
                 )
     except KeyboardInterrupt:
+        hooks.interrupt()
         warnings.warn("Training interrupted by user.", stacklevel=4)
+    finally:
+        ctrl_c.leave()
+    e._solver_state["step"] = state.step
     if e.early_stopping:
         network.parameters.assign(e._best_coefs, e._best_intercepts)
+    hooks.end()
 
 
-def _judge(e: Any, network: Network, held_out: HeldOut | None, progress: Progress) -> float | None:
-    """Look at the epoch's score or loss; keep what is best. Return the loss on held-out data."""
-    held_out_loss = None
+def _net(
+    e: Any, network: Network, optimizer: Optimizer, state: OptimizerState, rates: _Rates
+) -> MLP:
+    """Return what callbacks see and save, training where the estimator is."""
+    net = as_mlp(network, e._rng)
+    # a momentum of 1 is none that an MLP could go on with
+    net._optimizer = SGD(optimizer.learning_rate) if isinstance(optimizer, _SGD) else optimizer
+    net._state = state
+    if rates.planned:
+        net._schedule, net._schedule_memory = rates.schedule, e._solver_state["memory"]
+    return net
+
+
+def _note(e: Any, seen: EpochSums) -> None:
+    """Count an epoch and its loss."""
+    e.n_iter_ += 1
+    e.t_ += seen.samples
+    e.loss_ = seen.means["loss"]
+    e.loss_curve_.append(e.loss_)
+    e._say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+
+
+def _patience_is_over(e: Any, rates: _Rates, progress: Progress) -> bool:
+    """Lower the rate and wait again, or return that it is time to stop."""
+    what = "Validation score" if e.early_stopping else "Training loss"
+    if rates.lower(
+        f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive "
+        "epochs."
+    ):
+        return True
+    progress.waited = e._no_improvement_count = 0
+    return False
+
+
+def _judge(
+    e: Any, network: Network, held_out: HeldOut | None, progress: Progress
+) -> dict[str, float]:
+    """Look at the epoch's score or loss; keep what is best. Return what was measured."""
+    logs = {}
     if held_out is not None:
-        held_out_loss, score = held_out.loss_and_score()
-        e.validation_loss_curve_.append(held_out_loss)
+        loss, score = held_out.loss_and_score()
+        e.validation_loss_curve_.append(loss)
+        logs = {"val_loss": loss, f"val_{e._score_name}": score}
     if e.early_stopping:
         e.validation_scores_.append(score)
         e._say(f"Validation score: {score:f}")
@@ -275,4 +315,4 @@ def _judge(e: Any, network: Network, held_out: HeldOut | None, progress: Progres
         progress.note(e.loss_)
         e.best_loss_ = progress.best
     e._no_improvement_count = progress.waited
-    return held_out_loss
+    return logs

@@ -22,6 +22,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from fastmlp import Adam
 from fastmlp.sklearn import LossCurveDisplay, MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -261,6 +262,55 @@ def test_a_scoring_monitor_sees_every_epoch_of_a_search():
     rows = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert len(rows) == 4
     assert rows[-1]["accuracy"] == model.score(X, y)
+
+
+@pytest.mark.parametrize("place", ["alone", "pipeline", "search"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_scikit_learns_progress_bar_counts_to_the_end(place, solver, capsys):
+    pytest.importorskip("rich")
+    from sklearn.callback import ProgressBar, ScoringMonitor
+
+    X, y = iris()
+    monitor = ScoringMonitor(scoring="accuracy")
+    model = MLPClassifier(random_state=0, max_iter=3, solver=solver, alpha=0.1)
+    model.set_callbacks(monitor)
+    if place == "pipeline":
+        whole = make_pipeline(StandardScaler(), model)
+    elif place == "search":
+        whole = GridSearchCV(model, {"alpha": [0.1, 1.0]}, cv=2)
+    else:
+        whole = model.set_callbacks(monitor, ProgressBar())
+    if place != "alone":  # a bar belongs to what is outermost
+        whole.set_callbacks(ProgressBar(max_propagation_depth=None))
+    whole.fit(X, y)
+    shown = capsys.readouterr().out
+    assert "MLPClassifier - fit" in shown
+    assert "100%" in shown
+    rows = monitor.get_logs().data
+    fits = {"alone": 1, "pipeline": 1, "search": 5}[place]
+    assert len([row for row in rows if row["task_name"] == "epoch"]) == 3 * fits
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize(
+    ("settings", "trusted"),
+    [({}, []), ({"solver": "lbfgs"}, []), ({"dropout": 0.2, "schedule": "onecycle"}, []),
+     ({"optimizer": Adam(0.01)}, ["fastmlp.optimizers.Adam"])],
+)  # fmt: skip
+def test_skops_needs_to_trust_the_class_alone(kind, settings, trusted):
+    io = pytest.importorskip("skops.io")
+    X, y = iris()
+    model = kind(random_state=0, max_iter=5, **settings).fit(X, y)
+    dumped = io.dumps(make_pipeline(StandardScaler(), model))
+    types = [*trusted, f"{kind.__module__}.{kind.__name__}"]
+    assert io.get_untrusted_types(data=dumped) == types
+    other = io.loads(dumped, trusted=types)[-1]
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    if "solver" not in settings:
+        model.partial_fit(X, y)
+        other.partial_fit(X, y)
+        for a, b in zip(model.coefs_, other.coefs_, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_the_display_draws_what_was_learned():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn", minversion="1.9")
 
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -17,6 +19,7 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.schedules import SCHEDULES
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
+from fastmlp.sklearn._network import draw
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -137,6 +140,83 @@ def test_losses_of_the_regressor(loss):
     }[loss]
     assert model.validation_loss_curve_[-1] == pytest.approx(value.mean(), rel=1e-9)
     assert model.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("dropout", [0.3, [0.5, 0.0]])
+def test_dropout_leaves_out_what_mlp_fit_does(solver, dropout):
+    X, y = digits()
+    model = MLPClassifier(
+        (16, 8), solver=solver, batch_size=32, alpha=0, momentum=0, shuffle=False, max_iter=3,
+        random_state=0, dropout=dropout, dtype="float64",
+        optimizer=fastmlp.Adam(0.001) if solver == "adam" else None,
+    ).fit(X, y)  # fmt: skip
+    optimizer = fastmlp.Adam(0.001) if solver == "adam" else fastmlp.SGD(0.001)
+    for backend in ("numpy", "numba"):
+        net = fastmlp.MLP((64, 16, 8, 10), activation="relu", dtype="float64", backend=backend)
+        net._rng = np.random.RandomState(0)
+        net.weights, net.biases = draw(net._rng, net.layer_sizes, ["relu"] * 2, np.dtype("float64"))
+        history = net.fit(
+            X, y, epochs=3, batch_size=32, optimizer=optimizer, shuffle=False, dropout=dropout
+        )
+        np.testing.assert_allclose(model.loss_curve_, history.loss, rtol=1e-12)
+        for a, b in zip(model.coefs_, net.weights, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(model.predict_proba(X), net.predict_proba(X), rtol=1e-9)
+
+
+def test_dropout_is_off_by_default_and_no_thread_changes_a_bit():
+    X, y = digits()
+    settings = {"hidden_layer_sizes": (64, 32), "max_iter": 3, "random_state": 0}
+    off, zero, some = (
+        MLPClassifier(dropout=rate, **settings).fit(X, y) for rate in (0.0, [0.0, 0.0], 0.5)
+    )
+    assert off.loss_curve_ == zero.loss_curve_ != some.loss_curve_
+    assert off.loss_curve_ == MLPClassifier(**settings).fit(X, y).loss_curve_
+    for threads in (1, 2, 3):
+        other = MLPClassifier(dropout=0.5, threads=threads, **settings).fit(X, y)
+        assert other.loss_curve_ == some.loss_curve_
+        assert all((a == b).all() for a, b in zip(other.coefs_, some.coefs_, strict=True))
+    np.testing.assert_array_equal(some.predict_proba(X), some.predict_proba(X))
+    same = MLPClassifier(**settings).fit(X, y)
+    for ours, theirs in ((same.coefs_, some.coefs_), (same.intercepts_, some.intercepts_)):
+        for a, b in zip(ours, theirs, strict=True):
+            a[...] = b
+    np.testing.assert_array_equal(same.predict_proba(X), some.predict_proba(X))
+
+
+def test_dropout_goes_on_in_partial_fit():
+    X, y = digits()
+    a, b = (MLPClassifier(random_state=0, dropout=0.5) for _ in range(2))
+    for _ in range(3):
+        a.partial_fit(X, y, classes=range(10))
+    b.partial_fit(X, y, classes=range(10))
+    b = pickle.loads(pickle.dumps(b))
+    for _ in range(2):
+        b.partial_fit(X, y)
+    assert a.loss_curve_ == b.loss_curve_
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_dropout_out_of_range_is_named_and_changes_nothing(kind):
+    X, y = digits()
+    model = kind(random_state=0, max_iter=2).fit(X, y)
+    before = [w.copy() for w in model.coefs_]
+    for settings, words in (
+        ({"dropout": 1.0}, "dropout"),
+        ({"dropout": -0.1}, "dropout"),
+        ({"dropout": "half"}, "dropout"),
+        ({"dropout": [0.5, 0.5]}, "dropout: expected one rate, or 1"),
+        ({"dropout": [1.5]}, "dropout"),
+        ({"dropout": 0.5, "solver": "lbfgs"}, "dropout: expected 0 with solver='lbfgs'"),
+        ({"dropout": 0.5, "hidden_layer_sizes": ()}, "dropout: expected 0 without hidden"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            clone(model).set_params(**settings).fit(X, y)
+        with pytest.raises(ValueError, match=words):
+            model.set_params(**settings).fit(X, y)
+        model.set_params(dropout=0.0, solver="adam", hidden_layer_sizes=(100,))
+        assert all((a == b).all() for a, b in zip(before, model.coefs_, strict=True))
 
 
 def test_callbacks_see_the_estimator_and_may_stop(capsys):
