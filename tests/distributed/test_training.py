@@ -118,7 +118,7 @@ def test_divergence(client):
 
 
 class At(Callback):
-    """Do something, once, while a step is under way."""
+    """Do something, once, soon after an epoch has begun."""
 
     def __init__(self, what, epoch=1, delay=0.0):
         self.what, self.at, self.delay = what, epoch, delay
@@ -129,7 +129,7 @@ class At(Callback):
 
 
 def test_killed_again_and_again_changes_only_the_time():
-    """Kills at moments all over a fit of seconds, most of them within steps."""
+    """Two kills, timed from the beginning of an epoch: where in a step they land is left to chance."""
     rows = np.concatenate([X] * 20)
     y = np.concatenate([LABELS] * 20)
     data = da.from_array(rows, chunks=(7000, -1)), da.from_array(y, chunks=-1)
