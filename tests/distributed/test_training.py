@@ -129,7 +129,7 @@ class At(Callback):
 
 
 def test_killed_again_and_again_changes_only_the_time():
-    """Two kills, timed from the beginning of an epoch: where in a step they land is left to chance."""
+    """Two kills soon after an epoch has begun: where in a step they land is left to chance."""
     rows = np.concatenate([X] * 20)
     y = np.concatenate([LABELS] * 20)
     data = da.from_array(rows, chunks=(7000, -1)), da.from_array(y, chunks=-1)
