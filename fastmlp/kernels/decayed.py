@@ -38,6 +38,7 @@ from .tables import (
     S_ITEM,
     S_LISTS,
     S_N_CUTS,
+    S_ROWS,
     SLOPE,
     VECTOR,
     VECTORS_IN,
@@ -83,7 +84,7 @@ def decayed_serial(R, K, S, layers, bounds, n, batch_size, steps, penalties, pen
         hyper = S[S_HYPER] + i * 2 * HYPER_ROW * S[S_ITEM]
         for l in range(count):  # noqa: E741
             if l == 0 and S[S_LISTS]:
-                sparse_forward_rows(K, S, layers[count], i, 0, 1)
+                sparse_forward_rows(K, S, layers[count], S[S_ROWS] + i * 8, 0, 1)
             else:
                 if l == 0:
                     gather(K, S, layers, i, 0, 1)
