@@ -9,7 +9,8 @@ import numpy as np
 from fastmlp import MLP
 from fastmlp.bench import fma_peak
 from fastmlp.kernels import drivers
-from fastmlp.kernels.microkernel import ACTIVATIONS, OPTIMIZERS, STORE
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.optimizers import OPTIMIZERS, STORE
 from fastmlp.kernels.table import kernel_addresses, launch
 from fastmlp.kernels.workspace import Layer, Workspace
 

@@ -2,12 +2,14 @@
 
 ``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
 peer that is installed, and draws it into ``benchmarks/speed.png``, ``scaling`` measures how the
-cost of an epoch grows (a minute), ``accuracy`` trains with and without dropout. Each writes its own
-part of the README; with no argument all are made.
+cost of an epoch grows (a minute), ``accuracy`` trains with and without dropout; with no argument
+all of these are made. ``promises FILE`` makes the table of promises from what tests have recorded.
+Each writes its own part of the README.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import sys
@@ -131,6 +133,14 @@ def accuracy() -> None:
     replace("accuracy", ["", *lines, "", f"Measured on {machine()}.", ""])
 
 
+def promises(record: str) -> None:
+    """Write what the tests have recorded in a JSON file."""
+    from promises import lines
+
+    found = json.loads(Path(record).read_text(encoding="utf-8"))
+    replace("promises", ["", *lines(found), "", f"Last run {found['date']} on {machine()}.", ""])
+
+
 def machine() -> str:
     """Return the processor and the number of cores, as far as the system tells."""
     import os
@@ -144,6 +154,9 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["promises"] and len(sys.argv) == 3:
+        promises(sys.argv[2])
+        raise SystemExit
     parts = {"reproduce": reproduce, "bench": bench, "scaling": scaling, "accuracy": accuracy}
     for part in sys.argv[1:] or parts:
         parts[part]()

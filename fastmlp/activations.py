@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ACTIVATIONS"]
+__all__ = ["ACTIVATIONS", "ZERO_AT"]
 
 ACTIVATIONS = (
     "identity",
@@ -15,3 +15,6 @@ ACTIVATIONS = (
     "silu",
     "softplus",
 )
+
+# Where f(z) is 0, for those whose f(0) is not: the padding of a layer is put there.
+ZERO_AT = {"sigmoid": -1e30, "softplus": -1e30}

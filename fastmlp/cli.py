@@ -132,20 +132,18 @@ def _add_train(commands: Any) -> None:
         help="features, hidden layers, classes, as 784,200,100,50,10 (default: 200,100,50 "
         "between what DATA has)",
     )  # fmt: skip
-    p.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="default: relu")
+    p.add_argument("--activation", choices=ACTIVATIONS, help="default: relu")
     p.add_argument("--epochs", type=_integer(1), default=10, metavar="N", help="default: 10")
     p.add_argument(
         "--batch-size", type=_batch_size, default=128, metavar="N",
         help="samples of a step, or full (default: 128)",
     )  # fmt: skip
-    p.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="default: adam")
+    p.add_argument("--optimizer", choices=tuple(OPTIMIZERS), help="default: adam")
     p.add_argument(
         "--learning-rate", type=_number("a number of at least 0", low=0.0), metavar="RATE",
         help="default: the optimizer's own",
     )  # fmt: skip
-    p.add_argument(
-        "--schedule", choices=tuple(SCHEDULES), default="cosinedecay", help="default: cosinedecay"
-    )
+    p.add_argument("--schedule", choices=tuple(SCHEDULES), help="default: cosinedecay")
     p.add_argument(
         "--l2", type=_number("a number of at least 0", low=0.0), default=0.0, metavar="FACTOR",
         help="penalty on the weights (default: 0)",
@@ -181,17 +179,21 @@ def _add_train(commands: Any) -> None:
         help="where the model goes after every epoch; {epoch} in the name is its number",
     )  # fmt: skip
     p.add_argument(
+        "--resume", metavar="MODEL",
+        help="go on with the run that has left this file: --epochs is the whole length; network, "
+        "optimizer, schedule and random state come from the file, all else is to be given as "
+        "before. From a checkpoint it ends with the bits of the run that was never broken off",
+    )  # fmt: skip
+    p.add_argument(
         "--on-divergence", choices=("raise", "restore", "ignore"), default="raise",
         help="where the loss is no finite number: end with an error (default), go back to the last "
         "finite parameters and end, or go on",
     )  # fmt: skip
     p.add_argument(
-        "--seed", type=_integer(0), default=0, metavar="N", help="the same seed, the same network"
+        "--seed", type=_integer(0), metavar="N", help="the same seed, the same network"
         " (default: 0)",
     )  # fmt: skip
-    p.add_argument(
-        "--dtype", choices=("float32", "float64"), default="float32", help="default: float32"
-    )
+    p.add_argument("--dtype", choices=("float32", "float64"), help="default: float32")
     p.add_argument(
         "--validation-split", type=_number("a share from 0 to below 1", low=0.0, below=1.0),
         metavar="SHARE", help="of the training samples, held out (default: a twelfth)",
@@ -383,8 +385,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> from fastmlp.cli import main
-    >>> main(["--version"])
-    fastmlp 0.1.0
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    fastmlp ...
     0
     """
     console = Console()

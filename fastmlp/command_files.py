@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import tempfile
 import warnings
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .atomic import replacing
 from .datasets import MNIST, load_csv, load_idx, load_mnist
 from .datasets._csv import numbered_lines
 from .datasets._files import naming, open_unpacked
@@ -19,12 +22,20 @@ from .datasets._sources import read_sets
 from .extras import require
 
 __all__ = [
-    "check_outputs", "check_picture", "divided", "looks_like_pixels", "read_data",
-    "read_features", "read_test",
+    "check_outputs", "check_picture", "data_source", "divided", "looks_like_pixels", "read_data",
+    "read_features", "read_test", "write_json",
 ]  # fmt: skip
 
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_LINE = 1 << 24
+
+
+def data_source(args: Namespace) -> str:
+    """Return what DATA or --data names, ``mnist`` by default."""
+    if args.data is not None and args.data_option is not None:
+        raise ValueError(f"--data: expected DATA once, got {args.data!r} before it")
+    source: str | None = args.data if args.data_option is None else args.data_option
+    return "mnist" if source is None else source
 
 
 def read_data(source: str) -> MNIST:
@@ -196,3 +207,12 @@ def check_picture(path: str) -> None:
 def divided(X: Any, scale: float, dtype: np.dtype) -> np.ndarray:
     """Return ``X / scale`` in `dtype`."""
     return np.asarray(X / scale, dtype)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write strict JSON, null for what is no number, whole or not at all."""
+    from .recipes._base import plain
+
+    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+    with replacing(path) as name:
+        Path(name).write_text(text, encoding="utf-8")

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import json
-import time
-import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from .atomic import replacing
-from .callbacks import EarlyStopping, ModelCheckpoint
 from .command_files import (
     check_outputs,
     check_picture,
+    data_source,
     divided,
     looks_like_pixels,
     read_data,
     read_features,
     read_test,
+    write_json,
 )
-from .datasets import MNIST
+from .command_train import train
+from .console import Console, percent
 from .diagnostics import confusion_matrix
-from .divergence import DivergenceError
-from .history import History
 from .network import MLP
-from .optimizers import make_optimizer
-from .schedules import get_schedule
 from .validation import check_finite
 
 __all__ = [
-    "Console",
     "bench",
     "evaluate",
     "info",
@@ -45,201 +40,8 @@ __all__ = [
     "verify",
 ]
 
-DEFAULT_OUT, DEFAULT_PLOT = "model.npz", "loss.png"
-HIDDEN = (200, 100, 50)
 _LINES = 1000  # written at a time
 _MOST_CLASSES = 50  # of a confusion matrix that is still readable
-
-
-class Console(Protocol):
-    """Where commands write."""
-
-    def say(self, text: str) -> None:
-        """Write a line of the result."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Write a line beside the result."""
-        ...
-
-
-def write_json(path: str, value: Any) -> None:
-    """Write strict JSON, null for what is no number, whole or not at all."""
-    from .recipes._base import plain
-
-    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
-    with replacing(path) as name:
-        Path(name).write_text(text, encoding="utf-8")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
-
-
-def _outputs(args: Namespace, console: Console) -> tuple[str | None, str | None]:
-    """Return where the model and the picture go; None for what was not asked for or cannot be.
-
-    What was asked for by name has to work; the defaults give way with a note.
-    """
-    asked = {
-        name: None if value == "none" else value
-        for name, value in (("out", args.out), ("plot", args.plot), ("json", args.json))
-    }
-    check_outputs(**asked)
-    if asked["plot"] is not None:
-        check_picture(asked["plot"])
-    if args.out is None:
-        try:
-            check_outputs(**asked | {"out": DEFAULT_OUT})
-            asked["out"] = DEFAULT_OUT
-        except ValueError as error:
-            console.note(f"the model will not be saved: {error}")
-    if args.plot is None:
-        try:
-            check_picture(DEFAULT_PLOT)
-            check_outputs(**asked | {"plot": DEFAULT_PLOT})
-            asked["plot"] = DEFAULT_PLOT
-        except (ImportError, ValueError) as error:
-            console.note(f"no picture of the loss: {error}")
-    return asked["out"], asked["plot"]
-
-
-def _source(args: Namespace) -> str:
-    if args.data is not None and args.data_option is not None:
-        raise ValueError(f"--data: expected DATA once, got {args.data!r} before it")
-    source: str | None = args.data if args.data_option is None else args.data_option
-    return "mnist" if source is None else source
-
-
-def _layers(args: Namespace, data: MNIST) -> tuple[int, ...]:
-    n_in = data.x_train.shape[1]
-    n_classes = int(max(data.y_train.max(), data.y_test.max())) + 1
-    layers: tuple[int, ...] = args.layers or (n_in, *HIDDEN, max(2, n_classes))
-    if layers[0] != n_in:
-        raise ValueError(f"--layers: expected {n_in}, the features, in front; got {layers[0]}")
-    if layers[-1] < n_classes:
-        raise ValueError(
-            f"--layers: expected at least {n_classes}, the classes, at the end; got {layers[-1]}"
-        )
-    return layers
-
-
-def _network(args: Namespace, data: MNIST) -> MLP:
-    scale = args.input_scale
-    if scale is None and looks_like_pixels(data.x_train):
-        scale = 255.0
-    return MLP(
-        _layers(args, data), activation=args.activation, input_scale=scale, dtype=args.dtype,
-        rng=args.seed, backend=args.backend, threads=args.threads,
-    )  # fmt: skip
-
-
-def _held_out(args: Namespace, n: int) -> float:
-    """Return the share of n training samples that is held out: none where there are few."""
-    if args.validation_split is None:
-        return 1 / 12 if round(n / 12) else 0.0
-    share: float = args.validation_split
-    return share
-
-
-def _plan(args: Namespace, net: MLP, data: MNIST, share: float) -> str:
-    n = len(data.y_train)
-    held = round(n * share)
-    return (
-        f"{'-'.join(map(str, net.layer_sizes))}, {args.activation}, {args.optimizer}"
-        f"({net.optimizer.learning_rate:g}), {args.schedule}, {args.dtype}, {args.backend}, "
-        f"seed {args.seed}: {args.epochs} epochs of {n - held:,} samples, {held:,} for "
-        f"validation, {len(data.y_test):,} for the test"
-    )
-
-
-def _summary(history: History, seconds: float) -> str:
-    validated = ""
-    if not history.loss:
-        return f"no whole epoch in {seconds:.1f} s"
-    if history.val_loss:
-        validated = (
-            f"; validation loss {history.val_loss[-1]:.4f}, "
-            f"accuracy {_percent(history.val_accuracy[-1])}"
-        )
-    return (
-        f"{len(history)} epochs in {seconds:.1f} s: loss {history.loss[-1]:.4f}, "
-        f"accuracy {_percent(history.accuracy[-1])}{validated}"
-    )
-
-
-def _checkpoints(args: Namespace) -> list[ModelCheckpoint]:
-    if args.checkpoint is None:
-        return []
-    saver = ModelCheckpoint(args.checkpoint)
-    try:
-        saver.check(list(History().as_dict()))
-    except ValueError as error:
-        raise ValueError(f"--checkpoint: {error}") from None
-    return [saver]
-
-
-def train(args: Namespace, console: Console) -> int:
-    """Train on DATA, save and draw what was asked for, end with the test accuracy."""
-    settings = {"name": args.optimizer}
-    if args.learning_rate is not None:
-        settings["learning_rate"] = args.learning_rate
-    optimizer, schedule = make_optimizer(settings), get_schedule(args.schedule)
-    out, plot = _outputs(args, console)
-    stopping = None
-    if args.early_stopping is not None:
-        stopping = EarlyStopping(patience=args.early_stopping)
-    checkpoints = _checkpoints(args)
-    data = read_data(_source(args))
-    for name, X in (("x_train", data.x_train), ("x_test", data.x_test)):
-        check_finite(name, X)
-    net = _network(args, data)
-    net.optimizer = optimizer
-    share = _held_out(args, len(data.y_train))
-    say = (lambda _: None) if args.quiet else console.say
-    begun = time.perf_counter()
-    try:
-        say(_plan(args, net, data, share))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="fit was interrupted")  # said below
-            history = net.fit(
-                data.x_train, data.y_train, epochs=args.epochs, batch_size=args.batch_size,
-                schedule=schedule, l1=args.l1, l2=args.l2, dropout=args.dropout,
-                clip_norm=args.clip_norm, label_smoothing=args.label_smoothing,
-                max_norm=args.max_norm, class_weight=args.class_weight, validation_split=share,
-                early_stopping=stopping, callbacks=checkpoints, on_divergence=args.on_divergence,
-                progress=False if args.quiet else None,
-            )  # fmt: skip
-        interrupted = history.interrupted
-    except KeyboardInterrupt:
-        interrupted = True
-    except DivergenceError as error:
-        console.note(f"error: {error}")
-        return 1
-    if interrupted:
-        if out is not None:
-            net.save(out)
-        saved = "not saved" if out is None else f"saved to {out}"
-        console.note(f"interrupted after {len(net.history)} whole epochs, {saved}")
-        return 130
-    seconds = time.perf_counter() - begun
-    if out is not None:
-        net.save(out)
-    say(_summary(history, seconds))
-    test = net.evaluate(data.x_test, data.y_test)
-    if plot is not None:
-        from .plots import save_history
-
-        with replacing(plot) as name:
-            save_history(history, name, f"test accuracy {_percent(test['accuracy'])}")
-    if args.json is not None:
-        figures = {"history": history.as_dict(), "test": test, "seconds": seconds}
-        write_json(args.json, figures)
-    written = [name for name in (out, plot, args.json) if name is not None]
-    if written:
-        say(f"written: {', '.join(written)}")
-    console.say(f"test accuracy {_percent(test['accuracy'])}, loss {test['loss']:.4f}")
-    return 0
 
 
 def _scaled(net: MLP, X: Any, given: float | None, pixels: bool) -> Any:
@@ -256,14 +58,14 @@ def _scaled(net: MLP, X: Any, given: float | None, pixels: bool) -> Any:
 def evaluate(args: Namespace, console: Console) -> int:
     """Print accuracy, loss and confusion matrix of a model on DATA's test set."""
     net = MLP.load(args.model, backend=args.backend, threads=args.threads)
-    data = read_data(_source(args))
+    data = read_data(data_source(args))
     X, y = data.x_test, data.y_test
     X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
     check_finite("x_test", X)
     figures = net.evaluate(X, y)
     console.say(f"samples  {len(y):,}")
     if "accuracy" in figures:
-        console.say(f"accuracy {_percent(figures['accuracy'])}")
+        console.say(f"accuracy {percent(figures['accuracy'])}")
     console.say(f"loss     {figures['loss']:.6g}")
     n_out = net.architecture.n_out
     if net.architecture.output == "identity" or n_out == 1:
@@ -301,12 +103,12 @@ def predict(args: Namespace, console: Console) -> int:
     return 0
 
 
-def _report_source(args: Namespace, net: MLP) -> str | None:
+def _reportdata_source(args: Namespace, net: MLP) -> str | None:
     """Return where the test set comes from: MNIST unless the model is for something else."""
     if args.data is None and args.data_option is None:
         fits = net.layer_sizes[0] == 784 and net.architecture.n_out == 10
         return "mnist" if fits and net.architecture.output != "identity" else None
-    source = _source(args)
+    source = data_source(args)
     return None if source == "none" else source
 
 
@@ -317,7 +119,7 @@ def report(args: Namespace, console: Console) -> int:
 
     check_outputs(out=args.out)
     net = MLP.load(args.model, backend=args.backend, threads=args.threads)
-    source = _report_source(args, net)
+    source = _reportdata_source(args, net)
     X = y = None
     if source is None:
         console.note("no test set: the report is of the model and its training only")

@@ -31,6 +31,7 @@ Each: TypeAlias = T | list[T]
 
 _LOOK_SECONDS = 0.2  # where a blocked main thread hears no signal, it looks this often
 _FORMAT = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+_TIMEOUT = 60.0  # seconds for a scheduler to answer, and for a worker to come
 _TICKS = 1000  # of an epoch on the bar; whole numbers add up to all of it
 
 
@@ -60,6 +61,7 @@ def fit_many(
     on_divergence: Each[str] = "raise",
     resume: Each[bool] = False,
     workers: int | None = None,
+    client: Any = None,
     progress: bool | None = None,
 ) -> list[History]:
     """Train many networks on the same data at once, each as `MLP.fit` alone would, bit for bit.
@@ -85,6 +87,10 @@ def fit_many(
     workers : int, optional
         How many networks train at a time: at most, and by default, as many as the process has
         cores.
+    client : distributed.Client or str, optional
+        Train on the workers of a Dask cluster, or of the scheduler at that address: X and y go
+        to each once, then a network to every free thread. Callbacks stay out, and chunks. Needs
+        the extra ``dask``.
     progress : bool, optional
         One progress bar over all epochs; by default when standard error is a terminal.
 
@@ -102,6 +108,8 @@ def fit_many(
     ExceptionGroup
         If training diverges, or fails as a callback may. The other networks are trained to the
         end first; the message names those that failed, and the group holds their errors.
+    fastmlp.distributed.DistributedError
+        If there is no scheduler, or no worker.
 
     Notes
     -----
@@ -129,6 +137,7 @@ def fit_many(
             "X: expected chunks that every network can go through, as a list or a function that "
             f"returns an iterator, got {type(X).__name__}"
         )
+    _check_client(client, y, workers, callbacks)
     workers = _check_workers(workers, nets)
     each = _per_network(
         len(nets), epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule,
@@ -147,6 +156,8 @@ def fit_many(
     _check_callbacks(plans)
     if not plans:
         return []
+    if client is not None:
+        return _on_cluster(plans, X, y, each, client, progress)
     sharing: AbstractContextManager[None] = nullcontext()
     if any(net.backend == "numba" for net in nets):
         from .kernels.sharing import sharing as shared
@@ -173,6 +184,30 @@ def _check_networks(nets: Any) -> list[MLP]:
                 "would depend on who comes first"
             )
     return list(nets)
+
+
+def _check_client(client: Any, y: Any, workers: Any, callbacks: Any) -> None:
+    if client is None:
+        return
+    for name, given in (("workers", workers is not None), ("callbacks", bool(callbacks))):
+        if given:
+            raise ValueError(f"{name}: expected none where client trains networks elsewhere")
+    if y is None:
+        raise ValueError("y: expected targets beside X where client trains networks elsewhere")
+
+
+def _on_cluster(
+    plans: list[Plan], X: Any, y: Any, each: list[dict[str, Any]], client: Any, progress: Any
+) -> list[History]:
+    from .distributed._many import train_many
+
+    run = _Run(plans, 1, None)
+    with notices(progress):
+        run._histories, run._failed, run._told, run._pressed = train_many(
+            plans, X, y, each, client=client, timeout=_TIMEOUT, progress=progress
+        )
+    run._report()
+    return run._histories
 
 
 def _check_workers(workers: Any, nets: list[MLP]) -> int:

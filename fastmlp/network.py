@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import persistence
+from . import interchange, persistence
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
 from .history import History
@@ -30,7 +30,7 @@ from .validation import (
 __all__ = ["MLP"]
 
 
-class MLP:
+class MLP(interchange.Interchange):
     """A multilayer perceptron.
 
     Parameters
@@ -38,8 +38,8 @@ class MLP:
     layer_sizes : sequence of int
         Inputs, hidden layers, outputs, as (784, 128, 10).
     activation : str or sequence of str, default "sigmoid"
-        Of the hidden layers, one name or one per layer: identity, sigmoid, tanh, relu,
-        leaky_relu, elu, gelu, silu, softplus.
+        Of the hidden layers, one name or one per layer: relu, tanh, gelu, ..., all in
+        `fastmlp.activations.ACTIVATIONS`.
     output : {"softmax", "sigmoid", "identity"}, default "softmax"
         Exclusive classes, independent labels, or values.
     loss : str, optional

@@ -7,6 +7,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from .activations import ZERO_AT
 from .architecture import Architecture
 from .initializers import Initializer, RandomSource
 
@@ -14,9 +15,6 @@ __all__ = ["ParameterViews", "Parameters", "aligned_zeros", "replace", "row_leng
 
 _LINE = 64  # bytes: one cache line, a whole number of vectors on every processor
 _ROWS = 16  # rows of a weight matrix are padded to whole tiles of every processor
-# A padding column of a hidden layer has to come out as 0, or it would give the padding rows of the
-# next layer's W a gradient. Where f(0) is not 0, the padding of the bias sees to that.
-_BIAS_PADDING = {"sigmoid": -1e30, "softplus": -1e30}
 _SLOTS = 2  # the most moving quantities an optimizer keeps per parameter
 
 
@@ -120,7 +118,9 @@ class Parameters:
         for i, name in enumerate(architecture.activations):
             start, n_out = self.bias_offsets[i], architecture.layer_sizes[i + 1]
             end = start + row_length(n_out, self.dtype.itemsize)
-            self.flat[start + n_out : end] = _BIAS_PADDING.get(name, 0.0)
+            # A padding column has to come out as 0, or it would give the padding rows of the next
+            # layer's W a gradient.
+            self.flat[start + n_out : end] = ZERO_AT.get(name, 0.0)
 
     @property
     def state(self) -> np.ndarray:

@@ -196,8 +196,11 @@ def save(net: MLP, path: str | Path) -> None:
 
 def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse what would take more memory than the file has bytes: `save` does not compress."""
-    room = path.stat().st_size
+    room = length = path.stat().st_size
     for member in archive.infolist():
+        if not 0 <= member.header_offset < length:
+            # the operating system's error for such a seek would not name the file
+            raise ValueError(f"{member.filename} does not begin within its {length} bytes")
         room -= member.file_size
         if room < 0:
             raise ValueError("its members state more bytes than it has")

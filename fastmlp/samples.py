@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "combined_weight",
     "dropout_key",
     "hold_out",
+    "make_samples",
 ]
 
 Chunk = tuple[Any, np.ndarray, np.ndarray | None]
@@ -205,6 +207,19 @@ class ChunkSamples:
         return next(part.segments())
 
 
+def make_samples(
+    net: MLP,
+    source: Any,
+    epochs: int,
+    batch_size: int | None,
+    shuffle: bool,
+    class_weight: Any,
+) -> Any:
+    """Return what goes over chunks; a source with a method of this name knows better."""
+    own = getattr(source, "make_samples", None)
+    return (own or partial(ChunkSamples, net, source))(epochs, batch_size, shuffle, class_weight)
+
+
 def combined_weight(
     net: MLP,
     sample_weight: np.ndarray | None,
@@ -249,6 +264,8 @@ def chunks_of(X: Any, y: Any) -> bool:
     TypeError
         If X is no iterable and no function either.
     """
+    if hasattr(X, "make_samples"):
+        return True
     if y is not None:
         return False
     if hasattr(X, "shape") or hasattr(X, "columns"):

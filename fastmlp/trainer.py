@@ -31,6 +31,7 @@ from .samples import (
     combined_weight,
     dropout_key,
     hold_out,
+    make_samples,
 )
 from .schedules import Schedule, get_schedule
 from .validation import check_choice, check_integer, check_number, check_sample_weight
@@ -251,7 +252,7 @@ def _prepare_chunks(
     if s.metrics and validation is None:
         raise ValueError("metrics: expected validation_data beside chunks")
     _check_callbacks(net, s, validated=validation is not None)
-    samples = ChunkSamples(net, X, s.epochs, s.batch_size, s.shuffle, class_weight)
+    samples = make_samples(net, X, s.epochs, s.batch_size, s.shuffle, class_weight)
 
     def begin() -> Work | None:
         if s.schedule.within_epoch:

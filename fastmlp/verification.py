@@ -8,6 +8,7 @@ arguments are plain data, so that a case can be called on `fastmlp.reference`, o
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
@@ -19,9 +20,19 @@ from .activations import ACTIVATIONS
 from .architecture import Architecture
 from .losses import OUTPUTS
 from .operations import EpochResult, Gradients
-from .optimizers import SGD, AdaGrad, Adam, AdamW, Optimizer, OptimizerState, RMSProp
+from .optimizers import (
+    OPTIMIZERS,
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Optimizer,
+    OptimizerState,
+    RMSProp,
+    make_optimizer,
+)
 
-__all__ = ["EDGES", "TOLERANCE", "Case", "Sizes", "all_cases", "difference", "outcome"]
+__all__ = ["EDGES", "TOLERANCE", "Case", "Sizes", "all_cases", "difference", "outcome", "shapes"]
 
 # Largest difference, relative to the largest element of the array. NaN fails.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -202,6 +213,7 @@ def _epoch(optimizer: Optimizer, batch_size: int | None, l2: float = 0.0, **opti
 
 
 _OPTIMIZERS = {
+    **{name: make_optimizer({"name": name}) for name in OPTIMIZERS},
     "sgd": SGD(0.1),
     "momentum": SGD(0.1, momentum=0.9),
     "nesterov": SGD(0.1, momentum=0.9, nesterov=True),
@@ -244,6 +256,26 @@ def all_cases() -> Iterator[Case]:
     for batch in (1, 8, None):
         yield Case("train_epoch", f"batch {batch}", _epoch(SGD(0.05), batch), _SAMPLES)
     yield Case("train_epoch", "mixed", _epoch(SGD(0.05), 1, **mixed), _SAMPLES)
+
+
+def shapes(case: Case) -> Iterator[Sizes]:
+    """Yield all sizes on which a case is compared.
+
+    Rows and columns run through the edges against each other, so that all pairs of neighbours
+    occur; of the dense layer and its way back, all triples.
+    """
+    found = [Sizes(37, 21, 11), Sizes(1, 1, 1), Sizes(65, 33, 17), Sizes(16, 16, 16)]
+    if str(case) in ("dense[tanh]", "dense_backward"):
+        found += [Sizes(*triple) for triple in itertools.product(EDGES, repeat=3)]
+    elif case.operation != "dense":
+        count = len(EDGES)
+        for shift in (0, 1, 5):
+            for i, n in enumerate(EDGES):
+                n_in, n_out = EDGES[(i + shift) % count], EDGES[(i + 2 * shift + 1) % count]
+                found.append(Sizes(n, n_in, n_out))
+    least = case.least
+    for s in dict.fromkeys(found):
+        yield Sizes(max(s.n, least.n), max(s.n_in, least.n_in), max(s.n_out, least.n_out))
 
 
 def _flat(value: Any) -> list[np.ndarray]:

@@ -15,7 +15,8 @@ from numba.core.errors import NumbaWarning
 from fastmlp import MLP, SGD, Adam
 from fastmlp.kernels import compiling, table, training
 from fastmlp.kernels import threads as pool
-from fastmlp.kernels.microkernel import ACTIVATIONS, OPTIMIZERS
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.regions import argument_types
 
 # groups

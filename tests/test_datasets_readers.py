@@ -11,7 +11,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from fastmlp.datasets import _csv, _npz, load_csv, load_idx, load_npz
+from fastmlp.datasets import _csv, _files, load_csv, load_idx, load_npz
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
 LABELS = np.array([3, 0, 9, 1, 1])
@@ -117,12 +117,12 @@ IDX = idx_header(8, 5, 28, 28) + IMAGES.tobytes()
         (idx_header(8, *(1,) * 65) + b"a", "at most 64 dimensions, got 65"),
         (IDX[:-1], r"claims shape \(5, 28, 28\), 3920 bytes"),
         (IDX + b"x", "3920 bytes, got more"),
-        (idx_header(8, *(2**32 - 1,) * 3), "more than the file can hold"),
+        (idx_header(8, *(2**32 - 1,) * 3), "more than this file may hold"),
         (idx_header(0x0E, 0, *(2**32 - 1,) * 3), "no array can have"),
         (gzip.compress(IDX[:-1]), "3920 bytes, got only 3919"),
         (gzip.compress(IDX + b"x"), "3920 bytes, got more"),
         (gzip.compress(idx_header(8, 10) + bytes(5_000_000)), "10 bytes, got more"),
-        (gzip.compress(idx_header(8, 2**31)), "more than the file can hold"),
+        (gzip.compress(idx_header(8, 2**31)), "more than this file may hold"),
         (gzip.compress(IDX)[:-1], "ended before|end-of-stream"),
         (gzip.compress(IDX)[:-400], "ended before|end-of-stream"),
         (gzip.compress(IDX)[:-8] + bytes(8), "CRC"),
@@ -136,7 +136,7 @@ def test_idx_errors(refused, content, reason):
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_lying_idx_header_costs_nothing(refused, pack):
     start = time.perf_counter()
-    refused(load_idx, pack(idx_header(8, 2**32 - 1, 2)), "more than the file can hold")
+    refused(load_idx, pack(idx_header(8, 2**32 - 1, 2)), "more than this file may hold")
     assert time.perf_counter() - start < 0.5
 
 
@@ -380,8 +380,11 @@ def test_npz_damaged_member(refused, x_train, reason):
 
 def test_npz_bomb_is_refused_by_its_header(refused, monkeypatch):
     bomb = npz_bytes(np.savez_compressed, x_train=np.zeros((5, 1000, 1000), np.uint8))
-    monkeypatch.setattr(_npz, "MAX_ARRAY_BYTES", 4_000_000)
+    monkeypatch.setattr(_files, "FREE_BYTES", 4_000_000)
     refused(load_npz, bomb, "x_train.npy claims 5000128 bytes, more than 4000000")
+    parts = {name: np.zeros((3, 1000, 1000), np.uint8) for name in ("x_train", "x_test")}
+    bomb = npz_bytes(np.savez_compressed, **parts)
+    refused(load_npz, bomb, "x_test.npy claims 3000128 bytes, more than 9")  # what is left
 
 
 @pytest.mark.parametrize("claimed", [2**31 + 1, 2**32 - 2])

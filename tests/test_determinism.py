@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 
 import numba
@@ -174,7 +175,7 @@ import numba, numpy as np
 from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp
 from fastmlp.kernels import threads
 
-threads.thread_limit = lambda: 4  # else no more than there are cores
+threads.thread_limit = lambda: 8  # else no more than there are cores
 running, switch = set(), numba.set_num_threads
 numba.set_num_threads = lambda n: running.add(n) or switch(n)
 rng = np.random.default_rng(0)
@@ -188,7 +189,7 @@ for X, scale in ((dense, None), (zeros.astype("uint8"), 255.0)):
         for optimizer in optimizers:
             for batch_size, n in ((1, 60), (32, 300), (None, 700)):
                 seen = set()
-                for shares in (1, 2, 3, 4):
+                for shares in (1, 2, 3, 8):
                     net = MLP((X.shape[1], 40, 24, 10), rng=1, dtype=dtype, threads=shares,
                               input_scale=scale)
                     net.fit(X[:n], y[:n], epochs=1, batch_size=batch_size, optimizer=optimizer)
@@ -198,17 +199,17 @@ for X, scale in ((dense, None), (zeros.astype("uint8"), 255.0)):
                     seen.add(hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest())
                 assert len(seen) == 1, (scale, dtype, optimizer, batch_size)
                 everything.update(seen.pop().encode())
-assert {2, 3, 4} <= running, running
+assert {2, 3, 8} <= running, running
 print(numba.threading_layer(), everything.hexdigest())
 """
 
 
-def test_four_threads_on_any_layer():
+def test_eight_threads_on_any_layer():
     """The same program on each layer that can be loaded: one outcome."""
     shown = {}
     for layer in ("omp", "workqueue", "tbb"):
         environment = {
-            **os.environ, "NUMBA_NUM_THREADS": "4", "NUMBA_THREADING_LAYER": layer,
+            **os.environ, "NUMBA_NUM_THREADS": "8", "NUMBA_THREADING_LAYER": layer,
         }  # fmt: skip
         done = subprocess.run(
             [sys.executable, "-c", REAL_THREADS], env=environment, capture_output=True, text=True,
@@ -356,6 +357,9 @@ def networks(draw):
     }
 
 
+EXAMPLES: list[dict] = []
+
+
 class Nothing(Callback):
     """Is there, and does nothing."""
 
@@ -364,8 +368,9 @@ class Nothing(Callback):
     max_examples=300, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
 )
 @given(networks())
-def test_any_network_trains_to_the_same_bits_on_any_number_of_threads(case):
-    """With and without a callback, through or resumed by the same network."""
+def any_network_trains_to_the_same_bits_on_any_number_of_threads(case):
+    """With and without callbacks and progress, through, resumed, or saved, loaded and resumed."""
+    EXAMPLES.append(case)
     rng = np.random.default_rng(0)
     n, n_in, n_out = case["n"], case["layers"][0], case["layers"][-1]
     X = rng.normal(size=(n, n_in)) * 20 * (rng.random((n, n_in)) >= case["zeros"])
@@ -382,13 +387,24 @@ def test_any_network_trains_to_the_same_bits_on_any_number_of_threads(case):
         fit = {"batch_size": case["batch_size"], "l2": case["l2"],
                "dropout": case["dropout"] if case["layers"][1:-1] else 0.0,
                "callbacks": [Nothing()] * (threads % 3)}  # fmt: skip
+        fit["progress"] = threads == 3
         history = net.fit(X, y, epochs=1 if split else 2, optimizer=case["optimizer"], **fit)
         losses = list(history.loss)
+        if split and threads == 8:
+            with tempfile.TemporaryDirectory() as folder:
+                net.save(f"{folder}/net.npz")
+                net = MLP.load(f"{folder}/net.npz", threads=threads)
         if split:
             losses += net.fit(X, y, epochs=1, **fit).loss
         results.append([*outcome(net, history)[:-2], np.array(losses)])
     for other in results[1:]:
         assert_same(other, results[0])
+
+
+def test_any_network_trains_to_the_same_bits_on_any_number_of_threads(count):
+    any_network_trains_to_the_same_bits_on_any_number_of_threads()
+    assert len(EXAMPLES) >= 300
+    count("random networks, each on 1, 2, 3 and 8 threads", len(EXAMPLES))
 
 
 @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 PAGE = 4096
-SLOW = 300
+FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
+SLOW = 600 if FULL else 300
+STEP = {True: 1 if FULL else 5, False: 5 if FULL else 25}  # of the shapes, by `at_end`
 KEPT: list[Guards] = []
 
 
@@ -126,21 +128,16 @@ def at(*what: object) -> None:
 
 
 def operations() -> None:
-    """The table of cases, on every edge."""
+    """The table of cases, on every shape of the parity tests."""
     guard_everything()
     from fastmlp import kernels, reference
-    from fastmlp.verification import EDGES, TOLERANCE, Sizes, all_cases, difference, outcome
+    from fastmlp.verification import TOLERANCE, all_cases, difference, outcome, shapes
 
-    rng = np.random.default_rng
     for dtype, tolerance in TOLERANCE.items():
         for case in all_cases():
-            for i in range(0, len(EDGES), 1 if at_end() else 4):
-                n = EDGES[i]
-                other, third = EDGES[(i + 5) % len(EDGES)], EDGES[(i + 3) % len(EDGES)]
-                least = case.least
-                sizes = Sizes(max(n, least.n), max(other, least.n_in), max(third, least.n_out))
+            for sizes in list(shapes(case))[:: STEP[at_end()]]:
                 at(case, dtype, sizes)
-                made = case.make(rng(0), dtype, sizes)
+                made = case.make(np.random.default_rng(0), dtype, sizes)
                 gap = difference(outcome(kernels, case, made), outcome(reference, case, made))
                 assert gap <= tolerance, gap
 
@@ -243,8 +240,30 @@ def after_its_end() -> None:
     ctypes.string_at(address, 1)
 
 
-def run(program, place: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONMALLOC": "malloc"}
+def checked_networks() -> None:
+    """The drivers with Numba's checks of every index, which the tile's addresses have not."""
+    guard_nothing()
+    networks()
+    large_batches()
+
+
+def an_index_too_far() -> None:
+    from fastmlp.kernels._jit import jit
+
+    @jit()
+    def element(array, index):
+        return array[index]
+
+    assert element(np.ones(3), 2) == 1
+    element(np.ones(3), 3)
+
+
+def guard_nothing() -> None:
+    globals()["guard_everything"] = lambda: None
+
+
+def run(program, place: str, **more: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONMALLOC": "malloc", **more}
     return subprocess.run(
         [sys.executable, __file__, program.__name__, place], env=environment,
         capture_output=True, text=True, timeout=SLOW, check=False,
@@ -256,9 +275,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="guard pages are
 
 @pytest.mark.parametrize("place", ["end", "begin"])
 @pytest.mark.parametrize("program", [operations, networks, large_batches, whole_vectors])
-def test_no_access_out_of_range(program, place):
+def test_no_access_out_of_range(program, place, count):
     done = run(program, place)
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"
+    calls = len(done.stderr.splitlines())
+    count(
+        "calls between guard zones", calls, calls * (1 if FULL or program is not operations else 5)
+    )
 
 
 @pytest.mark.parametrize("place", ["end", "begin"])
@@ -267,6 +290,17 @@ def test_an_access_out_of_range_ends_the_process(program, place):
     if program is a_vector_too_many and place == "begin":
         pytest.skip("the guard that counts is behind the last page")
     assert run(program, place).returncode < 0
+
+
+def test_no_index_out_of_range(tmp_path, count):
+    """Numba's checks are not part of its cache's keys: all is compiled anew."""
+    checks = {"NUMBA_BOUNDSCHECK": "1", "FASTMLP_CACHE_DIR": str(tmp_path)}
+    assert "IndexError" in run(an_index_too_far, "end", **checks).stderr
+    if not FULL:
+        pytest.skip("FASTMLP_FULL_TESTS=1 compiles everything anew")
+    done = run(checked_networks, "end", **checks)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"
+    count("fits with checks of every index", len(done.stderr.splitlines()))
 
 
 if __name__ == "__main__":

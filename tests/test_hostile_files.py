@@ -1,7 +1,8 @@
 """Files that nobody vouches for load right or are refused, quickly and in little memory.
 
-Thousands of damaged and crafted files, made from good ones with a seed. ``FASTMLP_FULL_TESTS=1``
-makes more than 20,000, ``FASTMLP_TEST_SEED`` others.
+Thousands of damaged and crafted files, made from good ones with a seed, and from those damaged
+ones that have led a reader where no other did. ``FASTMLP_FULL_TESTS=1`` makes more than 20,000,
+``FASTMLP_TEST_SEED`` others.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import signal
 import struct
+import sys
 import time
 import warnings
 import zipfile
@@ -20,9 +22,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+import fastmlp
 from fastmlp import MLP, Adam, CosineDecay, EarlyStopping, History, ModelCheckpoint
 from fastmlp.command_files import read_features
 from fastmlp.datasets import load_csv, load_idx, load_mnist, load_npz
+from fastmlp.persistence import pack
 
 FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
 SEED = int(os.environ.get("FASTMLP_TEST_SEED") or 0)
@@ -232,9 +236,40 @@ def use(thing) -> None:
             assert isinstance(part, np.ndarray | bool)
 
 
+READERS = (os.path.dirname(fastmlp.__file__), zipfile.__file__, gzip.__file__)
+
+
+def traced(read, path) -> tuple:
+    """Return what was read, or the error, and the lines of the readers that were run."""
+    lines = set()
+
+    def within(frame, event, _):
+        if event == "line":
+            lines.add((frame.f_code, frame.f_lineno))
+        return within
+
+    def enter(frame, event, _):
+        return within if frame.f_code.co_filename.startswith(READERS) else None
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        return read(path), lines
+    except Exception as error:
+        return error, lines
+    finally:
+        sys.settrace(before)
+
+
+def documented(error: Exception, path) -> bool:
+    """Tell whether an error is one that the readers' docstrings list, and names the file."""
+    named = str(path) in str(error) or getattr(error, "filename", None) == str(path)
+    return type(error) is ValueError and named
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is bounded on Linux")
 @pytest.mark.parametrize("name", NAMES)
-def test_damaged_files_load_or_are_refused(tmp_path, name):
+def test_damaged_files_load_or_are_refused(tmp_path, name, count):
     files = good_files(tmp_path)
     good, read = files[name]
     others = [data for data, _ in files.values()]
@@ -243,24 +278,64 @@ def test_damaged_files_load_or_are_refused(tmp_path, name):
     assert set(files) == set(NAMES)
     path.write_bytes(good)
     use(read(path))
+    seeds, reached = [good], traced(read, path)[1]
     with bounded(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number in range(EACH):
-            data = damaged(good, rng, others)
+            data = damaged(seeds[int(rng.integers(len(seeds)))], rng, others)
             path.write_bytes(data)
             told = f"FASTMLP_TEST_SEED={SEED}, file {number} of {name}"
             begun = time.process_time()
             signal.setitimer(signal.ITIMER_REAL, 20 * SECONDS)
             try:
-                use(read(path))
-            except (ValueError, TypeError, OSError):
-                refused += 1
+                loaded, lines = traced(read, path)
+                if isinstance(loaded, Exception):
+                    assert documented(loaded, path), f"{type(loaded).__name__}: {loaded}"
+                    refused += 1
+                else:
+                    use(loaded)
             except BaseException as error:
                 raise AssertionError(f"{told}: {type(error).__name__}: {error}") from error
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             assert time.process_time() - begun < SECONDS, told
+            if not lines <= reached:
+                reached |= lines
+                seeds.append(data)
     assert refused > EACH / 3
+    assert len(seeds) > 2
+    count("damaged files", EACH, 1800)
+
+
+def content(thing) -> list:
+    """Return all that was in a file."""
+    if isinstance(thing, MLP):
+        header, arrays = pack(thing)
+        thing = (json.dumps(header), *(item for pair in arrays.items() for item in pair))
+    parts = thing if isinstance(thing, tuple) else (thing,)
+    return [(p.dtype, p.shape, p.tobytes()) if isinstance(p, np.ndarray) else p for p in parts]
+
+
+@pytest.mark.parametrize("name", ["model", "idx.gz", "npz", "npz deflated"])
+def test_no_flipped_bit_goes_unseen(tmp_path, name, count):
+    """What has a checksum is refused, or is of the very same content."""
+    good, read = good_files(tmp_path)[name]
+    path = tmp_path / "file"
+    path.write_bytes(good)
+    wanted, refused, bits = content(read(path)), 0, 8 * len(good)
+    flips = min(2000 if FULL else 200, bits)
+    for place in np.random.default_rng(SEED).choice(bits, flips, replace=False):
+        data = bytearray(good)
+        data[place // 8] ^= 1 << place % 8
+        path.write_bytes(data)
+        loaded = traced(read, path)[0]
+        if isinstance(loaded, Exception):
+            assert documented(loaded, path), f"bit {place}: {type(loaded).__name__}: {loaded}"
+            refused += 1
+        else:
+            assert content(loaded) == wanted, f"bit {place}"
+    assert refused > flips / 5
+    count("flipped bits", flips, min(2000, bits))
 
 
 # what has been found, and what would be
@@ -345,7 +420,17 @@ BOMBS = {
         lambda: gzip.compress(_zeros(10) + bytes(1 << 26)), load_idx, "hold 10 bytes, got more",
     ),
     "idx.gz that claims more than gzip can hold": (
-        lambda: gzip.compress(_zeros(1 << 31)), load_idx, "more than the file can hold",
+        lambda: gzip.compress(_zeros(1 << 31)), load_idx, "more than this file may hold",
+    ),
+    "idx.gz of as many zeros as it says": (
+        lambda: gzip.compress(_zeros(1 << 27) + bytes(1 << 27)), load_idx, "more than this file",
+    ),
+    "npz of as many zeros as it says": (
+        lambda: _npz(np.savez_compressed, n_pixels=1 << 24), load_npz, r"x_test.npy claims \d+ b",
+    ),
+    "npz of pixels of as many zeros": (
+        lambda: _npz(np.savez_compressed, n_pixels=1 << 24),
+        lambda path: load_mnist(path=path), r"x_test.npy claims \d+ bytes",
     ),
     "csv.gz of zeros": (
         lambda: gzip.compress(b"0,0\n" * (1 << 24)), load_csv, "beyond the length allowed",
@@ -373,3 +458,13 @@ def test_bombs_are_refused(tmp_path, make, read, message):
     with bounded(), pytest.raises(ValueError, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [("loss", "lists by name"), ({"loss": 1.0}, "lists by name"), ({"loss": ["x"]}, "of numbers"),
+     ({"loss": [1.0]}, "expected loss, accuracy")],
+)  # fmt: skip
+def test_a_history_of_anything_else_is_refused(lists, message):
+    with pytest.raises(ValueError, match=f"history: .*{message}"):
+        History.from_dict(lists)

@@ -1,6 +1,7 @@
 """A run that is killed is taken up where it was, and ends with the bits it would have had.
 
-``FASTMLP_FULL_TESTS=1`` kills 200 times and more, ``FASTMLP_TEST_SEED`` repeats a failed run.
+``FASTMLP_FULL_TESTS=1`` kills 200 times and more on each backend, ``FASTMLP_TEST_SEED`` repeats a
+failed run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +28,7 @@ from fastmlp import (
     Adam,
     AdamW,
     AnnealOnRise,
+    Constant,
     CosineDecay,
     EarlyStopping,
     ExponentialDecay,
@@ -38,14 +41,17 @@ from fastmlp import (
 )
 from fastmlp.atomic import replacing
 from fastmlp.callbacks import CSVLogger
-from fastmlp.commands import write_json
+from fastmlp.command_files import write_json
+from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.persistence import rng_state
 from fastmlp.plots import save_history
 from fastmlp.report import write_report
+from fastmlp.schedules import SCHEDULES
 
 FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
 SEED = int(os.environ.get("FASTMLP_TEST_SEED") or np.random.SeedSequence().entropy % 2**32)
-KILLS_EACH = 12 if FULL else 2  # of every run below: at least 200, and at least 25
+# of every run below: at least 200 on each backend; here at least 25, and one on the compiled one
+KILLS_EACH = {"numpy": 12 if FULL else 2, "numba": 12 if FULL else 1}
 EPOCHS = 12
 
 DATA = np.random.default_rng(0)
@@ -99,34 +105,55 @@ def train(path: str | Path, name: str, started=None, *, backend="numpy", callbac
     return net
 
 
+def in_child(path: Path, name: str, started, backend: str) -> None:
+    """Train in a process that will be killed; its kernels are loaded before the clock starts."""
+    if backend == "numba":
+        with tempfile.TemporaryDirectory() as folder:
+            train(Path(folder, "net.npz"), name, backend=backend)
+    train(path, name, started, backend=backend)
+
+
 def bits(net: MLP) -> tuple:
     """Return all that training changes."""
     history = {k: v for k, v in net.history.as_dict().items() if k != "seconds"}
+    best = net._parameters.flat if net._best is None else net._best
     return (
         [a.tobytes() for a in (*net.weights, *net.biases)],
         [a.tobytes() for slot in net._state.slots for a in slot],
         net._state.step, rng_state(net._rng), net._schedule_memory, history,
+        None if net._held_out is None else repr(net._held_out),
+        [a.tobytes() for part in net._parameters.views(best) for a in part],
     )  # fmt: skip
 
 
 # kill it anywhere
 
 
+def test_every_optimizer_and_schedule_is_killed():
+    made = [{k: v() if callable(v) else v for k, v in run.items()} for run in RUNS.values()]
+    assert {type(run.get("optimizer", SGD(0.1))) for run in made} == set(OPTIMIZERS.values())
+    schedules = {type(run.get("schedule", Constant())) for run in made}
+    assert schedules == set(SCHEDULES.values())
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
-def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("backend", KILLS_EACH)
+def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path, backend, count):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fastmlp.trainer", "fastmlp.network", "fastmlp.reference"])
+    context.set_forkserver_preload(["fastmlp.trainer", "fastmlp.network", "fastmlp.reference",
+                                    "fastmlp.kernels"])  # fmt: skip
     rng, kills, resumed = np.random.default_rng(SEED), 0, 0
     for name in RUNS:
         path = tmp_path / "net.npz"
+        train(tmp_path / "warm.npz", name, backend=backend)
         begun = time.perf_counter()
-        whole = bits(train(tmp_path / "whole.npz", name))
+        whole = bits(train(tmp_path / "whole.npz", name, backend=backend))
         seconds = time.perf_counter() - begun
-        for kill in range(KILLS_EACH):
+        for kill in range(KILLS_EACH[backend]):
             told = f"run {name!r}, kill {kill}, FASTMLP_TEST_SEED={SEED}"
             while True:
                 started = context.Event()
-                child = context.Process(target=train, args=(path, name, started))
+                child = context.Process(target=in_child, args=(path, name, started, backend))
                 child.start()
                 assert started.wait(60), told
                 child.join(rng.uniform(0, seconds))
@@ -141,11 +168,12 @@ def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path):
                 done = len(MLP.load(path).history)
                 assert 1 <= done <= EPOCHS, told
                 resumed += done < EPOCHS
-        assert bits(train(path, name)) == whole, told
+        assert bits(train(path, name, backend=backend)) == whole, told
         for file in tmp_path.iterdir():
             file.unlink()
-    assert kills >= (200 if FULL else 25)
+    assert kills >= (200 if FULL else len(RUNS))
     assert resumed > kills / 4  # and not all before the first checkpoint or after the last
+    count(f"kills, {backend}", kills, 12 * len(RUNS))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
@@ -258,6 +286,31 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, kind):
     write(net, path)
     assert path.stat().st_size > 2000
     assert os.listdir(tmp_path) == [file]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a disk of 64 kB; only root may, and not everywhere."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no disk can be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_disk_that_is_really_full(small_disk, kind):
+    file, write = WRITERS[kind]
+    path, net = small_disk / file, made()
+    path.write_text("the old one")
+    (small_disk / "other").write_bytes(bytes(58_000))
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write(net, path)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_text() == "the old one"
+    assert sorted(os.listdir(small_disk)) == sorted([file, "other"])
 
 
 @pytest.mark.parametrize("call", ["fsync", "chmod", "replace"])

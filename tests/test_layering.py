@@ -28,15 +28,15 @@ LAYERS = (
     },
     {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
     {"backends"},
-    {"network", "persistence", "callbacks"},
+    {"network", "persistence", "callbacks", "interchange"},
     {"trainer", "samples", "evaluation"},
-    set(),
+    {"distributed"},
     {"cli", "__main__"},
 )  # fmt: skip
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 ABOVE = 5
 # Methods that hand over to what stands above them, imported when they are called.
-HANDED_OVER = {("network", "trainer"), ("history", "plots")}
+HANDED_OVER = {("network", "trainer"), ("history", "plots"), ("interchange", "sklearn")}
 LLVM = {f"kernels/{name}.py" for name in ("_simd", "_target", "table", "_jit")}
 
 
@@ -173,7 +173,10 @@ def run(program: str) -> str:
     return done.stdout
 
 
-HEAVY = ("numba", "llvmlite", "matplotlib", "sklearn", "scipy", "pandas", "tqdm", "networkx")
+HEAVY = (
+    "numba", "llvmlite", "matplotlib", "sklearn", "scipy", "pandas", "tqdm", "networkx", "onnx",
+    "safetensors", "torch", "dask", "distributed", "pyarrow",
+)  # fmt: skip
 USE = """
 import numpy as np, fastmlp
 X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
@@ -208,6 +211,12 @@ def test_the_numpy_backend_loads_nothing_compiled():
 def test_the_numpy_backend_works_without_numba():
     blocked = "import sys\nfor m in ('numba', 'llvmlite', 'scipy'): sys.modules[m] = None\n"
     assert run(blocked + USE + "print('done')").strip() == "done"
+
+
+def test_the_cluster_s_libraries_load_on_first_use():
+    program = "import fastmlp.distributed as d; d.fit, d.fit_lbfgs, d.DistributedError; "
+    program += "import sys; print('dask' in sys.modules, 'scipy' in sys.modules)"
+    assert run(program).split() == ["False", "False"]
 
 
 def test_every_public_name_can_be_loaded():

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastmlp import kernels, reference
+from fastmlp import Adam, kernels, reference
 from fastmlp.operations import OPERATIONS
 from fastmlp.verification import (
-    EDGES,
     TOLERANCE,
     Case,
     Sizes,
     all_cases,
     difference,
     outcome,
+    shapes,
 )
 
 CASES = list(all_cases())
@@ -56,32 +56,10 @@ def test_signatures_and_docstrings_are_twins(name):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_variant(case, dtype):
-    for sizes in (Sizes(37, 21, 11), Sizes(1, 1, 1), Sizes(65, 33, 17), Sizes(16, 16, 16)):
-        assert_equal(case, dtype, sizes)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_in", EDGES)
-def test_dense_on_every_edge(n_in, dtype):
-    forward = next(c for c in CASES if str(c) == "dense[tanh]")
-    backward = next(c for c in CASES if c.operation == "dense_backward")
-    for n in EDGES:
-        for n_out in EDGES:
-            assert_equal(forward, dtype, Sizes(n, n_in, n_out))
-            assert_equal(backward, dtype, Sizes(n, n_in, n_out))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "case", [c for c in CASES if c.operation not in ("dense", "dense_backward")], ids=str
-)
-def test_everything_else_on_the_edges(case, dtype):
-    # rows and columns run through the edges against each other: all pairs of neighbours occur
-    for shift in (0, 1, 5):
-        for i, n in enumerate(EDGES):
-            n_in, n_out = EDGES[(i + shift) % len(EDGES)], EDGES[(i + 2 * shift + 1) % len(EDGES)]
-            assert_equal(case, dtype, Sizes(n, n_in, n_out))
+def test_every_variant_on_every_shape(case, dtype, count):
+    compared = [assert_equal(case, dtype, sizes) for sizes in shapes(case)]
+    assert len(compared) >= (4 if case.operation == "dense" else 40)
+    count("operations compared with the reference", len(compared))
 
 
 def layouts(x: np.ndarray):
@@ -218,3 +196,76 @@ def test_a_loose_float32_result_is_caught_in_float64():
     )
     gap = difference(outcome(coarse, case, made), outcome(reference, case, made))
     assert gap > TOLERANCE["float64"]
+
+
+# what does not fit
+
+
+def _wrong(name: str, **changes):
+    """Return arguments of the first case of that name, by name, some of them wrong."""
+    case = next(c for c in CASES if c.operation == name)
+    positional, keywords = arguments(case, "float64", Sizes(4, 3, 2))
+    bound = inspect.signature(getattr(reference, name)).bind(*positional, **keywords)
+    return bound.arguments | changes
+
+
+A = np.ones((4, 3))
+WRONG = {
+    "activate: activation": ("activate", {"activation": "step"}, ValueError),
+    "activate: z": ("activate", {"z": [1.0]}, TypeError),
+    "activate: z of integers": ("activate", {"z": A.astype(int)}, TypeError),
+    "dense: activation": ("dense", {"activation": "step"}, ValueError),
+    "dense: x": ("dense", {"x": A.tolist()}, TypeError),
+    "dense: x of words": ("dense", {"x": A.astype(str)}, TypeError),
+    "dense: x of one dimension": ("dense", {"x": A[0]}, ValueError),
+    "dense: x of too many columns": ("dense", {"x": np.ones((4, 9))}, ValueError),
+    "dense: weights": ("dense", {"weights": A.astype("float16")}, TypeError),
+    "dense: bias": ("dense", {"bias": np.ones(9)}, ValueError),
+    "dense_backward: delta": ("dense_backward", {"delta": np.ones((4, 9))}, ValueError),
+    "softmax: logits": ("softmax", {"logits": np.ones((4, 0))}, ValueError),
+    "softmax: logits of integers": ("softmax", {"logits": A.astype(int)}, TypeError),
+    "softmax_cross_entropy: y": ("softmax_cross_entropy", {"y": [0, 1, 0, 9]}, ValueError),
+    "softmax_cross_entropy: rows": ("softmax_cross_entropy", {"logits": A[:0]}, ValueError),
+    "output_loss: output": ("output_loss", {"output": "step"}, ValueError),
+    "output_loss: loss": ("output_loss", {"loss": "squared_error"}, ValueError),
+    "output_loss: sample_weight": ("output_loss", {"sample_weight": -np.ones(4)}, ValueError),
+    "forward: X": ("forward", {"X": np.ones((4, 9))}, ValueError),
+    "forward: architecture": ("forward", {"architecture": (3, 2)}, TypeError),
+    "forward: weights": ("forward", {"weights": [A]}, ValueError),
+    "forward: biases": ("forward", {"biases": [np.ones(3)]}, ValueError),
+    "loss_and_gradients: l2": ("loss_and_gradients", {"l2": -1.0}, ValueError),
+    "loss_and_gradients: y": ("loss_and_gradients", {"y": [0, 1]}, ValueError),
+    "optimizer_step: optimizer": ("optimizer_step", {"optimizer": "adam"}, TypeError),
+    "optimizer_step: state": ("optimizer_step", {"state": None}, TypeError),
+    "optimizer_step: gradients": ("optimizer_step", {"gradients": [A, A]}, ValueError),
+    "optimizer_step: slots": ("optimizer_step", {"optimizer": Adam()}, ValueError),
+    "optimizer_step: rate": ("optimizer_step", {"learning_rate": -1.0}, ValueError),
+    "train_epoch: X": ("train_epoch", {"X": A[:0]}, ValueError),
+    "train_epoch: order": ("train_epoch", {"order": [0, 4]}, ValueError),
+    "train_epoch: empty order": ("train_epoch", {"order": []}, ValueError),
+    "train_epoch: batch_size": ("train_epoch", {"batch_size": 0}, ValueError),
+    "train_epoch: rates": ("train_epoch", {"learning_rate": [0.1] * 9}, ValueError),
+    "train_epoch: a rate": ("train_epoch", {"learning_rate": np.inf}, ValueError),
+    "train_epoch: slots": ("train_epoch", {"optimizer": Adam()}, ValueError),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changes", "error"), WRONG.values(), ids=WRONG)
+def test_what_does_not_fit_is_the_same_error_on_both_backends(name, changes, error):
+    said = []
+    for backend in (kernels, reference):
+        given = _wrong(name, **changes)
+        with pytest.raises(error) as caught:
+            getattr(backend, name)(**given)
+        assert type(caught.value) is error
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert ": expected" in said[0]
+
+
+def test_parameters_of_another_dtype_are_refused():
+    given = _wrong("forward")
+    given["weights"] = [w.astype("float32") for w in given["weights"]]
+    for backend in (kernels, reference):
+        with pytest.raises(TypeError, match="weights: expected arrays of float64"):
+            backend.forward(**given)

@@ -31,7 +31,11 @@ FITS = 1000  # in a row
 
 
 def layers() -> list[str]:
-    """Return the threading layers that can be loaded here."""
+    """Return the threading layers that can be loaded here.
+
+    TBB's library comes with ``pip install tbb``; ``LD_LIBRARY_PATH`` has to name its folder, the
+    environment's ``lib``.
+    """
     found = []
     for name, module in (("omp", "omppool"), ("tbb", "tbbpool"), ("workqueue", "workqueue")):
         try:
@@ -344,13 +348,16 @@ def test_pools(scenario):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc on this system")
 @pytest.mark.parametrize("layer", layers())
-def test_a_thousand_fits_leave_nothing_behind(layer):
+def test_a_thousand_fits_leave_nothing_behind(layer, count):
     run(many_fits, layer)
+    count("fits in rows of 1,000", FITS)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals between threads on this system")
-def test_ctrl_c_at_fifty_moments():
-    run(ctrl_c, layers()[-1])
+@pytest.mark.parametrize("layer", layers())
+def test_ctrl_c_at_fifty_moments(layer, count):
+    run(ctrl_c, layer)
+    count("moments of Ctrl-C", MOMENTS)
 
 
 def main(name: str, layer: str) -> None:

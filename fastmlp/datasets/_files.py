@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, cast
 
 GZIP_MAGIC = b"\x1f\x8b"
 
-DEFLATE_RATIO = 1032
-"""Deflate turns one byte into at most this many (258 bytes from two bits), so a header that
-claims more than the file's length times this is lying and needs no unpacking to be refused."""
+FREE_BYTES, UNPACKED_RATIO = 64 << 20, 100
+"""What is compressed may unpack to so many bytes, or to so many times its length if that is more:
+MNIST's pixels have 5 for a byte, a bomb 1,000. Uncompressed files may have any size."""
 
 _CHUNK = 1 << 20
 
@@ -71,16 +71,21 @@ def open_binary(path: Path) -> Iterator[tuple[BinaryIO, int]]:
 def open_unpacked(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """Open a file, through gzip where its first bytes say so, whatever it is called.
 
-    Yields the stream and the most bytes it can possibly deliver.
+    Yields the stream and the most bytes that should be read from it.
     """
     with open_binary(path) as (stream, length):
         magic = stream.read(len(GZIP_MAGIC))
         stream.seek(0)
         if magic == GZIP_MAGIC:
             with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
-                yield cast(BinaryIO, unpacked), length * DEFLATE_RATIO
+                yield cast(BinaryIO, unpacked), unpacked_bytes(length)
         else:
             yield stream, length
+
+
+def unpacked_bytes(length: int) -> int:
+    """Return the most bytes that a compressed file of that length may unpack to."""
+    return max(FREE_BYTES, UNPACKED_RATIO * length)
 
 
 def read_exactly(stream: BinaryIO, n_bytes: int, what: str) -> bytearray:

@@ -48,7 +48,8 @@ def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     TypeError
         If `path` is not a path.
     ValueError
-        If the file is not IDX, is damaged, or is shorter or longer than its header says.
+        If the file is not IDX, is damaged, is shorter or longer than its header says, or is gzip
+        that unpacks to more than 100 times its size and 64 MiB.
 
     Examples
     --------
@@ -78,7 +79,7 @@ def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
         n_bytes = math.prod(shape) * dtype.itemsize
         if len(magic) + len(sizes) + n_bytes > most:
             raise ValueError(
-                f"the header claims shape {shape}, {n_bytes} bytes, more than the file can hold"
+                f"the header claims shape {shape}, {n_bytes} bytes, more than this file may hold"
             )
         if math.prod(size for size in shape if size) * dtype.itemsize >= 2**63:
             raise ValueError(f"the header claims shape {shape}, which no array can have")

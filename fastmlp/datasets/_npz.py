@@ -11,11 +11,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ._checks import HIGHEST_LABEL, whole_labels
-from ._files import DEFLATE_RATIO, naming, open_binary, path_argument, read_exactly
+from ._files import naming, open_binary, path_argument, read_exactly, unpacked_bytes
 from ._sets import MNIST, check_sets
-
-MAX_ARRAY_BYTES = 2 << 30
-"""The largest array believed; the training images of MNIST are 47 MB as uint8."""
 
 
 def load_npz(path: str | os.PathLike[str]) -> MNIST:
@@ -41,9 +38,9 @@ def load_npz(path: str | os.PathLike[str]) -> MNIST:
     TypeError
         If `path` is not a path.
     ValueError
-        If the file is damaged, lacks an array, or holds one that needs pickle, claims more
-        than 2 GiB, is not numeric, or does not fit the others; if labels are not whole
-        numbers from 0 to 65535.
+        If the file is damaged, lacks an array, or holds one that needs pickle, is not
+        numeric, or does not fit the others; if labels are not whole numbers from 0 to 65535; if
+        the arrays together unpack to more than 100 times the file's size and 64 MiB.
 
     Examples
     --------
@@ -75,7 +72,15 @@ def read_arrays(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         if missing:
             present = ", ".join(sorted(members)[:8]) or "nothing"
             raise ValueError(f"{', '.join(missing)} missing, the archive holds {present}")
-        return {name: _read_array(archive, members[f"{name}.npy"], length) for name in names}
+        arrays, room = {}, unpacked_bytes(length)
+        for name in names:
+            member = members[f"{name}.npy"]
+            most = min(room, length) if member.compress_type == zipfile.ZIP_STORED else room
+            if member.file_size > most:
+                raise ValueError(f"{name}.npy claims {member.file_size} bytes, more than {most}")
+            arrays[name] = _read_array(archive, member, length)
+            room -= member.file_size
+        return arrays
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, length: int) -> NDArray[Any]:
@@ -85,9 +90,6 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, length: int) 
         raise ValueError(f"{name} should begin within the {length} bytes of the file")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} should be stored or deflated, as numpy.savez writes it")
-    possible = min(MAX_ARRAY_BYTES, length * DEFLATE_RATIO)
-    if member.file_size > possible:
-        raise ValueError(f"{name} claims {member.file_size} bytes, more than {possible}")
     with archive.open(member) as opened:
         stream = cast(BinaryIO, opened)
         shape, fortran_order, dtype = _read_header(stream, name)

@@ -18,10 +18,11 @@ from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters, aligned_zeros
 from ..regularization import Regularization
 from ._jit import jit
+from .activations import ACTIVATIONS
 from .drivers import gather, output_delta
 from .lists import prefetch_list, sparse_forward_rows, sparse_gradient_rows
-from .microkernel import ACTIVATIONS, HYPERPARAMETERS
 from .online import WIDTHS
+from .optimizers import HYPER_ROW, HYPERPARAMETERS
 from .single import SGD, STEP_ROW, VECTOR_BACKWARD, VECTOR_FORWARD, VECTOR_UPDATE
 from .source import Source
 from .table import call
@@ -49,7 +50,7 @@ from .tables import (
     W,
 )
 from .training import Training
-from .workspace import HYPER_ROW, Layer
+from .workspace import Layer
 
 __all__ = ["SEGMENT", "DecayedTraining"]
 

@@ -25,7 +25,7 @@ from .finish import (
     transpose_rows,
 )
 from .lists import forward_panels, sparse_forward_rows, update_panels
-from .microkernel import ADD, STORE
+from .optimizers import ADD, HYPER_ROW, STORE
 from .regions import call_region
 from .shares import rows_of, share
 from .table import call
@@ -99,7 +99,6 @@ from .tables import (
     H,
     W,
 )
-from .workspace import HYPER_ROW
 
 __all__ = [
     "BATCH_REGIONS",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ._jit import jit
 from .lists import apply_panels, limit_panels, norms_of_panels
-from .microkernel import STORE
+from .optimizers import HYPER_ROW, STORE
 from .regions import call_region
 from .shares import rows_of, share
 from .table import call
@@ -46,7 +46,6 @@ from .tables import (
     WT,
     W,
 )
-from .workspace import HYPER_ROW
 
 __all__ = [
     "FINISHING_REGIONS",

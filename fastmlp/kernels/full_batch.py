@@ -20,7 +20,7 @@ from .finish import (
     reduce_penalties,
 )
 from .lists import sparse_gradient_rows
-from .microkernel import ADD
+from .optimizers import ADD, HYPER_ROW
 from .regions import call_region
 from .shares import rows_of, share
 from .table import call
@@ -48,7 +48,6 @@ from .tables import (
     D,
     W,
 )
-from .workspace import HYPER_ROW
 
 __all__ = ["FULL_REGIONS", "full_parallel", "full_serial"]
 

@@ -22,7 +22,8 @@ from ..operations import (
 from ..parameters import aligned_zeros, row_length
 from . import drivers, finish
 from ._target import current_target
-from .microkernel import ACTIVATIONS, SLOPES, STORE
+from .activations import ACTIVATIONS, SLOPES
+from .optimizers import STORE
 from .outputs import ELEMENTWISE, OUTPUTS
 from .table import kernel_addresses, launch
 from .workspace import Layer

@@ -10,7 +10,7 @@ threads, all share the one panel, by samples and by rows).
 from __future__ import annotations
 
 from ._jit import jit
-from .microkernel import STORE
+from .optimizers import STORE
 from .shares import rows_of, share
 from .table import PANEL, call
 from .tables import (

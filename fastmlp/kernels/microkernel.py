@@ -13,42 +13,14 @@ because the weights' padding is zero.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from ._simd import const
-from .vector_math import LEAKY_SLOPE, Vec
+from .activations import SLOPES, activation_cases, derivative, evaluate
+from .optimizers import update_cases
+from .vector_math import Vec
 
-__all__ = [
-    "ACTIVATIONS",
-    "ADD",
-    "HYPERPARAMETERS",
-    "OPTIMIZERS",
-    "SLOPES",
-    "STORE",
-    "apply_optimizer",
-    "tile_backward",
-    "tile_forward",
-    "tile_update",
-    "whole_gradient",
-]
-
-STORE, ADD = 90, 91  # the sums themselves: written to, or added to, a gradient
-
-# The codes that drivers pass; `slope` activations also store their derivative.
-ACTIVATIONS = {
-    "identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3, "leaky_relu": 4,
-    "elu": 5, "gelu": 6, "silu": 7, "softplus": 8,
-}  # fmt: skip
-SLOPES = frozenset({"elu", "gelu", "silu", "softplus"})
-
-OPTIMIZERS = {"sgd": 0, "momentum": 1, "nesterov": 2, "adagrad": 3, "rmsprop": 4, "adam": 5}
-
-# One row of these, in the network's dtype, per step and kind of parameter (weights, biases).
-HYPERPARAMETERS = (
-    "scale", "learning_rate", "l2", "momentum", "beta_1", "one_minus_beta_1", "beta_2",
-    "one_minus_beta_2", "epsilon", "correction_1", "correction_2", "decay", "l1",
-)  # fmt: skip
+__all__ = ["tile_backward", "tile_forward", "tile_update"]
 
 _LINE = 64  # bytes of a cache line
 _REGISTERS = {64: 32, 32: 16, 16: 16}  # vector registers there are at least, by their bytes
@@ -108,49 +80,16 @@ def tile_forward(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
     init = [[v.load(bias, j * v.bytes) for j in range(vectors)]] * rows
     tile = _accumulate(v, init, a, lda, const(v.size), w, ldw, k, ahead=True)
 
-    def plain(name: str) -> Callable[[], None]:
-        return lambda: _store(v, tile, out, lambda x, i, j: getattr(v, name)(x))
+    def emit(name: str) -> None:
+        slopes = _row_addresses(v, slope, ldc, rows) if name in SLOPES else []
+        for i, row in enumerate(tile):
+            for j, z in enumerate(row):
+                value, f_slope = evaluate(v, name, z)
+                v.store(value, out[i], j * v.bytes)
+                if slopes:
+                    v.store(f_slope, slopes[i], j * v.bytes)
 
-    def with_slope(name: str) -> Callable[[], None]:
-        def emit() -> None:
-            slopes = _row_addresses(v, slope, ldc, rows)
-            for i, row in enumerate(tile):
-                for j, z in enumerate(row):
-                    value, derivative = getattr(v, name)(z)
-                    v.store(value, out[i], j * v.bytes)
-                    v.store(derivative, slopes[i], j * v.bytes)
-
-        return emit
-
-    cases = {
-        number: with_slope(name) if name in SLOPES else plain(name)
-        for name, number in ACTIVATIONS.items()
-    }
-    v.switch(code, cases)
-
-
-def derivative(v: Vec, name: str, a: Any) -> Any:
-    """Return f' from what the forward pass kept: the value, or for SLOPES f' itself."""
-    b, one = v.b, v.c(1.0)
-    if name == "identity":
-        return one
-    if name == "sigmoid":
-        return b.fmul(a, b.fsub(one, a))
-    if name == "tanh":
-        return b.fsub(one, b.fmul(a, a))
-    if name == "relu":
-        return b.select(v.greater(a, v.c(0.0)), one, v.c(0.0))
-    if name == "leaky_relu":
-        return b.select(v.greater(a, v.c(0.0)), one, v.c(LEAKY_SLOPE))
-    return a
-
-
-def derivative_cases(v: Vec, emit: Callable[[str], None]) -> dict[int, Callable[[], None]]:
-    """Return the switch over activations; all SLOPES share what is emitted for one."""
-    cases: dict[int, Callable[[], None]] = {}
-    for name, number in ACTIVATIONS.items():
-        cases[number] = partial(emit, name)
-    return cases
+    v.switch(code, activation_cases(emit))
 
 
 def tile_backward(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
@@ -173,101 +112,7 @@ def tile_backward(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:
             lambda x, i, j: v.b.fmul(x, derivative(v, name, v.load(kept[i], j * v.bytes))),
         )  # fmt: skip
 
-    v.switch(code, derivative_cases(v, emit))
-
-
-def _hyperparameters(v: Vec, address: Any) -> dict[str, Any]:
-    return {
-        name: v.splat(v.load_scalar(address, i * v.size)) for i, name in enumerate(HYPERPARAMETERS)
-    }
-
-
-def whole_gradient(v: Vec, h: dict[str, Any], total: Any, x: Any, l1: bool) -> Any:
-    """Return scale * total + l2 * x, and with `l1` + l1 * sign(x)."""
-    g = v.fma(h["l2"], x, v.b.fmul(h["scale"], total))
-    if not l1:
-        return g
-    zero = v.c(0.0)
-    signed = v.b.select(v.greater(x, zero), h["l1"], v.negative(h["l1"]))
-    return v.b.fadd(g, v.b.select(v.b.fcmp_ordered("==", x, zero), zero, signed))
-
-
-def apply_optimizer(
-    v: Vec,
-    name: str,
-    h: dict[str, Any],
-    total: Any,
-    w: Any,
-    state: Any,
-    offset: int = 0,
-    l1: bool = False,
-) -> None:
-    """Emit one vector's step: the whole gradient, then the rule of `name`.
-
-    The state arrays lie `state` and 2 * `state` bytes behind the parameter.
-    """
-    b = v.b
-    x = v.load(w, offset)
-    g = whole_gradient(v, h, total, x, l1)
-    first = v.at(w, state)
-
-    if name == "sgd":
-        v.store(v.fma(v.negative(h["learning_rate"]), g, x), w, offset)
-    elif name in ("momentum", "nesterov"):
-        step = b.fmul(h["learning_rate"], g)
-        velocity = b.fsub(b.fmul(h["momentum"], v.load(first, offset)), step)
-        v.store(velocity, first, offset)
-        if name == "nesterov":
-            velocity = b.fsub(b.fmul(h["momentum"], velocity), step)
-        v.store(b.fadd(x, velocity), w, offset)
-    elif name in ("adagrad", "rmsprop"):
-        square = v.load(first, offset)
-        if name == "adagrad":
-            square = v.fma(g, g, square)
-        else:
-            kept = b.fmul(h["beta_2"], square)
-            square = v.fma(b.fmul(h["one_minus_beta_2"], g), g, kept)
-        v.store(square, first, offset)
-        root = b.fadd(v.intrinsic("sqrt", [square]), h["epsilon"])
-        v.store(b.fsub(x, b.fdiv(b.fmul(h["learning_rate"], g), root)), w, offset)
-    elif name == "adam":
-        second = v.at(first, state)
-        m = v.fma(h["one_minus_beta_1"], g, b.fmul(h["beta_1"], v.load(first, offset)))
-        kept = b.fmul(h["beta_2"], v.load(second, offset))
-        u = v.fma(b.fmul(h["one_minus_beta_2"], g), g, kept)
-        v.store(m, first, offset)
-        v.store(u, second, offset)
-        root = v.intrinsic("sqrt", [b.fmul(u, h["correction_2"])])
-        step = b.fmul(h["learning_rate"], b.fmul(m, h["correction_1"]))
-        step = b.fdiv(step, b.fadd(root, h["epsilon"]))
-        v.store(b.fsub(b.fmul(x, h["decay"]), step), w, offset)
-    else:
-        raise ValueError(f"no optimizer named {name!r}")
-
-
-def update_cases(
-    v: Vec,
-    sums: Callable[[Callable[[Any, Any, int], None]], None],
-    state: Any,
-    hyper: Any,
-    l1: bool = False,
-) -> dict[int, Callable[[], None]]:
-    """Return the switch over what becomes of gradient sums; `sums` visits (sum, row, offset)."""
-
-    def rule(name: str) -> Callable[[], None]:
-        def emit() -> None:
-            h = _hyperparameters(v, hyper)
-            sums(lambda x, row, offset: apply_optimizer(v, name, h, x, row, state, offset, l1))
-
-        return emit
-
-    def store() -> None:
-        sums(lambda x, row, offset: v.store(x, row, offset))
-
-    def add() -> None:
-        sums(lambda x, row, offset: v.store(v.b.fadd(x, v.load(row, offset)), row, offset))
-
-    return {STORE: store, ADD: add, **{code: rule(name) for name, code in OPTIMIZERS.items()}}
+    v.switch(code, activation_cases(emit))
 
 
 def tile_update(v: Vec, rows: int, vectors: int, args: list[Any]) -> None:

@@ -22,8 +22,7 @@ from ..validation import check_number, check_sample_weight, check_targets
 from . import training
 from .forward import Inference
 from .functions import padded, vectors_of
-from .hyper import hyperparameters
-from .microkernel import OPTIMIZERS
+from .optimizers import OPTIMIZERS, hyperparameters
 from .table import launch
 
 __all__ = ["forward", "loss_and_gradients", "optimizer_step", "train_epoch"]

@@ -7,11 +7,10 @@ flight, and to leave out rows whose input is zero (`sparse`).
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from ._simd import const
-from .microkernel import ACTIVATIONS, SLOPES, derivative, derivative_cases
+from .activations import SLOPES, activation_cases, derivative, evaluate
 from .vector_math import Vec
 
 __all__ = ["WIDTHS", "vector_backward", "vector_forward", "vector_update"]
@@ -53,14 +52,12 @@ def vector_forward(v: Vec, width: int, args: list[Any]) -> None:
 
     def finish(name: str) -> None:
         for j, z in enumerate(sums):
-            value = getattr(v, name)(z)
+            value, f_slope = evaluate(v, name, z)
             if name in SLOPES:
-                v.store(value[1], slope, j * v.bytes)
-                value = value[0]
+                v.store(f_slope, slope, j * v.bytes)
             v.store(value, c, j * v.bytes)
 
-    cases = {number: partial(finish, name) for name, number in ACTIVATIONS.items()}
-    v.switch(code, cases)
+    v.switch(code, activation_cases(finish))
 
 
 def vector_backward(v: Vec, args: list[Any]) -> None:
@@ -84,7 +81,7 @@ def vector_backward(v: Vec, args: list[Any]) -> None:
             slope = derivative(v, name, v.load(h, offset))
             v.store(b.fmul(total, slope), e, offset)
 
-        v.switch(code, derivative_cases(v, emit))
+        v.switch(code, activation_cases(emit))
         return []
 
     v.loop(blocks, [], block)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from ._jit import jit
-from .microkernel import ACTIVATIONS
+from .activations import ACTIVATIONS
 from .table import call
 
 __all__ = ["peak_parallel", "peak_serial"]

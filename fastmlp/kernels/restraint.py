@@ -6,11 +6,11 @@ something are in float64, as there, and run in a fixed order.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from ._simd import F64, I32, const, ir
-from .microkernel import ACTIVATIONS, HYPERPARAMETERS, SLOPES, derivative, whole_gradient
+from .activations import SLOPES, activation_cases, derivative
+from .optimizers import HYPERPARAMETERS, whole_gradient
 from .rows import over_rows, to_f64
 from .vector_math import Vec
 
@@ -79,7 +79,7 @@ def dropout(v: Vec, args: list[Any]) -> None:
 
         over_rows(v, rows, row)
 
-    v.switch(code, {number: partial(emit, name) for name, number in ACTIVATIONS.items()})
+    v.switch(code, activation_cases(emit))
 
 
 def _rows_of_block(v: Vec, ld: Any, vectors: Any, rows: Any, body: Any, state: list[Any]) -> Any:

@@ -7,11 +7,11 @@ Arguments are addresses and strides in bytes, outputs first. Buffers are padded 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from ._simd import F64, I8, I64, const, element_type, ir
-from .microkernel import ACTIVATIONS, SLOPES, derivative, update_cases
+from .activations import SLOPES, activation_cases, derivative, evaluate
+from .optimizers import update_cases
 from .vector_math import Vec
 
 __all__ = [
@@ -215,10 +215,9 @@ def map_activation(v: Vec, args: list[Any]) -> None:
     def over(name: str, derivatives: bool) -> list[Any]:
         def body(j: Any) -> None:
             offset = v.b.mul(j, const(v.bytes))
-            result = getattr(v, name)(v.load(x, offset))
-            value = result[0] if name in SLOPES else result
+            value, f_slope = evaluate(v, name, v.load(x, offset))
             if name in SLOPES:
-                v.store(result[1], slope, offset)
+                v.store(f_slope, slope, offset)
             elif derivatives:
                 v.store(derivative(v, name, value), slope, offset)
             v.store(value, y, offset)
@@ -236,7 +235,7 @@ def map_activation(v: Vec, args: list[Any]) -> None:
             lambda: over(name, False),
         )
 
-    v.switch(code, {number: partial(both, name) for name, number in ACTIVATIONS.items()})
+    v.switch(code, activation_cases(both))
 
 
 def transpose_block(v: Vec, args: list[Any]) -> None:

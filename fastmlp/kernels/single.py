@@ -9,8 +9,8 @@ from __future__ import annotations
 from ._jit import jit
 from .drivers import gather, output_delta
 from .lists import prefetch_list, sparse_forward_rows, sparse_gradient_rows
-from .microkernel import OPTIMIZERS
 from .online import WIDTHS
+from .optimizers import HYPER_ROW, OPTIMIZERS
 from .table import NUMBER, call
 from .tables import (
     BIAS,
@@ -42,7 +42,6 @@ from .tables import (
     H,
     W,
 )
-from .workspace import HYPER_ROW
 
 __all__ = ["infer_few", "single_serial"]
 

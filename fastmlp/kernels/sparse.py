@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._simd import I8, I16, I32, I64, const
-from .microkernel import update_cases
+from .optimizers import update_cases
 from .vector_math import Vec
 
 __all__ = ["by_feature", "feature_update", "forward", "gradient", "prefetch"]

@@ -23,7 +23,8 @@ from . import listing, microkernel, online, outputs, restraint, rows, sparse
 from ._jit import jit
 from ._simd import I64, VOID
 from ._target import Target, current_target
-from .microkernel import ACTIVATIONS, ADD, OPTIMIZERS, STORE
+from .activations import ACTIVATIONS
+from .optimizers import ADD, OPTIMIZERS, STORE
 from .vector_math import Vec
 
 __all__ = [

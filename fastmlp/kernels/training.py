@@ -14,9 +14,8 @@ from ..regularization import Regularization
 from . import drivers
 from .compiling import prepare
 from .full_batch import full_parallel, full_serial
-from .hyper import hyperparameters
-from .microkernel import ADD, OPTIMIZERS, STORE
 from .needs import list_kind, training_groups, training_regions
+from .optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from .panels import Panels
 from .regions import region_addresses
 from .single import single_serial
@@ -60,7 +59,7 @@ from .threads import (
     run,
     thread_limit,
 )
-from .workspace import HYPER_ROW, Layer, Workspace
+from .workspace import Layer, Workspace
 
 __all__ = ["Training", "choose_threads", "flops", "gradients"]
 

@@ -1,4 +1,4 @@
-"""Exponential, logarithm and the activations, on vectors of float32 or float64.
+"""Exponential, logarithm, sigmoid and tanh, on vectors of float32 or float64.
 
 Polynomials after range reduction. exp and log are within 2 units in the last place where the
 result is normal, what is built on them within 4; infinities are right, NaN stays NaN.
@@ -11,7 +11,7 @@ from typing import Any
 
 from ._simd import Vectors, ir
 
-__all__ = ["LEAKY_SLOPE", "Vec"]
+__all__ = ["Vec"]
 
 # exp(r) = 1 + r + r^2 q(r) on |r| <= ln(2)/2, q a minimax polynomial, highest power first;
 # `magic` = 1.5 * 2^(mantissa bits) rounds to the nearest integer when it is added.
@@ -45,10 +45,6 @@ _CONSTANTS: dict[str, dict[str, Any]] = {
         "subnormal_scale": 2.0**54, "subnormal_power": 54, "tiny": 2.0**-1022,
     },
 }  # fmt: skip
-
-GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
-GELU_CUBIC = 0.044715
-LEAKY_SLOPE = 0.01
 
 
 class Vec(Vectors):
@@ -152,12 +148,6 @@ class Vec(Vectors):
         lost = b.fsub(u, b.fsub(w, self.c(1.0)))
         return b.fadd(self.log(w), b.fdiv(lost, w))
 
-    # activations: value, or value and derivative where the value does not give it
-
-    def identity(self, x: Any) -> Any:
-        """Return x."""
-        return x
-
     def sigmoid(self, x: Any) -> Any:
         """Return 1 / (1 + e^-x); exactly 0 and 1 at the infinities."""
         k, b = self.k, self.b
@@ -174,44 +164,3 @@ class Vec(Vectors):
         s, p = self._exp_parts(b.fadd(x, x), -limit, limit)
         em1 = self.fma(s, p, b.fsub(s, self.c(1.0)))
         return b.fdiv(em1, b.fadd(em1, self.c(2.0)))
-
-    def relu(self, x: Any) -> Any:
-        """Return max(x, 0)."""
-        return self.max(x, self.c(0.0))
-
-    def leaky_relu(self, x: Any) -> Any:
-        """Return x, or 0.01 x below 0."""
-        negative = self.b.fcmp_ordered("<", x, self.c(0.0))
-        return self.b.select(negative, self.b.fmul(x, self.c(LEAKY_SLOPE)), x)
-
-    def elu(self, x: Any) -> tuple[Any, Any]:
-        """Return x or e^x - 1 below 0, and the derivative."""
-        b = self.b
-        below = b.fcmp_ordered("<=", x, self.c(0.0))
-        return (
-            b.select(below, self.expm1(x), x),
-            b.select(below, self.exp(x), self.c(1.0)),
-        )
-
-    def silu(self, x: Any) -> tuple[Any, Any]:
-        """Return x s and s (1 + x (1 - s)), with s = sigmoid(x)."""
-        b = self.b
-        s = self.sigmoid(x)
-        slope = self.fma(b.fmul(x, s), b.fsub(self.c(1.0), s), s)
-        return b.fmul(x, s), slope
-
-    def gelu(self, x: Any) -> tuple[Any, Any]:
-        """Return x s(u) and its derivative, u = 2 sqrt(2/pi) (x + 0.044715 x^3)."""
-        b = self.b
-        square = b.fmul(x, x)
-        cubic = self.fma(square, self.c(GELU_CUBIC), self.c(1.0))
-        u = b.fmul(b.fmul(x, self.c(2 * GELU_SCALE)), cubic)
-        s = self.sigmoid(u)
-        inner = self.fma(square, self.c(6 * GELU_SCALE * GELU_CUBIC), self.c(2 * GELU_SCALE))
-        slope = self.fma(b.fmul(b.fmul(x, s), b.fsub(self.c(1.0), s)), inner, s)
-        return b.fmul(x, s), slope
-
-    def softplus(self, x: Any) -> tuple[Any, Any]:
-        """Return log(1 + e^x) and sigmoid(x)."""
-        value = self.b.fadd(self.max(x, self.c(0.0)), self.log1p_exp_negative(x))
-        return value, self.sigmoid(x)

@@ -14,12 +14,9 @@ from ..architecture import Architecture
 from ..parameters import Parameters, aligned_zeros, row_length
 from ..regularization import threshold
 from ._target import current_target
-from .microkernel import ACTIVATIONS, HYPERPARAMETERS, SLOPES
+from .activations import ACTIVATIONS, SLOPES
 
-__all__ = ["HYPER_ROW", "Layer", "Workspace", "layout"]
-
-HYPER_ROW = 16  # elements of a row of hyperparameters
-assert len(HYPERPARAMETERS) <= HYPER_ROW
+__all__ = ["Layer", "Workspace", "layout"]
 
 
 class Layer:

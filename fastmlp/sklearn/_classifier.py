@@ -29,8 +29,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     hidden_layer_sizes : array-like of int, default (100,)
         Neurons of each hidden layer.
     activation : str or sequence of str, default "relu"
-        Of the hidden layers: identity, logistic (or sigmoid), tanh, relu, leaky_relu, elu, gelu,
-        silu, softplus; or one for each layer.
+        Of the hidden layers: identity, logistic (or sigmoid), tanh, relu, or another of
+        `fastmlp.activations.ACTIVATIONS`; or one for each layer.
     solver : {"lbfgs", "sgd", "adam"}, default "adam"
     alpha : float, default 0.0001
         Adds ``alpha / 2 * sum(W^2) / n`` to the loss of a batch of n samples.

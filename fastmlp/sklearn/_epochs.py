@@ -11,8 +11,7 @@ import numpy as np
 from ..initializers import RandomSource
 from ..interrupts import CtrlC
 from ..kernels.decayed import SEGMENT, DecayedTraining
-from ..kernels.hyper import hyperparameters
-from ..kernels.microkernel import HYPERPARAMETERS
+from ..kernels.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.training import Training
 from ..optimizers import Adam, Optimizer, OptimizerState
 from ..reference.dropout import key_words

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from ..kernels.hyper import hyperparameters
+from ..kernels.optimizers import hyperparameters
 from ..kernels.training import Training
 from ..optimizers import Optimizer, OptimizerState
 from ..regularization import Regularization

@@ -1,0 +1,83 @@
+"""The README's table of promises, made of what the tests have recorded.
+
+``FASTMLP_TEST_RECORD=FILE python -m pytest`` records outcomes and counts, with
+``FASTMLP_FULL_TESTS=1`` the full ones; several runs may add to one file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+# the promise; how it is tested; the files of tests; the counts that they give
+PROMISES = (
+    ("Kill it anywhere, and go on to the same bits",
+     "SIGKILL at random moments of training with checkpoints, for every optimizer and schedule, "
+     "with dropout, held-out data, chunks: the file loads, and the resumed run has the bits of "
+     "the whole one; every checkpoint of every run too. A full disk, a folder that cannot be "
+     "written and calls that fail keep the old file",
+     ("test_kill",), ("kills, numpy", "kills, numba")),
+    ("The same bits",
+     "random networks and data; omp, workqueue and tbb where they are; through, resumed, or "
+     "from a file; progress and callbacks; however epochs are cut",
+     ("test_determinism", "test_many", "test_chunks"),
+     ("random networks, each on 1, 2, 3 and 8 threads",)),
+    ("The two backends agree",
+     "every operation in every variant and dtype, on both sides of every edge of a tile; wrong "
+     "arguments are the same error",
+     ("test_parity", "test_vector_math", "test_reference"),
+     ("operations compared with the reference",)),
+    ("Hostile files load right or are refused",
+     "models, IDX, CSV, NPZ and NPY, plain and compressed, damaged at random and where that leads "
+     "a reader to lines not seen before: one documented error that names the file, in a second "
+     "and 500 MB; what loads works; no flipped bit of a file with checksums goes unseen",
+     ("test_hostile_files", "test_datasets_readers", "test_persistence"),
+     ("damaged files", "flipped bits")),
+    ("Hostile arrays work or are named",
+     "NaN, infinities, subnormals, huge and constant values; none, one and 10,000 of what can be "
+     "counted; every dtype of labels, strides of 0 and below, memory maps, data that another "
+     "thread changes",
+     ("test_hostile_arrays",), ()),
+    ("No memory is touched out of range",
+     "every array between pages that nobody may touch: all shapes of the parity tests, every "
+     "driver; once more with Numba's bounds checks",
+     ("test_guard_zones",), ("calls between guard zones", "fits with checks of every index")),
+    ("Divergence is seen",
+     "epoch and step are named, for every kind of step; the last finite state comes back",
+     ("test_divergence",), ()),
+    ("Threads, forks and signals",
+     "fits in 8 threads at once, fork before, during and after training, spawn, joblib, one core, "
+     "on every threading layer; Ctrl-C at any moment leaves whole steps; a thousand fits in a row "
+     "leave no memory, file or thread behind",
+     ("test_processes",), ("moments of Ctrl-C", "fits in rows of 1,000")),
+    ("No stale or foreign machine code",
+     "an edit, another version or processor compiles anew; damaged, foreign, missing and "
+     "read-only caches; processes that compile at once",
+     ("test_cache", "test_compiling"), ()),
+    ("Older processors",
+     "all operations and drivers compiled for AVX-512, AVX2 and plain x86-64 without FMA",
+     ("test_targets", "test_assembly"), ()),
+)  # fmt: skip
+
+
+def counted(name: str, counts: dict[str, dict[str, int]]) -> str:
+    """Return a count as text: in full and, where that is less, as CI does it."""
+    found = counts[name]
+    full, fewer = found.get("full", 0), found.get("reduced", 0)
+    here = f" ({fewer:,} in CI)" if 0 < fewer < full else ""
+    return f"{full:,}{here} {name}"
+
+
+def lines(record: dict[str, Any]) -> list[str]:
+    """Return the table of what a record holds."""
+    table = ["| promise | how it is tested | cases | last result |", "|---|---|---|---|"]
+    for promise, how, files, names in PROMISES:
+        outcomes = Counter(
+            outcome for test, outcome in record["tests"].items()
+            if any(test.startswith(f"tests/{file}.py") for file in files)
+        )  # fmt: skip
+        cases = [f"{sum(outcomes.values()):,} tests"]
+        cases += [counted(name, record["counts"]) for name in names if name in record["counts"]]
+        result = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(outcomes.items()))
+        table.append(f"| {promise} | {how} | {'; '.join(cases)} | {result or 'not run'} |")
+    return table

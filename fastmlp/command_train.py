@@ -1,0 +1,247 @@
+"""What `fastmlp train` does."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from argparse import Namespace
+from typing import Any
+
+from .atomic import replacing
+from .callbacks import EarlyStopping, ModelCheckpoint
+from .command_files import (
+    check_outputs,
+    check_picture,
+    data_source,
+    looks_like_pixels,
+    read_data,
+    write_json,
+)
+from .console import Console, percent
+from .datasets import MNIST
+from .divergence import DivergenceError
+from .history import History
+from .network import MLP
+from .optimizers import Optimizer, make_optimizer
+from .schedules import Schedule, get_schedule
+from .validation import check_finite
+
+__all__ = ["train"]
+
+DEFAULT_OUT, DEFAULT_PLOT = "model.npz", "loss.png"
+HIDDEN = (200, 100, 50)
+DEFAULTS: dict[str, Any] = {"activation": "relu", "optimizer": "adam", "schedule": "cosinedecay",
+            "dtype": "float32", "seed": 0}  # fmt: skip
+
+
+def _outputs(args: Namespace, console: Console) -> tuple[str | None, str | None]:
+    """Return where the model and the picture go; None for what was not asked for or cannot be.
+
+    What was asked for by name has to work; the defaults give way with a note.
+    """
+    asked = {
+        name: None if value == "none" else value
+        for name, value in (("out", args.out), ("plot", args.plot), ("json", args.json))
+    }
+    check_outputs(**asked)
+    if asked["plot"] is not None:
+        check_picture(asked["plot"])
+    if args.out is None:
+        try:
+            check_outputs(**asked | {"out": DEFAULT_OUT})
+            asked["out"] = DEFAULT_OUT
+        except ValueError as error:
+            console.note(f"the model will not be saved: {error}")
+    if args.plot is None:
+        try:
+            check_picture(DEFAULT_PLOT)
+            check_outputs(**asked | {"plot": DEFAULT_PLOT})
+            asked["plot"] = DEFAULT_PLOT
+        except (ImportError, ValueError) as error:
+            console.note(f"no picture of the loss: {error}")
+    return asked["out"], asked["plot"]
+
+
+def _layers(args: Namespace, data: MNIST) -> tuple[int, ...]:
+    n_in = data.x_train.shape[1]
+    n_classes = int(max(data.y_train.max(), data.y_test.max())) + 1
+    layers: tuple[int, ...] = args.layers or (n_in, *HIDDEN, max(2, n_classes))
+    if layers[0] != n_in:
+        raise ValueError(f"--layers: expected {n_in}, the features, in front; got {layers[0]}")
+    if layers[-1] < n_classes:
+        raise ValueError(
+            f"--layers: expected at least {n_classes}, the classes, at the end; got {layers[-1]}"
+        )
+    return layers
+
+
+def _new(args: Namespace, data: MNIST) -> MLP:
+    """Return the network that the arguments describe."""
+    chosen = {k: v if getattr(args, k) is None else getattr(args, k) for k, v in DEFAULTS.items()}
+    settings = {"name": chosen["optimizer"]}
+    if args.learning_rate is not None:
+        settings["learning_rate"] = args.learning_rate
+    optimizer = make_optimizer(settings)
+    scale = args.input_scale
+    if scale is None and looks_like_pixels(data.x_train):
+        scale = 255.0
+    net = MLP(
+        _layers(args, data), activation=chosen["activation"], input_scale=scale,
+        dtype=chosen["dtype"], rng=chosen["seed"], backend=args.backend, threads=args.threads,
+    )  # fmt: skip
+    net.optimizer = optimizer
+    return net
+
+
+def _loaded(args: Namespace) -> MLP:
+    """Return the network of --resume, held against what was asked for beside it."""
+    net = MLP.load(args.resume, backend=args.backend, threads=args.threads)
+    a, schedule = net.architecture, net._schedule
+    if a.output != "softmax":
+        raise ValueError(f"--resume: expected a classifier (softmax), {args.resume} is {a.output}")
+    has: dict[str, Any] = {
+        "layers": net.layer_sizes,
+        "activation": ",".join(dict.fromkeys(a.activations)),
+        "optimizer": _name(net.optimizer),
+        "learning_rate": net.optimizer.learning_rate,
+        "schedule": None if schedule is None else _name(schedule),
+        "dtype": a.dtype,
+        "input_scale": a.input_scale,
+    }
+    for name, value in has.items():
+        asked = getattr(args, name)
+        if asked is not None and asked != value:
+            raise ValueError(
+                f"--{name.replace('_', '-')}: expected {value}, as {args.resume} has, got {asked}"
+            )
+    return net
+
+
+def _check_fits(net: MLP, data: MNIST, path: str) -> None:
+    n_in, n_out = net.layer_sizes[0], net.architecture.n_out
+    if data.x_train.shape[1] != n_in:
+        raise ValueError(
+            f"--resume: {path} takes {n_in} features, DATA has {data.x_train.shape[1]}"
+        )
+    if (highest := max(data.y_train.max(), data.y_test.max())) >= n_out:
+        raise ValueError(f"--resume: {path} has {n_out} classes, DATA a label {highest}")
+
+
+def _name(part: Optimizer | Schedule) -> str:
+    """Return what is typed for an optimizer or a schedule."""
+    return type(part).__name__.lower()
+
+
+def _held_out(args: Namespace, n: int) -> float:
+    """Return the share of n training samples that is held out: none where there are few."""
+    if args.validation_split is None:
+        return 1 / 12 if round(n / 12) else 0.0
+    share: float = args.validation_split
+    return share
+
+
+def _plan(args: Namespace, net: MLP, schedule: Schedule, data: MNIST, share: float) -> str:
+    n, a = len(data.y_train), net.architecture
+    held = round(n * share)
+    begin = f"seed {args.seed or 0}"
+    if args.resume is not None:
+        begin = f"after the {len(net.history)} epochs of {args.resume}"
+    return (
+        f"{'-'.join(map(str, net.layer_sizes))}, {','.join(dict.fromkeys(a.activations))}, "
+        f"{_name(net.optimizer)}({net.optimizer.learning_rate:g}), "
+        f"{_name(schedule)}, {a.dtype}, {args.backend}, {begin}: {args.epochs} epochs "
+        f"of {n - held:,} samples, {held:,} for validation, {len(data.y_test):,} for the test"
+    )
+
+
+def _summary(history: History, before: int, seconds: float) -> str:
+    validated = ""
+    if not history.loss:
+        return f"no whole epoch in {seconds:.1f} s"
+    if history.val_loss:
+        validated = (
+            f"; validation loss {history.val_loss[-1]:.4f}, "
+            f"accuracy {percent(history.val_accuracy[-1])}"
+        )
+    return (
+        f"{len(history) - before} epochs in {seconds:.1f} s: loss {history.loss[-1]:.4f}, "
+        f"accuracy {percent(history.accuracy[-1])}{validated}"
+    )
+
+
+def _checkpoints(args: Namespace) -> list[ModelCheckpoint]:
+    if args.checkpoint is None:
+        return []
+    saver = ModelCheckpoint(args.checkpoint)
+    try:
+        saver.check(list(History().as_dict()))
+    except ValueError as error:
+        raise ValueError(f"--checkpoint: {error}") from None
+    return [saver]
+
+
+def train(args: Namespace, console: Console) -> int:
+    """Train on DATA, save and draw what was asked for, end with the test accuracy."""
+    out, plot = _outputs(args, console)
+    stopping = None
+    if args.early_stopping is not None:
+        stopping = EarlyStopping(patience=args.early_stopping)
+    checkpoints = _checkpoints(args)
+    loaded = None if args.resume is None else _loaded(args)
+    data = read_data(data_source(args))
+    for name, X in (("x_train", data.x_train), ("x_test", data.x_test)):
+        check_finite(name, X)
+    schedule = get_schedule(args.schedule or DEFAULTS["schedule"])
+    if loaded is None:
+        net = _new(args, data)
+    else:
+        net, schedule = loaded, loaded._schedule or schedule
+        _check_fits(net, data, args.resume)
+    before = len(net.history)
+    if before >= args.epochs:
+        console.note(f"{args.resume} has {before} epochs behind it, --epochs {args.epochs} is all")
+    share = _held_out(args, len(data.y_train))
+    say = (lambda _: None) if args.quiet else console.say
+    begun = time.perf_counter()
+    try:
+        say(_plan(args, net, schedule, data, share))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="fit was interrupted")  # said below
+            history = net.fit(
+                data.x_train, data.y_train, epochs=args.epochs, batch_size=args.batch_size,
+                schedule=schedule, l1=args.l1, l2=args.l2, dropout=args.dropout,
+                clip_norm=args.clip_norm, label_smoothing=args.label_smoothing,
+                max_norm=args.max_norm, class_weight=args.class_weight, validation_split=share,
+                early_stopping=stopping, callbacks=checkpoints, on_divergence=args.on_divergence,
+                resume=loaded is not None, progress=False if args.quiet else None,
+            )  # fmt: skip
+        interrupted = history.interrupted
+    except KeyboardInterrupt:
+        interrupted = True
+    except DivergenceError as error:
+        console.note(f"error: {error}")
+        return 1
+    if interrupted:
+        if out is not None:
+            net.save(out)
+        saved = "not saved" if out is None else f"saved to {out}"
+        console.note(f"interrupted after {len(net.history)} whole epochs, {saved}")
+        return 130
+    seconds = time.perf_counter() - begun
+    if out is not None:
+        net.save(out)
+    say(_summary(history, before, seconds))
+    test = net.evaluate(data.x_test, data.y_test)
+    if plot is not None:
+        from .plots import save_history
+
+        with replacing(plot) as name:
+            save_history(history, name, f"test accuracy {percent(test['accuracy'])}")
+    if args.json is not None:
+        figures = {"history": history.as_dict(), "test": test, "seconds": seconds}
+        write_json(args.json, figures)
+    written = [name for name in (out, plot, args.json) if name is not None]
+    if written:
+        say(f"written: {', '.join(written)}")
+    console.say(f"test accuracy {percent(test['accuracy'])}, loss {test['loss']:.4f}")
+    return 0

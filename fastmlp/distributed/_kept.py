@@ -1,0 +1,171 @@
+"""Partitions on workers: how they get there, where they are, and steps over them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ..extras import require
+from ._cluster import LOOK_SECONDS, Cluster, DistributedError
+from ._data import Collections
+from ._layout import Layout
+from ._sums import Sums, combined, sum_kept
+from ._worker import Job, Summary, merge, piece_of, split, summary_of, weights_of
+
+__all__ = ["Kept", "keep"]
+
+_LOST_SECONDS = 0.05  # before the scheduler is asked again where things are
+_ATTEMPTS = 5  # at one step, before it is left
+_LATER = -10  # the priority of reading: what is read is cut before more is read
+
+
+def keep(cluster: Cluster, data: Collections, job: Job) -> Kept:
+    """Check all chunks and have the workers keep them as partitions."""
+    name, client = f"fastmlp-{job.name}", cluster.client
+    layout, numbers = job.layout, range(job.layout.partitions)
+    homes = _homes(layout, cluster.workers())
+    given = [c for c in (data.X, data.y, data.weight) if c is not None]
+    with cluster.named():
+        read = [_chunks(c) for c in client.persist(given, priority=_LATER)]
+        read += [[None] * len(read[0])] * (3 - len(read))
+        summaries, first = [], 0
+        pieces: dict[int, list[Any]] = {k: [] for k in numbers}
+        for i, n in enumerate(data.lengths):
+            found = client.submit(
+                split, i, first, n, *(chunks[i] for chunks in read), job,
+                key=f"{name}-split-{i}",
+            )  # fmt: skip
+            summaries.append(client.submit(summary_of, found, key=f"{name}-summary-{i}"))
+            for k in layout.cut(first, n):
+                pieces[k].append(client.submit(piece_of, found, k, key=f"{name}-piece-{k}-{i}"))
+            first += n
+        del read, found
+        partitions = [
+            client.submit(
+                merge, k, job.architecture.n_out, pieces[k], key=f"{name}-partition-{k}",
+                workers=[homes[k]], allow_other_workers=True,
+            )
+            for k in numbers
+        ]  # fmt: skip
+        del pieces
+    known = cluster.results(summaries)
+    cluster.wait(partitions)
+    return Kept(cluster, partitions, known)
+
+
+def _chunks(collection: Any) -> list[Any]:
+    """Return the futures of a persisted array, in order of its rows."""
+    futures_of = require("distributed", "dask").futures_of
+
+    by_key = {future.key: future for future in futures_of(collection)}
+    keys = list(np.ravel(np.array(collection.to_delayed(), dtype=object)))
+    return [by_key[delayed.key] for delayed in keys]
+
+
+def _homes(layout: Layout, workers: dict[str, int]) -> list[str]:
+    """Return which worker keeps which partition: neighbours together, by numbers of threads."""
+    slots = [address for address, threads in workers.items() for _ in range(threads)]
+    return [slots[k * len(slots) // layout.partitions] for k in range(layout.partitions)]
+
+
+class Kept:
+    """The partitions that workers keep, and steps over them.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    partitions : sequence of futures
+    summaries : sequence of Summary
+    """
+
+    def __init__(
+        self, cluster: Cluster, partitions: Sequence[Any], summaries: Sequence[Summary]
+    ) -> None:
+        self.cluster, self.summaries = cluster, summaries
+        self._partitions = list(partitions)
+        self._placed: dict[str, list[int]] = {}
+        self.seconds = 0.0  # of the last step, on the slowest worker
+        self._asking = ThreadPoolExecutor(_ATTEMPTS + 1, thread_name_prefix="fastmlp")
+
+    def _place(self) -> dict[str, list[int]]:
+        """Return which partitions each worker has, once they all are somewhere."""
+        placed: dict[str, list[int]] = {}
+        self.cluster.workers()
+        self.cluster.wait(self._partitions)
+        with self.cluster.named():
+            lies = self.cluster.client.who_has(self._partitions)
+        for k, future in enumerate(self._partitions):
+            for worker in sorted(lies.get(future.key, ()))[:1]:
+                placed.setdefault(worker, []).append(k)
+        if sum(map(len, placed.values())) < len(self._partitions):
+            time.sleep(_LOST_SECONDS)  # the scheduler has not yet heard of a loss
+            return self._place()
+        return placed
+
+    def weights(self, job: Job) -> list[np.ndarray]:
+        """Return the samples' weights, by partition."""
+        client = self.cluster.client
+        with self.cluster.named():
+            futures = [client.submit(weights_of, p, job, pure=False) for p in self._partitions]
+        return self.cluster.results(futures)
+
+    def step(
+        self,
+        job: Job,
+        step: int,
+        key: tuple[int, ...] | None,
+        flat: np.ndarray,
+        words: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Sum one step's groups; see `sum_kept`.
+
+        Returns
+        -------
+        gradient : ndarray, (size,)
+            The sum over all groups, in their order.
+        losses : ndarray of float64
+            Of the step's samples, in order.
+        correct : int
+        """
+        lost = ""
+        for _ in range(_ATTEMPTS):
+            if not self._placed:
+                self._placed = self._place()
+            found = self._ask(job, step, key, flat, words)
+            failures = [answer for answer in found if not isinstance(answer, Sums)]
+            for failure in failures:
+                if isinstance(failure, BaseException) and not isinstance(failure, OSError):
+                    raise failure
+                lost = str(failure)
+            if not failures:
+                self.seconds = max(sums.seconds for sums in found)
+                return combined(found)
+            self._placed = {}  # Dask makes what was lost anew, out of what it was made of
+        raise DistributedError(f"workers were lost {_ATTEMPTS} times in one step ({lost})")
+
+    def _ask(self, job: Job, *arguments: Any) -> list[Any]:
+        """Have every worker sum its groups; return what they answer, or what happened instead."""
+        keys = {
+            worker: [self._partitions[k].key for k in numbers]
+            for worker, numbers in self._placed.items()
+        }
+        asked = self._asking.submit(
+            self.cluster.client.run, sum_kept, keys, job, *arguments, workers=list(keys),
+            on_error="return",
+        )  # fmt: skip
+        while True:
+            with self.cluster.named():
+                try:
+                    found = asked.result(LOOK_SECONDS)
+                    return [found.get(worker, "no answer") for worker in keys]
+                except TimeoutError:
+                    if asked.done():
+                        raise
+            # the scheduler goes on knocking at the door of one that has left
+            gone = set(keys) - set(self.cluster.present())
+            if gone:
+                return [f"{worker} has left" for worker in gone]

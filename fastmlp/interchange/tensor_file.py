@@ -1,0 +1,126 @@
+"""Networks as safetensors: the state dict of PyTorch's Sequential, the architecture beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from ..architecture import Architecture
+from ..atomic import replacing
+from ..extras import require
+from ..validation import check_finite
+from .frameworks import layers_of_state
+from .layers import make_network, network_of
+
+if TYPE_CHECKING:
+    from ..network import MLP
+
+__all__ = ["from_safetensors", "to_safetensors"]
+
+KEY, VERSION = "fastmlp", 1
+_NUMPY = {"F16": "float16", "F32": "float32", "F64": "float64"}
+
+
+def to_safetensors(net: MLP, path: str | Path) -> None:
+    """Write architecture and parameters; see `Interchange.to_safetensors`."""
+    save = require("safetensors.numpy", "export").save
+    tensors = {}
+    for i, W in enumerate(net.weights):
+        check_finite(f"weights[{i}]", W)
+        tensors[f"{2 * i}.weight"] = np.ascontiguousarray(W.T)
+    for i, b in enumerate(net.biases):
+        check_finite(f"biases[{i}]", b[:, None])
+        tensors[f"{2 * i}.bias"] = np.ascontiguousarray(b)
+    told = {"version": VERSION, "architecture": net.architecture.config(), "by": __version__}
+    # "format" is what other readers look for: the tensors' layout is PyTorch's
+    data = save(tensors, metadata={"format": "pt", KEY: json.dumps(told)})
+    with replacing(path) as name, open(name, "wb") as file:
+        file.write(data)
+
+
+def _architecture(text: str) -> Architecture:
+    told = json.loads(text)
+    if told["version"] != VERSION:
+        raise ValueError(f"its format has version {told['version']!r}, not {VERSION}")
+    config = dict(told["architecture"])
+    return Architecture(config.pop("layer_sizes"), **config)
+
+
+def _expected(a: Architecture) -> dict[str, list[int]]:
+    """Return the shapes of the tensors by name."""
+    shapes = {f"{2 * i}.weight": [n_out, n_in] for i, (n_in, n_out) in enumerate(a.layers)}
+    if a.bias:
+        shapes |= {f"{2 * i}.bias": [n_out] for i, (_, n_out) in enumerate(a.layers)}
+    return shapes
+
+
+def _own(file: Any, text: str) -> tuple[Architecture, dict[str, np.ndarray]]:
+    """Return what `to_safetensors` has written, all of it looked at before any is read."""
+    names, architecture = sorted(file.keys()), _architecture(text)
+    expected = _expected(architecture)
+    if names != sorted(expected):
+        raise ValueError(f"expected tensors {sorted(expected)[:8]}, got {names[:8]}")
+    dtype = architecture.dtype
+    for name, shape in expected.items():
+        found = file.get_slice(name)
+        if found.get_shape() != shape or _NUMPY.get(found.get_dtype()) != dtype:
+            raise ValueError(
+                f"{name}: expected {dtype} {shape}, got {found.get_dtype()} {found.get_shape()}"
+            )
+    tensors = {name: file.get_tensor(name) for name in expected}
+    for name, tensor in tensors.items():
+        check_finite(name, tensor.reshape(len(tensor), -1))
+    return architecture, tensors
+
+
+def _foreign(file: Any) -> dict[str, np.ndarray]:
+    """Return a state dict, which the names and shapes say is a perceptron's before it is read."""
+    names, shapes = list(file.keys()), {}
+    for name in names:
+        found = file.get_slice(name)
+        if found.get_dtype() not in _NUMPY:
+            raise ValueError(f"{name}: expected {', '.join(_NUMPY)}, got {found.get_dtype()}")
+        shapes[name] = np.broadcast_to(np.float32(0), found.get_shape())  # takes no memory
+    layers_of_state("state dict", shapes)
+    return {name: file.get_tensor(name) for name in names}
+
+
+def from_safetensors(
+    cls: Any, path: str | Path, *, rng: Any, backend: str, threads: int | None, **options: Any
+) -> Any:
+    """Read a file; see `Interchange.from_safetensors`."""
+    safetensors = require("safetensors", "export")
+    kept = {"rng": rng, "backend": backend, "threads": threads}
+    given = [name for name, value in options.items() if value is not None]
+    with open(path, "rb"):  # the errors of a file that is not there are Python's own
+        pass
+    network: Any = None
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="np") as file:
+            text = (file.metadata() or {}).get(KEY)
+            network = _foreign(file) if text is None else _own(file, text)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        # safetensors, NumPy and json have many ways of saying that a file is damaged
+        raise ValueError(
+            f"path: expected a network in safetensors, but {path} cannot be read as one: {error}"
+        ) from error
+    if text is None:
+        layers = layers_of_state("path", network)
+        return network_of(cls, "path", layers, **options, **kept)
+    if given:
+        raise ValueError(
+            f"{given[0]}: expected None for a file of to_safetensors, which names its own, got "
+            f"{options[given[0]]!r}"
+        )
+    architecture, tensors = network
+    n = architecture.n_layers
+    weights = [tensors[f"{2 * i}.weight"].T for i in range(n)]
+    biases = [tensors[f"{2 * i}.bias"] for i in range(n * architecture.bias)]
+    return make_network(cls, architecture, weights, biases, **kept)

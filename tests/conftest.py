@@ -1,0 +1,56 @@
+"""How many cases the long tests go through, here and in full, said at the end of a run.
+
+``FASTMLP_FULL_TESTS=1`` runs them in full. ``FASTMLP_TEST_RECORD=FILE`` adds each test's outcome
+and each count to a JSON file, of which ``benchmarks/readme.py promises FILE`` makes a table.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
+RECORD = os.environ.get("FASTMLP_TEST_RECORD")
+COUNTS: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+OUTCOMES: dict[str, str] = {}
+
+
+@pytest.fixture
+def count(request):
+    """Return what a test calls with the name of its cases, how many it does, and does in full."""
+
+    def note(name: str, here: int, full: int | None = None) -> None:
+        total = COUNTS[name]
+        total[0] += here
+        total[1] += here if full is None else full
+
+    return note
+
+
+def pytest_runtest_logreport(report) -> None:
+    if report.when == "call" or report.outcome != "passed":
+        OUTCOMES[report.nodeid] = report.outcome
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    for name, (here, full) in sorted(COUNTS.items()):
+        more = "" if here == full else f", {full:,} with FASTMLP_FULL_TESTS=1"
+        terminalreporter.write_line(f"{name}: {here:,}{more}")
+
+
+def pytest_sessionfinish() -> None:
+    if not RECORD:
+        return
+    path = Path(RECORD)
+    record = json.loads(path.read_text()) if path.exists() else {"tests": {}, "counts": {}}
+    record["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
+    record["tests"] |= OUTCOMES
+    for name, (here, full) in COUNTS.items():  # in place of an earlier run's
+        known = record["counts"].setdefault(name, {})
+        known["full" if FULL or here == full else "reduced"] = here
+    path.write_text(json.dumps(record, indent=1))

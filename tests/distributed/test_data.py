@@ -1,0 +1,219 @@
+"""Arrays, frames and Parquet files; and what is wrong with some of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from clusters import LABELS, X, make, numbers, state
+
+from fastmlp import distributed
+from fastmlp.distributed import DistributedError
+
+da = pytest.importorskip("dask.array")
+dd = pytest.importorskip("dask.dataframe")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+pd = pytest.importorskip("pandas")
+
+NAMES = [f"x{i}" for i in range(20)]
+SETTINGS = {"epochs": 2, "optimizer": "adam", "progress": False}
+
+
+def frame(rows=X, y=LABELS):
+    return pd.DataFrame(rows, columns=NAMES).assign(label=y)
+
+
+def expected():
+    net = make()
+    history = net.fit(X, LABELS, batch_size=None, **SETTINGS)
+    return state(net), numbers(history)
+
+
+def trained(client, *data, **settings):
+    net = make()
+    history = distributed.fit(net, *data, client=client, **SETTINGS, **settings)
+    return state(net), numbers(history)
+
+
+def same(one, other) -> None:
+    assert np.array_equal(one[0], other[0])
+    assert one[1] == other[1]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder of three files, of several row groups each."""
+    table = pa.Table.from_pandas(frame())
+    for i in range(3):
+        pq.write_table(
+            table.slice(i * 1000, 1000), tmp_path / f"part-{i}.parquet", row_group_size=300
+        )
+    return tmp_path
+
+
+def test_parquet(client, folder):
+    same(expected(), trained(client, str(folder), "label"))
+    same(expected(), trained(client, folder.as_uri(), ["label"]))
+    pq.write_table(pa.Table.from_pandas(frame()), folder / "one.parquet")
+    same(expected(), trained(client, folder / "one.parquet", "label"))
+
+
+def test_parquet_with_weights(client, folder):
+    weights = np.random.default_rng(2).random(3000)
+    for i in range(3):
+        part = slice(i * 1000, (i + 1) * 1000)
+        table = frame(X[part], LABELS[part]).assign(w=weights[part])
+        table.to_parquet(folder / f"part-{i}.parquet")
+    net = make()
+    net.fit(X, LABELS, batch_size=None, sample_weight=weights, **SETTINGS)
+    got = trained(client, folder, "label", sample_weight="w")
+    assert np.array_equal(got[0], state(net))
+
+
+def test_frames(client):
+    whole = dd.from_pandas(frame(), npartitions=4)
+    same(expected(), trained(client, whole[NAMES], whole["label"]))
+    same(expected(), trained(client, whole[NAMES], LABELS))
+    unknown = whole[NAMES].to_dask_array(), whole["label"].to_dask_array()
+    assert np.isnan(unknown[0].shape[0])
+    same(expected(), trained(client, *unknown))
+
+
+def lying(blocks, shape, dtype=np.float32):
+    """Return an array whose blocks are not what it says of them."""
+    from dask import delayed
+
+    parts = [da.from_delayed(delayed(block), shape, dtype) for block in blocks]
+    return da.concatenate(parts)
+
+
+def blocks_of(array, replaced):
+    found = [array[i : i + 1000] for i in range(0, 3000, 1000)]
+    return [replaced.get(i, block) for i, block in enumerate(found)]
+
+
+def nan_in(rows):
+    rows = rows.copy()
+    rows[7, 3] = np.nan
+    return rows
+
+
+GOOD_X, GOOD_Y = da.from_array(X, chunks=(1000, -1)), da.from_array(LABELS, chunks=1000)
+BAD = {
+    "widths": (
+        lying(blocks_of(X, {1: X[:1000, :19]}), (1000, 20)), GOOD_Y,
+        ValueError, r"partition 1: X: expected 20 features, got 19",
+    ),
+    "rows": (
+        lying(blocks_of(X, {2: X[:900]}), (1000, 20)), GOOD_Y,
+        ValueError, r"partition 2: X: expected 1000 rows, as was said, got 900",
+    ),
+    "NaN": (
+        da.from_array(np.concatenate([X[:1000], nan_in(X[1000:])]), chunks=(1000, -1)), GOOD_Y,
+        ValueError, r"partition 1: X: expected finite numbers, got nan in row 7, column 3",
+    ),
+    "no labels": (
+        GOOD_X, lying(blocks_of(LABELS, {1: None}), (1000,), np.int64),
+        ValueError, r"partition 1: y: expected labels, got None",
+    ),
+    "fewer labels": (
+        GOOD_X, lying(blocks_of(LABELS, {0: LABELS[:10]}), (1000,), np.int64),
+        ValueError, r"partition 0: y: expected 1000 rows as in X, got 10",
+    ),
+    "labels that are NaN": (
+        GOOD_X, lying(blocks_of(LABELS, {2: np.full(1000, np.nan)}), (1000,), np.float64),
+        ValueError, r"partition 2: y: expected class labels, got NaN or infinity",
+    ),
+    "labels out of range": (
+        GOOD_X, da.from_array(LABELS + 1, chunks=1000),
+        ValueError, r"partition \d: y: expected class labels 0 to 2 for 3 outputs, got 3",
+    ),
+    "text": (
+        lying(blocks_of(X, {1: np.full((1000, 20), "a", object)}), (1000, 20), object), GOOD_Y,
+        TypeError, r"partition 1: X: expected real numbers, got dtype object",
+    ),
+    "lengths": (GOOD_X, GOOD_Y[:2999], ValueError, r"y: expected 3000 rows as in X, got 2999"),
+    "features": (GOOD_X[:, 1:], GOOD_Y, ValueError, r"X: expected 20 features, got 19"),
+    "an array": (X, GOOD_Y, TypeError, r"X: expected a dask array.*got ndarray"),
+    "y of another kind": (GOOD_X, "label", TypeError, r"y: expected a dask array.*got str"),
+    "no y": (GOOD_X, None, ValueError, r"y: expected targets beside X, got None"),
+    "nothing": (GOOD_X[:0], GOOD_Y[:0], ValueError, r"X: expected at least one sample"),
+    "no folder": ("nowhere", "label", ValueError, r"X: expected a folder of Parquet files.*there"),
+}  # fmt: skip
+
+
+def unchanged(client, data, error, match, **settings) -> None:
+    """See the error, and nothing half-done: neither here nor there."""
+    net = make()
+    net.fit(X, LABELS, epochs=1)
+    before, history = state(net), numbers(net.history)
+    generator, optimizer = net._rng.bit_generator.state, net.optimizer
+    with pytest.raises(error, match=match):
+        distributed.fit(net, *data, client=client, **{**SETTINGS, **settings})
+    assert np.array_equal(before, state(net))
+    assert history == numbers(net.history)
+    assert net.optimizer is optimizer
+    assert net._rng.bit_generator.state == generator
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_data_change_nothing(client, case):
+    unchanged(client, BAD[case][:2], *BAD[case][2:])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        (lambda f: f.assign(x3=f.x3.where(f.index % 700 > 0)), ValueError,
+         r"partition \d+: X: expected finite numbers|column 'x3' of .*part-1.*: .* nulls"),
+        (lambda f: f.assign(label=pd.array([None, *f.label[1:]], "Int64")), ValueError,
+         r"column 'label' of .*part-1.parquet: expected numbers, got 1 nulls in row group 0"),
+        (lambda f: f.assign(x5="text"), TypeError, r"X: expected columns of numbers, but 'x5' of"),
+        (lambda f: f.assign(label="a"), TypeError, r"y: expected columns of numbers, but 'label'"),
+        (lambda f: f.drop(columns="x7"), ValueError, r"X: expected a column 'x7', .*part-1"),
+        (lambda f: f.drop(columns="label"), ValueError, r"y: expected a column 'label', .*part-1"),
+        (lambda f: f.assign(more=1.0), ValueError, r"X: expected the same columns.*'more' too"),
+    ],
+    ids=["null", "no label", "text", "text labels", "narrower", "no labels", "wider"],
+)  # fmt: skip
+def test_bad_parquet_changes_nothing(client, folder, change, error, match):
+    change(frame(X[1000:2000], LABELS[1000:2000])).to_parquet(folder / "part-1.parquet")
+    unchanged(client, (folder, "label"), error, match)
+
+
+def test_files_that_are_no_parquet(client, tmp_path):
+    unchanged(client, (tmp_path, "label"), ValueError, r"it holds no file that ends in \.parquet")
+    (tmp_path / "a.parquet").write_bytes(b"text")
+    unchanged(client, (tmp_path, "label"), ValueError, r"a\.parquet cannot be read as Parquet")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "match"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size: expected an integer of at least 1, got 0"),
+        ({"groups": 0}, ValueError, "groups: expected an integer of at least 1, got 0"),
+        ({"timeout": 0}, ValueError, "timeout: expected a number greater than 0"),
+        ({"class_weight": {3: 1.0}}, ValueError, "class_weight: expected labels 0 to 2, got 3"),
+        ({"early_stopping": True}, ValueError, "val_loss"),
+        ({"sample_weight": np.zeros(3000)}, ValueError, "sample_weight: .*one weight above 0"),
+        ({"sample_weight": np.ones(2)}, ValueError, "sample_weight: expected 3000 rows"),
+        ({"sample_weight": np.r_[-1.0, np.ones(2999)]}, ValueError, "partition 0: sample_weight"),
+        ({"epochs": "3"}, TypeError, "epochs: expected an integer"),
+    ],
+)
+def test_bad_arguments_change_nothing(client, settings, error, match):
+    unchanged(client, (GOOD_X, GOOD_Y), error, match, **settings)
+
+
+def test_no_scheduler():
+    unchanged("tcp://127.0.0.1:9", (GOOD_X, GOOD_Y), DistributedError,
+              r"client: no scheduler answers at tcp://127\.0\.0\.1:9", timeout=0.5)  # fmt: skip
+    unchanged(None, (GOOD_X, GOOD_Y), ValueError, r"client: expected a .*Client or an address")
+    unchanged(5, (GOOD_X, GOOD_Y), TypeError, r"client: expected a blocking dask.*got 5")
+
+
+def test_other_networks_are_refused(client):
+    with pytest.raises(ValueError, match="net: expected one with backend 'numba'"):
+        distributed.fit(make(backend="numpy"), GOOD_X, GOOD_Y, client=client)
+    with pytest.raises(TypeError, match="net: expected an MLP, got str"):
+        distributed.fit("net", GOOD_X, GOOD_Y, client=client)

@@ -1,0 +1,220 @@
+"""Break the package one operator at a time and see whether the tests notice.
+
+``python tests/mutants.py reference`` goes through a group of modules (``--list`` names them, and
+``--part 2/5`` takes a fifth of the mutants): comparisons, arithmetic, constants and conditions are
+changed, calls and assignments left out, and the group's tests run on each change in a process of
+its own. What no test noticed is printed, to be judged: a mutant that means the same, or a test
+that is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TIMEOUT = 60
+# modules, and what is run on their mutants, one after the other until one fails
+GROUPS = {
+    "reference": (
+        sorted(ROOT.glob("fastmlp/reference/*.py")),
+        [["tests/test_reference.py"], ["tests/test_fit.py", "tests/test_regularization.py"],
+         ["tests/test_parity.py"]],
+    ),
+    "drivers": (
+        [ROOT / f"fastmlp/{name}.py" for name in ("trainer", "samples", "evaluation")],
+        [["tests/test_fit.py", "tests/test_chunks.py"],
+         ["tests/test_callbacks.py", "tests/test_regularization.py"],
+         ["tests/test_kill.py", "-k", "numpy or resume"], ["tests/test_divergence.py"]],
+    ),
+    "compiled": (
+        [ROOT / f"fastmlp/kernels/{name}.py" for name in ("training", "source", "workspace")],
+        [["tests/test_fit.py", "tests/test_parity.py"],
+         ["tests/test_determinism.py", "-k", "not layer"], ["tests/test_memory.py"]],
+    ),
+    "files": (
+        [ROOT / "fastmlp" / name for name in ("atomic.py", "persistence.py", "divergence.py")],
+        [["tests/test_persistence.py", "tests/test_divergence.py"],
+         ["tests/test_kill.py", "-k", "not killed_anywhere"],
+         ["tests/test_hostile_files.py", "-k", "model or header or history"]],
+    ),
+}  # fmt: skip
+SWAPS = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.And: ast.Or, ast.Or: ast.And,
+    ast.MatMult: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+}  # fmt: skip
+# survivors that have been looked at: file and function, the change, and why it may live
+JUDGED: dict[tuple[str, str], str] = {
+    ("activations.py: _elu", "z > 0 -> z >= 0"): "at 0 both branches are 0",
+    (
+        "backprop.py: hidden_and_logits",
+        "rate and words is not None -> rate or words is not None",
+    ): "a rate of 0 has factors of 1",
+    ("activations.py: _softplus", "False -> True"): "a copy more, of the same values",
+}
+UNTOUCHED = (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom)  # of no weight, or never run
+
+
+def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Yield what a node may become, and how that is called."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        new = copy.deepcopy(node)
+        new.ops[0] = SWAPS[type(node.ops[0])]()
+        yield "comparison", new
+    elif isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPS:
+        new = copy.deepcopy(node)
+        new.op = SWAPS[type(node.op)]()
+        yield "operator", new
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
+        yield "sign", node.operand
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield "constant", ast.Constant(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        yield "constant", ast.Constant(node.value + 1)
+    elif isinstance(node, ast.If | ast.IfExp | ast.While):
+        new = copy.deepcopy(node)
+        new.test = ast.UnaryOp(ast.Not(), new.test)
+        yield "condition", new
+    if isinstance(node, ast.AugAssign | ast.Expr) or (
+        isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Name | ast.Tuple)
+    ):
+        yield "left out", ast.Pass()
+
+
+Place = tuple[ast.AST, str, int | None, ast.AST, str]
+
+
+def places(tree: ast.AST, within: str = "module") -> Iterator[Place]:
+    """Yield (parent, field, index, node, function around it) of all that may be changed."""
+    for field, value in ast.iter_fields(tree):
+        if field in ("annotation", "returns", "decorator_list", "type_params"):
+            continue
+        for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if not isinstance(node, ast.AST) or isinstance(node, UNTOUCHED):
+                continue
+            docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            exported = isinstance(node, ast.Assign) and ast.unparse(node).startswith("__all__")
+            checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            if not (docstring or exported or checking):
+                yield tree, field, index, node, within
+                yield from places(node, getattr(node, "name", within))
+
+
+def mutants(path: Path) -> Iterator[tuple[str, ast.Module]]:
+    """Yield a description and the changed module, for every change."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for parent, field, index, node, within in list(places(tree)):
+        for kind, new in changes(node):
+            where = f"{path.relative_to(ROOT)}:{node.lineno}: {within}"
+            ast.fix_missing_locations(ast.copy_location(new, node))
+            here = getattr(parent, field)
+            if index is None:
+                setattr(parent, field, new)
+            else:
+                here[index] = new
+            after = "" if kind == "left out" else f" -> {ast.unparse(new).splitlines()[0]}"
+            yield f"{where}: {kind}: {ast.unparse(node).splitlines()[0]}{after}", tree
+            if index is None:
+                setattr(parent, field, node)
+            else:
+                here[index] = node
+
+
+def passes(path: Path, tree: ast.Module | None, tests: list[str]) -> bool:
+    """Tell whether the tests pass on a changed module, in a child that is forked for it."""
+    child = os.fork()
+    if child == 0:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        os.setpgid(0, 0)
+        signal.alarm(TIMEOUT)
+        honest = SourceFileLoader.get_code
+
+        def get_code(loader, name):
+            if tree is not None and loader.path == str(path):
+                return compile(tree, loader.path, "exec")
+            return honest(loader, name)
+
+        SourceFileLoader.get_code = get_code
+        import pytest
+
+        os._exit(int(pytest.main(["-x", "-q", *tests])))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)  # what it has started
+    return code == 0
+
+
+def judgement(name: str) -> str | None:
+    """Return why a survivor may live, if it has been judged."""
+    for (where, change), reason in JUDGED.items():
+        file, function = where.split(": ")
+        if f"/{file}:" in name and f": {function}: " in name and name.endswith(f": {change}"):
+            return reason
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("group", choices=GROUPS, nargs="?")
+    parser.add_argument("--list", action="store_true", help="the groups and their modules")
+    parser.add_argument("--part", default="1/1", help="which share of the mutants, as 2/5")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
+    parser.add_argument("--record", help="a JSON file that results are added to, and gone on from")
+    args = parser.parse_args()
+    if args.list or args.group is None:
+        for name, (modules, _) in GROUPS.items():
+            print(f"{name}: {', '.join(str(path.relative_to(ROOT)) for path in modules)}")
+        return 0
+    os.chdir(ROOT)
+    sys.path[:0] = [str(ROOT)]
+    import numpy  # noqa: F401
+    import pytest  # noqa: F401
+
+    if args.group != "reference":
+        import numba  # noqa: F401
+    modules, stages = GROUPS[args.group]
+    part, parts = map(int, args.part.split("/"))
+    record = Path(args.record) if args.record else None
+    known = json.loads(record.read_text()) if record and record.exists() else {}
+    begun, number = time.monotonic(), 0
+    if not known:
+        for stage in stages:
+            assert passes(modules[0], None, stage), f"{stage} fail on what is not changed"
+    for path in modules:
+        for name, tree in mutants(path):
+            number += 1
+            if number % parts != part % parts or name in known:
+                continue
+            if time.monotonic() - begun > args.seconds:
+                break
+            survived = all(passes(path, tree, stage) for stage in stages)
+            known[name] = "survived" if survived else "noticed"
+            if survived:
+                print(name, f"({judgement(name) or 'NOT JUDGED'})", flush=True)
+            if record:
+                record.write_text(json.dumps(known, indent=0))
+    survivors = [name for name, outcome in known.items() if outcome == "survived"]
+    judged = sum(judgement(name) is not None for name in survivors)
+    print(
+        f"{args.group}: {len(known)} mutants, {len(survivors)} survived, {judged} judged harmless"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
