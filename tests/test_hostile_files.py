@@ -26,6 +26,7 @@ import fastmlp
 from fastmlp import MLP, Adam, CosineDecay, EarlyStopping, History, ModelCheckpoint
 from fastmlp.command_files import read_features
 from fastmlp.datasets import load_csv, load_idx, load_mnist, load_npz
+from fastmlp.initializers import Uniform
 from fastmlp.persistence import pack
 
 FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
@@ -415,6 +416,16 @@ def _lying_npz(claimed: int) -> bytes:
     return good.replace(struct.pack("<I", size), struct.pack("<I", claimed))
 
 
+def _deflated_model(n_weights: int) -> bytes:
+    """Return a model's file of zeros, compressed, as `save` never does."""
+    net = MLP((1, n_weights, 1), rng=0, backend="numpy", init=Uniform(0.0, 0.0))
+    header, arrays = pack(net)
+    file = io.BytesIO()
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez_compressed(file, header=text, **arrays)
+    return file.getvalue()
+
+
 BOMBS = {
     "idx.gz of more than it claims": (
         lambda: gzip.compress(_zeros(10) + bytes(1 << 26)), load_idx, "hold 10 bytes, got more",
@@ -427,6 +438,10 @@ BOMBS = {
     ),
     "npz of as many zeros as it says": (
         lambda: _npz(np.savez_compressed, n_pixels=1 << 24), load_npz, r"x_test.npy claims \d+ b",
+    ),
+    "model of more than it has": (
+        lambda: _deflated_model(1 << 24), lambda path: MLP.load(path, backend="numpy"),
+        "its members state more bytes than it has",
     ),
     "npz of pixels of as many zeros": (
         lambda: _npz(np.savez_compressed, n_pixels=1 << 24),

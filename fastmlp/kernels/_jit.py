@@ -21,11 +21,32 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+from llvmlite.binding import ffi
 from numba.core import caching, serialize
+from numba.core.compiler_lock import global_compiler_lock
 
 from ..notices import notice
 
 __all__ = ["cache_folder", "is_cached", "jit"]
+
+
+def _hold() -> None:
+    """Take the locks of Numba and LLVM before a fork, in the order in which compiling does.
+
+    Else a child that was forked while another thread compiled would wait for it for ever: the
+    thread stays behind, its locks do not.
+    """
+    global_compiler_lock.acquire()
+    ffi.lib._lock.__enter__()
+
+
+def _let_go() -> None:
+    ffi.lib._lock.__exit__(None, None, None)
+    global_compiler_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
 
 
 def _sources() -> list[Path]:

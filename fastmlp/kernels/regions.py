@@ -64,13 +64,15 @@ def compiled(function: Any) -> Any:
     return function.overloads[arguments]
 
 
+@cache
+def _address(region: Any) -> int:
+    """Return a region's address: asked of LLVM once, under a lock that all threads share."""
+    result = compiled(region)
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
+
+
 def region_addresses(regions: Sequence[Any | None]) -> np.ndarray:
     """Return the addresses of compiled regions; 0 for None, a region that is not entered."""
-    table = np.zeros(len(regions), np.int64)
-    for i, region in enumerate(regions):
-        if region is not None:
-            result = compiled(region)
-            name = result.fndesc.llvm_cfunc_wrapper_name
-            table[i] = result.library.get_pointer_to_function(name)
+    table = np.array([0 if region is None else _address(region) for region in regions], np.int64)
     table.flags.writeable = False
     return table
