@@ -10,72 +10,44 @@ import pytest
 
 from fastmlp import MLP, Adam
 from fastmlp.kernels import training
+from fastmlp.kernels._jit import jit
+from fastmlp.kernels.regions import region_addresses
 from fastmlp.kernels.steps import take_part
-from fastmlp.kernels.team import (
-    OVER,
-    announce,
-    announced,
-    arrive,
-    claim,
-    done,
-    end,
-    team_memory,
-    wait,
-)
+from fastmlp.kernels.tables import S_REGIONS, S_TEAM, SETTINGS
+from fastmlp.kernels.team import team_memory
 
 SHARES = 4
 
 
-def test_one_leads():
-    team = team_memory(SHARES)
-    assert [arrive(team.ctypes.data) for _ in range(3)] == [True, False, False]
+@jit()
+def counting(R, K, S, layers, bounds, n, batch_size, s, number, t, threads):
+    """Count in `bounds` how often each share of each region of each step was worked on."""
+    if number == 0 and t == 0:
+        S[S_REGIONS] = 1 + (s + 1) % 3
+    bounds[((s + 1) * 3 + number) * threads + t] += 1
 
 
-def test_a_share_is_claimed_once_and_only_while_its_region_runs():
-    memory = team_memory(SHARES)
-    team = memory.ctypes.data
-    for sequence in (1, 2, 3):
-        announce(team, sequence, 7, sequence)
-        assert announced(team, sequence - 1) == sequence
-        for t in range(SHARES):
-            assert not claim(team, sequence - 1, t)  # by one who slept through the last region
-            assert claim(team, sequence, t)
-            assert not claim(team, sequence, t)
-            done(team, sequence, t)
-        wait(team, sequence, SHARES)
-    end(team)
-    assert announced(team, 3) == OVER
-    assert announced(team, 0) == OVER
-
-
-def test_threads_share_a_thousand_regions():
-    memory, regions = team_memory(SHARES), 1000
-    team = memory.ctypes.data
-    taken = np.zeros((6, regions + 1, SHARES), np.int64)
-
-    def shares(me: int, sequence: int) -> None:
-        for t in range(SHARES):
-            if claim(team, sequence, t):
-                taken[me, sequence, t] = 1
-                done(team, sequence, t)
-
-    def follower(me: int) -> None:
-        sequence = 0
-        while (sequence := announced(team, sequence)) != OVER:
-            shares(me, sequence)
-
-    others = [threading.Thread(target=follower, args=(me,)) for me in range(1, 6)]
+@pytest.mark.parametrize("members", [1, 2, 3, 6])
+def test_every_share_of_every_region_is_worked_on_once(members):
+    steps = 2000
+    team, S, none = team_memory(SHARES), np.zeros(SETTINGS, np.int64), np.zeros(0, np.int64)
+    S[S_TEAM] = team.ctypes.data
+    counts = np.zeros((steps + 1) * 3 * SHARES, np.int64)
+    R = region_addresses([counting, None])
+    arguments = (R, none, S, np.zeros((1, 1), np.int64), counts, 1, 1, steps, np.zeros(1))
+    others = [
+        threading.Thread(target=take_part, args=(*arguments, np.zeros(1), own % SHARES, SHARES))
+        for own in range(members)
+    ]
     for other in others:
         other.start()
-    for sequence in range(1, regions + 1):
-        announce(team, sequence, 0, 0)
-        shares(0, sequence)
-        wait(team, sequence, SHARES)
-        assert (taken[:, sequence].sum(axis=0) == 1).all()
-    end(team)
     for other in others:
         other.join(60)
         assert not other.is_alive()
+    table = counts.reshape(steps + 1, 3, SHARES)
+    for step in range(steps + 1):
+        assert (table[step, : 1 + step % 3] == 1).all()
+        assert (table[step, 1 + step % 3 :] == 0).all()
 
 
 @pytest.mark.parametrize("batch_size", [16, 600, None])

@@ -15,6 +15,7 @@ from .index import Index
 from .lists import forward_panels
 from .outputs import ELEMENTWISE
 from .source import Source
+from .steps import step_regions
 from .table import forward_group
 
 __all__ = [
@@ -71,7 +72,13 @@ def training_groups(
 
 
 def training_regions(
-    mode: str, *, panels: bool, in_chunks: bool, trained: bool, regularization: Regularization
+    mode: str,
+    *,
+    panels: bool,
+    in_chunks: bool,
+    trained: bool,
+    parallel: bool,
+    regularization: Regularization,
 ) -> tuple[Any | None, ...]:
     """Return the regions of the driver for `mode`; None for those that no step enters."""
     if mode == "single":
@@ -84,7 +91,8 @@ def training_regions(
         limit_region: trained and r.max_norm is not None,
     }
     regions = FULL_REGIONS if mode == "full" else BATCH_REGIONS
-    return tuple(region if entered.get(region, True) else None for region in regions)
+    chosen = (region if entered.get(region, True) else None for region in regions)
+    return *chosen, *step_regions(mode == "full", parallel)
 
 
 def _by_targets(architecture: Architecture, y: np.ndarray) -> bool:

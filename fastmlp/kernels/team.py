@@ -1,15 +1,7 @@
-"""Threads that go through region after region together, launched once for many steps.
+"""What a team of threads is made of: memory, and integers in it that several of them change.
 
-One thread leads: it announces a region and waits until every share of it is done. The others
-follow: they watch for the announcement. A share is claimed before it is worked on, first one's
-own, then any that nobody has claimed, so a thread that is late, or that the system has put
-aside, holds nobody up, and a leader that is alone does everything. Which thread works on a share
-changes no bit of it. Handing a region over takes the way of a cache line from core to core,
-a tenth of what launching threads takes.
-
-The team's memory, zeros at first, has lines that are written by different threads: how many have
-come, the number of the region announced, what it is, and for each share the last region in which
-it was claimed and the last in which it was done.
+See `steps.take_part`. Handing a region over so takes the way of a cache line from core to core, a
+tenth of what launching threads takes.
 """
 
 from __future__ import annotations
@@ -26,17 +18,22 @@ from ._jit import jit
 from ._simd import I64, ir
 
 __all__ = [
-    "announce",
-    "announced",
-    "arrive",
-    "claim",
-    "done",
-    "end",
-    "field",
+    "LINE",
+    "NUMBER",
+    "OVER",
+    "SEQUENCE",
+    "SHARES",
+    "STEP",
+    "exchange",
+    "load",
+    "look_again",
+    "store",
     "team_memory",
-    "wait",
 ]
 
+# In lines that are written by different threads: whether somebody leads; the region announced,
+# counted from 1; which one that is; for each share the last region in which it was claimed, and
+# behind that the last in which it was done.
 LINE = 128  # bytes: neighbouring lines of 64 are fetched together
 SEQUENCE, STEP, NUMBER, SHARES = LINE, 2 * LINE, 2 * LINE + 8, 3 * LINE
 OVER = -1
@@ -100,9 +97,9 @@ def _emit_pause(typingctx):
     return types.void(), codegen
 
 
-_load: Any = _emit_load
-_store: Any = _emit_store
-_exchange: Any = _emit_exchange
+load: Any = _emit_load
+store: Any = _emit_store
+exchange: Any = _emit_exchange
 _pause: Any = _emit_pause
 _give_way = types.ExternalFunction(
     "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
@@ -117,63 +114,3 @@ def look_again(spins):
         return spins + 1
     _give_way()
     return 0
-
-
-@jit()
-def arrive(team):
-    """Return whether the caller is the first to come: it leads."""
-    return _exchange(team, 0, 1)
-
-
-@jit()
-def announce(team, sequence, step, number):
-    """Let region `number` of a step begin, the one of `sequence`, counted from 1."""
-    _store(team + STEP, step)
-    _store(team + NUMBER, number)
-    _store(team + SEQUENCE, sequence)
-
-
-@jit()
-def end(team):
-    """Let all who follow go."""
-    _store(team + SEQUENCE, OVER)
-
-
-@jit()
-def announced(team, last):
-    """Wait for the region after `last`; return its sequence number, OVER at the end."""
-    spins = 0
-    while True:
-        sequence = _load(team + SEQUENCE)
-        if sequence != last:
-            return sequence
-        spins = look_again(spins)
-
-
-@jit()
-def claim(team, sequence, t):
-    """Return whether share t of the region is the caller's; if so the region is not over before
-    it says `done`.
-    """
-    return _exchange(team + SHARES + t * LINE, sequence - 1, sequence)
-
-
-@jit()
-def field(team, place):
-    """Return what was announced; only for who holds a share."""
-    return _load(team + place)
-
-
-@jit()
-def done(team, sequence, t):
-    """Say that share t is done."""
-    _store(team + SHARES + t * LINE + 8, sequence)
-
-
-@jit()
-def wait(team, sequence, shares):
-    """Wait until every share of the region is done."""
-    for t in range(shares):
-        spins = 0
-        while _load(team + SHARES + t * LINE + 8) != sequence:
-            spins = look_again(spins)

@@ -176,11 +176,14 @@ class Training:
         groups = self._groups("codes" if lists else None)
         if lists and not self._source.listed:
             groups.append(f"index {self._source.kind}")
+        serial, _ = self.drivers[self._mode]
+        driver = choose_driver(self.drivers[self._mode], self.threads)
+        self._driver = serial, driver  # no other is compiled, whatever cores there are later
         regions = training_regions(
             self._mode, panels=self._panels is not None, in_chunks=self.batch_size > self.chunk,
-            trained=self.optimizer is not None, regularization=self.regularization,
+            trained=self.optimizer is not None, parallel=driver is train_parallel,
+            regularization=self.regularization,
         )  # fmt: skip
-        driver = choose_driver(self.drivers[self._mode], self.threads)
         prepare(self.architecture.dtype, groups, [*filter(None, regions[::-1]), driver])
         return region_addresses(regions)
 
@@ -328,7 +331,7 @@ class Training:
         self._team[:] = 0
         S[S_WORDS] = self._words[len(self._words) - len(hyper) :].ctypes.data
         run(
-            self.drivers[self._mode], self.threads, self._regions, self._kernels, S,
+            self._driver, self.threads, self._regions, self._kernels, S,
             self._workspace.layers, bounds, len(order), batch_size, len(penalty), self._penalties,
             penalty,
         )  # fmt: skip
