@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import importlib
 import json
 import os
 import signal
@@ -28,8 +29,8 @@ TIMEOUT = 60
 GROUPS = {
     "reference": (
         sorted(ROOT.glob("fastmlp/reference/*.py")),
-        [["tests/test_reference.py"], ["tests/test_fit.py", "tests/test_regularization.py"],
-         ["tests/test_parity.py"]],
+        [["tests/test_reference.py"], ["tests/test_parity.py"],
+         ["tests/test_fit.py", "tests/test_regularization.py"]],
     ),
     "drivers": (
         [ROOT / f"fastmlp/{name}.py" for name in ("trainer", "samples", "evaluation")],
@@ -182,11 +183,8 @@ def main() -> int:
         return 0
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT)]
-    import numpy  # noqa: F401
-    import pytest  # noqa: F401
-
-    if args.group != "reference":
-        import numba  # noqa: F401
+    for module in ("numba", "pytest", "scipy.sparse"):  # once, not in every child
+        importlib.import_module(module)
     modules, stages = GROUPS[args.group]
     part, parts = map(int, args.part.split("/"))
     record = Path(args.record) if args.record else None

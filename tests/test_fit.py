@@ -27,6 +27,7 @@ from fastmlp import (
     StepDecay,
     reference,
 )
+from fastmlp.persistence import rng_state
 from fastmlp.verification import TOLERANCE, difference
 
 BACKENDS = ("numpy", "numba")
@@ -453,6 +454,29 @@ def test_a_refused_fit_changes_nothing(backend, wrong, error, message):
     assert net._schedule is schedule
     assert net._schedule_memory == memory
     assert net.history == history
+
+
+@pytest.mark.parametrize("rng", [lambda: 3, lambda: np.random.RandomState(3)])
+@pytest.mark.parametrize("kind", ["sample_weight", "class_weight"])
+def test_weights_that_are_all_held_out_change_nothing(backend, kind, rng):
+    """Known only once the held-out part is drawn: then the draw is as if it had not been."""
+    nets = [make(backend, rng=rng()) for _ in range(2)]
+    held = copy.deepcopy(nets[0]._rng).permutation(70)[:14]
+    labels = np.zeros(70, int)
+    labels[held[3]] = 1
+    wrong = labels if kind == "sample_weight" else {0: 0.0, 1: 1.0}
+    net, before = nets[0], (parameters(nets[0]), rng_state(nets[0]._rng))
+    optimizer, history = net.optimizer, copy.deepcopy(net.history)
+    with pytest.raises(ValueError, match=f"^{kind}: expected a weight above 0 outside the held-"):
+        net.fit(X, labels, epochs=1, optimizer=Adam(0.02), validation_split=0.2, **{kind: wrong})
+    assert_same(parameters(net), before[0])
+    assert rng_state(net._rng) == before[1]
+    assert net.optimizer is optimizer
+    assert (net.history, net._held_out) == (history, None)
+    for each in nets:
+        each.fit(X, LABELS, epochs=2, validation_split=0.2, batch_size=16)
+    assert_same(parameters(nets[0]), parameters(nets[1]))
+    assert rng_state(nets[0]._rng) == rng_state(nets[1]._rng) != before[1]
 
 
 @pytest.mark.parametrize(
