@@ -15,6 +15,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -198,7 +199,7 @@ def test_every_combination_goes_on(tmp_path, backend, count):
     optimizers = [run["optimizer"] for run in made if "optimizer" in run]
     optimizers = [lambda: SGD(0.1), *{repr(make()): make for make in optimizers}.values()]
     schedules = [Constant(), *(run["schedule"] for run in made if "schedule" in run)]
-    generators = lambda: 7, lambda: np.random.RandomState(4)  # noqa: E731
+    generators = lambda: 7, lambda: np.random.RandomState(4)
     found = list(itertools.product(optimizers, schedules, (0.0, 0.3), (True, False), generators))
     rng = np.random.default_rng(SEED)
     chosen = found if FULL else [found[i] for i in rng.choice(len(found), 40, replace=False)]
@@ -287,6 +288,7 @@ def save_and_die(path: Path, call: int | None, size: int | None) -> None:
     if size is not None:
         import resource
 
+        sys.dont_write_bytecode = True
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -358,8 +360,9 @@ def refusing(code):
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_full_disk_leaves_the_old_file(tmp_path, kind):
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, kind):
     resource = pytest.importorskip("resource")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python would keep half of it
     file, write = WRITERS[kind]
     path, net = tmp_path / file, made()
     path.write_text("the old one")
