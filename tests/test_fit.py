@@ -456,6 +456,20 @@ def test_a_refused_fit_changes_nothing(backend, wrong, error, message):
     assert net.history == history
 
 
+@pytest.mark.parametrize("batch_size", [1, 10])
+def test_a_batch_without_weight_teaches_nothing(backend, batch_size):
+    """A step is taken, of a gradient of 0; the loss is a mean over the others."""
+    weight = np.zeros(70)
+    weight[30:] = np.linspace(0.5, 2, 40)
+    nets = [make(backend) for _ in range(2)]
+    options = {"epochs": 1, "shuffle": False, "batch_size": batch_size, "optimizer": SGD(0.1)}
+    history = nets[0].fit(X, LABELS, sample_weight=weight, **options)
+    other = nets[1].fit(X[30:], LABELS[30:], sample_weight=weight[30:], **options)
+    assert_same(parameters(nets[0]), parameters(nets[1]))
+    assert nets[0]._state.step == 70 // batch_size
+    assert history.loss == pytest.approx(other.loss, rel=1e-12)
+
+
 @pytest.mark.parametrize("rng", [lambda: 3, lambda: np.random.RandomState(3)])
 @pytest.mark.parametrize("kind", ["sample_weight", "class_weight"])
 def test_weights_that_are_all_held_out_change_nothing(backend, kind, rng):
