@@ -80,3 +80,26 @@ def test_parity_on_an_older_processor(expected, count):
     every = 2 * sum(len(list(shapes(case))) for case in all_cases())
     assert int(compared) == every or not FULL
     count("operations compared for an older processor", int(compared), every)
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "expected"),
+    [
+        ("skylake-avx512", None, "avx512"), ("znver4", None, "avx512"), ("znver3", None, "avx2"),
+        ("skylake", None, "avx2"), ("nehalem", None, "generic"), ("x86-64", None, "generic"),
+        ("not-known-yet", None, "generic"), ("haswell", "", "generic"),
+        ("haswell", "+avx2", "generic"), ("haswell", "+avx2,-fma", "generic"),
+        ("x86-64", "+avx2, +fma", "avx2"), ("x86-64", "+avx512f,+avx2,+fma", "avx512"),
+        ("generic", "+neon", "neon"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_not_used(monkeypatch, name, features, expected):
+    from fastmlp.kernels._target import current_target
+
+    monkeypatch.setenv("NUMBA_CPU_NAME", name)
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    if features is not None:
+        monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
+    target = current_target()
+    assert target.name == expected
+    assert target.fma == (expected != "generic")
