@@ -15,8 +15,10 @@ import copy
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -157,6 +159,7 @@ def mutants(path: Path) -> Iterator[tuple[str, ast.Module]]:
 
 def passes(path: Path, tree: ast.Module | None, tests: list[str]) -> bool:
     """Tell whether the tests pass on a changed module, in a child that is forked for it."""
+    folder = tempfile.mkdtemp()  # several of these may run at once
     child = os.fork()
     if child == 0:
         null = os.open(os.devnull, os.O_WRONLY)
@@ -174,10 +177,11 @@ def passes(path: Path, tree: ast.Module | None, tests: list[str]) -> bool:
         SourceFileLoader.get_code = get_code
         import pytest
 
-        os._exit(int(pytest.main(["-x", "-q", *tests])))
+        os._exit(int(pytest.main(["-x", "-q", f"--basetemp={folder}/pytest", *tests])))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # what it has started
+    shutil.rmtree(folder, ignore_errors=True)
     return code == 0
 
 
