@@ -166,6 +166,7 @@ def passes(path: Path, tree: ast.Module | None, tests: list[str]) -> bool:
         os.dup2(null, 1)
         os.dup2(null, 2)
         os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's "&" has it ignored
         signal.alarm(TIMEOUT)
         honest = SourceFileLoader.get_code
 
