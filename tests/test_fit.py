@@ -410,6 +410,7 @@ REFUSED = [
     ({"validation_data": (WITH_NAN, LABELS)}, ValueError, "validation_data: X"),
     ({"validation_data": (X[:0], LABELS[:0])}, ValueError, "validation_data: X"),
     ({"validation_split": 1.0}, ValueError, "validation_split"),
+    ({"validation_split": 1.5}, ValueError, "validation_split"),
     ({"validation_split": -0.1}, ValueError, "validation_split"),
     ({"validation_split": 0.001}, ValueError, "validation_split"),
     ({"validation_split": 0.5, "validation_data": (X, LABELS)}, ValueError, "validation_split"),
