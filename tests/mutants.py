@@ -50,7 +50,8 @@ GROUPS = {
     ),
     "machine code": (
         [ROOT / f"fastmlp/kernels/{name}.py" for name in
-         ("decayed", "drivers", "finish", "full_batch", "inference", "lists", "shares", "single")],
+         ("decayed", "drivers", "finish", "full_batch", "inference", "lists", "shares", "single",
+          "steps", "team")],
         [["tests/test_fit.py", "-k", "backends_train_alike and float32"],
          ["tests/test_determinism.py", "-k", "(data or chunks or zeros) and float32"],
          ["tests/test_parity.py", "tests/test_network.py"],
