@@ -81,6 +81,10 @@ JUDGED: dict[tuple[str, str], str] = {
     ): "a rate of 0 has factors of 1",
     ("activations.py: _softplus", "False -> True"): "a copy more, of the same values",
     ("trainer.py: begin", "False -> True"): "preparations that pay only for more epochs",
+    (
+        "trainer.py: _evaluation",
+        "s.epochs > 2 -> s.epochs >= 2",
+    ): "preparations that pay only for more epochs",
     ("trainer.py: module", "0.1 -> 1.1"): "how long a group of steps is changes no bit",
     ("backprop.py: batch_gradients", "False -> True"): "a copy more, of the same values",
     ("backprop.py: batch_gradients", "0.0 -> 1.0"): "it multiplies sums that are 0",

@@ -521,6 +521,16 @@ def test_assigning_an_optimizer_starts_its_state_afresh():
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_another_schedule_begins_afresh_and_the_same_one_goes_on():
+    net, rates = make("numpy", rng=0), []
+    for factor in (0.5, 0.5, 0.1):
+        schedule = StepDecay(every=1, factor=factor)
+        history = net.fit(X, LABELS, epochs=2, optimizer=SGD(0.8), schedule=schedule)
+        rates += history.learning_rate
+        assert net._schedule == schedule
+    assert rates == pytest.approx([0.8, 0.4, 0.2, 0.1, 0.8, 0.08], rel=1e-15)
+
+
 def test_a_schedule_without_a_length_begins_anew_with_every_fit():
     net = make("numpy", rng=0)
     first = net.fit(X, LABELS, epochs=3, schedule=CosineDecay())
