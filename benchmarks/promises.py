@@ -14,30 +14,35 @@ PROMISES = (
     ("Kill it anywhere, and go on to the same bits",
      "SIGKILL at random moments of training with checkpoints, for every optimizer and schedule, "
      "with dropout, held-out data, chunks: the file loads, and the resumed run has the bits of "
-     "the whole one; every checkpoint of every run too. A full disk, a folder that cannot be "
-     "written and calls that fail keep the old file",
-     ("test_kill",), ("kills, numpy", "kills, numba")),
+     "the whole one; so it does from every checkpoint, and for every optimizer with every "
+     "schedule, dropout, shuffling and generator. Killed in any call or at any byte of a save, "
+     "the file is the old or the new one. A full disk, a folder that cannot be written and calls "
+     "that fail keep the old file",
+     ("test_kill",), ("kills, numpy", "kills, numba", "kills within a save",
+                      "combinations resumed, numpy", "combinations resumed, numba")),
     ("The same bits",
      "random networks and data; omp, workqueue and tbb where they are; through, resumed, or "
      "from a file; progress and callbacks; however epochs are cut",
      ("test_determinism", "test_many", "test_chunks"),
-     ("random networks, each on 1, 2, 3 and 8 threads",)),
+     ("random networks, each on 1, 2, 3 and 8 threads", "of them on omp with 8 real threads",
+      "of them on tbb with 8 real threads", "of them on workqueue with 8 real threads")),
     ("The two backends agree",
      "every operation in every variant and dtype, on both sides of every edge of a tile; wrong "
      "arguments are the same error",
      ("test_parity", "test_vector_math", "test_reference"),
      ("operations compared with the reference",)),
     ("Hostile files load right or are refused",
-     "models, IDX, CSV, NPZ and NPY, plain and compressed, damaged at random and where that leads "
-     "a reader to lines not seen before: one documented error that names the file, in a second "
-     "and 500 MB; what loads works; no flipped bit of a file with checksums goes unseen",
+     "models, safetensors, IDX, CSV, NPZ and NPY, plain and compressed, damaged at random and "
+     "where that leads a reader to lines not seen before: one documented error that names the "
+     "file, in a second and 500 MB; what loads works; no flipped bit of a file with checksums "
+     "goes unseen",
      ("test_hostile_files", "test_datasets_readers", "test_persistence"),
      ("damaged files", "flipped bits")),
     ("Hostile arrays work or are named",
      "NaN, infinities, subnormals, huge and constant values; none, one and 10,000 of what can be "
      "counted; every dtype of labels, strides of 0 and below, memory maps, data that another "
      "thread changes",
-     ("test_hostile_arrays",), ()),
+     ("test_hostile_arrays",), ("fits while another thread writes into X and y",)),
     ("No memory is touched out of range",
      "every array between pages that nobody may touch: all shapes of the parity tests, every "
      "driver; once more with Numba's bounds checks",
@@ -49,14 +54,14 @@ PROMISES = (
      "fits in 8 threads at once, fork before, during and after training, spawn, joblib, one core, "
      "on every threading layer; Ctrl-C at any moment leaves whole steps; a thousand fits in a row "
      "leave no memory, file or thread behind",
-     ("test_processes",), ("moments of Ctrl-C", "fits in rows of 1,000")),
+     ("test_processes", "test_team"), ("moments of Ctrl-C", "fits in rows of 1,000")),
     ("No stale or foreign machine code",
      "an edit, another version or processor compiles anew; damaged, foreign, missing and "
      "read-only caches; processes that compile at once",
      ("test_cache", "test_compiling"), ()),
     ("Older processors",
      "all operations and drivers compiled for AVX-512, AVX2 and plain x86-64 without FMA",
-     ("test_targets", "test_assembly"), ()),
+     ("test_targets", "test_assembly"), ("operations compared for an older processor",)),
 )  # fmt: skip
 
 

@@ -100,6 +100,16 @@ class Watch:
             what = "a parameter is no finite number after the update"
             raise self._error(what, epoch, steps, result.loss, rate)
 
+    def warning(self) -> str:
+        """Return what to say of an epoch's loss that is the first to be no finite number."""
+        losses = self.net.history.loss
+        if math.isfinite(losses[-1]) or not all(map(math.isfinite, losses[-2:-1])):
+            return ""
+        return (
+            f"the loss of epoch {len(losses)} is {losses[-1]}; a smaller learning rate or scaled "
+            "inputs may help"
+        )
+
     def _error(self, what: str, epoch: int, step: int, loss: float, rate: float) -> DivergenceError:
         message = (
             f"training diverged: {what} in epoch {epoch + 1}, step {step}; try a smaller "

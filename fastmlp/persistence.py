@@ -23,7 +23,7 @@ from .validation import check_choice, check_integer
 if TYPE_CHECKING:
     from .network import MLP
 
-__all__ = ["load", "make_rng", "pack", "rng_state", "save", "saved_with", "unpack"]
+__all__ = ["load", "make_rng", "pack", "rng_state", "save", "saved_with", "set_rng", "unpack"]
 
 FORMAT = "fastmlp-network"
 VERSION = 1
@@ -74,6 +74,14 @@ def make_rng(saved: dict[str, Any]) -> RandomSource:
     bits = getattr(np.random, name)(0)
     bits.state = state
     return np.random.Generator(bits)
+
+
+def set_rng(rng: RandomSource, other: RandomSource) -> None:
+    """Bring a random generator to the state of another one of its kind."""
+    if isinstance(rng, np.random.RandomState):
+        rng.set_state(other.get_state(legacy=False))  # type: ignore[union-attr]
+    else:
+        rng.bit_generator.state = other.bit_generator.state  # type: ignore[union-attr]
 
 
 def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from .metrics import Metric, get_metrics
 from .notices import notices, warn
 from .operations import EpochResult
 from .optimizers import Optimizer, get_optimizer
-from .persistence import make_rng, rng_state
+from .persistence import make_rng, rng_state, set_rng
 from .regularization import Regularization, get_regularization
 from .samples import (
     ArraySamples,
@@ -220,16 +221,19 @@ def _prepare_arrays(
     def begin() -> Work | None:
         rows, held, drawn, weights = np.arange(n), None, None, combined
         if share:
+            # from a copy: what is refused below leaves the network's generator as it was
             drawn = net._held_out if s.resume else None
-            rng = net._rng if drawn is None else make_rng(drawn)
+            own = drawn is None
+            rng = copy.deepcopy(net._rng) if drawn is None else make_rng(drawn)
             drawn = rng_state(rng)
             rows, held = hold_out(rng, targets, share, by_class=by_class)
             if weights is not None and not weights[rows].any():
-                raise ValueError(
-                    "sample_weight: expected a weight above 0 outside the held-out part"
-                )
+                at_fault = "class_weight" if weight is None else "sample_weight"
+                raise ValueError(f"{at_fault}: expected a weight above 0 outside the held-out part")
             if class_weight is not None:
                 weights = combined_weight(net, weight, class_weight, targets, rows)
+            if own:
+                set_rng(net._rng, rng)
         _install(net, s)
         net._held_out = drawn
         if not s.epochs:
@@ -387,7 +391,8 @@ class _Fit:
             logs["seconds"] = time.perf_counter() - begun
             net.history.append(logs)
         self._logs = logs
-        self._warn_of_divergence()
+        if warning := self._watch.warning():
+            self._tell(warning)
         self._call("on_epoch_end", epoch, logs)
 
     def _train(self, epoch: int, rates: np.ndarray) -> EpochResult:
@@ -440,11 +445,3 @@ class _Fit:
             if self._watch.diverged(result) and not self.net.stop_training:
                 self._watch.raise_for(result, epoch, before + done - len(part), part)
         return group
-
-    def _warn_of_divergence(self) -> None:
-        losses = self.net.history.loss
-        if not np.isfinite(losses[-1]) and np.isfinite(losses[-2:-1]).all():
-            self._tell(
-                f"the loss of epoch {len(losses)} is {losses[-1]}; a smaller learning rate or "
-                "scaled inputs may help"
-            )

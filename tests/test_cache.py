@@ -6,6 +6,8 @@ compiles, or loads, that function alone.
 
 from __future__ import annotations
 
+import ast
+import importlib
 import os
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import fastmlp
+from fastmlp.kernels import _jit
 
 PACKAGE = Path(fastmlp.__file__).parent
 SCRIPT = """
@@ -41,7 +44,7 @@ def house(tmp_path):
     """Make a package of its own, light enough to be edited: the decorator and one function."""
     kernels = tmp_path / "house" / "fastmlp" / "kernels"
     kernels.mkdir(parents=True)
-    for name in ("__init__.py", "notices.py"):
+    for name in ("__init__.py", "activations.py", "notices.py"):
         shutil.copy(PACKAGE / name, kernels.parent / name)
     (kernels / "__init__.py").write_text("")
     shutil.copy(PACKAGE / "kernels" / "_jit.py", kernels / "_jit.py")
@@ -92,6 +95,47 @@ def test_a_second_process_loads_and_an_edit_anywhere_compiles_anew(house):
     value, cached, another = call(house)
     assert (value, cached) == (56, False)
     assert len({folder, edited, another}) == 3
+    # and one outside of the folder that kernels take their numbers from
+    with (kernels.parent / "activations.py").open("a") as file:
+        file.write("# an edit\n")
+    value, cached, outside = call(house)
+    assert (value, cached) == (56, False)
+    assert outside not in (folder, edited, another)
+
+
+def test_what_kernels_take_from_elsewhere_is_code_or_in_the_hash():
+    """A constant of another file is compiled in: its file has to count, or there is none."""
+    here = {path.resolve() for path in _jit._sources()}
+    for path in sorted(PACKAGE.glob("kernels/*.py")):
+        module = importlib.import_module(f"fastmlp.kernels.{path.stem}".removesuffix(".__init__"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module:
+                source = PACKAGE / (node.module.replace(".", "/") + ".py")
+                for alias in node.names:
+                    value = getattr(importlib.import_module(f"fastmlp.{node.module}"), alias.name)
+                    assert callable(value) or source.resolve() in here, (path.name, alias.name)
+        assert Path(module.__file__).resolve() in here
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_library_without_the_lock_that_a_fork_takes(house):
+    site = house / "house" / "sitecustomize.py"
+    site.write_text(
+        "import numba\nfrom llvmlite.binding import ffi\n"
+        "class Lib:\n"
+        "    def __getattr__(self, name, real=ffi.lib):\n"
+        "        if name == '_lock':\n"
+        "            raise AttributeError(name)\n"
+        "        return getattr(real, name)\n"
+        "ffi.lib = Lib()\n"
+    )
+    forked = (
+        "import os\nif (child := os.fork()) == 0:\n"
+        "    from fastmlp.kernels.tiny import triple\n"
+        "    os._exit(triple(14))\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42\n"
+    )
+    assert ended(start(house, script=SCRIPT + forked))[:2] == (42, False)
 
 
 def test_another_version_or_processor_compiles_anew(house):

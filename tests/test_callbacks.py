@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import signal
+import sys
 import threading
 from functools import partial
 
@@ -585,3 +587,25 @@ def test_the_range_test_is_drawn():
 def test_common_names_are_on_top():
     assert fastmlp.EarlyStopping is fastmlp.callbacks.EarlyStopping
     assert fastmlp.ModelCheckpoint is fastmlp.callbacks.ModelCheckpoint
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "own", "progress", "bars"),
+    [(Terminal, False, None, 1), (Terminal, True, None, 1), (io.StringIO, False, None, 0),
+     (io.StringIO, True, None, 1), (lambda: None, False, None, 0), (Terminal, False, False, 0),
+     (io.StringIO, False, True, 1)],
+)  # fmt: skip
+def test_one_bar_is_shown_where_somebody_watches(monkeypatch, stream, own, progress, bars):
+    shown, begin = [], ProgressBar.on_train_begin
+    monkeypatch.setattr(
+        ProgressBar, "on_train_begin", lambda self, logs: shown.append(1) or begin(self, logs)
+    )
+    monkeypatch.setattr(sys, "stderr", stream())  # without a console there is none
+    callbacks = [ProgressBar()] if own else []
+    make().fit(X, LABELS, epochs=1, callbacks=callbacks, progress=progress)
+    assert len(shown) == bars

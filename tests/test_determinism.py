@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -36,6 +37,7 @@ OPTIMIZERS = {
     "adamw": AdamW(0.005, weight_decay=0.1),
 }
 DTYPES = ("float32", "float64")
+FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
 
 
 @pytest.fixture(scope="module")
@@ -354,21 +356,22 @@ def networks(draw):
         "batch_size": draw(st.one_of(st.none(), st.integers(1, n + 5))),
         "optimizer": draw(st.sampled_from(list(OPTIMIZERS.values()))),
         "l2": draw(st.sampled_from([0.0, 0.1])),
+        "more": draw(
+            st.sampled_from([{}, {}, {"l1": 0.01}, {"clip_norm": 0.1}, {"max_norm": 0.5}])
+        ),
+        "shuffle": draw(st.booleans()),
     }
 
 
 EXAMPLES: list[dict] = []
+BITS = hashlib.sha256()
 
 
 class Nothing(Callback):
     """Is there, and does nothing."""
 
 
-@settings(
-    max_examples=300, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
-)
-@given(networks())
-def any_network_trains_to_the_same_bits_on_any_number_of_threads(case):
+def one_network_trains_to_the_same_bits_on_any_number_of_threads(case):
     """With and without callbacks and progress, through, resumed, or saved, loaded and resumed."""
     EXAMPLES.append(case)
     rng = np.random.default_rng(0)
@@ -386,6 +389,7 @@ def any_network_trains_to_the_same_bits_on_any_number_of_threads(case):
         split = threads > 1 and not case["through"]
         fit = {"batch_size": case["batch_size"], "l2": case["l2"],
                "dropout": case["dropout"] if case["layers"][1:-1] else 0.0,
+               **case["more"], "shuffle": case["shuffle"],
                "callbacks": [Nothing()] * (threads % 3)}  # fmt: skip
         fit["progress"] = threads == 3
         history = net.fit(X, y, epochs=1 if split else 2, optimizer=case["optimizer"], **fit)
@@ -399,12 +403,52 @@ def any_network_trains_to_the_same_bits_on_any_number_of_threads(case):
         results.append([*outcome(net, history)[:-2], np.array(losses)])
     for other in results[1:]:
         assert_same(other, results[0])
+    for array in results[0]:
+        BITS.update(array.tobytes())
+
+
+def any_networks(count: int) -> int:
+    """Go through so many networks, the same in every process; return how many there were."""
+    before = len(EXAMPLES)
+    check = given(networks())(one_network_trains_to_the_same_bits_on_any_number_of_threads)
+    settings(
+        max_examples=count, derandomize=True, deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )(check)()  # fmt: skip
+    return len(EXAMPLES) - before
 
 
 def test_any_network_trains_to_the_same_bits_on_any_number_of_threads(count):
-    any_network_trains_to_the_same_bits_on_any_number_of_threads()
-    assert len(EXAMPLES) >= 300
-    count("random networks, each on 1, 2, 3 and 8 threads", len(EXAMPLES))
+    done = any_networks(300)
+    assert done >= 300
+    count("random networks, each on 1, 2, 3 and 8 threads", done)
+
+
+def networks_on_a_layer(examples: str) -> None:
+    running, switch = set(), numba.set_num_threads
+    numba.set_num_threads = lambda n: running.add(n) or switch(n)
+    kernel_threads.thread_limit = lambda: 8  # else no more than there are cores
+    done = any_networks(int(examples))
+    assert {2, 3, 8} <= running, running
+    print(numba.threading_layer(), done, BITS.hexdigest())
+
+
+def test_any_network_trains_to_the_same_bits_on_any_layer(count):
+    """With eight real threads, and on every threading layer that can be loaded: one outcome."""
+    shown = {}
+    for layer in ("omp", "workqueue", "tbb"):
+        environment = {**os.environ, "NUMBA_NUM_THREADS": "8", "NUMBA_THREADING_LAYER": layer}
+        done = subprocess.run(
+            [sys.executable, __file__, "300" if FULL else "40"], env=environment,
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        if layer != "workqueue" and "No threading layer could be loaded" in done.stderr:
+            continue
+        assert done.returncode == 0, done.stderr[-2000:]
+        name, networks_done, shown[layer] = done.stdout.split()
+        assert name == layer
+        count(f"of them on {layer} with 8 real threads", int(networks_done), 300)
+    assert len(set(shown.values())) == 1
 
 
 @settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
@@ -500,3 +544,7 @@ def test_memory_does_not_grow_with_the_steps(name):
     converted = 8 * case["batch"] + 4 * 256 * case["batch"] if name == "converted" else 0
     assert grown <= per_step + converted
     assert grown < 4 * case["batch"] * 256 or name == "converted"  # not even a batch's inputs
+
+
+if __name__ == "__main__":
+    networks_on_a_layer(sys.argv[1])

@@ -28,20 +28,20 @@ def make(backend, **options) -> MLP:
     return MLP((6, 8, 3), output="identity", activation="relu", rng=3, backend=backend, **options)
 
 
-def blow_up_at(epoch: int, step: int):
+def blow_up_at(epoch: int, step: int, size: int = 8):
     """Return data and a fit's options of which one sample, met in that step, is too much.
 
-    Samples come in order, eight to a step: the sample is far out of range, and its step's loss is
-    the first that is no finite number.
+    Samples come in order, `size` to a step: the sample is far out of range, and its step's loss
+    is the first that is no finite number.
     """
 
     class Spoil(Callback):
         def on_epoch_begin(self, at, logs):
             if at == epoch:
-                data[8 * step : 8 * step + 8] = 1e30
+                data[size * step : size * step + size] = 1e30
 
     data = X.astype(np.float32)
-    return data, {"shuffle": False, "batch_size": 8, "epochs": 9, "callbacks": [Spoil()]}
+    return data, {"shuffle": False, "batch_size": size, "epochs": 9, "callbacks": [Spoil()]}
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(0, 0), (0, 3), (2, 0), (4, 7)])
@@ -59,6 +59,34 @@ def test_epoch_and_step_are_named(backend, epoch, step):
         assert part in str(error)
     twin = pickle.loads(pickle.dumps(error))
     assert (twin.epoch, twin.step, str(twin)) == (error.epoch, error.step, str(error))
+
+
+KINDS = {
+    "one at a time": ((2, 37, 1), {}),
+    "one at a time, with slots": ((2, 37, 1), {"optimizer": Adam(0.01)}),
+    "full batch": ((3, 0, 64), {}),
+    "the whole gradient": ((2, 5, 8), {"clip_norm": 1.0}),
+    "bounded norms": ((2, 5, 8), {"max_norm": 1.0, "l1": 1e-4}),
+    "dropout": ((2, 5, 8), {"dropout": 0.1}),
+    "held out": ((2, 3, 8), {"validation_data": (X, Y), "metrics": ["r2"]}),
+}
+
+
+@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize(("place", "more"), KINDS.values(), ids=KINDS)
+def test_every_kind_of_step_is_watched(backend, place, more, restored):
+    data, options = blow_up_at(*place)
+    net, options = make(backend), {"optimizer": SGD(0.01), **options, **more}
+    where = f"epoch {place[0] + 1}, step {place[1] + 1};"
+    if restored:
+        with pytest.warns(RuntimeWarning, match=where):
+            net.fit(data, Y, on_divergence="restore", **options)
+        assert net._parameters.finite
+        assert np.isfinite(net.predict(X)).all()
+    else:
+        with pytest.raises(DivergenceError, match=where):
+            net.fit(data, Y, **options)
+    assert len(net.history) == place[0]
 
 
 def test_the_history_has_the_whole_epochs(backend):

@@ -27,6 +27,7 @@ from fastmlp import (
     StepDecay,
     reference,
 )
+from fastmlp.persistence import rng_state
 from fastmlp.verification import TOLERANCE, difference
 
 BACKENDS = ("numpy", "numba")
@@ -409,6 +410,7 @@ REFUSED = [
     ({"validation_data": (WITH_NAN, LABELS)}, ValueError, "validation_data: X"),
     ({"validation_data": (X[:0], LABELS[:0])}, ValueError, "validation_data: X"),
     ({"validation_split": 1.0}, ValueError, "validation_split"),
+    ({"validation_split": 1.5}, ValueError, "validation_split"),
     ({"validation_split": -0.1}, ValueError, "validation_split"),
     ({"validation_split": 0.001}, ValueError, "validation_split"),
     ({"validation_split": 0.5, "validation_data": (X, LABELS)}, ValueError, "validation_split"),
@@ -455,6 +457,44 @@ def test_a_refused_fit_changes_nothing(backend, wrong, error, message):
     assert net.history == history
 
 
+@pytest.mark.parametrize("batch_size", [1, 10])
+def test_a_batch_without_weight_teaches_nothing(backend, batch_size):
+    """A step is taken, of a gradient of 0; the loss is a mean over the others."""
+    weight = np.zeros(70)
+    weight[30:] = np.linspace(0.5, 2, 40)
+    nets = [make(backend) for _ in range(2)]
+    options = {"epochs": 1, "shuffle": False, "batch_size": batch_size, "optimizer": SGD(0.1)}
+    history = nets[0].fit(X, LABELS, sample_weight=weight, **options)
+    other = nets[1].fit(X[30:], LABELS[30:], sample_weight=weight[30:], **options)
+    assert_same(parameters(nets[0]), parameters(nets[1]))
+    assert nets[0]._state.step == 70 // batch_size
+    assert history.loss == pytest.approx(other.loss, rel=1e-12)
+
+
+@pytest.mark.parametrize("rng", [lambda: 3, lambda: np.random.RandomState(3)])
+@pytest.mark.parametrize("kind", ["sample_weight", "class_weight"])
+def test_weights_that_are_all_held_out_change_nothing(backend, kind, rng):
+    """Known only once the held-out part is drawn: then the draw is as if it had not been."""
+    nets = [make(backend, rng=rng()) for _ in range(2)]
+    drawn = copy.deepcopy(nets[0]._rng)
+    held = drawn.permutation(70)[:14]
+    labels = np.zeros(70, int)
+    labels[held[3]] = 1
+    wrong = labels if kind == "sample_weight" else {0: 0.0, 1: 1.0}
+    net, before = nets[0], (parameters(nets[0]), rng_state(nets[0]._rng))
+    optimizer, history = net.optimizer, copy.deepcopy(net.history)
+    with pytest.raises(ValueError, match=f"^{kind}: expected a weight above 0 outside the held-"):
+        net.fit(X, labels, epochs=1, optimizer=Adam(0.02), validation_split=0.2, **{kind: wrong})
+    assert_same(parameters(net), before[0])
+    assert rng_state(net._rng) == before[1]
+    assert net.optimizer is optimizer
+    assert (net.history, net._held_out) == (history, None)
+    for each in nets:
+        each.fit(X, LABELS, epochs=2, validation_split=0.2, batch_size=16, shuffle=False)
+        assert rng_state(each._rng) == rng_state(drawn)
+    assert_same(parameters(nets[0]), parameters(nets[1]))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -479,6 +519,16 @@ def test_assigning_an_optimizer_starts_its_state_afresh():
     nets[1].fit(X, LABELS, epochs=1, optimizer=Adam(0.02))
     for ours, theirs in zip(nets[0].weights, nets[1].weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_another_schedule_begins_afresh_and_the_same_one_goes_on():
+    net, rates = make("numpy", rng=0), []
+    for factor in (0.5, 0.5, 0.1):
+        schedule = StepDecay(every=1, factor=factor)
+        history = net.fit(X, LABELS, epochs=2, optimizer=SGD(0.8), schedule=schedule)
+        rates += history.learning_rate
+        assert net._schedule == schedule
+    assert rates == pytest.approx([0.8, 0.4, 0.2, 0.1, 0.8, 0.08], rel=1e-15)
 
 
 def test_a_schedule_without_a_length_begins_anew_with_every_fit():

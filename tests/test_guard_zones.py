@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 
@@ -103,16 +105,17 @@ Guards.Handler._fields_ = [
 
 def guard_everything() -> None:
     """Have every buffer end (or begin) at a guard page, those that begin on a page too."""
-    from fastmlp import parameters
-    from fastmlp.kernels import functions, network_functions, panels, training, workspace
+    from fastmlp import kernels, parameters
 
     KEPT.append(Guards(at_end=at_end()))
     KEPT[0].install()
-    places = (parameters, functions, network_functions, panels, training, workspace)
+    for found in pkgutil.iter_modules(kernels.__path__):
+        importlib.import_module(f"fastmlp.kernels.{found.name}")
+    whole = parameters.aligned_zeros  # whole cache lines by themselves
+    places = [each for each in sys.modules.values() if getattr(each, "aligned_zeros", 0) is whole]
+    assert len(places) >= 7
     for module in places:
-        module.aligned_zeros = lambda n, dtype: np.zeros(
-            n, dtype
-        )  # whole cache lines by themselves
+        module.aligned_zeros = np.zeros
 
 
 def at_end() -> bool:
@@ -181,6 +184,8 @@ def networks() -> None:
                     net.fit(X, y, epochs=1, batch_size=batch_size,
                             optimizer=SGD(0.01) if plain else Adam(0.01),
                             l2=0.0 if plain else 0.01,
+                            **({}, {}, {"clip_norm": 0.5, "l1": 0.001}, {},
+                               {"max_norm": 1.0})[number],
                             dropout=0.2 if number == 3 and hidden else 0.0,
                             validation_data=(X, y))  # fmt: skip
                     for rows in (1, 3, 4, 5, n):
@@ -205,6 +210,75 @@ def large_batches() -> None:
                 net.fit(X[-n:], y[-n:], epochs=1, batch_size=None if n < 1100 else 700,
                         optimizer=Adam(0.001), l2=0.01)  # fmt: skip
                 net.evaluate(X[-n:], y[-n:])
+
+
+def estimators() -> None:
+    """What the estimators' epochs call beside: one sample a step under a penalty, L-BFGS."""
+    guard_everything()
+    import warnings
+
+    from scipy import sparse
+
+    from fastmlp.kernels.decayed import DecayedTraining
+    from fastmlp.sklearn import MLPClassifier, MLPRegressor
+
+    taken, steps = [], DecayedTraining.steps
+    DecayedTraining.steps = lambda self, *arguments: taken.append(1) or steps(self, *arguments)
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(0)
+    for n_in in (1, 17, 130) if at_end() else (33,):
+        dense = rng.normal(size=(70, n_in))
+        zeros = dense * (rng.random(dense.shape) < 0.2)
+        for X in (dense, zeros, zeros.astype("float32"), sparse.csr_matrix(zeros)):
+            for hidden in ((), (3,), (17, 33)):
+                for number, solver in enumerate(("sgd", "sgd", "adam", "lbfgs")):
+                    options = {
+                        "solver": solver, "hidden_layer_sizes": hidden, "max_iter": 2, "alpha": 0.1,
+                        "momentum": 0.0 if number == 0 else 0.9, "random_state": 0,
+                        "learning_rate_init": 0.01, "batch_size": 1 if number == 0 else 9,
+                    }  # fmt: skip
+                    at(X.dtype, X.shape, hidden, solver, number)
+                    labels = np.arange(70) % (2 + number)
+                    model = MLPClassifier(**options).fit(X, labels)
+                    model.predict_proba(X)
+                    MLPRegressor(**options).fit(X, rng.normal(size=(70, 1 + number))).predict(X)
+    assert taken
+
+
+def sums_in_parts() -> None:
+    """Gradients that are summed group by group in one place, and stepped from in another."""
+    guard_everything()
+    from fastmlp import MLP, Adam
+    from fastmlp.kernels.partial import BLOCK, GroupSums, Update, readable
+    from fastmlp.optimizers import OptimizerState
+    from fastmlp.regularization import Regularization
+
+    rng = np.random.default_rng(0)
+    for dtype in ("float32", "float64"):
+        for n_in, hidden, n_out in ((1, (3,), 2), (17, (), 3), (130, (33, 17), 10)):
+            net = MLP((n_in, *hidden, n_out), rng=1, dtype=dtype)
+            p, r = net._parameters, Regularization(l2=0.01, l1=0.001, clip_norm=1.0)
+            p_state = OptimizerState()
+            p_state.slots = p.slot_views(2)
+            update = Update(p, Adam(0.01), p_state, r)
+            workspace = GroupSums.workspace(p, r)
+            zeros = rng.integers(1, 9, (700, n_in)) * (rng.random((700, n_in)) < 0.2)
+            for kind in ("uint8", "int16", "float32", "float64"):
+                for is_sparse in (False, True):
+                    for n in (1, 37, 700):
+                        at(dtype, n_in, hidden, n_out, kind, is_sparse, n)
+                        X, scaled = readable(zeros[:n].astype(kind), net.architecture)
+                        groups = GroupSums(
+                            p, X, np.arange(n) % n_out, None, scaled=scaled, regularization=r,
+                            group_samples=2 * BLOCK, sparse=is_sparse,
+                        )  # fmt: skip
+                        for first in range(0, n, 2 * BLOCK):
+                            order = np.arange(first, min(n, first + 2 * BLOCK))
+                            out = np.zeros(p.size, dtype)
+                            groups.sums(order, out, workspace)
+                            update.gradient[: out.size] += out
+                        update.step(float(n), 0.01)
+                        assert p.finite
 
 
 def _add(vectors: int, shift: int) -> None:
@@ -245,6 +319,8 @@ def checked_networks() -> None:
     guard_nothing()
     networks()
     large_batches()
+    estimators()
+    sums_in_parts()
 
 
 def an_index_too_far() -> None:
@@ -274,7 +350,10 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="guard pages are
 
 
 @pytest.mark.parametrize("place", ["end", "begin"])
-@pytest.mark.parametrize("program", [operations, networks, large_batches, whole_vectors])
+@pytest.mark.parametrize(
+    "program",
+    [operations, networks, large_batches, estimators, sums_in_parts, whole_vectors],
+)
 def test_no_access_out_of_range(program, place, count):
     done = run(program, place)
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"

@@ -217,7 +217,7 @@ def test_sparse_matrices_that_lie(form, backend):
 
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 16, None])
-def test_data_that_change_meanwhile(batch_size, zeros):
+def test_data_that_change_meanwhile(batch_size, zeros, count):
     """Another thread writes into X: numbers are then anybody's guess, the process goes on."""
     X = np.random.default_rng(0).random((600, 64), np.float32)
     X *= X < 0.1 if zeros else 1
@@ -240,3 +240,4 @@ def test_data_that_change_meanwhile(batch_size, zeros):
     finally:
         over.set()
         other.join()
+    count("fits while another thread writes into X and y", 15)

@@ -50,6 +50,12 @@ def _model(tmp_path, rng) -> bytes:
     return (tmp_path / "model").read_bytes()
 
 
+def _safetensors(tmp_path) -> bytes:
+    pytest.importorskip("safetensors")
+    MLP((3, 4, 2), rng=1, backend="numpy").to_safetensors(tmp_path / "tensors")
+    return (tmp_path / "tensors").read_bytes()
+
+
 def _idx() -> bytes:
     return bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4]) + bytes(range(24))
 
@@ -73,7 +79,7 @@ HEADED = b'pixel0,label,"pixel1"\r\n0.5,7,-1e3\r\n\r\n128,1,2\r\n3,2,1\r\n'
 
 NAMES = (
     "model", "model, legacy stream", "idx", "idx.gz", "csv", "csv with a header", "csv.gz", "npz",
-    "npz of pixels", "npz deflated", "npy", "samples",
+    "npz of pixels", "npz deflated", "npy", "samples", "safetensors",
 )  # fmt: skip
 
 
@@ -93,6 +99,10 @@ def good_files(tmp_path) -> dict[str, tuple]:
         "npz deflated": (_npz(np.savez_compressed), load_npz),
         "npy": (_npy(), lambda path: read_features(str(path), 3)),
         "samples": (b"1,2,3\n4,5,6\n", lambda path: read_features(str(path), 3)),
+        "safetensors": (
+            _safetensors(tmp_path),
+            lambda path: MLP.from_safetensors(path, backend="numpy"),
+        ),
     }
 
 

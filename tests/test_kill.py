@@ -7,6 +7,7 @@ failed run.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -86,9 +88,13 @@ RUNS = {
 }  # fmt: skip
 
 
-def train(path: str | Path, name: str, started=None, *, backend="numpy", callbacks=()) -> MLP:
-    """Train as a user would whose machine may go away: the same lines begin and go on."""
-    options = {k: v() if callable(v) else v for k, v in RUNS[name].items()}
+def train(path: str | Path, name, started=None, *, backend="numpy", callbacks=()) -> MLP:
+    """Train as a user would whose machine may go away: the same lines begin and go on.
+
+    `name` is that of a run, or the run itself.
+    """
+    run = RUNS[name] if isinstance(name, str) else name
+    options = {k: v() if callable(v) else v for k, v in run.items()}
     rng = options.pop("rng", 7)
     data = ([(X[:50], LABELS[:50]), (X[50:], LABELS[50:])],) if options.pop("chunks", 0) else (
         X, LABELS)  # fmt: skip
@@ -99,7 +105,7 @@ def train(path: str | Path, name: str, started=None, *, backend="numpy", callbac
     else:
         net = MLP((6, 9, 3), activation="relu", rng=rng, backend=backend)
     net.fit(
-        *data, epochs=EPOCHS, **{"batch_size": 16, **options}, resume=True,
+        *data, **{"batch_size": 16, "epochs": EPOCHS, **options}, resume=True,
         callbacks=[ModelCheckpoint(path), *callbacks],
     )  # fmt: skip
     return net
@@ -186,6 +192,31 @@ def test_every_checkpoint_leads_to_the_same_bits(tmp_path, name, backend):
         assert bits(train(path, name, backend=backend)) == whole, path
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_every_combination_goes_on(tmp_path, backend, count):
+    """Every optimizer with every schedule, dropout or none, shuffled or not, either generator."""
+    made = list(RUNS.values())
+    optimizers = [run["optimizer"] for run in made if "optimizer" in run]
+    optimizers = [lambda: SGD(0.1), *{repr(make()): make for make in optimizers}.values()]
+    schedules = [Constant(), *(run["schedule"] for run in made if "schedule" in run)]
+    generators = lambda: 7, lambda: np.random.RandomState(4)
+    found = list(itertools.product(optimizers, schedules, (0.0, 0.3), (True, False), generators))
+    rng = np.random.default_rng(SEED)
+    chosen = found if FULL else [found[i] for i in rng.choice(len(found), 40, replace=False)]
+    for optimizer, schedule, dropout, shuffle, generator in chosen:
+        run = {"optimizer": optimizer, "schedule": schedule, "dropout": dropout,
+               "shuffle": shuffle, "rng": generator, "epochs": 5}  # fmt: skip
+        saver = ModelCheckpoint(tmp_path / "net-{epoch}.npz")
+        whole = bits(train(tmp_path / "last.npz", run, backend=backend, callbacks=[saver]))
+        begin = tmp_path / f"net-{rng.integers(1, 5)}.npz"
+        told = f"{optimizer()}, {run}, from {begin.name}, FASTMLP_TEST_SEED={SEED}"
+        assert len(saver.saved) == 5, told
+        assert bits(train(begin, run, backend=backend)) == whole, told
+        for file in tmp_path.iterdir():
+            file.unlink()
+    count(f"combinations resumed, {backend}", len(chosen), len(found))
+
+
 def test_the_table_of_epochs_goes_on(tmp_path):
     path, saver = tmp_path / "run.csv", ModelCheckpoint(tmp_path / "net-{epoch}.npz")
     name = "the best accuracy"
@@ -250,12 +281,74 @@ def _picture(net, path):
         save_history(net.history, name, "title")
 
 
+def save_and_die(path: Path, call: int | None, size: int | None) -> None:
+    """Save another epoch's network over the old one, and be killed in a call or at a byte."""
+    net = made()
+    net.fit(X, LABELS, epochs=1)
+    if size is not None:
+        import resource
+
+        sys.dont_write_bytecode = True
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    calls = itertools.count()
+
+    def killing(function):
+        def wrapper(*arguments, **options):
+            for before in (True, False):
+                if next(calls) == call:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if before:
+                    result = function(*arguments, **options)
+            return result
+
+        return wrapper
+
+    tempfile.mkstemp = killing(tempfile.mkstemp)
+    for name in ("fsync", "chmod", "replace"):
+        setattr(os, name, killing(getattr(os, name)))
+    net.save(path)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs limits of POSIX")
+def test_killed_within_a_save_it_is_the_old_or_the_new_file(tmp_path, count):
+    """Before and after each call to the system, and at bytes all through the file."""
+    context = multiprocessing.get_context("forkserver")
+    path, old = tmp_path / "net.npz", made()
+    old.save(path)
+    size, kills, seen = path.stat().st_size, 0, []
+    moments = [(call, None) for call in range(12)]
+    moments += [(None, at) for at in np.linspace(0, size - 1, 50 if FULL else 10).astype(int)]
+    for call, at in moments:
+        old.save(path)
+        child = context.Process(target=save_and_die, args=(path, call, at and int(at)))
+        child.start()
+        child.join()
+        if call is not None and child.exitcode == 0:  # there are fewer calls than that
+            assert call >= 10
+            continue
+        assert child.exitcode == -(signal.SIGKILL if at is None else signal.SIGXFSZ)
+        kills += 1
+        steps = MLP.load(path, backend="numpy")._state.step
+        assert steps in (old._state.step, 2 * old._state.step)
+        if call is not None:
+            seen.append(steps > old._state.step)
+        else:
+            assert steps == old._state.step
+    assert seen == sorted(seen)  # the old one up to a call, from then on the new one
+    assert set(seen) == {False, True}
+    count("kills within a save", kills, kills if FULL else kills + 40)
+
+
 WRITERS = {
     "save": ("net.npz", lambda net, path: net.save(path)),
     "checkpoint": ("net.npz", _checkpoint),
     "report": ("report.html", lambda net, path: write_report(net, path)),
     "json": ("run.json", lambda net, path: write_json(path, list(range(9999)))),
     "picture": ("loss.png", _picture),
+    "safetensors": ("net.safetensors", lambda net, path: net.to_safetensors(path)),
+    "onnx": ("net.onnx", lambda net, path: net.to_onnx(path)),
 }
 
 
@@ -267,8 +360,9 @@ def refusing(code):
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_full_disk_leaves_the_old_file(tmp_path, kind):
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, kind):
     resource = pytest.importorskip("resource")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python would keep half of it
     file, write = WRITERS[kind]
     path, net = tmp_path / file, made()
     path.write_text("the old one")

@@ -193,6 +193,10 @@ def joblib_loky() -> None:
     joblib("loky")
 
 
+def joblib_multiprocessing() -> None:
+    joblib("multiprocessing")
+
+
 def joblib_threading() -> None:
     joblib("threading")
 
@@ -284,8 +288,8 @@ def ctrl_c() -> None:
         # some come before the first step, one or two a second time
         delay = chance.uniform(0, 0.002 if moment % 5 == 0 else 0.06)
         timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
         try:
+            timer.start()  # which may wait for longer than the timer does
             history = net.fit(X, y, epochs=10**6, **options)
             assert history.interrupted
             assert len(history) == len(history.seconds) == len(history.val_loss)
@@ -309,6 +313,7 @@ def ctrl_c() -> None:
 
 EVERY_LAYER = [eight_threads, one_network_in_eight_threads, one_core]
 FORKS = [fork_after_training, fork_before_training, fork_during_training, pool_of_forks]
+POOLS = [pool_of_spawned, joblib_loky, joblib_multiprocessing, joblib_threading]
 
 
 def run(scenario, layer: str) -> None:
@@ -339,11 +344,12 @@ def test_forks(scenario, layer):
     run(scenario, layer)
 
 
-@pytest.mark.parametrize("scenario", [pool_of_spawned, joblib_loky, joblib_threading])
-def test_pools(scenario):
+@pytest.mark.parametrize("layer", layers())
+@pytest.mark.parametrize("scenario", POOLS)
+def test_pools(scenario, layer):
     if scenario is not pool_of_spawned:
         pytest.importorskip("joblib")
-    run(scenario, layers()[0])
+    run(scenario, layer)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc on this system")

@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from fastmlp import SGD, AdaGrad, Adam, AdamW, RMSProp, reference
+from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp, kernels, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
 from fastmlp.losses import OUTPUTS
+from fastmlp.reference.dropout import draws, dropout_factors
+from fastmlp.reference.epoch import count_correct
+from fastmlp.reference.penalties import penalty_gradient
 
 STEP = 6e-6  # about the cube root of the rounding unit: where central differences are best
 PAIRS = [(output, loss) for output, losses in OUTPUTS.items() for loss in losses]
@@ -162,6 +165,22 @@ def test_a_probability_of_zero_costs_nothing_where_its_target_is_zero():
     probabilities = np.array([[0.75, 0.25]])
     assert reference.softmax_cross_entropy(z, y)[0] == 0
     assert reference.softmax_cross_entropy(z, probabilities)[0] == 0.25e6
+    # where its logarithm is beyond the range of the dtype, too
+    with np.errstate(over="ignore", invalid="ignore"):
+        assert reference.softmax_cross_entropy(np.array([[1e308, -1e308]]), y)[0] == 0
+
+
+@pytest.mark.parametrize("target", [0.0, 0.5, 1.0])
+def test_a_half_is_no_label(target):
+    """Outputs and targets of exactly one half count as 0."""
+    y = np.array([[target]])
+    assert count_correct(np.zeros((1, 1)), y, "sigmoid") == (target <= 0.5)
+    assert count_correct(np.full((1, 1), 1e-9), y, "sigmoid") == (target > 0.5)
+    for backend in ("numpy", "numba"):
+        net = MLP((2, 1), output="sigmoid", loss="squared_error", rng=0, backend=backend)
+        net._parameters.state[:] = 0
+        assert net.evaluate(np.ones((3, 2)), np.full((3, 1), target))["accuracy"] == (target <= 0.5)
+        assert net.predict(np.ones((1, 2))) == 0
 
 
 # gradients of whole networks
@@ -240,6 +259,31 @@ def test_the_penalty_is_half_l2_times_the_squares_of_weights_alone():
         np.testing.assert_allclose(p - g, 0.7 * w, rtol=1e-12, atol=1e-14)
     for g, p in zip(gradients.biases, penalized.biases, strict=True):
         np.testing.assert_array_equal(g, p)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_loss_needs_a_sample(rows):
+    a = Architecture((2, 3), dtype="float64")
+    arguments = (np.ones((rows, 2)), np.zeros(rows, int), [np.ones((2, 3))], [np.zeros(3)], a)
+    for backend in (reference, kernels):
+        if rows:
+            assert backend.loss_and_gradients(*arguments)[0] == pytest.approx(math.log(3))
+        else:
+            with pytest.raises(ValueError, match="X: expected at least one sample, got none"):
+                backend.loss_and_gradients(*arguments)
+
+
+def test_a_weight_of_zero_has_no_slope():
+    w = np.array([[0.0, -2.0, 0.5]])
+    np.testing.assert_array_equal(penalty_gradient(w, 0.1, 0.0), [[0.0, -0.1, 0.1]])
+
+
+def test_a_draw_at_the_rate_itself_is_kept():
+    words = np.array([1, 2], np.uint32)
+    draw = int(draws(words, 1, 5)[0, 3])
+    for rate, kept in ((draw / 2**32, True), ((draw + 1) / 2**32, False)):
+        factors = dropout_factors(words, 1, 5, rate, np.dtype("float64"))
+        assert (factors[0, 3] > 0) == kept
 
 
 def test_a_weight_counts_like_repeated_samples():

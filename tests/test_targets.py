@@ -9,17 +9,22 @@ import sys
 
 import pytest
 
+from fastmlp.verification import all_cases, shapes
+
+FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
 PROGRAM = """
+import sys
 import numpy as np
 from fastmlp import kernels, reference
 from fastmlp.kernels._target import current_target
-from fastmlp.verification import TOLERANCE, Sizes, all_cases, difference, outcome
+from fastmlp.verification import TOLERANCE, Sizes, all_cases, difference, outcome, shapes
 
 target = current_target()
-print(target.name, target.vector_bytes, target.fma)
+some, compared = (Sizes(37, 21, 11), Sizes(65, 33, 17)), 0
 for dtype, tolerance in TOLERANCE.items():
     for case in all_cases():
-        for sizes in (Sizes(37, 21, 11), Sizes(65, 33, 17)):
+        for sizes in list(shapes(case)) if sys.argv[1] == "full" else some:
+            compared += 1
             made = case.make(np.random.default_rng(0), dtype, sizes)
             gap = difference(outcome(kernels, case, made), outcome(reference, case, made))
             assert gap <= tolerance, (str(case), dtype, sizes, gap)
@@ -47,6 +52,7 @@ for dtype, tolerance in TOLERANCE.items():
                 gap = difference(found[1], found[0])
                 assert gap <= 20 * tolerance, (kind, dtype, hidden, batch, gap)
                 assert difference(found[1], found[2]) == 0, (kind, dtype, hidden, batch)
+print(compared, target.name, target.vector_bytes, target.fma)
 """
 TARGETS = {
     "avx512 64 True": {"NUMBA_CPU_NAME": "skylake-avx512"},
@@ -57,7 +63,7 @@ TARGETS = {
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="another processor")
 @pytest.mark.parametrize("expected", TARGETS)
-def test_parity_on_an_older_processor(expected):
+def test_parity_on_an_older_processor(expected, count):
     from fastmlp.kernels._target import current_target
 
     able = {"avx512": ("avx512",), "avx2": ("avx2", "avx512")}.get(expected.split()[0])
@@ -65,8 +71,35 @@ def test_parity_on_an_older_processor(expected):
         pytest.skip(f"this processor has no {expected.split()[0]}")
     environment = {**os.environ, **TARGETS[expected]}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True,
-        timeout=300, check=False,
+        [sys.executable, "-c", PROGRAM, "full" if FULL else "some"], env=environment,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.strip() == expected
+    compared, found = done.stdout.strip().split(maxsplit=1)
+    assert found == expected
+    every = 2 * sum(len(list(shapes(case))) for case in all_cases())
+    assert int(compared) == every or not FULL
+    count("operations compared for an older processor", int(compared), every)
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "expected"),
+    [
+        ("skylake-avx512", None, "avx512"), ("znver4", None, "avx512"), ("znver3", None, "avx2"),
+        ("skylake", None, "avx2"), ("nehalem", None, "generic"), ("x86-64", None, "generic"),
+        ("not-known-yet", None, "generic"), ("haswell", "", "generic"),
+        ("haswell", "+avx2", "generic"), ("haswell", "+avx2,-fma", "generic"),
+        ("x86-64", "+avx2, +fma", "avx2"), ("x86-64", "+avx512f,+avx2,+fma", "avx512"),
+        ("generic", "+neon", "neon"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_is_not_used(monkeypatch, name, features, expected):
+    from fastmlp.kernels._target import current_target
+
+    monkeypatch.setenv("NUMBA_CPU_NAME", name)
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    if features is not None:
+        monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
+    target = current_target()
+    assert target.name == expected
+    assert target.fma == (expected != "generic")

@@ -7,9 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..history import History
+from ..persistence import set_rng
 from ._cluster import Cluster, DistributedError, connected
 
 if TYPE_CHECKING:
@@ -115,10 +114,7 @@ def _enter(plan: Plan, trained: MLP) -> None:
     net._schedule, net._schedule_memory = trained._schedule, trained._schedule_memory
     net.history, net._held_out = trained.history, trained._held_out
     net._best, net.stop_training = trained._best, trained.stop_training
-    if isinstance(net._rng, np.random.RandomState):
-        net._rng.set_state(trained._rng.get_state(legacy=False))  # type: ignore[union-attr]
-    else:
-        net._rng.bit_generator.state = trained._rng.bit_generator.state  # type: ignore[union-attr]
+    set_rng(net._rng, trained._rng)
 
 
 def _train(

@@ -1,8 +1,9 @@
 """The one place for Numba's options and the cache on disk.
 
 Numba keys its cache on the one file that holds a function, so an edit elsewhere would go unseen.
-The folder used here is named by a hash of every kernel source and of the versions of numba,
-llvmlite, numpy and this package: whatever changes, machine code is made anew.
+The folder used here is named by a hash of every kernel source, the list of activations that they
+number, and the versions of numba, llvmlite, numpy and Python: whatever changes, machine code is
+made anew.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ from ..notices import notice
 __all__ = ["cache_folder", "is_cached", "jit"]
 
 
+# llvmlite's own: a version that has none, or names it otherwise, goes without
+_LLVM_LOCK: Any = getattr(getattr(ffi, "lib", None), "_lock", nullcontext())
+
+
 def _hold() -> None:
     """Take the locks of Numba and LLVM before a fork, in the order in which compiling does.
 
@@ -37,11 +42,11 @@ def _hold() -> None:
     thread stays behind, its locks do not.
     """
     global_compiler_lock.acquire()
-    ffi.lib._lock.__enter__()
+    _LLVM_LOCK.__enter__()
 
 
 def _let_go() -> None:
-    ffi.lib._lock.__exit__(None, None, None)
+    _LLVM_LOCK.__exit__(None, None, None)
     global_compiler_lock.release()
 
 
@@ -50,7 +55,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _sources() -> list[Path]:
-    return sorted(Path(__file__).parent.glob("*.py"))
+    here = Path(__file__).parent
+    return [*sorted(here.glob("*.py")), here.parent / "activations.py"]  # whose order is compiled
 
 
 @cache

@@ -58,7 +58,7 @@ def key_words(key: np.ndarray, first_step: int, n_steps: int, n_hidden: int) -> 
     >>> bool((key_words(key, 5, 3, 2)[1:] == key_words(key, 6, 2, 2)).all())
     True
     """
-    steps = (np.arange(first_step, first_step + n_steps) % 2**32).astype(np.uint32)
+    steps = np.arange(first_step, first_step + n_steps).astype(np.uint32)  # modulo 2^32
     layers = np.arange(n_hidden, dtype=np.uint32)
     return mix(mix(key + steps[:, None])[:, None] + layers[:, None])
 
