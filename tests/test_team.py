@@ -30,11 +30,11 @@ def counting(R, K, S, layers, bounds, n, batch_size, s, number, t, threads):
 @pytest.mark.parametrize("members", [1, 2, 3, 6])
 def test_every_share_of_every_region_is_worked_on_once(members):
     steps = 2000
-    team, S, none = team_memory(SHARES), np.zeros(SETTINGS, np.int64), np.zeros(0, np.int64)
+    team, S = team_memory(SHARES), np.zeros(SETTINGS, np.int64)
     S[S_TEAM] = team.ctypes.data
     counts = np.zeros((steps + 1) * 3 * SHARES, np.int64)
-    R = region_addresses([counting, None])
-    arguments = (R, none, S, np.zeros((1, 1), np.int64), counts, 1, 1, steps, np.zeros(1))
+    R, K = region_addresses([counting, None]), region_addresses([])
+    arguments = (R, K, S, np.zeros((1, 1), np.int64), counts, 1, 1, steps, np.zeros(1))
     others = [
         threading.Thread(target=take_part, args=(*arguments, np.zeros(1), own % SHARES, SHARES))
         for own in range(members)
