@@ -13,7 +13,8 @@ from ..extras import require
 from ._cluster import LOOK_SECONDS, Cluster, DistributedError
 from ._data import Collections
 from ._layout import Layout
-from ._sums import Route, Sums, sum_kept
+from ._relay import Route, sum_kept
+from ._sums import Sums
 from ._worker import Job, Summary, merge, piece_of, split, summary_of, weights_of
 
 __all__ = ["Kept", "keep"]
@@ -88,6 +89,7 @@ class Kept:
         self.cluster, self.summaries = cluster, summaries
         self._partitions = list(partitions)
         self._placed: list[str] = []  # the worker of each
+        self._asks = 0
         self.seconds = 0.0  # of the last step, on the slowest worker
         self._asking = ThreadPoolExecutor(_ATTEMPTS + 1, thread_name_prefix="fastmlp")
 
@@ -133,31 +135,37 @@ class Kept:
         lost = ""
         for _ in range(_ATTEMPTS):
             found = self._ask(job, step, key, flat, words)
-            if isinstance(found, Sums):
-                self.seconds = found.seconds
-                return found
-            if isinstance(found, BaseException) and not isinstance(found, OSError):
-                raise found
-            lost = str(found)
+            for failure in found[:-1]:
+                if isinstance(failure, BaseException) and not isinstance(failure, OSError):
+                    raise failure
+                lost = str(failure)
+            if isinstance(found[-1], Sums):
+                self.seconds = found[-1].seconds
+                return found[-1]
             self._placed = []  # Dask makes what was lost anew, out of what it was made of
         raise DistributedError(f"workers were lost {_ATTEMPTS} times in one step ({lost})")
 
-    def _ask(self, job: Job, step: int, *arguments: Any) -> Any:
-        """Have the workers sum their groups; return the sums, or what happened instead."""
+    def _ask(self, job: Job, step: int, *arguments: Any) -> list[Any]:
+        """Have the workers sum their groups; return what went wrong, then the sums, or None."""
         route = self._route(len(job.layout.groups_of(step)))
-        last = route[-1][0]
+        workers = list(dict.fromkeys(address for address, _ in route))
+        self._asks += 1
         asked = self._asking.submit(
-            self.cluster.client.run, sum_kept, route, job, step, *arguments, workers=[last],
-            on_error="return",
+            self.cluster.client.run, sum_kept, (job.name, self._asks), route, job, step,
+            *arguments, workers=workers, on_error="return",
         )  # fmt: skip
         while True:
             with self.cluster.named():
                 try:
-                    return asked.result(LOOK_SECONDS).get(last, "no answer")
+                    found = asked.result(LOOK_SECONDS)
+                    break
                 except TimeoutError:
                     if asked.done():
                         raise
             # the scheduler goes on knocking at the door of one that has left
-            gone = {address for address, _ in route} - set(self.cluster.present())
+            gone = set(workers) - set(self.cluster.present())
             if gone:
-                return f"{sorted(gone)[0]} has left"
+                return [f"{address} has left" for address in gone] + [None]
+        last = found.pop(route[-1][0], "no answer")
+        failures = [answer for answer in found.values() if answer is not None]
+        return [*failures, last] if isinstance(last, Sums) else [*failures, last, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 import weakref
@@ -13,16 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import require
 from ..parameters import Parameters, aligned_zeros
 from ..reference.losses import smooth_targets
 from ._layout import Layout
 from ._losses import Branches, branches, joined
 from ._worker import Job, Partition, one_hot, weights_of
 
-__all__ = ["Route", "Rows", "Sums", "sum_groups", "sum_kept"]
-
-Route = list[tuple[str, list[str]]]
+__all__ = ["Rows", "Sums", "sum_groups"]
 
 
 @dataclass
@@ -132,57 +128,6 @@ def _order(partition: Partition, layout: Layout, key: tuple[int, ...] | None) ->
         kept = key, layout.order(partition.number, drawn)
         partition.prepared = *partition.prepared[:2], kept
     return kept[1]
-
-
-async def sum_kept(
-    route: Route, job: Job, step: int, *arguments: Any, dask_worker: Any
-) -> Sums | str:
-    """Ask for the sums of the groups before this worker's, and add its own, in order.
-
-    Sums go from worker to worker: whoever has asked the last one gets one gradient.
-
-    Parameters
-    ----------
-    route : list of (str, list of str)
-        Workers in the groups' order, this one last, and under which names Dask keeps partitions.
-    job, step, arguments
-        As for `sum_groups`.
-
-    Returns
-    -------
-    Sums or str
-        Text, if a worker is lost, or keeps one of its partitions no more.
-    """
-    *before, (address, keys) = route
-    missing = [key for key in keys if key not in dask_worker.data]
-    if missing:
-        return f"{address} keeps {missing[0]} no more"
-    partitions = [dask_worker.data[key] for key in keys]
-    threads = dask_worker.state.nthreads
-    found, rows = await asyncio.gather(
-        _ask(before, job, step, *arguments, worker=dask_worker),
-        asyncio.to_thread(sum_groups, partitions, threads, job, step, *arguments),
-    )
-    if isinstance(found, str):
-        return found
-    return await asyncio.to_thread(rows.onto, found, job.layout.size(step))
-
-
-async def _ask(route: Route, *arguments: Any, worker: Any) -> Sums | str | None:
-    """Ask the worker at a route's end for the sums up to there."""
-    if not route:
-        return None
-    address, _ = route[-1]
-    core = require("distributed.core", "dask")
-    dumps = require("distributed.protocol.pickle", "dask").dumps
-    call = {"function": dumps(sum_kept), "args": dumps((route, *arguments))}
-    try:
-        answer = await worker.rpc(address).run(**call)
-    except OSError as error:
-        return f"{address}: {error}"
-    if answer["status"] != "OK":
-        raise core.clean_exception(**answer)[1]
-    return answer["result"]
 
 
 def sum_groups(
