@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..extras import require
-from ._sums import Sums, sum_groups
+from ._sums import Rows, Sums, sum_groups
 from ._worker import Job
 
 __all__ = ["Ask", "Route", "sum_kept"]
@@ -104,14 +104,39 @@ async def _added(
     missing = [key for key in keys if key not in worker.data]
     if missing:
         return f"{address} keeps {missing[0]} no more"
-    partitions, threads = [worker.data[key] for key in keys], worker.state.nthreads
-    before, rows = await asyncio.gather(
-        _fetch(ask, i - 1, route, worker),
-        asyncio.to_thread(sum_groups, partitions, threads, job, *arguments),
+    found, rows = await asyncio.gather(
+        _fetch(ask, i - 1, route, worker), _sum_all(keys, worker, job, arguments)
     )
-    if isinstance(before, str):
-        return before
-    return await asyncio.to_thread(rows.onto, before, job.layout.size(arguments[0]))
+    if isinstance(found, str):
+        return found
+    return await asyncio.to_thread(_onto, found, rows, job.layout.size(arguments[0]))
+
+
+async def _sum_all(
+    keys: list[str], worker: Any, job: Job, arguments: tuple[Any, ...]
+) -> list[Rows]:
+    """Sum partitions, all at once; with some of them on disk, a few at a time, these last."""
+    data, threads = worker.data, worker.state.nthreads
+    spilled = set(keys) & set(getattr(data, "slow", None) or ())
+    if not spilled:
+        partitions = [data[key] for key in keys]
+        return [await asyncio.to_thread(sum_groups, partitions, threads, job, *arguments)]
+    found: dict[str, list[Rows]] = {}
+    places = sorted(range(0, len(keys), threads), key=lambda k: keys[k] in spilled)
+    for k in places:
+        found[keys[k]] = [
+            await asyncio.to_thread(
+                sum_groups, [data[key] for key in keys[k : k + threads]], threads, job, *arguments
+            )
+        ]
+    return [rows for key in keys for rows in found.get(key, ())]
+
+
+def _onto(sums: Sums | None, parts: list[Rows], n: int) -> Sums:
+    for rows in parts:
+        sums = rows.onto(sums, n)
+    assert sums is not None
+    return sums
 
 
 async def _fetch(ask: Ask, i: int, route: Route, worker: Any) -> Sums | str | None:
