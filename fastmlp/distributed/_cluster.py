@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -108,7 +109,7 @@ class Cluster:
             ) from error
         except OSError as error:
             raise DistributedError(f"the scheduler does not answer ({error})") from error
-        except RuntimeError as error:  # of a loop that is closed
+        except (Exception, asyncio.CancelledError) as error:  # such as of a loop that is closed
             if isinstance(error, DistributedError) or self.client.status == "running":
                 raise
             raise DistributedError(f"the client is {self.client.status} ({error})") from error

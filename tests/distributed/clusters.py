@@ -1,9 +1,9 @@
-"""Clusters of real processes on this machine, and what is trained on them."""
+"""Clusters of real processes on this machine, shared by tests, and what is trained on them."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -24,8 +24,40 @@ def local_cluster(n_workers: int, **settings):
         distributed.LocalCluster(n_workers=n_workers, **given) as cluster,
         distributed.Client(cluster, set_as_default=False, timeout=60) as client,
     ):
-        client.wait_for_workers(n_workers, timeout=60)
+        if n_workers:
+            client.wait_for_workers(n_workers, timeout=60)
         yield cluster, client
+
+
+class Shared:
+    """Clusters that one test after the other goes on with: a process takes seconds to start."""
+
+    def __init__(self) -> None:
+        self._open, self._found = ExitStack(), {}
+
+    def get(self, name: str, n_workers: int, **settings):
+        """Return a cluster and its client; start them if there are none, or no more."""
+        found = self._found.get(name)
+        if found is None or found[1].status != "running":
+            found = self._open.enter_context(local_cluster(n_workers, **settings))
+            self._found[name] = found
+        return found
+
+    def close(self) -> None:
+        """Close all."""
+        self._open.close()
+        self._found.clear()
+
+
+shared = Shared()
+
+
+def mortal(n_workers: int):
+    """Return a cluster of which a test may kill what it likes, at this many workers."""
+    cluster, client = shared.get("mortal", n_workers)
+    cluster.scale(n_workers)
+    client.wait_for_workers(n_workers, timeout=60)
+    return cluster, client
 
 
 RNG = np.random.default_rng(0)
