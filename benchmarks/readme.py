@@ -3,8 +3,8 @@
 ``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
 peer that is installed, and draws it into ``benchmarks/speed.png``, ``scaling`` measures how the
 cost of an epoch grows (a minute), ``cluster`` holds a model of steps on a cluster against this
-machine's and draws it into ``benchmarks/cluster.png``, ``accuracy`` trains with and without dropout; with no argument
-all of these are made. ``promises FILE`` makes the table of promises from what tests have recorded.
+machine's and draws it into ``benchmarks/cluster.png``, ``accuracy`` trains with and without
+dropout; with no argument all of these are made. ``promises FILE`` makes the table of promises from what tests have recorded.
 Each writes its own part of the README.
 """
 
@@ -109,8 +109,8 @@ def cluster() -> None:
     costs, rows = measure()
     draw(costs, networks_of(rows), str(PICTURE.with_name("cluster.png")))
     told = (
-        f"The model's costs, measured: {costs.ask * 1e3:.1f} ms to ask, {costs.hop * 1e3:.1f} ms to "
-        f"hand on, {costs.sent * 1e9:.1f} ms per MB and way, {costs.added * 1e9:.2f} ms per MB and "
+        f"The model's costs, measured: {costs.ask * 1e3:.1f} ms to ask, {costs.hop * 1e3:.1f} ms "
+        f"to hand on, {costs.sent * 1e9:.1f} ms per MB and way, {costs.added * 1e9:.2f} ms per MB and "
         "group; assumed for a cluster: 0.1 ms and 10 Gbit/s from machine to machine."
     )
     picture = "![Modelled speed-up of a step by workers and network](benchmarks/cluster.png)"
