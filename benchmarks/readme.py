@@ -4,8 +4,8 @@
 peer that is installed, and draws it into ``benchmarks/speed.png``, ``scaling`` measures how the
 cost of an epoch grows (a minute), ``cluster`` holds a model of steps on a cluster against this
 machine's and draws it into ``benchmarks/cluster.png``, ``accuracy`` trains with and without
-dropout; with no argument all of these are made. ``promises FILE`` makes the table of promises from what tests have recorded.
-Each writes its own part of the README.
+dropout; with no argument all of these are made. ``promises FILE`` makes the table of promises from
+what tests have recorded. Each writes its own part of the README.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def cluster() -> None:
     draw(costs, networks_of(rows), str(PICTURE.with_name("cluster.png")))
     told = (
         f"The model's costs, measured: {costs.ask * 1e3:.1f} ms to ask, {costs.hop * 1e3:.1f} ms "
-        f"to hand on, {costs.sent * 1e9:.1f} ms per MB and way, {costs.added * 1e9:.2f} ms per MB and "
-        "group; assumed for a cluster: 0.1 ms and 10 Gbit/s from machine to machine."
+        f"to hand on, {costs.sent * 1e9:.1f} ms per MB and way, {costs.added * 1e9:.2f} ms per MB "
+        "and group; assumed for a cluster: 0.1 ms and 10 Gbit/s from machine to machine."
     )
     picture = "![Modelled speed-up of a step by workers and network](benchmarks/cluster.png)"
     table = lines(costs, rows)
