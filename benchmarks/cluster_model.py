@@ -197,7 +197,9 @@ def networks_of(rows: Sequence[Row]) -> list[Network]:
 def lines(costs: Costs, rows: Sequence[Row]) -> list[str]:
     """Return two tables: measured beside modelled, and what the model says of clusters."""
     table = [
-        "| network | parameters | " + " | ".join(f"{n} workers" for n in MEASURED) + " |",
+        "| network | parameters | "
+        + " | ".join(f"{n} worker{'s' * (n > 1)}" for n in MEASURED)
+        + " |",
         "|---|---|" + "---|" * len(MEASURED),
     ]
     networks = networks_of(rows)
@@ -248,9 +250,9 @@ def draw(costs: Costs, networks: Sequence[Network], path: str) -> None:
         axes.minorticks_off()
         axes.set_xlabel("workers of one core (model)")
         axes.grid(alpha=0.3)
-        axes.set_ylim(0.02, 300)
+        axes.set_ylim(0.1, 300)
     figure.axes[0].set_ylabel("step: times as fast as one core")
-    figure.axes[0].legend(fontsize=7, loc="upper left")
+    figure.axes[-1].legend(fontsize=7, loc="lower right")
     figure.savefig(path)
 
 
