@@ -4,14 +4,10 @@ A step has two regions (see the README): by samples, forward and back; then by r
 gradient and update. Over lists of non-zeros a third comes before them: the first layer, forward,
 by columns of W. Within a region every number belongs to one thread and every sum runs in a
 fixed order, so the number of threads cannot change a bit. Everything is an integer: addresses,
-strides in bytes, codes. `t` of `threads` shares the work; the serial and the parallel driver
-differ in how t is run through.
+strides in bytes, codes. `t` of `threads` shares the work; `steps` runs t through.
 """
 
 from __future__ import annotations
-
-import numpy as np
-from numba import prange
 
 from ._jit import jit
 from .finish import (
@@ -103,8 +99,8 @@ from .tables import (
 __all__ = [
     "BATCH_REGIONS",
     "apply_step",
-    "train_parallel",
-    "train_serial",
+    "region",
+    "regions",
 ]
 
 
@@ -312,12 +308,6 @@ def sums(S, size, start):
 
 
 @jit()
-def step_size(n, batch_size, s):
-    """Return the samples of step s; the step before the first has none and makes transposes."""
-    return min(batch_size, n - s * batch_size) if s >= 0 else 0
-
-
-@jit()
 def regions_of_chunk(S):
     """Return the regions of a chunk: by samples and by rows; before them, by panels."""
     return 3 if S[S_PANELS] else 2
@@ -356,48 +346,6 @@ def region(R, K, S, layers, bounds, n, first, size, number, hyper, t, threads):
     else:
         code = sums(S, size, start)
         call_region(R[WEIGHTS_REGION], (K, S, layers, bounds, rows, code, hyper, t, threads))
-
-
-@jit()
-def train_serial(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
-    """Take `steps` steps over n ordered samples, all `threads` shares on this thread alone.
-
-    A batch of more than CHUNK samples is gone through in chunks whose gradients are added up.
-    """
-    for s in range(-1, steps):
-        size = step_size(n, batch_size, s)
-        hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        for number in range(regions(S, size)):
-            for t in range(threads):
-                region(R, K, S, layers, bounds, n, s * batch_size, size, number, hyper, t, threads)
-        if S[S_PENALTY] and s >= 0:
-            reduce_penalties(penalties, penalty, s)
-
-
-@jit(parallel=True)
-def train_parallel(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
-    """As `train_serial`, each region shared out to `threads` threads."""
-    for s in range(-1, steps):
-        size = step_size(n, batch_size, s)
-        hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        for number in range(regions(S, size)):
-            for t in prange(threads):
-                region(
-                    R,
-                    K,
-                    S,
-                    layers,
-                    bounds,
-                    n,
-                    s * batch_size,
-                    size,
-                    number,
-                    hyper,
-                    np.int64(t),
-                    threads,
-                )
-        if S[S_PENALTY] and s >= 0:
-            reduce_penalties(penalties, penalty, s)
 
 
 @jit()

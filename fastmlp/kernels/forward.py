@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..parameters import Parameters, row_length
+from .costs import choose_threads, flops
 from .index import Index, is_sparse, room_for_lists
 from .inference import INFER_REGIONS, infer_parallel, infer_serial
 from .needs import inference_groups, input_group, list_kind
@@ -35,7 +36,6 @@ from .tables import (
     VECTOR,
 )
 from .threads import run
-from .training import choose_threads, flops
 from .workspace import Workspace
 
 __all__ = ["FEW", "Inference", "Prepared", "SmallInference"]
@@ -228,7 +228,7 @@ class Inference:
         source = self._source if X is self._data else Source(X, self.architecture)
         piece = n if source.direct or spread else min(n, max(source.stage_rows, _ROWS))
         work = flops(self.architecture, piece) // 3
-        threads = min(choose_threads(self._threads, work, regions=1), -(-piece // _FEWEST_ROWS))
+        threads = min(choose_threads(self._threads, work), -(-piece // _FEWEST_ROWS))
         block = min(_ROWS, -(-piece // (threads * 16)) * 16)
         if workspace is None:
             workspace = self._room(threads * block)

@@ -7,20 +7,16 @@ cache. Then every thread adds up its rows of W over all groups, in their order, 
 
 from __future__ import annotations
 
-import numpy as np
-from numba import prange
-
 from ._jit import jit
-from .drivers import step_size, through, update_rows
+from .drivers import through, update_rows
 from .finish import (
     FINISHING_REGIONS,
     TRANSPOSE_REGION,
     finish_region,
     finishing_regions,
-    reduce_penalties,
 )
 from .lists import sparse_gradient_rows
-from .optimizers import ADD, HYPER_ROW
+from .optimizers import ADD
 from .regions import call_region
 from .shares import rows_of, share
 from .table import call
@@ -42,14 +38,13 @@ from .tables import (
     S_ITEM,
     S_LISTS,
     S_N_CUTS,
-    S_PENALTY,
     VECTOR,
     VECTORS_OUT,
     D,
     W,
 )
 
-__all__ = ["FULL_REGIONS", "full_parallel", "full_serial"]
+__all__ = ["FULL_REGIONS", "full_region", "full_regions"]
 
 
 @jit()
@@ -128,34 +123,3 @@ def full_regions(S, size):
     """Return how many regions a step has: groups, their sum with the step, or what follows."""
     following = finishing_regions(S, 2)
     return 1 if size == 0 else 2 + (following if following > 1 else 0)
-
-
-@jit()
-def full_serial(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
-    """Take `steps` steps over n ordered samples, all `threads` shares on this thread alone."""
-    for s in range(-1, steps):
-        size = step_size(n, batch_size, s)
-        hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        for number in range(full_regions(S, size)):
-            for t in range(threads):
-                full_region(
-                    R, K, S, layers, bounds, s * batch_size, size, number, hyper, t, threads
-                )
-        if S[S_PENALTY] and s >= 0:
-            reduce_penalties(penalties, penalty, s)
-
-
-@jit(parallel=True)
-def full_parallel(R, K, S, layers, bounds, n, batch_size, steps, penalties, penalty, threads):
-    """As `full_serial`, groups and then rows of W shared out to `threads` threads."""
-    for s in range(-1, steps):
-        size = step_size(n, batch_size, s)
-        hyper = S[S_HYPER] + s * 2 * HYPER_ROW * S[S_ITEM]
-        for number in range(full_regions(S, size)):
-            for t in prange(threads):
-                full_region(
-                    R, K, S, layers, bounds, s * batch_size, size, number, hyper, np.int64(t),
-                    threads,
-                )  # fmt: skip
-        if S[S_PENALTY] and s >= 0:
-            reduce_penalties(penalties, penalty, s)

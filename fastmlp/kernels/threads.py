@@ -23,8 +23,7 @@ __all__ = [
     "thread_limit",
 ]
 
-# What a region of two threads takes beside its share of the work, measured within steps: the
-# launch (empty regions in a row: 2, 2 and 62 us), waiting, and data of the other's cache.
+# What launching two threads takes, and waiting for them, measured beside work of their own.
 _LAUNCH_SECONDS = {"omp": 4e-6, "tbb": 6e-6, "workqueue": 93e-6}
 LEAST_LAUNCH_SECONDS = min(_LAUNCH_SECONDS.values())
 

@@ -6,20 +6,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..architecture import Architecture
 from ..operations import EpochResult, Gradients
 from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters, aligned_zeros
 from ..regularization import Regularization
 from . import drivers
 from .compiling import prepare
-from .full_batch import full_parallel, full_serial
+from .costs import choose_threads, flops
 from .needs import list_kind, training_groups, training_regions
 from .optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from .panels import Panels
 from .regions import region_addresses
 from .single import single_serial
 from .source import Source, enter_index, enter_targets, padded_targets
+from .steps import train_parallel, train_serial
 from .table import kernel_addresses
 from .tables import (
     S_BATCH,
@@ -48,54 +48,27 @@ from .tables import (
     S_PLACE,
     S_ROWS,
     S_STATE,
+    S_TEAM,
     S_WHOLE,
     S_WORDS,
     SETTINGS,
 )
-from .threads import (
-    LEAST_LAUNCH_SECONDS,
-    choose_driver,
-    launch_seconds,
-    run,
-    thread_limit,
-)
+from .team import team_memory
+from .threads import choose_driver, run
 from .workspace import Layer, Workspace
 
-__all__ = ["Training", "choose_threads", "flops", "gradients"]
+__all__ = ["Training", "gradients"]
 
 _CHUNK = 512  # samples of a large batch that are gone through at a time
 _BLOCK = 64  # the same in full batch: 64 rows of MNIST in float64 stay in a second-level cache
 _GROUPS = 32  # groups of samples of a full batch, each with a gradient of its own
 _GROUPS_BYTES = 16 << 20  # what these gradients may take
-# What one core does at least (AVX-512, float32: measured 120 GFLOP/s); slower ones gain more.
-_FLOPS_PER_SECOND = 1e11
 
 _DRIVERS = {
-    "batch": (drivers.train_serial, drivers.train_parallel),
-    "full": (full_serial, full_parallel),
+    "batch": (train_serial, train_parallel),
+    "full": (train_serial, train_parallel),
     "single": (single_serial, single_serial),
 }
-
-
-def flops(architecture: Architecture, rows: int) -> int:
-    """Return the floating-point operations of a step over `rows` samples, zeros included."""
-    return 6 * rows * sum(n_in * n_out for n_in, n_out in architecture.layers)
-
-
-def choose_threads(threads: int | None, flops: int, regions: int = 2) -> int:
-    """Return how many threads `flops` in so many parallel regions are shared out to.
-
-    As many as there are, or one alone: where those could save less time than it costs to launch
-    the regions. The threading layer, which says what a launch costs, is not loaded for less work
-    than would be worth the cheapest launch.
-    """
-    if threads is not None:
-        return threads
-    limit = thread_limit()
-    saved = flops / _FLOPS_PER_SECOND * (1 - 1 / limit)
-    if saved <= regions * LEAST_LAUNCH_SECONDS or saved <= regions * launch_seconds():
-        return 1
-    return limit
 
 
 class Training:
@@ -141,7 +114,9 @@ class Training:
         self.threads = 1
         if self._mode != "single":
             at_once = batch_size if self._mode == "full" else self.chunk
-            self.threads = choose_threads(threads, flops(self.architecture, at_once))
+            self.threads = choose_threads(
+                threads, flops(self.architecture, at_once), steps=-(-len(y) // at_once), regions=2
+            )
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         self._workspace = Workspace(parameters, rows, dropout=regularization.dropout)
         self._index, self._panels, row_bytes = None, None, 0
@@ -164,7 +139,7 @@ class Training:
         r = regularization
         self._limits = np.array([r.l1, r.l2 / 2, r.clip_norm or 0.0, r.max_norm or 0.0])
         self._clipped = np.zeros((self.threads, 2, HYPER_ROW), parameters.dtype)
-        self._S = np.zeros(SETTINGS, np.int64)
+        self._S, self._team = np.zeros(SETTINGS, np.int64), team_memory(self.threads)
         self._enter_settings()
 
     def _choose_mode(self) -> str:
@@ -216,7 +191,7 @@ class Training:
         S, parameters = self._S, self.parameters
         enter_targets(S, self.architecture, self._y, self.sample_weight)
         item = parameters.dtype.itemsize
-        S[S_ITEM], S[S_CHUNK] = item, self.chunk
+        S[S_ITEM], S[S_CHUNK], S[S_TEAM] = item, self.chunk, self._team.ctypes.data
         S[S_STATE] = S[S_BYTES] = parameters.size * item
         self._enter_regularization()
         S[S_OPTIMIZER] = STORE if self.optimizer is None else OPTIMIZERS[self.optimizer.rule]
@@ -350,6 +325,7 @@ class Training:
         S[S_ROWS], S[S_ORDER] = rows.ctypes.data, order.ctypes.data
         S[S_LOSSES], S[S_CORRECT] = losses.ctypes.data, correct.ctypes.data
         S[S_HYPER] = hyper.ctypes.data
+        self._team[:] = 0
         S[S_WORDS] = self._words[len(self._words) - len(hyper) :].ctypes.data
         run(
             self.drivers[self._mode], self.threads, self._regions, self._kernels, S,

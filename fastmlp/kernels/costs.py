@@ -1,0 +1,46 @@
+"""What work costs, and so how many threads are worth their launch."""
+
+from __future__ import annotations
+
+from ..architecture import Architecture
+from .threads import LEAST_LAUNCH_SECONDS, launch_seconds, thread_limit
+
+__all__ = ["choose_threads", "flops"]
+
+# What one core does at least (AVX-512, float32: measured 120 GFLOP/s); slower ones gain more.
+_FLOPS_PER_SECOND = 1e11
+# What a region takes beside its share of the work, measured within steps: the handing over,
+# waiting, and data that are in the other core's cache.
+_HANDOVER_SECONDS = 2e-6
+
+
+def flops(architecture: Architecture, rows: int) -> int:
+    """Return the floating-point operations of a step over `rows` samples, zeros included."""
+    return 6 * rows * sum(n_in * n_out for n_in, n_out in architecture.layers)
+
+
+def choose_threads(threads: int | None, flops: int, *, steps: int = 1, regions: int = 0) -> int:
+    """Return how many threads work is shared out to that is launched once.
+
+    As many as there are, or one alone: where those could save less time than it costs to hand
+    the regions of each step over and to launch them. The threading layer, which says what a
+    launch costs, is not loaded for less than would be worth the cheapest one.
+
+    Parameters
+    ----------
+    threads : int or None
+        What the user has chosen.
+    flops : int
+        Of one step.
+    steps : int
+        How many follow each other.
+    regions : int
+        Of a step, at whose ends the threads wait for each other.
+    """
+    if threads is not None:
+        return threads
+    limit = thread_limit()
+    saved = flops / _FLOPS_PER_SECOND * (1 - 1 / limit) - regions * _HANDOVER_SECONDS
+    if steps * saved <= LEAST_LAUNCH_SECONDS or steps * saved <= launch_seconds():
+        return 1
+    return limit
