@@ -1,8 +1,9 @@
-"""Clusters of real processes on this machine, shared by tests, and what is trained on them."""
+"""A cluster of real processes on this machine, shared by tests, and what is trained on them."""
 
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -30,34 +31,29 @@ def local_cluster(n_workers: int, **settings):
 
 
 class Shared:
-    """Clusters that one test after the other goes on with: a process takes seconds to start."""
+    """A cluster that one test after the other goes on with: a process takes seconds to start."""
 
     def __init__(self) -> None:
-        self._open, self._found = ExitStack(), {}
+        self._open, self._found = ExitStack(), None
 
-    def get(self, name: str, n_workers: int, **settings):
-        """Return a cluster and its client; start them if there are none, or no more."""
-        found = self._found.get(name)
-        if found is None or found[1].status != "running":
-            found = self._open.enter_context(local_cluster(n_workers, **settings))
-            self._found[name] = found
-        return found
+    def get(self, n_workers: int):
+        """Return the cluster and its client, at this many workers; they may be killed."""
+        if self._found is None or self._found[1].status != "running":
+            self._found = self._open.enter_context(local_cluster(n_workers, memory_limit="8GB"))
+        cluster, client = self._found
+        cluster.scale(n_workers)
+        deadline = time.monotonic() + 60
+        while len(client.nthreads()) != n_workers and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return cluster, client
 
     def close(self) -> None:
-        """Close all."""
+        """Close it."""
         self._open.close()
-        self._found.clear()
+        self._found = None
 
 
 shared = Shared()
-
-
-def mortal(n_workers: int):
-    """Return a cluster of which a test may kill what it likes, at this many workers."""
-    cluster, client = shared.get("mortal", n_workers)
-    cluster.scale(n_workers)
-    client.wait_for_workers(n_workers, timeout=60)
-    return cluster, client
 
 
 RNG = np.random.default_rng(0)

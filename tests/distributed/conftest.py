@@ -1,4 +1,4 @@
-"""Clusters for all tests of this folder; nothing here may hang."""
+"""A cluster for all tests of this folder; nothing here may hang."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _no_hang():
 @pytest.fixture
 def client():
     """Return the client of two workers, which all tests share."""
-    return shared.get("two", 2, memory_limit="8GB")[1]
+    return shared.get(2)[1]
 
 
 @pytest.hookimpl(trylast=True)

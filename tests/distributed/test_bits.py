@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from clusters import LABELS, X, make, mortal, numbers, state
+from clusters import LABELS, X, make, numbers, shared, state
 
 from fastmlp import MLP, SGD, Adam, distributed
 from fastmlp.callbacks import Callback
@@ -138,7 +138,7 @@ def test_one_two_and_four_workers_and_one_that_is_killed():
     found: dict[int, list[np.ndarray]] = {}
     settings = {"epochs": 3, "batch_size": 2500, "optimizer": "adam"}
     for n in (1, 2, 4):
-        _, client = mortal(n)
+        _, client = shared.get(n)
         assert len(client.nthreads()) == n
         for build in (large, small):
             net = build()

@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from clusters import LABELS, X, local_cluster, make, mortal, numbers, state
+from clusters import LABELS, X, local_cluster, make, numbers, shared, state
 
 from fastmlp import Adam, EarlyStopping, fit_many
 from fastmlp.callbacks import TerminateOnNaN
@@ -100,7 +100,7 @@ def test_networks_outlive_a_worker():
 
     here, there = several(), several()
     fit_many(here, X, LABELS, epochs=60, batch_size=16)
-    _, client = mortal(2)
+    _, client = shared.get(2)
     pid = sorted(client.run(os.getpid).items())[0][1]
     timer = threading.Timer(0.7, os.kill, (pid, signal.SIGKILL))
     timer.start()

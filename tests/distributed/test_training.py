@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from clusters import LABELS, X, make, mortal, numbers, state
+from clusters import LABELS, X, make, numbers, shared, state
 
 import fastmlp
 from fastmlp import EarlyStopping, distributed
@@ -136,7 +136,7 @@ def test_killed_again_and_again_changes_only_the_time():
     settings = {"epochs": 6, "batch_size": 30_000, "optimizer": "adam"}
     wanted = make((20, 100, 100, 3))
     wanted.fit(rows, y, shuffle=False, **settings)
-    _, client = mortal(2)
+    _, client = shared.get(2)
 
     def kill():
         pids = client.run(os.getpid, on_error="return")
@@ -166,7 +166,7 @@ class Remember(Callback):
 
 def test_no_worker_is_left():
     """The network keeps its last whole step, and the error says what happened."""
-    cluster, client = mortal(1)
+    cluster, client = shared.get(1)
     net, memory = make(), Remember()
     lose = At(lambda: cluster.scale(0), 2)
     with pytest.raises(DistributedError, match=r"no worker|all workers are lost"):
@@ -184,7 +184,7 @@ def test_no_worker_is_left():
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_scheduler_goes():
     net = make()
-    cluster, client = mortal(1)
+    cluster, client = shared.get(1)
     gone = At(cluster.close, 2)
     with pytest.raises(DistributedError):
         distributed.fit(net, *DATA, client=client, epochs=100_000, callbacks=[gone], timeout=1.0)
