@@ -14,9 +14,6 @@ from ..extras import require
 __all__ = ["LOOK_SECONDS", "Cluster", "DistributedError", "connected"]
 
 LOOK_SECONDS = 1.0  # between two looks at who is there
-_LOST_SECONDS = 0.05  # before the scheduler is asked again where things are
-_ATTEMPTS = 5  # at one step, before it is left
-_LATER = -10  # the priority of reading: what is read is cut before more is read
 
 
 class DistributedError(RuntimeError):

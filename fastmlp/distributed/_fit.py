@@ -76,8 +76,8 @@ def fit(
     """Train on data that the workers of a Dask cluster keep in memory; else as `MLP.fit`.
 
     A batch is cut into groups of samples, by its size alone. Workers sum loss and gradient of the
-    groups they keep, the sums are added up here in the groups' order, and the optimizer takes one
-    step. So the number of workers, and which of them is lost on the way, changes no bit.
+    groups they keep, one after the other adds its own to the sums before, in the groups' order,
+    and the optimizer takes one step here. So the number of workers, and which of them is lost on the way, changes no bit.
 
     **What equals what.** With ``shuffle=False``, or in full batch, parameters, optimizer state and
     history are those of ``net.fit(X, y, shuffle=False, ...)`` on one machine, bit for bit, on
