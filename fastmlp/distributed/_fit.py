@@ -77,7 +77,8 @@ def fit(
 
     A batch is cut into groups of samples, by its size alone. Workers sum loss and gradient of the
     groups they keep, one after the other adds its own to the sums before, in the groups' order,
-    and the optimizer takes one step here. So the number of workers, and which of them is lost on the way, changes no bit.
+    and the optimizer takes one step here. So the number of workers, and which of them is lost on
+    the way, changes no bit.
 
     **What equals what.** With ``shuffle=False``, or in full batch, parameters, optimizer state and
     history are those of ``net.fit(X, y, shuffle=False, ...)`` on one machine, bit for bit, on
