@@ -2,9 +2,10 @@
 
 ``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
 peer that is installed, and draws it into ``benchmarks/speed.png``, ``scaling`` measures how the
-cost of an epoch grows (a minute), ``accuracy`` trains with and without dropout; with no argument
-all of these are made. ``promises FILE`` makes the table of promises from what tests have recorded.
-Each writes its own part of the README.
+cost of an epoch grows (a minute), ``cluster`` holds a model of steps on a cluster against this
+machine's and draws it into ``benchmarks/cluster.png``, ``accuracy`` trains with and without
+dropout; with no argument all of these are made. ``promises FILE`` makes the table of promises from
+what tests have recorded. Each writes its own part of the README.
 """
 
 from __future__ import annotations
@@ -101,6 +102,22 @@ def bench() -> None:
     replace("bench", ["", *lines, "", measured, "", shown, ""])
 
 
+def cluster() -> None:
+    """Measure steps on local workers and write them beside their model."""
+    from cluster_model import draw, lines, measure, networks_of
+
+    costs, rows = measure()
+    draw(costs, networks_of(rows), str(PICTURE.with_name("cluster.png")))
+    told = (
+        f"The model's costs, measured: {costs.ask * 1e3:.1f} ms to ask, {costs.hop * 1e3:.1f} ms "
+        f"to hand on, {costs.sent * 1e9:.1f} ms per MB and way, {costs.added * 1e9:.2f} ms per MB "
+        "and group; assumed for a cluster: 0.1 ms and 10 Gbit/s from machine to machine."
+    )
+    picture = "![Modelled speed-up of a step by workers and network](benchmarks/cluster.png)"
+    table = lines(costs, rows)
+    replace("cluster", ["", *table, "", told, f"Measured on {machine()}.", "", picture, ""])
+
+
 def scaling() -> None:
     """Measure how the cost of an epoch grows and write the exponents."""
     from scaling import lines, measure
@@ -157,6 +174,12 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["promises"] and len(sys.argv) == 3:
         promises(sys.argv[2])
         raise SystemExit
-    parts = {"reproduce": reproduce, "bench": bench, "scaling": scaling, "accuracy": accuracy}
+    parts = {
+        "reproduce": reproduce,
+        "bench": bench,
+        "scaling": scaling,
+        "cluster": cluster,
+        "accuracy": accuracy,
+    }
     for part in sys.argv[1:] or parts:
         parts[part]()

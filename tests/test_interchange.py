@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 import fastmlp.sklearn
 from fastmlp import MLP, Adam
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.interchange import onnx_file, register_skl2onnx
+from fastmlp.interchange import graph, onnx_file, register_skl2onnx
 from fastmlp.losses import OUTPUTS
 
 RNG = np.random.default_rng(0)
@@ -213,6 +213,15 @@ def test_onnx_refuses_wrong_arguments(tmp_path, options, message):
 def test_onnx_has_no_names_where_there_are_no_exclusive_classes(output):
     with pytest.raises(ValueError, match="class_names: expected None for"):
         make(output=output).to_onnx(class_names=["a", "b", "c"])
+
+
+def test_an_activation_without_a_form_in_onnx_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delitem(graph._ACTIVATIONS, "gelu")
+    message = "activation: expected one that has a form in ONNX, got 'gelu'; exported are elu, "
+    with pytest.raises(ValueError, match=message):
+        make(activation=["relu", "gelu"]).to_onnx(tmp_path / "net.onnx")
+    assert os.listdir(tmp_path) == []
+    make(activation="relu").to_onnx(tmp_path / "net.onnx")
 
 
 def test_a_network_too_large_for_onnx_is_refused(monkeypatch, tmp_path):

@@ -191,7 +191,9 @@ def test_a_wrong_derivative_is_seen(copy):
 def test_the_readme_names_these_places_and_no_others(new, places):
     text = README.read_text("utf-8").partition("## Contributing")[2].partition("\n## ")[0]
     row = next(line for line in text.splitlines() if line.startswith(f"| {new}"))
-    assert re.findall(r"`([\w/]+\.py)`", row.split("|")[2]) == list(places)
+    needed, _, optional = row.split("|")[2].partition("optional: ")
+    assert re.findall(r"`([\w/]+\.py)`", needed) == list(places)
+    assert all((PACKAGE / name).is_file() for name in re.findall(r"`([\w/]+\.py)`", optional))
 
 
 @pytest.mark.parametrize("name", ["softplus", "leaky_relu"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -13,9 +14,6 @@ from ..extras import require
 __all__ = ["LOOK_SECONDS", "Cluster", "DistributedError", "connected"]
 
 LOOK_SECONDS = 1.0  # between two looks at who is there
-_LOST_SECONDS = 0.05  # before the scheduler is asked again where things are
-_ATTEMPTS = 5  # at one step, before it is left
-_LATER = -10  # the priority of reading: what is read is cut before more is read
 
 
 class DistributedError(RuntimeError):
@@ -108,7 +106,7 @@ class Cluster:
             ) from error
         except OSError as error:
             raise DistributedError(f"the scheduler does not answer ({error})") from error
-        except RuntimeError as error:  # of a loop that is closed
+        except (Exception, asyncio.CancelledError) as error:  # such as of a loop that is closed
             if isinstance(error, DistributedError) or self.client.status == "running":
                 raise
             raise DistributedError(f"the client is {self.client.status} ({error})") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..extras import require
 from ..history import History
 from ..interrupts import CtrlC
 from ..network import MLP
@@ -32,6 +33,15 @@ def check_network(net: Any, y: Any, groups: Any, timeout: Any) -> tuple[int, flo
     if y is None:
         raise ValueError("y: expected targets beside X, got None")
     return groups, timeout
+
+
+def _fetched(cluster: Cluster, data: Any) -> Any:
+    """Return validation data with what is on the cluster as arrays or frames in memory."""
+    dask = require("dask", "dask")
+    if not isinstance(data, tuple | list) or not any(map(dask.is_dask_collection, data)):
+        return data
+    with cluster.named():
+        return dask.compute(*data)
 
 
 def fit(
@@ -66,8 +76,9 @@ def fit(
     """Train on data that the workers of a Dask cluster keep in memory; else as `MLP.fit`.
 
     A batch is cut into groups of samples, by its size alone. Workers sum loss and gradient of the
-    groups they keep, the sums are added up here in the groups' order, and the optimizer takes one
-    step. So the number of workers, and which of them is lost on the way, changes no bit.
+    groups they keep, one after the other adds its own to the sums before, in the groups' order,
+    and the optimizer takes one step here. So the number of workers, and which of them is lost on
+    the way, changes no bit.
 
     **What equals what.** With ``shuffle=False``, or in full batch, parameters, optimizer state and
     history are those of ``net.fit(X, y, shuffle=False, ...)`` on one machine, bit for bit, on
@@ -94,7 +105,7 @@ def fit(
     batch_size : int or None, default None
         None is the full batch; a mini-batch gives work to ``batch_size / 64`` threads at most.
     validation_data : (X, y), optional
-        Arrays in memory here, not on the cluster.
+        Evaluated here: Dask arrays and frames are fetched once, and have to fit into memory.
     sample_weight : dask array or series, or array, (n,), optional
         With Parquet a column's name.
     groups : int, optional
@@ -133,7 +144,9 @@ def fit(
     """
     groups, timeout = check_network(net, y, groups, timeout)
     with connected(client, timeout) as found, notices(progress):
-        data = Data(net, Cluster(found, timeout), (X, y, sample_weight), groups, class_weight)
+        cluster = Cluster(found, timeout)
+        validation_data = _fetched(cluster, validation_data)
+        data = Data(net, cluster, (X, y, sample_weight), groups, class_weight)
         plan = prepare(
             net, data, None, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
             schedule=schedule, l2=l2, dropout=dropout, shuffle=shuffle,

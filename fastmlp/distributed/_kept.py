@@ -13,7 +13,8 @@ from ..extras import require
 from ._cluster import LOOK_SECONDS, Cluster, DistributedError
 from ._data import Collections
 from ._layout import Layout
-from ._sums import Sums, combined, sum_kept
+from ._relay import Route, sum_kept
+from ._sums import Sums
 from ._worker import Job, Summary, merge, piece_of, split, summary_of, weights_of
 
 __all__ = ["Kept", "keep"]
@@ -87,24 +88,33 @@ class Kept:
     ) -> None:
         self.cluster, self.summaries = cluster, summaries
         self._partitions = list(partitions)
-        self._placed: dict[str, list[int]] = {}
+        self._placed: list[str] = []  # the worker of each
+        self._asks = 0
         self.seconds = 0.0  # of the last step, on the slowest worker
         self._asking = ThreadPoolExecutor(_ATTEMPTS + 1, thread_name_prefix="fastmlp")
 
-    def _place(self) -> dict[str, list[int]]:
-        """Return which partitions each worker has, once they all are somewhere."""
-        placed: dict[str, list[int]] = {}
-        self.cluster.workers()
-        self.cluster.wait(self._partitions)
-        with self.cluster.named():
-            lies = self.cluster.client.who_has(self._partitions)
-        for k, future in enumerate(self._partitions):
-            for worker in sorted(lies.get(future.key, ()))[:1]:
-                placed.setdefault(worker, []).append(k)
-        if sum(map(len, placed.values())) < len(self._partitions):
+    def _place(self) -> list[str]:
+        """Return which worker has each partition, once they all are somewhere."""
+        while True:
+            self.cluster.workers()
+            self.cluster.wait(self._partitions)
+            with self.cluster.named():
+                lies = self.cluster.client.who_has(self._partitions)
+            placed = [sorted(lies.get(future.key, ()))[:1] for future in self._partitions]
+            if all(placed):
+                return [address for (address,) in placed]
             time.sleep(_LOST_SECONDS)  # the scheduler has not yet heard of a loss
-            return self._place()
-        return placed
+
+    def _route(self, count: int) -> Route:
+        """Return the workers of the first partitions, neighbours together."""
+        if not self._placed:
+            self._placed = self._place()
+        route: Route = []
+        for address, future in zip(self._placed[:count], self._partitions, strict=False):
+            if not route or route[-1][0] != address:
+                route.append((address, []))
+            route[-1][1].append(future.key)
+        return route
 
     def weights(self, job: Job) -> list[np.ndarray]:
         """Return the samples' weights, by partition."""
@@ -120,52 +130,42 @@ class Kept:
         key: tuple[int, ...] | None,
         flat: np.ndarray,
         words: np.ndarray | None,
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Sum one step's groups; see `sum_kept`.
-
-        Returns
-        -------
-        gradient : ndarray, (size,)
-            The sum over all groups, in their order.
-        losses : ndarray of float64
-            Of the step's samples, in order.
-        correct : int
-        """
+    ) -> Sums:
+        """Sum one step's groups, all of them; see `sum_groups`."""
         lost = ""
         for _ in range(_ATTEMPTS):
-            if not self._placed:
-                self._placed = self._place()
             found = self._ask(job, step, key, flat, words)
-            failures = [answer for answer in found if not isinstance(answer, Sums)]
-            for failure in failures:
+            for failure in found[:-1]:
                 if isinstance(failure, BaseException) and not isinstance(failure, OSError):
                     raise failure
                 lost = str(failure)
-            if not failures:
-                self.seconds = max(sums.seconds for sums in found)
-                return combined(found)
-            self._placed = {}  # Dask makes what was lost anew, out of what it was made of
+            if isinstance(found[-1], Sums):
+                self.seconds = found[-1].seconds
+                return found[-1]
+            self._placed = []  # Dask makes what was lost anew, out of what it was made of
         raise DistributedError(f"workers were lost {_ATTEMPTS} times in one step ({lost})")
 
-    def _ask(self, job: Job, *arguments: Any) -> list[Any]:
-        """Have every worker sum its groups; return what they answer, or what happened instead."""
-        keys = {
-            worker: [self._partitions[k].key for k in numbers]
-            for worker, numbers in self._placed.items()
-        }
+    def _ask(self, job: Job, step: int, *arguments: Any) -> list[Any]:
+        """Have the workers sum their groups; return what went wrong, then the sums, or None."""
+        route = self._route(len(job.layout.groups_of(step)))
+        workers = list(dict.fromkeys(address for address, _ in route))
+        self._asks += 1
         asked = self._asking.submit(
-            self.cluster.client.run, sum_kept, keys, job, *arguments, workers=list(keys),
-            on_error="return",
+            self.cluster.client.run, sum_kept, (job.name, self._asks), route, job, step,
+            *arguments, workers=workers, on_error="return",
         )  # fmt: skip
         while True:
             with self.cluster.named():
                 try:
                     found = asked.result(LOOK_SECONDS)
-                    return [found.get(worker, "no answer") for worker in keys]
+                    break
                 except TimeoutError:
                     if asked.done():
                         raise
             # the scheduler goes on knocking at the door of one that has left
-            gone = set(keys) - set(self.cluster.present())
+            gone = set(workers) - set(self.cluster.present())
             if gone:
-                return [f"{worker} has left" for worker in gone]
+                return [f"{address} has left" for address in gone] + [None]
+        last = found.pop(route[-1][0], "no answer")
+        failures = [answer for answer in found.values() if answer is not None]
+        return [*failures, last] if isinstance(last, Sums) else [*failures, last, None]

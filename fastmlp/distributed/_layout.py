@@ -59,6 +59,10 @@ class Layout:
         """Return how many samples a batch has."""
         return min(self.batch_size, self.samples - step * self.batch_size)
 
+    def groups_of(self, step: int) -> range:
+        """Return the groups of a batch that have samples."""
+        return range(-(-self.size(step) // self.group_samples))
+
     def rows(self, partition: int, step: int) -> range:
         """Return the samples of one group, by their place among all."""
         first = step * self.batch_size

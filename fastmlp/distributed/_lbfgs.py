@@ -46,15 +46,15 @@ class _Objective:
         """Return what `MLP.loss_and_gradients` would, of all samples at once."""
         self.enter(x)
         parameters = self.net._parameters
-        flat, losses, correct, total = self._samples.sums(orders=self._orders)
+        flat, loss, correct, total = self._samples.sums(orders=self._orders)
         flat /= parameters.dtype.type(total)
         weights, biases = parameters.views(flat)
-        loss = float(np.add.reduceat(losses, [0])[0]) / total
+        loss /= total
         if self._l2 > 0:
             for gradient, w in zip(weights, parameters.weights, strict=True):
                 gradient += parameters.dtype.type(self._l2) * w
                 loss += self._l2 / 2 * float(np.square(w).sum(dtype=np.float64))
-        self.loss, self.accuracy = loss, correct / len(losses)
+        self.loss, self.accuracy = loss, correct / self._samples.count
         gradient = np.concatenate([array.ravel() for array in (*weights, *biases)])
         return loss, gradient.astype(np.float64)
 

@@ -19,6 +19,7 @@ from ._cluster import Cluster
 from ._data import collections
 from ._kept import Kept, keep
 from ._layout import Layout
+from ._losses import whole
 from ._worker import Job
 
 if TYPE_CHECKING:
@@ -152,12 +153,12 @@ class DistributedSamples:
         words = None
         if dropout is not None:
             words = key_words(dropout, net._state.step, 1, a.n_layers - 1)
-        gradient, losses, correct, total = self.sums(step, key, words, orders)
+        gradient, loss, correct, total = self.sums(step, key, words, orders)
         self._update.gradient[: gradient.size] = gradient
-        penalty = self._update.step(total, rate)
-        # as the kernels' caller sums them: the same bits
-        loss = np.add.reduceat(losses, [0]) + penalty * total
-        return EpochResult(loss, np.array([total]), np.array([correct]), len(losses))
+        loss += self._update.step(total, rate) * total
+        return EpochResult(
+            np.array([loss]), np.array([total]), np.array([correct]), self._layout.size(step)
+        )
 
     def sums(
         self,
@@ -165,10 +166,11 @@ class DistributedSamples:
         key: tuple[int, ...] | None = None,
         words: np.ndarray | None = None,
         orders: list[np.ndarray] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, int, float]:
-        """Return a batch's summed gradient, losses, number of hits and sum of weights."""
-        flat = self._net._parameters.flat
-        return *self._kept.step(self._job, step, key, flat, words), self._total(step, orders)
+    ) -> tuple[np.ndarray, float, int, float]:
+        """Return a batch's summed gradient and loss, number of hits and sum of weights."""
+        found = self._kept.step(self._job, step, key, self._net._parameters.flat, words)
+        loss = whole(found.losses, self._layout.size(step))
+        return found.gradient, loss, found.correct, self._total(step, orders)
 
     def orders(self, key: tuple[int, ...] | None = None) -> list[np.ndarray] | None:
         """Return the partitions' orders, where anybody here has to know them."""

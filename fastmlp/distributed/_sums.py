@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 import weakref
@@ -16,34 +15,57 @@ import numpy as np
 from ..parameters import Parameters, aligned_zeros
 from ..reference.losses import smooth_targets
 from ._layout import Layout
+from ._losses import Branches, branches, joined
 from ._worker import Job, Partition, one_hot, weights_of
 
-__all__ = ["Sums", "combined", "sum_groups", "sum_kept"]
+__all__ = ["Rows", "Sums", "sum_groups"]
 
 
 @dataclass
 class Sums:
-    """What a worker's partitions give in a step.
+    """What a step's groups give, from the first on.
 
     Attributes
     ----------
-    partitions : list of int
-    gradients : ndarray, (rows, size)
-        Their sums; the first row is that of several, if `folded`: of partitions 0, 1, ... in order.
-    folded : int
-    losses : list of ndarray of float64
-        Of every sample, by partition.
+    gradient : ndarray, (size,)
+        Added up in the groups' order.
+    losses : Branches
+        Of their samples.
     correct : int
     seconds : float
-        What it took here.
+        What it took the slowest worker.
     """
 
-    partitions: list[int]
-    gradients: np.ndarray
-    folded: int
-    losses: list[np.ndarray]
+    gradient: np.ndarray
+    losses: Branches
     correct: int
     seconds: float
+
+
+@dataclass
+class Rows:
+    """What groups that follow each other give: a gradient each, (groups, size); else as `Sums`."""
+
+    gradients: np.ndarray
+    losses: Branches
+    correct: int
+    seconds: float
+
+    def onto(self, before: Sums | None, n: int) -> Sums:
+        """Return the sums of the groups before these, if any, and these, of n samples."""
+        if before is None:
+            total, rows, losses = self.gradients[0], self.gradients[1:], self.losses
+            correct, seconds = self.correct, self.seconds
+        else:
+            total, rows = before.gradient, self.gradients
+            losses = joined(before.losses, self.losses, n)
+            correct = before.correct + self.correct
+            seconds = max(before.seconds, self.seconds)
+        if not total.flags.writeable:  # as it came
+            total = total.copy()
+        for row in rows:
+            np.add(total, row, out=total)
+        return Sums(total, losses, correct, seconds)
 
 
 @dataclass(eq=False)
@@ -108,32 +130,6 @@ def _order(partition: Partition, layout: Layout, key: tuple[int, ...] | None) ->
     return kept[1]
 
 
-async def sum_kept(
-    keys: dict[str, list[str]], job: Job, *arguments: Any, dask_worker: Any
-) -> Sums | str:
-    """Sum the groups of partitions that this worker keeps, beside what else it does.
-
-    Parameters
-    ----------
-    keys : dict of list of str
-        By worker: under which names Dask keeps the partitions.
-    job, arguments
-        As for `sum_groups`.
-
-    Returns
-    -------
-    Sums or str
-        Text, if it keeps one of them no more.
-    """
-    mine = keys[dask_worker.address]
-    missing = [key for key in mine if key not in dask_worker.data]
-    if missing:
-        return f"{dask_worker.address} keeps {missing[0]} no more"
-    partitions = [dask_worker.data[key] for key in mine]
-    threads = dask_worker.state.nthreads
-    return await asyncio.to_thread(sum_groups, partitions, threads, job, *arguments)
-
-
 def sum_groups(
     partitions: Sequence[Partition],
     threads: int,
@@ -142,12 +138,13 @@ def sum_groups(
     key: tuple[int, ...] | None,
     flat: np.ndarray,
     words: np.ndarray | None,
-) -> Sums:
+) -> Rows:
     """Sum losses and gradients of one step's groups, one sum per partition.
 
     Parameters
     ----------
     partitions : sequence of Partition
+        With neighbouring numbers, and samples in this step.
     threads : int
         Of this worker.
     job : Job
@@ -163,7 +160,6 @@ def sum_groups(
     begun = time.perf_counter()
     bench = _bench(job, threads)
     layout = job.layout
-    partitions = [p for p in partitions if len(layout.rows(p.number, step))]
     out = aligned_zeros(len(partitions) * flat.size, flat.dtype).reshape(-1, flat.size)
     losses: list[np.ndarray] = [np.zeros(0)] * len(partitions)
     correct = [0] * len(partitions)
@@ -185,35 +181,6 @@ def sum_groups(
         else:
             with ThreadPoolExecutor(bench.threads) as pool:
                 list(pool.map(run, range(bench.threads)))
-    numbers = [p.number for p in partitions]
-    return Sums(numbers, *_folded(numbers, out), losses, sum(correct), time.perf_counter() - begun)
-
-
-def _folded(numbers: list[int], out: np.ndarray) -> tuple[np.ndarray, int]:
-    """Add up the sums of partitions 0, 1, ... where the first of them are here: less to send."""
-    folded = 0
-    while folded < len(numbers) and numbers[folded] == folded:
-        folded += 1
-    if folded < 2:
-        return out, folded
-    total = out[folded - 1 :]
-    for i in range(1, folded):
-        np.add(out[0], out[i], out=out[0])
-    total[0] = out[0]
-    return total, folded
-
-
-def combined(found: Sequence[Sums]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Add the groups' sums up in their order, whoever made them."""
-    rows: dict[int, np.ndarray] = {}
-    losses: dict[int, np.ndarray] = {}
-    for sums in found:
-        losses |= dict(zip(sums.partitions, sums.losses, strict=True))
-        named = sums.partitions[max(0, sums.folded - 1) :]
-        rows |= dict(zip(named, sums.gradients, strict=True))
-    first, *others = sorted(rows)
-    total = rows[first].copy()
-    for k in others:
-        np.add(total, rows[k], out=total)
-    correct = sum(sums.correct for sums in found)
-    return total, np.concatenate([losses[k] for k in sorted(losses)]), correct
+    first = partitions[0].number * layout.group_samples
+    known = branches(np.concatenate(losses), first, layout.size(step))
+    return Rows(out, known, sum(correct), time.perf_counter() - begun)

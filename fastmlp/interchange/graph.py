@@ -95,7 +95,18 @@ def add_network(
         No biases, or one array per layer.
     activations : sequence of str
         One per layer, the output's last: those of hidden layers, softmax, or exp.
+
+    Raises
+    ------
+    ValueError
+        If one has no form in ONNX.
     """
+    for name in activations:
+        if name not in _ACTIVATIONS:
+            raise ValueError(
+                f"activation: expected one that has a form in ONNX, got {name!r}; exported are "
+                f"{', '.join(sorted(_ACTIVATIONS))}"
+            )
     for i, (W, name) in enumerate(zip(weights, activations, strict=True)):
         operands = [x, nodes.constant(W.astype(nodes.dtype), f"weights_{i}")]
         if biases:

@@ -52,7 +52,8 @@ class Interchange:
         OSError
             If the file cannot be written; an older file of that name stays as it was.
         TypeError, ValueError
-            If an argument does not fit the network, or the network is too large.
+            If an argument does not fit the network, the network is too large, or an activation
+            has no form in ONNX.
 
         Examples
         --------

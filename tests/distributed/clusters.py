@@ -1,9 +1,10 @@
-"""Clusters of real processes on this machine, and what is trained on them."""
+"""A cluster of real processes on this machine, shared by tests, and what is trained on them."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -24,8 +25,35 @@ def local_cluster(n_workers: int, **settings):
         distributed.LocalCluster(n_workers=n_workers, **given) as cluster,
         distributed.Client(cluster, set_as_default=False, timeout=60) as client,
     ):
-        client.wait_for_workers(n_workers, timeout=60)
+        if n_workers:
+            client.wait_for_workers(n_workers, timeout=60)
         yield cluster, client
+
+
+class Shared:
+    """A cluster that one test after the other goes on with: a process takes seconds to start."""
+
+    def __init__(self) -> None:
+        self._open, self._found = ExitStack(), None
+
+    def get(self, n_workers: int):
+        """Return the cluster and its client, at this many workers; they may be killed."""
+        if self._found is None or self._found[1].status != "running":
+            self._found = self._open.enter_context(local_cluster(n_workers, memory_limit="8GB"))
+        cluster, client = self._found
+        cluster.scale(n_workers)
+        deadline = time.monotonic() + 60
+        while len(client.nthreads()) != n_workers and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return cluster, client
+
+    def close(self) -> None:
+        """Close it."""
+        self._open.close()
+        self._found = None
+
+
+shared = Shared()
 
 
 RNG = np.random.default_rng(0)

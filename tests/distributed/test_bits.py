@@ -6,16 +6,21 @@ import copy
 import os
 import signal
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from clusters import LABELS, X, local_cluster, make, numbers, state
+from clusters import LABELS, X, make, numbers, shared, state
 
 from fastmlp import MLP, SGD, Adam, distributed
 from fastmlp.callbacks import Callback
+from fastmlp.distributed._cluster import Cluster
 from fastmlp.distributed._layout import Layout
+from fastmlp.distributed._losses import branches, joined, whole
+from fastmlp.distributed._samples import Data
 
 da = pytest.importorskip("dask.array")
+FreeKeysEvent = pytest.importorskip("distributed.worker_state_machine").FreeKeysEvent
 
 ZEROS = np.random.default_rng(1)
 PIXELS = ZEROS.integers(0, 256, (2000, 60)) * (ZEROS.random((2000, 60)) < 0.15)
@@ -132,26 +137,101 @@ def test_one_two_and_four_workers_and_one_that_is_killed():
     assert large().n_parameters > 131_072
     found: dict[int, list[np.ndarray]] = {}
     settings = {"epochs": 3, "batch_size": 2500, "optimizer": "adam"}
-    with local_cluster(1) as (cluster, client):
-        for n in (1, 2, 4):
-            cluster.scale(n)
-            client.wait_for_workers(n, timeout=60)
-            for build in (large, small):
-                net = build()
-                distributed.fit(net, *arrays(), client=client, **settings)
-                found.setdefault(n, []).append(state(net))
-        pids = client.run(os.getpid)
-        victim = pids[sorted(pids)[-1]]
-        net = small()
-        history = distributed.fit(
-            net, *arrays(), client=client, callbacks=[Kill(victim, 1)], **settings
-        )
-        assert victim not in client.run(os.getpid).values()
+    for n in (1, 2, 4):
+        _, client = shared.get(n)
+        assert len(client.nthreads()) == n
+        for build in (large, small):
+            net = build()
+            distributed.fit(net, *arrays(), client=client, **settings)
+            found.setdefault(n, []).append(state(net))
+    pids = client.run(os.getpid)
+    victim = pids[sorted(pids)[-1]]
+    net = small()
+    history = distributed.fit(
+        net, *arrays(), client=client, callbacks=[Kill(victim, 1)], **settings
+    )
+    assert victim not in client.run(os.getpid, on_error="ignore").values()
     assert len(history) == 3
     for n in (2, 4):
         for one, several in zip(found[1], found[n], strict=True):
             assert np.array_equal(one, several)
     assert np.array_equal(found[1][1], state(net))
+
+
+def spill(dask_worker):
+    while dask_worker.data.fast:
+        dask_worker.data.evict()
+    return len(dask_worker.data.slow)
+
+
+class Spill(Callback):
+    """Have Dask write all data to disk before every epoch."""
+
+    def __init__(self, client):
+        self.client, self.spilled = client, []
+
+    def on_epoch_begin(self, epoch, logs):
+        self.spilled.append(sum(self.client.run(spill).values()))
+
+
+def test_partitions_that_are_on_disk(client):
+    spilling = Spill(client)
+    check_with(client, spilling, {"batch_size": None, "optimizer": "adam"})
+    assert len(spilling.spilled) == 4
+    assert min(spilling.spilled) >= 24  # the partitions of 3000 samples
+
+
+def check_with(client, callback, settings):
+    here, there = make_pair(make())
+    here.fit(X, LABELS, epochs=4, shuffle=False, **settings)
+    distributed.fit(
+        there, *arrays(), client=client, epochs=4, shuffle=False, callbacks=[callback], **settings
+    )
+    assert np.array_equal(state(here), state(there))
+
+
+def test_partitions_that_lie_anywhere(client):
+    """Neighbours on different workers, or with one who has lost them: the same sums."""
+    a, b = sorted(client.nthreads())
+    with client.as_current():
+        samples = Data(make(), Cluster(client, 60.0), (*arrays(), None), 32, None).make_samples(
+            1, None, False, None
+        )
+        wanted, loss, correct, total = samples.sums()
+        kept = samples._kept
+        assert {*kept._placed} == {a, b}
+        client.replicate(kept._partitions, n=2)
+        for placed in ([a, b] * 12, [b] * 24, [a] * 5 + [b] * 12 + [a] * 7):
+            kept._placed = placed
+            got = samples.sums()
+            assert kept._placed == placed
+            assert np.array_equal(wanted, got[0])
+            assert (loss, correct, total) == got[1:]
+        client.run(lose, kept._partitions[3].key, workers=[a])
+        kept._placed = [a] * 24
+        assert np.array_equal(wanted, samples.sums()[0])
+        assert kept._placed[3] == b
+
+
+def lose(key, dask_worker):
+    dask_worker.handle_stimulus(FreeKeysEvent(keys=[key], stimulus_id="test"))
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 9, 129, 130, 136, 1000, 54_321])
+def test_a_sum_from_parts_is_that_of_the_whole(n):
+    rng = np.random.default_rng(n)
+    for parts in (1, 2, 3, 7):
+        values = rng.random(n) * 10.0 ** rng.integers(-6, 6, n)
+        cuts = [0, *sorted(rng.integers(0, n + 1, parts - 1)), n]
+        known = {}
+        for first, stop in pairwise(cuts):
+            if stop > first:
+                part = branches(values[first:stop], first, n)
+                known = joined(known, part, n) if known else part
+            assert len(known) <= 128 + 2 * 20
+        assert whole(known, n) == np.add.reduceat(values, [0])[0]
+        known[0, 1] = np.nextafter(known[0, 1], 0) * 0.9
+        assert whole(known, n) != np.add.reduceat(values, [0])[0]
 
 
 def test_every_sample_has_one_place():

@@ -79,6 +79,20 @@ def test_frames(client):
     same(expected(), trained(client, *unknown))
 
 
+def test_validation_data_on_the_cluster(client):
+    """They are fetched, and judged as arrays are."""
+    whole = dd.from_pandas(frame(X[:500] + 0.1, LABELS[:500]), npartitions=3)
+    array = da.from_array(X[:500] + 0.1, chunks=(200, -1))
+    net = make()
+    history = net.fit(
+        X, LABELS, batch_size=None, validation_data=(X[:500] + 0.1, LABELS[:500]), **SETTINGS
+    )
+    for held in ((whole[NAMES], whole["label"]), (array, LABELS[:500])):
+        got = trained(client, GOOD_X, GOOD_Y, validation_data=held)
+        same((state(net), numbers(history)), got)
+        assert len(got[1]["val_loss"]) == 2
+
+
 def lying(blocks, shape, dtype=np.float32):
     """Return an array whose blocks are not what it says of them."""
     from dask import delayed
@@ -195,6 +209,17 @@ def test_files_that_are_no_parquet(client, tmp_path):
         ({"timeout": 0}, ValueError, "timeout: expected a number greater than 0"),
         ({"class_weight": {3: 1.0}}, ValueError, "class_weight: expected labels 0 to 2, got 3"),
         ({"early_stopping": True}, ValueError, "val_loss"),
+        (
+            {"validation_data": (GOOD_X, GOOD_Y[:5])},
+            ValueError,
+            "validation_data: y: expected 3000",
+        ),
+        (
+            {"validation_data": (GOOD_X[:, 1:], GOOD_Y)},
+            ValueError,
+            "validation_data: X: expected 20",
+        ),
+        ({"validation_data": GOOD_X}, TypeError, "validation_data: expected a pair"),
         ({"sample_weight": np.zeros(3000)}, ValueError, "sample_weight: .*one weight above 0"),
         ({"sample_weight": np.ones(2)}, ValueError, "sample_weight: expected 3000 rows"),
         ({"sample_weight": np.r_[-1.0, np.ones(2999)]}, ValueError, "partition 0: sample_weight"),

@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from clusters import LABELS, X, local_cluster, make, numbers, state
+from clusters import LABELS, X, local_cluster, make, numbers, shared, state
 
 from fastmlp import Adam, EarlyStopping, fit_many
 from fastmlp.callbacks import TerminateOnNaN
@@ -100,24 +100,20 @@ def test_networks_outlive_a_worker():
 
     here, there = several(), several()
     fit_many(here, X, LABELS, epochs=60, batch_size=16)
-    with local_cluster(2) as (_, client):
-        pid = sorted(client.run(os.getpid).items())[0][1]
-        timer = threading.Timer(0.7, os.kill, (pid, signal.SIGKILL))
-        timer.start()
-        fit_many(there, X, LABELS, epochs=60, batch_size=16, client=client)
-        timer.join()
+    _, client = shared.get(2)
+    pid = sorted(client.run(os.getpid).items())[0][1]
+    timer = threading.Timer(0.7, os.kill, (pid, signal.SIGKILL))
+    timer.start()
+    fit_many(there, X, LABELS, epochs=60, batch_size=16, client=client)
+    timer.join()
     assert all(np.array_equal(state(a), state(b)) for a, b in zip(here, there, strict=True))
 
 
 def test_without_workers():
-    with local_cluster(1) as (cluster, client):
-        cluster.scale(0)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("fastmlp.many._TIMEOUT", 1.0)
-            while client.nthreads():
-                pass
-            with pytest.raises(DistributedError, match="no worker has come within 1 seconds"):
-                fit_many(several(), X, LABELS, client=client)
+    with local_cluster(0) as (_, client), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastmlp.many._TIMEOUT", 1.0)
+        with pytest.raises(DistributedError, match="no worker has come within 1 seconds"):
+            fit_many(several(), X, LABELS, client=client)
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")

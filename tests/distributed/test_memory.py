@@ -1,0 +1,104 @@
+"""What workers hold: their partitions, and little beside them; and data larger than they are."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from clusters import local_cluster, make, state
+
+from fastmlp import distributed
+from fastmlp.callbacks import Callback
+
+FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
+da = pytest.importorskip("dask.array")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
+
+
+def memory() -> tuple[float, float, float]:
+    """Return the memory of this process, its most so far, and what of it are libraries' files."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        found = dict(line.split(":", 1) for line in file)
+    return tuple(float(found[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM", "RssFile"))
+
+
+def test_a_worker_has_its_partitions_and_200_mb_at_most():
+    """At its peak, with all that Python, Dask, Numba and the kernels are; nothing is held twice.
+
+    Mapped files, libLLVM above all, are left out: about 100 MB, which workers of a machine share.
+    """
+    n, d = 20_000, 500  # 40 MB, made on the worker
+    rng = da.random.default_rng(0)
+    rows = rng.normal(size=(n, d), chunks=(1000, d)).astype(np.float32)
+    y = (rows[:, 0] > 0).astype(np.int64)
+    with local_cluster(1) as (_, client):
+        net, kept = make((d, 16, 2)), n * d * 4
+        distributed.fit(net, rows[:2000], y[:2000], client=client, epochs=1)
+        loaded = next(iter(client.run(memory).values()))[0]
+        distributed.fit(net, rows, y, client=client, epochs=3)
+        now, most, files = next(iter(client.run(memory).values()))
+    assert kept < most - files < kept + 200e6
+    assert now < loaded + kept + 25e6
+
+
+D = 100
+NAMES = [f"x{i}" for i in range(D)]
+
+
+def write(folder, n: int):
+    """Write n samples as Parquet, a row group at a time; yield each."""
+    rng = np.random.default_rng(0)
+    schema = pa.schema([*((name, pa.float32()) for name in NAMES), ("label", pa.int8())])
+    for i, first in enumerate(range(0, n, 50_000)):
+        columns = rng.standard_normal((D, min(50_000, n - first)), np.float32)
+        y = (columns[0] > columns[1]).astype(np.int8)
+        path = folder / f"part-{i:03}.parquet"
+        with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as file:
+            file.write_table(pa.table([*columns, y], schema=schema))
+        yield columns.T, y
+
+
+def spilled(dask_worker) -> int:
+    return len(dask_worker.data.slow)
+
+
+class Watch(Callback):
+    """Ask the workers, after every epoch, how many partitions Dask has on disk."""
+
+    def __init__(self, client):
+        self.client, self.spilled = client, []
+
+    def on_epoch_end(self, epoch, logs):
+        self.spilled += [self.client.run(spilled)]
+
+
+@pytest.mark.skipif(not FULL, reason="FASTMLP_FULL_TESTS=1 trains on 2 GB")
+def test_two_gigabytes_on_two_workers_of_one(tmp_path):
+    """Partitions and libraries are more than workers may have: Dask spills, nobody is restarted."""
+    n = 5_000_000
+    X, y = np.empty((n, D), np.float32), np.empty(n, np.int8)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i, (rows, labels) in enumerate(write(folder, n)):
+        X[i * 50_000 : (i + 1) * 50_000], y[i * 50_000 : (i + 1) * 50_000] = rows, labels
+    assert sum(path.stat().st_size for path in folder.iterdir()) > 2e9
+    here, there = make((D, 32, 2)), make((D, 32, 2))
+    here.fit(X, y, batch_size=None, epochs=3, optimizer="adam")
+    del X, y
+    with local_cluster(2, memory_limit=10**9, local_directory=tmp_path / "spilled") as (_, client):
+        pids, watch = client.run(os.getpid), Watch(client)
+        history = distributed.fit(
+            there, str(folder), "label", client=client, epochs=3, optimizer="adam",
+            callbacks=[watch],
+        )  # fmt: skip
+        most = [found[1] for found in client.run(memory).values()]
+        assert client.run(os.getpid) == pids
+    print(f"seconds of epochs: {history.seconds}; most memory of workers: {most}")
+    for path in folder.iterdir():
+        path.unlink()
+    assert np.array_equal(state(here), state(there))
+    assert max(most) < 0.95e9
+    assert all(sum(counts.values()) > 0 for counts in watch.spilled)
