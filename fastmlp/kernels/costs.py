@@ -10,8 +10,9 @@ __all__ = ["choose_threads", "flops"]
 # What one core does at least (AVX-512, float32: measured 120 GFLOP/s); slower ones gain more.
 _FLOPS_PER_SECOND = 1e11
 # What a region takes beside its share of the work, measured within steps: the handing over,
-# waiting, and data that are in the other core's cache.
-_HANDOVER_SECONDS = 2e-6
+# waiting, and data that are in the other core's cache. 2 us where the cores share a cache, and
+# ten times that where a virtual machine has them apart.
+_HANDOVER_SECONDS = 4e-6
 
 
 def flops(architecture: Architecture, rows: int) -> int:
