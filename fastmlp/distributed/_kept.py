@@ -33,17 +33,18 @@ def keep(cluster: Cluster, data: Collections, job: Job) -> Kept:
     with cluster.named():
         read = [_chunks(c) for c in client.persist(given, priority=_LATER)]
         read += [[None] * len(read[0])] * (3 - len(read))
-        summaries, first = [], 0
+        firsts = np.cumsum([0, *data.lengths])[:-1].tolist()
+        count = len(firsts)
+        # in one message right behind the reads, or more would be read than is cut
+        found = client.map(
+            split, range(count), firsts, data.lengths, *read, [job] * count,
+            key=[f"{name}-split-{i}" for i in range(count)],
+        )  # fmt: skip
+        summaries = client.map(summary_of, found, key=[f"{name}-summary-{i}" for i in range(count)])
         pieces: dict[int, list[Any]] = {k: [] for k in numbers}
-        for i, n in enumerate(data.lengths):
-            found = client.submit(
-                split, i, first, n, *(chunks[i] for chunks in read), job,
-                key=f"{name}-split-{i}",
-            )  # fmt: skip
-            summaries.append(client.submit(summary_of, found, key=f"{name}-summary-{i}"))
+        for i, (first, n) in enumerate(zip(firsts, data.lengths, strict=True)):
             for k in layout.cut(first, n):
-                pieces[k].append(client.submit(piece_of, found, k, key=f"{name}-piece-{k}-{i}"))
-            first += n
+                pieces[k].append(client.submit(piece_of, found[i], k, key=f"{name}-piece-{k}-{i}"))
         del read, found
         partitions = [
             client.submit(
