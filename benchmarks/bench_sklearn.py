@@ -27,8 +27,8 @@ class Program:
 
     settings: dict[str, Any] = field(default_factory=dict)
     data: str = "mnist"
-    samples: int = 20_000
-    epochs: int = 2
+    samples: int = 60_000
+    epochs: int = 5
     peer_samples: int = 20_000
     predicts: bool = False
 

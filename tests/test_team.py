@@ -11,10 +11,12 @@ import pytest
 from fastmlp import MLP, Adam
 from fastmlp.kernels import training
 from fastmlp.kernels._jit import jit
+from fastmlp.kernels.costs import Pace
 from fastmlp.kernels.regions import region_addresses
 from fastmlp.kernels.steps import take_part
 from fastmlp.kernels.tables import S_REGIONS, S_TEAM, SETTINGS
 from fastmlp.kernels.team import team_memory
+from fastmlp.kernels.threads import thread_limit
 
 SHARES = 4
 
@@ -83,3 +85,56 @@ def test_the_same_bits_whoever_comes(batch_size, delays, monkeypatch):
     monkeypatch.setattr(training, "run", run)
     assert trained(SHARES) == expected
     assert len(runs) >= 1
+
+
+# one thread or a team
+
+
+def runs(pace: Pace, alone: float, team: float, count: int) -> list[bool]:
+    """Return whether each of so many runs was on one thread, at these seconds a sample."""
+    found = []
+    for _ in range(count):
+        found.append(pace.alone)
+        pace.note(100 * (alone if pace.alone else team), 100)
+    return found
+
+
+def test_the_quicker_way_is_kept():
+    assert runs(Pace(), 1.0, 0.7, 50) == [True] + 49 * [False]
+    slow = runs(Pace(), 1.0, 1.5, 50)
+    assert slow[:2] == [True, False]
+    assert all(slow[2:18])
+    assert slow.count(False) == 3  # tried again now and then
+
+
+def test_another_way_is_tried_when_it_becomes_slow():
+    pace = Pace()
+    runs(pace, 1.0, 0.7, 5)
+    assert runs(pace, 1.0, 2.0, 3) == [False, True, True]
+    assert runs(pace, 1.0, 0.7, 20)[-1] is False
+    pace = Pace()
+    pace.note(1e-4, 1)  # too short to tell anything
+    assert pace.alone
+
+
+def test_short_steps_find_their_way_and_change_no_bit(monkeypatch):
+    """Every run counts, and what it takes is made up: both ways, one after the other."""
+    if thread_limit() < 2:
+        pytest.skip("one core")
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20_000, 4), np.float32), rng.integers(0, 2, 20_000)
+    ways: list[bool] = []
+
+    def note(pace: Pace, seconds: float, samples: int) -> None:
+        ways.append(pace.alone)
+        pace.alone = len(ways) % 2 == 0
+
+    monkeypatch.setattr(Pace, "note", note)
+    monkeypatch.setattr("fastmlp.trainer._PIECE_SECONDS", 1e-3)
+    nets = []
+    for threads in (None, 1):
+        nets += [MLP((4, 64, 64, 2), rng=0, threads=threads)]
+        nets[-1].fit(X, y, batch_size=64, epochs=3, optimizer=Adam(), progress=False)
+    assert set(ways) == {True, False}
+    for ours, theirs in zip(nets[0].weights, nets[1].weights, strict=True):
+        assert ours.tobytes() == theirs.tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,14 +13,14 @@ from ..parameters import Parameters, aligned_zeros
 from ..regularization import Regularization
 from . import drivers
 from .compiling import prepare
-from .costs import choose_threads, flops
+from .costs import Pace, choose_threads, flops, is_close
 from .needs import list_kind, training_groups, training_regions
 from .optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from .panels import Panels
 from .regions import region_addresses
 from .single import single_serial
 from .source import Source, enter_index, enter_targets, padded_targets
-from .steps import train_parallel, train_serial
+from .steps import take_part, train_parallel, train_serial
 from .table import kernel_addresses
 from .tables import (
     S_BATCH,
@@ -86,6 +87,7 @@ class Training:
         Its step count goes on; its slots are the parameters' own.
     """
 
+    _pace: Pace | None
     drivers: ClassVar[dict[str, Any]] = _DRIVERS
 
     def __init__(
@@ -111,12 +113,13 @@ class Training:
         self.chunk = min(batch_size, _BLOCK if self._mode == "full" else _CHUNK)
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
-        self.threads = 1
+        self.threads, self._pace = 1, None
         if self._mode != "single":
             at_once = batch_size if self._mode == "full" else self.chunk
-            self.threads = choose_threads(
-                threads, flops(self.architecture, at_once), steps=-(-len(y) // at_once), regions=2
-            )
+            work, steps = flops(self.architecture, at_once), -(-len(y) // at_once)
+            self.threads = choose_threads(threads, work, steps=steps, regions=2)
+            if threads is None and self.threads > 1 and is_close(work, regions=2):
+                self._pace = Pace()
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         self._workspace = Workspace(parameters, rows, dropout=regularization.dropout)
         self._index, self._panels, row_bytes = None, None, 0
@@ -330,11 +333,17 @@ class Training:
         S[S_HYPER] = hyper.ctypes.data
         self._team[:] = 0
         S[S_WORDS] = self._words[len(self._words) - len(hyper) :].ctypes.data
-        run(
-            self._driver, self.threads, self._regions, self._kernels, S,
-            self._workspace.layers, bounds, len(order), batch_size, len(penalty), self._penalties,
-            penalty,
+        arguments = (
+            self._regions, self._kernels, S, self._workspace.layers, bounds, len(order),
+            batch_size, len(penalty), self._penalties, penalty,
         )  # fmt: skip
+        begun = time.perf_counter()
+        if self._pace is not None and self._pace.alone and self._driver[1] is train_parallel:
+            take_part(*arguments, 0, self.threads)
+        else:
+            run(self._driver, self.threads, *arguments)
+        if self._pace is not None:
+            self._pace.note(time.perf_counter() - begun, len(order))
         if panels is not None:
             panels.unpack()
 
