@@ -183,6 +183,7 @@ def test_ctrl_c_returns_the_history_so_far(backend):
     assert len(history) == 2
     twin.fit(X, LABELS, epochs=2)
     np.testing.assert_array_equal(flat(net), flat(twin))
+    assert not net.fit(X, LABELS, epochs=3, resume=True).interrupted
     assert not net.fit(X, LABELS, epochs=1).interrupted
 
 
