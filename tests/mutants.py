@@ -37,7 +37,7 @@ GROUPS = {
     ),
     "drivers": (
         [ROOT / f"fastmlp/{name}.py" for name in ("trainer", "samples", "evaluation")],
-        [["tests/test_fit.py", "tests/test_chunks.py", "-k", "not numba"],  # one backend for all
+        [["tests/test_epochs.py", "tests/test_fit.py", "tests/test_chunks.py", "-k", "not numba"],  # one backend for all
          ["tests/test_callbacks.py", "tests/test_regularization.py", "-k", "not numba"],
          ["tests/test_divergence.py", "tests/test_kill.py", "-k",
           "(numpy or resume or goes_on) and not numba and not killed_anywhere"],
@@ -86,6 +86,10 @@ JUDGED: dict[tuple[str, str], str] = {
         "s.epochs > 2 -> s.epochs >= 2",
     ): "preparations that pay only for more epochs",
     ("trainer.py: module", "0.1 -> 1.1"): "how long a group of steps is changes no bit",
+    (
+        "trainer.py: _segment",
+        "time.perf_counter() - begun -> time.perf_counter() + begun",
+    ): "how long a group of steps is changes no bit",
     ("backprop.py: batch_gradients", "False -> True"): "a copy more, of the same values",
     ("backprop.py: batch_gradients", "0.0 -> 1.0"): "it multiplies sums that are 0",
     (
