@@ -37,7 +37,8 @@ GROUPS = {
     ),
     "drivers": (
         [ROOT / f"fastmlp/{name}.py" for name in ("trainer", "samples", "evaluation")],
-        [["tests/test_epochs.py", "tests/test_fit.py", "tests/test_chunks.py", "-k", "not numba"],  # one backend for all
+        # one backend for all
+        [["tests/test_epochs.py", "tests/test_fit.py", "tests/test_chunks.py", "-k", "not numba"],
          ["tests/test_callbacks.py", "tests/test_regularization.py", "-k", "not numba"],
          ["tests/test_divergence.py", "tests/test_kill.py", "-k",
           "(numpy or resume or goes_on) and not numba and not killed_anywhere"],
