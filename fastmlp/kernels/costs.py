@@ -13,7 +13,7 @@ _FLOPS_PER_SECOND = 1e11
 # waiting, and data that are in the other core's cache. So where the cores share a cache; where a
 # virtual machine has them apart, for seconds at a time, it is ten times as much.
 _HANDOVER_SECONDS = 2e-6
-_CLOSE = 10.0
+_CLOSE = 10.0  # times the handing over: a team that saves more is beyond doubt
 _SHORTEST = 2e-3  # seconds of a run that tells something
 _SLOWER, _OFTEN = 1.3, 16  # when the other way is tried again: so much slower, after so many runs
 
@@ -70,7 +70,7 @@ class Pace:
     def __init__(self) -> None:
         self.alone = True
         self._paces: dict[bool, float] = {}
-        self._agreed, self._trial, self._runs = 0.0, False, 0
+        self._agreed, self._trial, self._runs = 0.0, False, 0  # any pace is slower than 0
 
     def note(self, seconds: float, samples: int) -> None:
         """Learn from a run, and choose how the next one goes."""

@@ -21,9 +21,8 @@ from ._jit import jit
 from .activations import ACTIVATIONS
 from .drivers import gather, output_delta
 from .lists import prefetch_list, sparse_forward_rows, sparse_gradient_rows
-from .online import WIDTHS
 from .optimizers import HYPER_ROW, HYPERPARAMETERS
-from .single import SGD, STEP_ROW, VECTOR_BACKWARD, VECTOR_FORWARD, VECTOR_UPDATE
+from .single import SGD, STEP_ROW, VECTOR_BACKWARD, VECTOR_UPDATE, row_forward
 from .source import Source
 from .table import call
 from .tables import (
@@ -40,13 +39,10 @@ from .tables import (
     S_LISTS,
     S_N_CUTS,
     S_ROWS,
-    SLOPE,
-    VECTOR,
     VECTORS_IN,
     VECTORS_OUT,
     A,
     D,
-    H,
     W,
 )
 from .training import Training
@@ -58,21 +54,6 @@ SEGMENT = 256  # the most steps before s goes into V
 _LEAST = 0.5  # of s; below it goes into V at once
 _RATE, _L2 = HYPERPARAMETERS.index("learning_rate"), HYPERPARAMETERS.index("l2")
 _TABLES = 4  # of layers: as they are; x V; f(s (x V) + b); s d
-
-
-@jit()
-def row_forward(K, q):
-    """Take one row through a layer, as `single.forward_one` does."""
-    done = 0
-    for i in range(len(WIDTHS)):
-        while done + WIDTHS[i] <= q[VECTORS_OUT]:
-            at = done * VECTOR
-            call(
-                K[VECTOR_FORWARD[i]],
-                (q[H] + at, q[A], q[N_IN], q[W] + at, q[LD_W], q[BIAS] + at, q[CODE],
-                 q[SLOPE] + at),
-            )  # fmt: skip
-            done += WIDTHS[i]
 
 
 @jit()

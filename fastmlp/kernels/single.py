@@ -43,13 +43,28 @@ from .tables import (
     W,
 )
 
-__all__ = ["infer_few", "single_serial"]
+__all__ = ["infer_few", "row_forward", "single_serial"]
 
 VECTOR_FORWARD = tuple(NUMBER[f"vector_forward_{width}"] for width in WIDTHS)
 VECTOR_BACKWARD, VECTOR_UPDATE, STEP_ROW = (
     NUMBER["vector_backward"], NUMBER["vector_update"], NUMBER["step_row"],
 )  # fmt: skip
 SGD = OPTIMIZERS["sgd"]
+
+
+@jit()
+def row_forward(K, q):
+    """Take one row through a layer."""
+    done = 0
+    for i in range(len(WIDTHS)):
+        while done + WIDTHS[i] <= q[VECTORS_OUT]:
+            at = done * VECTOR
+            call(
+                K[VECTOR_FORWARD[i]],
+                (q[H] + at, q[A], q[N_IN], q[W] + at, q[LD_W], q[BIAS] + at, q[CODE],
+                 q[SLOPE] + at),
+            )  # fmt: skip
+            done += WIDTHS[i]
 
 
 @jit()
@@ -62,16 +77,7 @@ def forward_one(K, S, layers, position):
         if l == 0 and S[S_LISTS]:
             sparse_forward_rows(K, S, q, S[S_ROWS] + position * 8, 0, 1)
             continue
-        done = 0
-        for i in range(len(WIDTHS)):
-            while done + WIDTHS[i] <= q[VECTORS_OUT]:
-                at = done * VECTOR
-                call(
-                    K[VECTOR_FORWARD[i]],
-                    (q[H] + at, q[A], q[N_IN], q[W] + at, q[LD_W], q[BIAS] + at, q[CODE],
-                     q[SLOPE] + at),
-                )  # fmt: skip
-                done += WIDTHS[i]
+        row_forward(K, q)
 
 
 @jit()

@@ -338,7 +338,7 @@ class Training:
             batch_size, len(penalty), self._penalties, penalty,
         )  # fmt: skip
         begun = time.perf_counter()
-        if self._pace is not None and self._pace.alone and self._driver[1] is train_parallel:
+        if self._pace is not None and self._pace.alone:
             take_part(*arguments, 0, self.threads)
         else:
             run(self._driver, self.threads, *arguments)
