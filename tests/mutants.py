@@ -27,7 +27,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TIMEOUT = 100
+TIMEOUT = 60
 # modules, and what is run on their mutants, one after the other until one fails
 GROUPS = {
     "reference": (
@@ -51,13 +51,18 @@ GROUPS = {
     ),
     "machine code": (
         [ROOT / f"fastmlp/kernels/{name}.py" for name in
-         ("decayed", "drivers", "finish", "full_batch", "inference", "lists", "shares", "single",
-          "steps", "team")],
-        [["tests/test_fit.py", "-k", "backends_train_alike and float32"],
-         ["tests/test_determinism.py", "-k", "(data or chunks or zeros) and float32"],
-         ["tests/test_parity.py", "tests/test_network.py"],
-         ["tests/sklearn/test_one_sample.py", "tests/test_guard_zones.py", "-k",
-          "one_sample or networks"]],
+         ("steps", "team", "shares", "finish", "full_batch", "inference", "single", "lists",
+          "drivers")],
+        [["tests/test_fit.py", "tests/test_regularization.py", "-k", "train_alike and float32"],
+         ["tests/test_determinism.py", "-k", "(data or zeros_out) and float32"],
+         ["tests/test_parity.py", "tests/test_network.py", "tests/test_fit.py", "-k",
+          "(every_variant and float32 and (epoch or gradients or forward)) or agree or steps_in"],
+         ["tests/test_team.py", "tests/test_determinism.py", "tests/sklearn/test_one_sample.py",
+          "-k", "not float64 and (whoever or once or chunks or dense_steps or converted)"]],
+    ),
+    "decayed steps": (
+        [ROOT / "fastmlp/kernels/decayed.py"],
+        [["tests/sklearn/test_one_sample.py"]],
     ),
     "files": (
         [ROOT / "fastmlp" / name for name in ("atomic.py", "persistence.py", "divergence.py")],
@@ -66,6 +71,7 @@ GROUPS = {
          ["tests/test_hostile_files.py", "-k", "model or header or history"]],
     ),
 }  # fmt: skip
+COMPILED = GROUPS["machine code"][0] + GROUPS["decayed steps"][0]
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -178,22 +184,35 @@ def mutants(path: Path) -> Iterator[tuple[str, ast.Module]]:
                 here[index] = node
 
 
-def compile_anew(files: set[str]) -> None:
-    """Have no function of these files taken from the cache, nor kept there."""
+def compile_anew(path: Path, within: str) -> None:
+    """Have no function that a change reaches taken from the cache, nor kept there.
+
+    That is the function changed and those that it is linked into; of a constant, and of what an
+    intrinsic emits, all of its file and of those that import from it.
+    """
     os.environ["FASTMLP_COMPILE_PROCESSES"] = "1"
     from fastmlp.kernels import _jit
 
-    load = _jit._Cache.load_overload
+    load, importing = _jit._Cache.load_overload, f"from .{path.stem} import"
+    whole = {str(path)} | {str(file) for file in COMPILED if importing in file.read_text("utf-8")}
+    if within != "module" and path.stem != "team":
+        whole = set()
+
+    def reached(function):
+        file, names = function.__code__.co_filename, function.__globals__
+        if file in whole or (file == str(path) and function.__name__ == within):
+            return True
+        linked = (getattr(names.get(n), "py_func", None) for n in function.__code__.co_names)
+        return any(reached(f) for f in linked if f)
 
     def load_overload(self, *arguments):
-        here = self._py_func.__code__.co_filename in files
-        return None if here else load(self, *arguments)
+        return None if reached(self._py_func) else load(self, *arguments)
 
     _jit._Cache.load_overload = load_overload
     _jit._Cache.save_overload = lambda *arguments: None
 
 
-def passes(path: Path, tree: ast.Module | None, tests: list[str]) -> bool:
+def passes(path: Path, tree: ast.Module | None, tests: list[str], within: str = "module") -> bool:
     """Tell whether the tests pass on a changed module, in a child that is forked for it."""
     folder = tempfile.mkdtemp()  # several of these may run at once
     child = os.fork()
@@ -212,8 +231,8 @@ def passes(path: Path, tree: ast.Module | None, tests: list[str]) -> bool:
             return honest(loader, name)
 
         SourceFileLoader.get_code = get_code
-        if path in GROUPS["machine code"][0]:
-            compile_anew({str(file) for file in GROUPS["machine code"][0]})
+        if path in COMPILED and tree is not None:
+            compile_anew(path, within)
         import pytest
 
         os._exit(int(pytest.main(["-x", "-q", f"--basetemp={folder}/pytest", *tests])))
@@ -248,7 +267,7 @@ def main() -> int:
         return 0
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT)]
-    for module in ("numba", "pytest", "scipy.sparse"):  # once, not in every child
+    for module in ("numba", "pytest", "sklearn.neural_network"):  # once, not in every child
         importlib.import_module(module)
     modules, stages = GROUPS[args.group]
     part, parts = map(int, args.part.split("/"))

@@ -302,7 +302,7 @@ def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
 @jit()
 def sums(S, size, start):
     """Return what becomes of the gradient of a chunk that begins at `start` of its batch."""
-    if size <= S[S_CHUNK] and not S[S_WHOLE]:
+    if size <= S[S_CHUNK] and (S[S_OPTIMIZER] >= STORE or not S[S_WHOLE]):
         return S[S_OPTIMIZER]
     return STORE if start == 0 else ADD
 

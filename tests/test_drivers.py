@@ -1,0 +1,81 @@
+"""Every driver, over dense data and over lists, in pieces and on a team: the reference's numbers."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from fastmlp import MLP, SGD
+from fastmlp.kernels import training
+from fastmlp.verification import difference
+
+scipy_sparse = pytest.importorskip("scipy.sparse")
+
+RNG = np.random.default_rng(0)
+N = 150
+LABELS = RNG.integers(0, 3, N)
+FILLED = RNG.random((N, 40)) < np.linspace(0.02, 0.5, 40)
+DENSE = RNG.standard_normal((N, 40))
+FEW = RNG.integers(1, 5, (N, 40)) * FILLED
+DATA = {
+    "dense": DENSE,
+    "float32": DENSE.astype("float32"),
+    "codes": FEW.astype("uint8"),
+    "values": DENSE * FILLED,
+    "sparse": scipy_sparse.csr_array(DENSE * FILLED),
+    "converted": FEW.astype("int16"),
+}
+OPTIONS = {
+    "plain": {},
+    "weighted": {"sample_weight": RNG.random(N), "l2": 0.02},
+    "l1": {"l1": 0.01},
+    "clipped": {"clip_norm": 0.3, "l2": 0.05},
+    "bounded": {"max_norm": 0.8},
+    "everything": {"l1": 0.01, "l2": 0.02, "clip_norm": 0.2, "max_norm": 0.9, "dropout": 0.3},
+}
+LAYERS = {"wide": (40, 70, 9, 3), "narrow": (40, 9, 17, 3), "none": (40, 3)}
+
+
+@pytest.fixture
+def in_pieces(monkeypatch):
+    """Large batches that are small: chunks of 32 samples, groups of two blocks of 16."""
+    monkeypatch.setattr(training, "_CHUNK", 32)
+    monkeypatch.setattr(training, "_BLOCK", 16)
+    monkeypatch.setattr(training, "_GROUPS", 5)
+
+
+def trained(X, layers, backend, threads, **options) -> list[np.ndarray]:
+    """Return all that two epochs leave, and what the network then says."""
+    net = MLP(
+        layers, rng=1, activation="tanh", backend=backend, threads=threads, dtype="float64",
+        input_scale=4.0,
+    )  # fmt: skip
+    if len(layers) == 2:
+        options.pop("dropout", None)
+    history = net.fit(X, LABELS, epochs=2, **options)
+    parameters = [*net.weights, *net.biases]
+    assert np.count_nonzero(net._parameters.flat) == sum(map(np.count_nonzero, parameters))
+    scores = [*net.evaluate(X, LABELS).values(), *history.accuracy]
+    loss, gradients = net.loss_and_gradients(X, LABELS, l2=0.1)
+    numbers = [np.array([*scores, loss]), np.array(history.loss), *net.forward(X)]
+    return [*parameters, *numbers, *gradients.weights, *gradients.biases]
+
+
+@pytest.mark.parametrize("batch_size", [1, 13, 32, 75, None])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("kind", DATA)
+def test_every_driver_is_the_reference(in_pieces, monkeypatch, kind, options, batch_size):
+    momentum = 0.0 if batch_size == 1 else 0.9
+    optimizer = SGD(0.05, momentum=momentum)
+    options = {**options, "batch_size": batch_size, "optimizer": optimizer}
+    for layers, room in itertools.product(LAYERS.values(), (1 << 24, 1)):
+        if room == 1 and batch_size in (1, 13, 32):
+            continue
+        monkeypatch.setattr(training, "_GROUPS_BYTES", room)  # with room for groups, or in chunks
+        theirs = trained(DATA[kind], layers, "numpy", 1, **options)
+        ours = trained(DATA[kind], layers, "numba", 1, **options)
+        assert difference(ours, theirs) < 1e-11
+        again = trained(DATA[kind], layers, "numba", 3, **options)
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(ours, again, strict=True))
