@@ -34,8 +34,8 @@ OPTIONS = {
     "bounded": {"max_norm": 0.8},
     "everything": {"l1": 0.01, "l2": 0.02, "clip_norm": 0.2, "max_norm": 0.9, "dropout": 0.3},
 }
-BATCHES = dict.fromkeys(("plain", "everything"), (1, 13, 32, 75, None))
-CASES = [(name, size) for name in OPTIONS for size in BATCHES.get(name, (13, 75, None))]
+BATCHES = dict.fromkeys(("plain", "everything"), (1, 13, 32, 33, None))
+CASES = [(name, size) for name in OPTIONS for size in BATCHES.get(name, (13, 33, None))]
 LAYERS = ((40, 70, 9, 3), (40, 9, 17, 3), (40, 3))
 
 
