@@ -334,7 +334,7 @@ class _Run:
 
     def __init__(self, plans: list[Plan], workers: int, bar: Any) -> None:
         self._plans, self._workers, self._bar = plans, workers, bar
-        self._halt = threading.Event()
+        self._halt, self._begun = threading.Event(), threading.Event()
         self._told: list[tuple[int, str]] = []
         self._histories = [History(interrupted=True) for _ in plans]
         self._failed: dict[int, BaseException] = {}
@@ -342,6 +342,7 @@ class _Run:
 
     def _train(self, i: int) -> None:
         """Train network i, on this thread alone."""
+        self._begun.wait()  # Ctrl-C while a thread starts would leave it out of the pool
         if self._halt.is_set():
             return
         plan = self._plans[i]
@@ -364,13 +365,16 @@ class _Run:
             try:
                 for i in range(len(self._plans)):
                     futures.append(pool.submit(copy_context().run, self._train, i))
+                self._begun.set()
                 self._wait(futures)
             except KeyboardInterrupt:
                 self._halt.set()
+                self._begun.set()
                 self._pressed = True
                 pool.shutdown()  # waits for all, for one that is not among the futures too
         finally:  # a second Ctrl-C goes through; the threads end after their step
             self._halt.set()
+            self._begun.set()
             pool.shutdown(wait=False, cancel_futures=True)
             if self._bar is not None:
                 self._bar.close()

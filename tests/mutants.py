@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import gc
 import importlib
 import json
 import os
@@ -253,6 +254,16 @@ def passes(path: Path, tree: ast.Module | None, tests: list[str], within: str = 
     return code == 0
 
 
+def prepare() -> None:
+    """Do once what every child would have to do for itself."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    for module in ("pytest", "scipy.sparse", "sklearn.neural_network"):
+        importlib.import_module(module)
+    numba = importlib.import_module("numba")
+    numba.njit(lambda x: x + 1)(1)
+    gc.freeze()  # else each looks through all of it at its end
+
+
 def judgement(name: str) -> str | None:
     """Return why a survivor may live, if it has been judged."""
     name = name.split(" #")[0]
@@ -277,8 +288,7 @@ def main() -> int:
         return 0
     os.chdir(ROOT)
     sys.path[:0] = [str(ROOT)]
-    for module in ("numba", "pytest", "sklearn.neural_network"):  # once, not in every child
-        importlib.import_module(module)
+    prepare()
     modules, stages = GROUPS[args.group]
     part, parts = map(int, args.part.split("/"))
     record = Path(args.record) if args.record else None

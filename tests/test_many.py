@@ -345,6 +345,28 @@ def test_ctrl_c_ends_all_after_their_step(four_cores, monkeypatch):
     assert {net.threads for net in nets} == {2}
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_ctrl_c_while_a_thread_starts_trains_nothing(number, four_cores, monkeypatch):
+    start, nets, started = threading.Thread.start, several(3), []
+
+    def pressed(self):
+        start(self)
+        started.append(self)
+        if self.name == f"fastmlp_{number}":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", pressed)
+    before = [flat(net) for net in nets]
+    with pytest.warns(RuntimeWarning, match="interrupted when 0 of 3 networks"):
+        histories = fit_many(nets, X, LABELS, epochs=20, workers=2)
+    for thread in started:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert all(history.interrupted and len(history) == 0 for history in histories)
+    for net, parameters in zip(nets, before, strict=True):
+        np.testing.assert_array_equal(flat(net), parameters)
+
+
 # what is used
 
 
