@@ -77,3 +77,16 @@ def test_every_driver_is_the_reference(in_pieces, monkeypatch, name, batch_size,
         assert difference(ours, theirs) < 1e-11
         again = trained(DATA[kind], layers, "numba", 3, **options)
         assert all(a.tobytes() == b.tobytes() for a, b in zip(ours, again, strict=True))
+
+
+def test_each_thread_has_its_own_copy_of_what_clipping_changes(monkeypatch):
+    made, begin = [], training.Training.__init__
+    monkeypatch.setattr(
+        training.Training, "__init__",
+        lambda self, *arguments, **options: made.append(self) or begin(self, *arguments, **options),
+    )  # fmt: skip
+    trained(DATA["dense"], LAYERS[0], "numba", 3, batch_size=13, clip_norm=0.1)
+    first, *others = made[0]._clipped
+    assert len(others) == 2
+    assert first.any()
+    assert all(np.array_equal(first, other) for other in others)
