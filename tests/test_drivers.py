@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
 
 from fastmlp import MLP, SGD
 from fastmlp.kernels import training
+from fastmlp.kernels.forward import Inference
+from fastmlp.kernels.inference import infer_region
 from fastmlp.verification import difference
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
@@ -90,3 +93,16 @@ def test_each_thread_has_its_own_copy_of_what_clipping_changes(monkeypatch):
     assert len(others) == 2
     assert first.any()
     assert all(np.array_equal(first, other) for other in others)
+
+
+def test_each_thread_takes_its_own_blocks_forward(monkeypatch):
+    X, parameters, taken = np.tile(DATA["dense"], (4, 1))[:310], MLP(LAYERS[0])._parameters, []
+    for t in range(3):
+
+        def run(drivers, threads, R, K, S, layers, n, t=t):
+            infer_region(K, S, layers, n, t, threads)
+
+        monkeypatch.setattr(sys.modules[Inference.__module__], "run", run)
+        losses, _ = Inference(parameters, 3).losses(X, np.tile(LABELS, 4)[:310], None)
+        taken.append(np.flatnonzero(losses).tolist())
+    assert taken == [list(range(64)), list(range(64, 192)), list(range(192, 310))]
