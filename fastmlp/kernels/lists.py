@@ -28,6 +28,7 @@ from .tables import (
     OPTIMIZER,
     PENALTIES,
     PREFETCH,
+    S_BATCH,
     S_COEFFICIENTS,
     S_COUNTS,
     S_INDEX_COLUMNS,
@@ -79,11 +80,12 @@ def sparse_panel(vectors):
 
 
 @jit()
-def blocks_at_once(S, rows):
+def blocks_at_once(S):
     """Return how many blocks of lists go through in one call: one that stays in the cache, or
-    all for a single row, which reuses nothing.
+    all where steps have a single sample, which reuses nothing. Not by the rows of a call: in a
+    narrow layer the bits would tell how the samples of a batch are shared out.
     """
-    return 1 if rows > 1 else S[S_N_CUTS]
+    return S[S_N_CUTS] if S[S_BATCH] == 1 else 1
 
 
 @jit()
@@ -91,7 +93,7 @@ def forward_columns(K, S, q, order, r0, rows, at, width, w, ldw):
     """Take the samples whose numbers are at `order` through `width` vectors of the first layer's
     columns, `at` bytes from the first.
     """
-    blocks, step = S[S_N_CUTS] - 1, blocks_at_once(S, rows)
+    blocks, step = S[S_N_CUTS] - 1, blocks_at_once(S)
     kernel = K[SPARSE_FORWARD + (S[S_LISTS] - 1) * PANEL + width - 1]
     for block in range(0, blocks, step):
         call(
