@@ -101,7 +101,19 @@ JUDGED: dict[tuple[str, str], str] = {
     ("evaluation.py: __init__", "1 -> 2"): "how many rows are read at a time",
     ("evaluation.py: __init__", "1024 -> 1025"): "how many rows are read at a time",
     ("decayed.py: module", "256 -> 257"): "another number of steps does as well",
+    (
+        "decayed.py: steady",
+        "rates.max() * l2 <= 1 - _LEAST -> rates.max() * l2 < 1 - _LEAST",
+    ): "at the bound both kinds of steps serve",
+    (
+        "lists.py: update_panels",
+        "code < STORE -> code <= STORE",
+    ): "penalties are noted again before the step, of the same weights",
     ("decayed.py: decayed_serial", "1 -> 2"): "what is behind the last row is empty",
+    (
+        "lists.py: blocks_at_once",
+        "1 if rows > 1 else S[S_N_CUTS] -> 1 if not rows > 1 else S[S_N_CUTS]",
+    ): "how many blocks go through in one call changes no sum",
     (
         "lists.py: own_panels",
         "if S[S_PANELS] < threads: -> if not S[S_PANELS] < threads:",

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP, SGD
-from fastmlp.kernels import training
+from fastmlp.kernels import index, training
+from fastmlp.kernels.decayed import DecayedTraining
 from fastmlp.kernels.forward import Inference
 from fastmlp.kernels.inference import infer_region
+from fastmlp.optimizers import OptimizerState
+from fastmlp.regularization import Regularization
 from fastmlp.verification import difference
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
@@ -44,10 +47,11 @@ LAYERS = ((40, 70, 9, 3), (40, 9, 17, 3), (40, 3))
 
 @pytest.fixture
 def in_pieces(monkeypatch):
-    """Large batches that are small: chunks of 32 samples, groups of two blocks of 16."""
+    """Large batches that are small: chunks of 32 samples, groups of blocks of 16, lists of 16."""
     monkeypatch.setattr(training, "_CHUNK", 32)
     monkeypatch.setattr(training, "_BLOCK", 16)
     monkeypatch.setattr(training, "_GROUPS", 5)
+    monkeypatch.setattr(index, "_BLOCK_BYTES", 1)
 
 
 def trained(X, layers, backend, threads, **options) -> list[np.ndarray]:
@@ -106,3 +110,20 @@ def test_each_thread_takes_its_own_blocks_forward(monkeypatch):
         losses, _ = Inference(parameters, 3).losses(X, np.tile(LABELS, 4)[:310], None)
         taken.append(np.flatnonzero(losses).tolist())
     assert taken == [list(range(64)), list(range(64, 192)), list(range(192, 310))]
+
+
+@pytest.mark.parametrize("kind", ["dense", "codes", "values", "sparse"])
+def test_decayed_steps_of_scaled_inputs_are_steps(kind):
+    options = {
+        "optimizer": SGD(0.05),
+        "state": OptimizerState(),
+        "regularization": Regularization(l2=0.1),
+    }
+    left, order = [], np.arange(N)
+    for make, more in ((training.Training, {"batch_size": 1, "threads": 1}), (DecayedTraining, {})):
+        parameters = MLP(LAYERS[1], rng=1, dtype="float64", input_scale=4.0)._parameters
+        result = make(parameters, DATA[kind], LABELS, None, **options, **more).train(
+            order, np.full(N, 0.05)
+        )
+        left.append([*parameters.weights, *parameters.biases, result.losses])
+    assert difference(*left) < 1e-11
