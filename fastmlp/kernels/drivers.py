@@ -287,7 +287,7 @@ def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
             if not summing:
                 penalty_rows(K, S, q, seen, i0, i1)
             update_rows(K, item, q, i0, i1, 0, rows, code, S[S_STATE], shift, hyper)
-        seen += slots_of(S, q, l)
+        seen += slots_of(q)
         if l > 0 and not summing:
             transpose_rows(K, item, q, i0, i1)
         if q[HAS_BIAS]:

@@ -201,16 +201,14 @@ def own_rows(S, bounds, q, t, part, parts):
 
 @jit()
 def penalties_of_panel(K, S, q, start, width, w, i0, i1):
-    """Note the penalties of a panel's rows, each vector's own: no panel shows in them."""
+    """Note the penalties of a panel's rows; see `finish.penalty_rows`."""
     if S[S_PENALTY]:
-        for j in range(width):
-            slots = S[S_PENALTIES] + (start + j) * q[BLOCKS] * 8
-            for i in range(i0, i1, BLOCK):
-                address = w + (i * width + j) * VECTOR
-                call(
-                    K[PENALTIES],
-                    (slots + i // BLOCK * 8, address, width * VECTOR, 1, S[S_COEFFICIENTS]),
-                )
+        call(
+            K[PENALTIES],
+            (S[S_PENALTIES] + (start * q[BLOCKS] + i0 // BLOCK) * 8, q[BLOCKS] * 8,
+             w + i0 * width * VECTOR, width * VECTOR, width, (i1 - i0) // BLOCK,
+             S[S_COEFFICIENTS]),
+        )  # fmt: skip
 
 
 @jit()

@@ -101,7 +101,7 @@ def dense_kernels(target: Target) -> dict[str, tuple[int, Emitter | None]]:
         ("gather_u8", 8, rows), ("gather_f32", 8, rows), ("gather_f64", 8, rows),
         ("bias_update", 8, rows), ("optimizer", 6, rows), ("add", 3, rows),
         ("map_activation", 6, rows), ("transpose_block", 4, rows),
-        ("dropout", 10, restraint), ("penalties", 5, restraint),
+        ("dropout", 10, restraint), ("penalties", 7, restraint),
         ("gradient_squares", 7, restraint), ("clip", 6, restraint),
         ("limit_columns", 5, restraint), ("step_row", 4, rows),
         ("vector_backward", 8, online), ("vector_update", 6, online),

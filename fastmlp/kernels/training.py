@@ -134,10 +134,11 @@ class Training:
         self._kernels = kernel_addresses(
             self.architecture.dtype, *self._groups(list_kind(self._index))
         )
-        first = self._workspace.layers[0]
-        slots = int(self._workspace.layers[:, Layer.BLOCKS].sum())
-        slots += int(first[Layer.BLOCKS] * (first[Layer.VECTORS_OUT] - 1))  # where W is in panels
-        self._penalties = np.zeros(slots)
+        blocks, vectors = (
+            self._workspace.layers[:, column] for column in (Layer.BLOCKS, Layer.VECTORS_OUT)
+        )
+        slots = int((blocks * vectors).sum())  # of `finish.slots_of`
+        self._penalties = np.zeros(-(-slots // 4) * 4)
         self._norms = np.zeros(slots + self.architecture.n_layers)
         r = regularization
         self._limits = np.array([r.l1, r.l2 / 2, r.clip_norm or 0.0, r.max_norm or 0.0])
