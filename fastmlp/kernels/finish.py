@@ -122,7 +122,7 @@ def norms_region(K, S, layers, bounds, hyper, t, threads):
     seen, bias_slot = 0, S[S_NORMS] + (S[S_N_NORMS] - layers.shape[0]) * 8
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
-        i0, i1 = rows_of(S, bounds, q, l, t, threads)
+        i0, i1 = rows_of(bounds, l, t, threads)
         if l == 0 and S[S_PANELS]:
             norms_of_panels(K, S, q, bounds, hyper, t, threads)
         else:
@@ -158,7 +158,7 @@ def apply_region(K, S, layers, bounds, hyper, t, threads):
         hyper = clipped(K, S, hyper, t)
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
-        i0, i1 = rows_of(S, bounds, q, l, t, threads)
+        i0, i1 = rows_of(bounds, l, t, threads)
         if l == 0 and S[S_PANELS]:
             apply_panels(K, S, q, bounds, hyper, t, threads)
         else:

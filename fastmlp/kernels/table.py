@@ -54,7 +54,7 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
         ("sparse_forward_values", 15, partial(sparse.forward, coded=False)),
         ("sparse_gradient_codes", 14, partial(sparse.gradient, coded=True)),
         ("sparse_gradient_values", 14, partial(sparse.gradient, coded=False)),
-        ("feature_update", 10, sparse.feature_update),
+        ("feature_update", 12, sparse.feature_update),
     ):
         for width in range(1, PANEL + 1):
 
@@ -70,8 +70,8 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
     listed["list_rows"] = (10, listing.list_rows)
     listed["prefetch_codes"] = (7, partial(sparse.prefetch, coded=True))
     listed["prefetch_values"] = (7, partial(sparse.prefetch, coded=False))
-    listed["by_feature_codes"] = (17, partial(sparse.by_feature, coded=True))
-    listed["by_feature_values"] = (17, partial(sparse.by_feature, coded=False))
+    listed["by_feature_codes"] = (19, partial(sparse.by_feature, coded=True))
+    listed["by_feature_values"] = (19, partial(sparse.by_feature, coded=False))
     return listed
 
 
