@@ -18,6 +18,7 @@ from ..validation import (
     check_targets,
 )
 from ._layout import Layout
+from ._loading import load_kernels
 
 __all__ = [
     "Job",
@@ -125,6 +126,7 @@ def split(
         If it is not what the network takes; the message names the chunk.
     """
     a = job.architecture
+    load_kernels(a)
     try:
         X = as_rows("X", X, a.n_in)
         if hasattr(X, "tocsr"):
