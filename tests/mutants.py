@@ -98,6 +98,11 @@ JUDGED: dict[tuple[str, str], str] = {
     ("trainer.py: _epoch", "1 -> 2"): "schedules that know no number of steps have one rate",
     ("evaluation.py: module", "32 -> 33"): "how many rows are copied, not read in pieces",
     ("evaluation.py: module", "4 -> 5"): "how many rows are read at a time",
+    ("evaluation.py: module", "20 -> 21"): "how many rows are read at a time",
+    (
+        "evaluation.py: __init__",
+        "len(rows) * row_bytes <= _COPIED_BYTES -> len(rows) * row_bytes < _COPIED_BYTES",
+    ): "how many rows are copied, not read in pieces",
     ("evaluation.py: __init__", "1 -> 2"): "how many rows are read at a time",
     ("evaluation.py: __init__", "1024 -> 1025"): "how many rows are read at a time",
     ("decayed.py: module", "256 -> 257"): "another number of steps does as well",
@@ -110,10 +115,16 @@ JUDGED: dict[tuple[str, str], str] = {
         "code < STORE -> code <= STORE",
     ): "penalties are noted again before the step, of the same weights",
     ("decayed.py: decayed_serial", "1 -> 2"): "what is behind the last row is empty",
+    ("lists.py: blocks_at_once", "1 -> 2"): "how many blocks a call has changes no number",
     (
         "lists.py: blocks_at_once",
-        "1 if rows > 1 else S[S_N_CUTS] -> 1 if not rows > 1 else S[S_N_CUTS]",
-    ): "how many blocks go through in one call changes no sum",
+        "S[S_BATCH] == 1 -> S[S_BATCH] != 1",
+    ): "how many blocks a call has changes no number",
+    (
+        "lists.py: blocks_at_once",
+        "S[S_N_CUTS] if S[S_BATCH] == 1 else 1 -> S[S_N_CUTS] if not S[S_BATCH] == 1 else 1",
+    ): "how many blocks a call has changes no number",
+    ("decayed.py: steps", "0 -> 1"): "the rate of biases is that of weights",
     (
         "lists.py: own_panels",
         "if S[S_PANELS] < threads: -> if not S[S_PANELS] < threads:",
