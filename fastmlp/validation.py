@@ -45,15 +45,15 @@ def check_number(
     except OverflowError:
         number = math.inf
     bounds = [
-        (low is not None and number < low, f"at least {low}"),
-        (above is not None and number <= above, f"greater than {above}"),
-        (high is not None and number > high, f"at most {high}"),
-        (below is not None and number >= below, f"less than {below}"),
-        (not math.isfinite(number), "finite"),
+        (low is not None and number < low, f"a number at least {low}"),
+        (above is not None and number <= above, f"a number greater than {above}"),
+        (high is not None and number > high, f"a number at most {high}"),
+        (below is not None and number >= below, f"a number less than {below}"),
+        (not math.isfinite(number), "a finite number"),
     ]
     for failed, wanted in bounds:
         if failed:
-            raise ValueError(f"{name}: expected a number {wanted}, got {value!r}")
+            raise ValueError(f"{name}: expected {wanted}, got {value!r}")
     return number
 
 
@@ -117,7 +117,7 @@ def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
     else:
         if is_frame(X):
             X = X.to_numpy()
-        if not isinstance(X, np.ndarray):
+        if not isinstance(X, np.ndarray) or isinstance(X, np.matrix):
             try:
                 X = np.asarray(X)
             except ValueError as error:
@@ -176,7 +176,7 @@ def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
             raise ValueError(f"{name}: expected class labels, got NaN or infinity")
         if (y != np.trunc(y)).any():
             wrong = y[y != np.trunc(y)][0]
-            raise ValueError(f"{name}: expected integer class labels, got {wrong!r}")
+            raise ValueError(f"{name}: expected integer class labels, got {wrong}")
     low, high = y.min(), y.max()
     if low < 0 or high >= n_classes:
         wrong = low if low < 0 else high
@@ -202,6 +202,8 @@ def check_targets(
     ValueError
         If shape, range or sum of the targets is not what the output needs.
     """
+    if hasattr(y, "tocsr"):
+        raise TypeError(f"{name}: expected a dense array, got a sparse one; .toarray() makes it so")
     try:
         y = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
     except ValueError as error:
@@ -260,9 +262,11 @@ def check_sample_weight(value: Any, n_samples: int) -> np.ndarray | None:
     if value is None:
         return None
     try:
+        if np.iscomplexobj(value):
+            raise TypeError
         weight = np.ascontiguousarray(value, np.float64)
     except (TypeError, ValueError):
-        raise TypeError("sample_weight: expected an array of numbers") from None
+        raise TypeError("sample_weight: expected an array of real numbers") from None
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight: expected shape ({n_samples},), got {weight.shape}")
     if not np.isfinite(weight).all() or (weight < 0).any():
