@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ __all__ = [
     "check_finite",
     "check_integer",
     "check_number",
+    "check_path",
     "check_sample_weight",
     "check_targets",
     "is_frame",
@@ -73,6 +76,18 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
     return value
+
+
+def check_path(path: Any) -> Path:
+    """Return the argument `path` as a Path; TypeError or ValueError names it."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path: expected a str or os.PathLike, got {type(path).__name__}")
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError(f"path: expected a path of str, got one of {type(text).__name__}")
+    if not text or "\0" in text:
+        raise ValueError(f"path: expected the name of a file or folder, got {text!r}")
+    return Path(text)
 
 
 def is_frame(X: Any) -> bool:
