@@ -306,3 +306,11 @@ def test_max_iter_warns():
 
 def test_the_package_does_not_load_what_it_may_not_need():
     assert "sklearn" not in fastmlp.__all__
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_single_steps_are_for_stochastic_solvers(kind):
+    estimator = getattr(ours, kind)
+    assert hasattr(estimator(solver="sgd"), "partial_fit")
+    assert not hasattr(estimator(solver="lbfgs"), "partial_fit")
+    assert not hasattr(theirs.MLPClassifier(solver="lbfgs"), "partial_fit")
