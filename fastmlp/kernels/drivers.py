@@ -257,7 +257,7 @@ def update_rows(K, item, q, i0, i1, r0, rows, code, state, shift, hyper):
     with it what `code` says. `shift` leads from the parameters to where the sums go (0: to the
     optimizer).
     """
-    done = 0
+    done, i1 = 0, min(i1, q[N_IN])  # the rows behind the last input stay zeros
     while done < q[VECTORS_OUT]:
         width = panel_width(q[VECTORS_OUT] - done)
         at = done * VECTOR
@@ -280,14 +280,14 @@ def weights_region(K, S, layers, bounds, rows, code, hyper, t, threads):
     seen = 0
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
-        i0, i1 = rows_of(S, bounds, q, l, t, threads)
+        i0, i1 = rows_of(bounds, l, t, threads)
         if l == 0 and S[S_PANELS]:
-            update_panels(K, S, q, bounds, code, hyper, t, threads)
+            update_panels(K, S, q, bounds, rows, code, hyper, t, threads)
         else:
             if not summing:
                 penalty_rows(K, S, q, seen, i0, i1)
             update_rows(K, item, q, i0, i1, 0, rows, code, S[S_STATE], shift, hyper)
-        seen += slots_of(S, q, l)
+        seen += slots_of(q)
         if l > 0 and not summing:
             transpose_rows(K, item, q, i0, i1)
         if q[HAS_BIAS]:

@@ -64,32 +64,34 @@ __all__ = [
 
 
 @jit()
-def slots_of(S, q, l):  # noqa: E741
-    """Return how many sums a layer's W has in the tables of penalties and norms: one a block, and
-    in panels one a vector of a block, so that no panel shows in them.
+def slots_of(q):
+    """Return how many sums a layer's W has in the tables of penalties and norms: one for each
+    vector of a block's columns, so that no panel shows in them.
     """
-    return q[BLOCKS] * q[VECTORS_OUT] if l == 0 and S[S_PANELS] else q[BLOCKS]
+    return q[BLOCKS] * q[VECTORS_OUT]
 
 
 @jit()
 def penalty_rows(K, S, q, seen, i0, i1):
-    """Note the penalties of blocks of W's rows, before they change."""
+    """Note the penalties of rows of W before they change, behind those `seen` of other layers."""
     if S[S_PENALTY]:
-        for i in range(i0, i1, BLOCK):
-            slot = S[S_PENALTIES] + (seen + i // BLOCK) * 8
-            call(
-                K[PENALTIES],
-                (slot, q[W] + i * q[LD_W], q[LD_W], q[VECTORS_OUT], S[S_COEFFICIENTS]),
-            )
+        call(
+            K[PENALTIES],
+            (S[S_PENALTIES] + (seen + i0 // BLOCK) * 8, q[BLOCKS] * 8, q[W] + i0 * q[LD_W],
+             q[LD_W], q[VECTORS_OUT], (i1 - i0) // BLOCK, S[S_COEFFICIENTS]),
+        )  # fmt: skip
 
 
 @jit()
 def reduce_penalties(penalties, penalty, step):
-    """Add up the blocks' penalties, in their order."""
-    total = 0.0
-    for block in range(penalties.size):
-        total += penalties[block]
-    penalty[step] = total
+    """Add up the slots' penalties, four by four, in their order."""
+    first = second = third = fourth = 0.0
+    for slot in range(0, penalties.size, 4):
+        first += penalties[slot]
+        second += penalties[slot + 1]
+        third += penalties[slot + 2]
+        fourth += penalties[slot + 3]
+    penalty[step] = first + second + (third + fourth)
 
 
 @jit()
@@ -120,7 +122,7 @@ def norms_region(K, S, layers, bounds, hyper, t, threads):
     seen, bias_slot = 0, S[S_NORMS] + (S[S_N_NORMS] - layers.shape[0]) * 8
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
-        i0, i1 = rows_of(S, bounds, q, l, t, threads)
+        i0, i1 = rows_of(bounds, l, t, threads)
         if l == 0 and S[S_PANELS]:
             norms_of_panels(K, S, q, bounds, hyper, t, threads)
         else:
@@ -130,7 +132,7 @@ def norms_region(K, S, layers, bounds, hyper, t, threads):
                     (S[S_NORMS] + (seen + i // BLOCK) * 8, q[W] + i * q[LD_W], q[LD_W],
                      q[VECTORS_OUT], BLOCK, S[S_GRADIENT], hyper),
                 )  # fmt: skip
-        seen += slots_of(S, q, l)
+        seen += slots_of(q)
         if q[HAS_BIAS] and t == 0:
             call(
                 K[GRADIENT_SQUARES],
@@ -156,7 +158,7 @@ def apply_region(K, S, layers, bounds, hyper, t, threads):
         hyper = clipped(K, S, hyper, t)
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
-        i0, i1 = rows_of(S, bounds, q, l, t, threads)
+        i0, i1 = rows_of(bounds, l, t, threads)
         if l == 0 and S[S_PANELS]:
             apply_panels(K, S, q, bounds, hyper, t, threads)
         else:
@@ -167,7 +169,7 @@ def apply_region(K, S, layers, bounds, hyper, t, threads):
                 (start, start + S[S_GRADIENT], (i1 - i0) * q[LD_W] // VECTOR, S[S_OPTIMIZER],
                  S[S_STATE], hyper),
             )  # fmt: skip
-        seen += slots_of(S, q, l)
+        seen += slots_of(q)
         if l > 0 and not S[S_LIMIT]:
             transpose_rows(K, item, q, i0, i1)
         if q[HAS_BIAS] and t == 0:

@@ -93,7 +93,7 @@ def combine_region(K, S, layers, bounds, t, threads):
     """Thread t's rows of every W: add up the groups in order."""
     for l in range(layers.shape[0]):  # noqa: E741
         q = layers[l]
-        i0, i1 = rows_of(S, bounds, q, l, t, threads)
+        i0, i1 = rows_of(bounds, l, t, threads)
         add_groups(K, S, q[W] + i0 * q[LD_W], (i1 - i0) * q[LD_W] // VECTOR)
         if q[HAS_BIAS] and t == 0:
             add_groups(K, S, q[BIAS], q[VECTORS_OUT])

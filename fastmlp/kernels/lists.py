@@ -34,8 +34,10 @@ from .tables import (
     S_INDEX_CUTS,
     S_INDEX_STARTS,
     S_INDEX_VALUES,
+    S_LD_COUNTS,
     S_LD_LISTED,
     S_LIMIT,
+    S_LIST_BLOCK,
     S_LISTED,
     S_LISTS,
     S_N_CUTS,
@@ -47,6 +49,7 @@ from .tables import (
     S_PANELS,
     S_PENALTIES,
     S_PENALTY,
+    S_PORTION,
     S_ROWS,
     S_TABLE,
     SLOPE,
@@ -181,63 +184,87 @@ def forward_panels(K, S, q, bounds, position, rows, n, t, threads):
             w,
             width * VECTOR,
         )
-    i0, i1 = rows_of(S, bounds, q, 0, t, threads)
+    block, rows_of_w = S[S_LIST_BLOCK], q[BLOCKS] * BLOCK
+    i0, i1 = min(bounds[t] * block, rows_of_w), min(bounds[t + 1] * block, rows_of_w)
     following = position + rows if position + 2 * rows <= n else position
-    call(
-        K[BY_FEATURE + S[S_LISTS] - 1],
-        (S[S_COUNTS], S[S_LISTED], S[S_LD_LISTED], q[LD_H], S[S_ROWS] + position * 8,
-         S[S_INDEX_STARTS], S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS], S[S_INDEX_VALUES],
-         S[S_TABLE], bounds[t], bounds[t + 1], rows, i0, i1 - i0, S[S_ROWS] + following * 8),
-    )  # fmt: skip
+    counts = S[S_COUNTS]
+    for r in range(0, rows, S[S_PORTION]):
+        call(
+            K[BY_FEATURE + S[S_LISTS] - 1],
+            (counts + S[S_LD_COUNTS], counts, S[S_LISTED], S[S_LD_LISTED], q[LD_H], r,
+             S[S_ROWS] + (position + r) * 8, S[S_INDEX_STARTS], S[S_INDEX_CUTS], S[S_N_CUTS],
+             S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_TABLE], bounds[t], bounds[t + 1],
+             min(S[S_PORTION], rows - r), i0, i1 - i0, S[S_ROWS] + (following + r) * 8),
+        )  # fmt: skip
+        counts += S[S_LD_COUNTS]
 
 
 @jit()
-def own_rows(S, bounds, q, t, part, parts):
+def own_rows(bounds, q, part, parts):
     """Return the rows of its panels that are a thread's: all, or its share of them."""
     if parts == 1:
         return 0, q[BLOCKS] * BLOCK
-    return rows_of(S, bounds, q, 0, part, parts)
+    return rows_of(bounds, 0, part, parts)
 
 
 @jit()
 def penalties_of_panel(K, S, q, start, width, w, i0, i1):
-    """Note the penalties of a panel's rows, each vector's own: no panel shows in them."""
+    """Note the penalties of a panel's rows; see `finish.penalty_rows`."""
     if S[S_PENALTY]:
-        for j in range(width):
-            slots = S[S_PENALTIES] + (start + j) * q[BLOCKS] * 8
-            for i in range(i0, i1, BLOCK):
-                address = w + (i * width + j) * VECTOR
-                call(
-                    K[PENALTIES],
-                    (slots + i // BLOCK * 8, address, width * VECTOR, 1, S[S_COEFFICIENTS]),
-                )
+        call(
+            K[PENALTIES],
+            (S[S_PENALTIES] + (start * q[BLOCKS] + i0 // BLOCK) * 8, q[BLOCKS] * 8,
+             w + i0 * width * VECTOR, width * VECTOR, width, (i1 - i0) // BLOCK,
+             S[S_COEFFICIENTS]),
+        )  # fmt: skip
 
 
 @jit()
-def update_panels(K, S, q, bounds, code, hyper, t, threads):
-    """Sum the gradient of thread t's panels over the samples listed, and do with it what `code`
-    says.
+def sum_features(K, S, q, i0, i1, width, w, sums, d, first, last, code, hyper):
+    """Sum the gradient of rows i0 .. i1 of a panel over portions first .. last of the samples
+    listed, from what is at `sums` on, and do with it what `code` says.
+    """
+    length, counts = width * VECTOR, S[S_COUNTS] + i0 * 4
+    call(
+        K[FEATURE_UPDATE + width - 1],
+        (w + i0 * length, length, sums + i0 * length if sums else 0, d,
+         counts + last * S[S_LD_COUNTS], counts + first * S[S_LD_COUNTS],
+         S[S_LISTED] + i0 * S[S_LD_LISTED], S[S_LD_LISTED], i1 - i0, code, S[S_PANEL_STATE],
+         hyper),
+    )  # fmt: skip
+
+
+@jit()
+def update_panels(K, S, q, bounds, rows, code, hyper, t, threads):
+    """Sum the gradient of thread t's panels over the `rows` samples listed, and do with it what
+    `code` says. Where it is stepped with, samples are taken in portions whose deltas stay in the
+    first-level cache; the panel's own gradient holds the sums from one to the next.
     """
     first, last, part, parts = own_panels(S, t, threads)
-    i0, i1 = own_rows(S, bounds, q, t, part, parts)
-    shift = S[S_PANEL_GRADIENT] if code >= STORE else 0
+    i0, i1 = own_rows(bounds, q, part, parts)
+    portions = (rows + S[S_PORTION] - 1) // S[S_PORTION]
+    whole = portions if code >= STORE else 1
     for p in range(first, last):
         start, width, w = panel(S, q, p)
-        if code < STORE:
+        d, gradient = q[D] + start * VECTOR, w + S[S_PANEL_GRADIENT]
+        if code >= STORE:
+            w = gradient
+        else:
             penalties_of_panel(K, S, q, start, width, w, i0, i1)
-        call(
-            K[FEATURE_UPDATE + width - 1],
-            (w + shift + i0 * width * VECTOR, width * VECTOR, q[D] + start * VECTOR,
-             S[S_COUNTS] + i0 * 4, S[S_LISTED] + i0 * S[S_LD_LISTED], S[S_LD_LISTED], i1 - i0,
-             code, S[S_PANEL_STATE], hyper),
-        )  # fmt: skip
+        sums = 0
+        for portion in range(whole, portions):
+            sum_features(
+                K, S, q, i0, i1, width, gradient, sums, d, portion - 1, portion, STORE, hyper
+            )
+            sums = gradient
+        sum_features(K, S, q, i0, i1, width, w, sums, d, portions - whole, portions, code, hyper)
 
 
 @jit()
 def apply_panels(K, S, q, bounds, hyper, t, threads):
     """Take the optimizer's step for thread t's panels from their summed gradient."""
     first, last, part, parts = own_panels(S, t, threads)
-    i0, i1 = own_rows(S, bounds, q, t, part, parts)
+    i0, i1 = own_rows(bounds, q, part, parts)
     for p in range(first, last):
         start, width, w = panel(S, q, p)
         penalties_of_panel(K, S, q, start, width, w, i0, i1)
@@ -253,7 +280,7 @@ def apply_panels(K, S, q, bounds, hyper, t, threads):
 def norms_of_panels(K, S, q, bounds, hyper, t, threads):
     """Note the sums of squares of the gradient of thread t's panels, each vector's own."""
     first, last, part, parts = own_panels(S, t, threads)
-    i0, i1 = own_rows(S, bounds, q, t, part, parts)
+    i0, i1 = own_rows(bounds, q, part, parts)
     for p in range(first, last):
         start, width, w = panel(S, q, p)
         for j in range(width):

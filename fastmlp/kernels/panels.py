@@ -10,12 +10,14 @@ from ..parameters import Parameters, aligned_zeros, row_length
 from .table import PANEL
 from .tables import (
     S_COUNTS,
+    S_LD_COUNTS,
     S_LD_LISTED,
     S_LISTED,
     S_PANEL_GRADIENT,
     S_PANEL_STATE,
     S_PANEL_W,
     S_PANELS,
+    S_PORTION,
     VECTOR,
 )
 
@@ -24,6 +26,7 @@ __all__ = ["Panels", "panel_count"]
 # Narrower panels would be summed in several chains (`sparse.forward`), and the bits would tell
 # how many threads there were.
 _NARROWEST = 3
+_DELTA_BYTES = 48 << 10  # of deltas that are gone through at a time: a first-level cache or so
 
 
 def panel_count(vectors: int, threads: int) -> int:
@@ -58,7 +61,9 @@ class Panels:
         self.row_bytes = -(-vectors // self.count) * VECTOR
         self._size = rows * vectors * length
         self._buffer = aligned_zeros(self._size * (slots + 2), parameters.dtype)  # and a gradient
-        self._counts = np.zeros(rows, np.uint32)
+        deltas = chunk * self.row_bytes
+        self.portion = -(-chunk // -(-deltas // _DELTA_BYTES))
+        self._counts = np.zeros((-(-chunk // self.portion) + 1, rows), np.uint32)
         self._listed = np.zeros((rows, 2 * chunk + length), parameters.dtype)
         start = parameters.weight_offsets[0]
         self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
@@ -75,7 +80,8 @@ class Panels:
         S[S_PANELS], S[S_PANEL_W] = self.count, self._buffer.ctypes.data
         S[S_PANEL_STATE] = self._size * item
         S[S_PANEL_GRADIENT] = (self._buffer.size - self._size) * item
-        S[S_COUNTS] = self._counts.ctypes.data
+        S[S_COUNTS], S[S_LD_COUNTS] = self._counts.ctypes.data, self._counts.strides[0]
+        S[S_PORTION] = self.portion
         S[S_LISTED], S[S_LD_LISTED] = self._listed.ctypes.data, self._listed.strides[0]
 
     def pack(self) -> None:

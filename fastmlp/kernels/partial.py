@@ -185,7 +185,7 @@ class Update(_OneGroup):
         )  # fmt: skip
         self._S[S_HYPER] = hyper.ctypes.data
         apply_step(
-            self._regions, self._kernels, self._S, self._workspace.layers, np.zeros(0, np.int64),
+            self._regions, self._kernels, self._S, self._workspace.layers, self._first_rows(1),
             self._penalties, penalty, 0,
         )  # fmt: skip
         self.state.step += 1

@@ -6,6 +6,8 @@ something are in float64, as there, and run in a fixed order.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from ._simd import F64, I32, const, ir
@@ -18,6 +20,7 @@ __all__ = ["clip", "dropout", "gradient_squares", "limit_columns", "penalties"]
 
 _FIRST, _SECOND = 0x7FEB352D, 0x846CA68B  # the multipliers of reference.dropout.mix
 _BLOCK = 16  # rows of W that belong together
+_CHAINS = 4  # sums in flight hide the latency of the multiply-add
 
 
 def _mix(v: Vec, x: Any, xor: Any = None) -> Any:
@@ -94,28 +97,41 @@ def _rows_of_block(v: Vec, ld: Any, vectors: Any, rows: Any, body: Any, state: l
 
 
 def penalties(v: Vec, args: list[Any]) -> None:
-    """total = c1 sum |w| + c2 sum w^2 over a block of 16 rows: (total, w, ldw, vectors,
-    coefficients); total and coefficients are float64. Each row is summed in lanes.
+    """total = c1 sum |w| + c2 sum w^2 of each vector of columns in each block of 16 rows: (totals,
+    step, w, ldw, vectors, blocks, coefficients). Totals, 8 bytes apart by blocks and `step` by
+    vectors, and coefficients are float64.
     """
-    total, w, ldw, vectors, coefficients = args
+    totals, step, w, ldw, vectors, blocks, coefficients = args
     b = v.b
+    c1, c2 = (v.load_scalar(coefficients, 8 * i, F64) for i in range(2))
 
-    def row(r: Any, state: list[Any]) -> list[Any]:
-        start = v.at(w, b.mul(r, ldw))
+    def emit(terms: list[tuple[Any, Callable[[Any, Any], Any]]]) -> list[Any]:
+        def block(i: Any) -> None:
+            start = v.at(w, b.mul(i, b.mul(ldw, const(_BLOCK))))
+            rows = [v.at(start, b.mul(const(r), ldw)) for r in range(_BLOCK)]
+            into = v.at(totals, b.shl(i, const(3)))
 
-        def step(j: Any, s: list[Any]) -> list[Any]:
-            x = v.load(start, b.mul(j, const(v.bytes)))
-            return [b.fadd(s[0], v.intrinsic("fabs", [x])), v.fma(x, x, s[1])]
+            def column(j: Any) -> None:
+                values = [v.load(row, b.mul(j, const(v.bytes))) for row in rows]
+                total = F64(0.0)
+                for c, add in terms:
+                    chains = [v.c(0.0)] * _CHAINS
+                    for r, x in enumerate(values):
+                        chains[r % _CHAINS] = add(x, chains[r % _CHAINS])
+                    lanes = functools.reduce(b.fadd, chains)
+                    lanes = to_f64(v, v.first(v.reduce(lanes, b.fadd)))
+                    total = b.fadd(total, b.fmul(c, lanes))
+                v.store_scalar(total, into, b.mul(j, step))
 
-        sums = v.loop(vectors, [v.c(0.0), v.c(0.0)], step)
-        return [
-            b.fadd(before, to_f64(v, v.first(v.reduce(lanes, b.fadd))))
-            for before, lanes in zip(state, sums, strict=True)
-        ]
+            over_rows(v, vectors, column)
 
-    sums = v.loop(const(_BLOCK), [F64(0.0), F64(0.0)], row)
-    terms = [b.fmul(v.load_scalar(coefficients, 8 * i, F64), x) for i, x in enumerate(sums)]
-    v.store_scalar(b.fadd(*terms), total)
+        over_rows(v, blocks, block)
+        return []
+
+    squares = (c2, lambda x, s: v.fma(x, x, s))
+    absolutes = (c1, lambda x, s: b.fadd(s, v.intrinsic("fabs", [x])))
+    none = b.fcmp_ordered("==", c1, F64(0.0))
+    v.choose(none, lambda: emit([squares]), lambda: emit([absolutes, squares]))
 
 
 def _wide(v: Vec, x: Any) -> Any:

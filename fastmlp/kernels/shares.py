@@ -1,11 +1,17 @@
-"""Who owns what: the rows of W and of a batch that are a thread's own."""
+"""Who owns what: the rows of W, and of the lists of non-zeros, that are a thread's own."""
 
 from __future__ import annotations
 
-from ._jit import jit
-from .tables import BLOCK, BLOCKS, S_LIST_BLOCK
+import numpy as np
 
-__all__ = ["rows_of", "share"]
+from ._jit import jit
+from .index import Index
+from .tables import BLOCK, BLOCKS, MR, N_IN, VECTORS_OUT
+
+__all__ = ["first_rows", "rows_of", "share"]
+
+_LISTING = 2.0  # listing an item by feature takes as long as this many vectors of z += x W
+_STEP = 4  # stepping a vector of W, as often as it is multiplied and added
 
 
 @jit()
@@ -15,19 +21,62 @@ def share(n, t, threads):
 
 
 @jit()
-def first_row(bounds, block, q, l, t, threads):  # noqa: E741
-    """Return thread t's first row of layer l's W: even shares, or equally many non-zeros
-    (`bounds` is in blocks of lists, `block` columns each; empty without lists).
-    """
-    if l == 0 and bounds.size > 1:
-        return min(bounds[t] * block, q[BLOCKS] * BLOCK)
-    return share(q[BLOCKS], t, threads) * BLOCK
-
-
-@jit()
-def rows_of(S, bounds, q, l, t, threads):  # noqa: E741
+def rows_of(bounds, l, t, threads):  # noqa: E741
     """Return thread t's first row of layer l's W, and the one behind its last."""
-    block = S[S_LIST_BLOCK]
-    return first_row(bounds, block, q, l, t, threads), first_row(
-        bounds, block, q, l, t + 1, threads
-    )
+    first = (l + 1) * (threads + 1) + t
+    return bounds[first], bounds[first + 1]
+
+
+def first_rows(
+    layers: np.ndarray, threads: int, samples: int, index: Index | None = None, panels: int = 0
+) -> np.ndarray:
+    """Return where each thread's part begins, and the last one's ends: first of the blocks of
+    lists, then of the rows of every W, in whole blocks.
+
+    All threads get equally much to do. Panels are not cut: who has the smaller ones gets more of
+    the lists, and of the other layers.
+
+    Parameters
+    ----------
+    layers : ndarray of int64, (n_layers, Layer.COLUMNS)
+    threads : int
+    samples : int
+        That are gone through at a time.
+    index : Index or None
+        The lists, where the first layer goes through them in panels.
+    panels : int
+        How many there are.
+    """
+    bounds = np.zeros((len(layers) + 1, threads + 1), np.int64)
+    costs, work, first = [_block_costs(q, samples) for q in layers], np.zeros(threads), 0
+    if index is not None:
+        vectors = int(layers[0, VECTORS_OUT])
+        listed = index.columns.size / max(1, index.starts.size)  # of a sample
+        costs[0] = _block_costs(layers[0], samples * listed / layers[0, N_IN])
+        if panels < threads:  # all work on all
+            owned = np.full(threads, vectors / threads)
+        else:
+            edges = vectors * (panels * np.arange(threads + 1) // threads) // panels
+            owned, first = np.diff(edges), 1
+            work = owned / vectors * costs[0].sum()
+        bounds[0] = index.shares(_filled_up(owned, _LISTING))
+    cumulative = np.cumsum(np.concatenate([np.zeros(1), *costs[first:]]))
+    middles = (cumulative[:-1] + cumulative[1:]) / 2
+    cuts = np.searchsorted(middles, np.cumsum(_filled_up(work, cumulative[-1])))
+    cuts[-1] = middles.size
+    for number, blocks in enumerate(costs[first:], first + 1):
+        bounds[number, 1:] = np.clip(cuts, 0, blocks.size) * BLOCK
+        cuts -= blocks.size
+    return bounds.ravel()
+
+
+def _block_costs(q: np.ndarray, samples: float) -> np.ndarray:
+    """Return what the blocks of a W's rows cost: the last one's tiles may be fewer."""
+    rows = -(-q[N_IN] // MR) * MR - np.arange(0, q[BLOCKS] * BLOCK, BLOCK)
+    return np.asarray(np.minimum(rows, BLOCK) * q[VECTORS_OUT] * (samples + _STEP), np.float64)
+
+
+def _filled_up(work: np.ndarray, more: float) -> np.ndarray:
+    """Share `more` work out so that all have equally much, or nothing where they have more."""
+    levels = (more + np.cumsum(np.sort(work))) / np.arange(1, len(work) + 1)
+    return np.maximum(levels.min() - work, 0.0)

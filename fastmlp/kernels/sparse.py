@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._simd import I8, I16, I32, I64, const
-from .optimizers import update_cases
+from .optimizers import HYPERPARAMETERS, OPTIMIZERS, update_cases
 from .vector_math import Vec
 
 __all__ = ["by_feature", "feature_update", "forward", "gradient", "prefetch"]
@@ -161,28 +161,28 @@ def gradient(v: Vec, args: list[Any], width: int, coded: bool) -> None:
 
 
 def by_feature(v: Vec, args: list[Any], coded: bool) -> None:
-    """List the samples in which each feature of some blocks is not zero: (counts, listed,
-    ld_listed, ldd, order, starts, cuts, n_cuts, columns, values, table, first, last, rows,
-    begin, features, following).
+    """List the samples in which each feature of some blocks is not zero: (counts, before, listed,
+    ld_listed, ldd, first_row, order, starts, cuts, n_cuts, columns, values, table, first, last,
+    rows, begin, features, following).
 
     An item is two numbers of the dtype's size: where the sample's delta lies (an integer, `ldd`
-    bytes a row) and the feature's value. Counts (uint32) of `features` features from `begin` on,
-    those of the blocks, start at 0. The lists of the `rows` samples at `following` are asked for
-    meanwhile: they lie anywhere in memory.
+    bytes a row, these from `first_row` on) and the feature's value. Counts (uint32) of `features`
+    features from `begin` on, those of the blocks, go on from those at `before`. The lists of the
+    `rows` samples at `following` are asked for meanwhile: they lie anywhere in memory.
     """
-    counts, listed, ld_listed, ldd, order, *where, block, end, rows, begin, features, following = (
-        args
-    )
+    counts, before, listed, ld_listed, ldd, first_row, order, *where = args
+    *where, block, end, rows, begin, features, following = where
     b, lists = v.b, _Lists(v, where, coded)
 
-    def clear(k: Any, _: list[Any]) -> list[Any]:
-        v.store_scalar(I32(0), v.at(counts, b.shl(b.add(begin, k), const(2))))
+    def take_over(k: Any, _: list[Any]) -> list[Any]:
+        at = b.shl(b.add(begin, k), const(2))
+        v.store_scalar(v.load_scalar(before, at, I32), v.at(counts, at))
         return []
 
-    v.loop(features, [], clear)
+    v.loop(features, [], take_over)
 
     def row(r: Any, first: Any, count: Any) -> None:
-        offset = b.mul(r, ldd)
+        offset = b.mul(b.add(first_row, r), ldd)
         offset = b.trunc(offset, I32) if v.size == 4 else offset
         lists.prefetch(following, r)
 
@@ -203,36 +203,55 @@ def by_feature(v: Vec, args: list[Any], coded: bool) -> None:
 
 def feature_update(v: Vec, args: list[Any], width: int) -> None:
     """dW[k] = sum of x[k] d over the samples listed for feature k, then the optimizer: (w, ldw,
-    d, counts, listed, ld_listed, features, code, state, hyper). Sums run in the order of
-    the list.
+    sums, d, counts, before, listed, ld_listed, features, code, state, hyper).
+
+    The samples are those listed since `before`; sums run in the order of the list, and go on from
+    those at `sums`, strided as w, where it is not 0. Plain gradient descent leaves a feature alone
+    that no sample has.
     """
-    w, ldw, d, counts, listed, ld_listed, features, code, distance, hyper = args
+    w, ldw, sums, d, counts, before, listed, ld_listed, features, code, distance, hyper = args
     b = v.b
+    l2 = v.load_scalar(hyper, HYPERPARAMETERS.index("l2") * v.size)
+    plain = b.icmp_signed("==", code, const(OPTIMIZERS["sgd"]))
+    plain = b.and_(plain, b.fcmp_ordered("==", l2, v.scalar(0.0)))
+    fresh, in_place = b.icmp_signed("==", sums, const(0)), b.icmp_signed("==", sums, w)
 
-    def count_of(k: Any) -> Any:
-        return b.zext(v.load_scalar(counts, b.shl(k, const(2)), I32), I64)
+    def count_of(k: Any) -> list[Any]:
+        at = b.shl(k, const(2))
+        return [b.zext(v.load_scalar(c, at, I32), I64) for c in (before, counts)]
 
-    def feature(k: Any, state: list[Any]) -> list[Any]:
-        following = b.add(k, const(1))
-        more = b.icmp_signed("<", following, features)
-        ahead, count = count_of(b.select(more, following, k)), state[0]
-        first = v.at(listed, b.mul(k, ld_listed))
+    def step(k: Any, begin: Any, end: Any) -> list[Any]:
+        first = v.at(listed, b.add(b.mul(k, ld_listed), b.mul(begin, const(2 * v.size))))
+        shift = b.mul(k, ldw)
 
-        def item(t: Any, sums: list[Any]) -> list[Any]:
+        def item(t: Any, totals: list[Any]) -> list[Any]:
             at = v.at(first, b.mul(t, const(2 * v.size)))
             offset = v.load_scalar(at, 0, I32 if v.size == 4 else I64)
             delta = v.at(d, b.zext(offset, I64) if v.size == 4 else offset)
             x = v.splat(v.load_scalar(at, v.size))
-            return [v.fma(x, v.load(delta, j * v.bytes), sums[j]) for j in range(width)]
+            return [v.fma(x, v.load(delta, j * v.bytes), totals[j]) for j in range(width)]
 
-        sums = v.loop(count, [v.c(0.0)] * width, item)
-        row = v.at(w, b.mul(k, ldw))
+        def held() -> list[Any]:
+            return [v.load(v.at(sums, shift), j * v.bytes) for j in range(width)]
+
+        totals = v.choose(fresh, lambda: [v.c(0.0)] * width, held)
+        totals = v.loop(b.sub(end, begin), totals, item)
+        row = v.at(w, shift)
 
         def visit(use: Callable[[Any, Any, int], None]) -> None:
-            for j, total in enumerate(sums):
+            for j, total in enumerate(totals):
                 use(total, row, j * v.bytes)
 
         v.switch(code, update_cases(v, visit, distance, hyper))
-        return [ahead]
+        return []
 
-    v.loop(features, [count_of(const(0))], feature)
+    def feature(k: Any, listed_of_k: list[Any]) -> list[Any]:
+        following, (begin, end) = b.add(k, const(1)), listed_of_k
+        more = b.icmp_signed("<", following, features)
+        ahead = count_of(b.select(more, following, k))
+        idle = b.and_(plain, b.icmp_signed("==", end, const(0)))
+        idle = b.or_(idle, b.and_(in_place, b.icmp_signed("==", begin, end)))
+        v.choose(idle, lambda: [], lambda: step(k, begin, end))
+        return ahead
+
+    v.loop(features, count_of(const(0)), feature)

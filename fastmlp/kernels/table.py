@@ -54,7 +54,7 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
         ("sparse_forward_values", 15, partial(sparse.forward, coded=False)),
         ("sparse_gradient_codes", 14, partial(sparse.gradient, coded=True)),
         ("sparse_gradient_values", 14, partial(sparse.gradient, coded=False)),
-        ("feature_update", 10, sparse.feature_update),
+        ("feature_update", 12, sparse.feature_update),
     ):
         for width in range(1, PANEL + 1):
 
@@ -70,8 +70,8 @@ def _sparse_kernels() -> dict[str, tuple[int, Emitter | None]]:
     listed["list_rows"] = (10, listing.list_rows)
     listed["prefetch_codes"] = (7, partial(sparse.prefetch, coded=True))
     listed["prefetch_values"] = (7, partial(sparse.prefetch, coded=False))
-    listed["by_feature_codes"] = (17, partial(sparse.by_feature, coded=True))
-    listed["by_feature_values"] = (17, partial(sparse.by_feature, coded=False))
+    listed["by_feature_codes"] = (19, partial(sparse.by_feature, coded=True))
+    listed["by_feature_values"] = (19, partial(sparse.by_feature, coded=False))
     return listed
 
 
@@ -101,7 +101,7 @@ def dense_kernels(target: Target) -> dict[str, tuple[int, Emitter | None]]:
         ("gather_u8", 8, rows), ("gather_f32", 8, rows), ("gather_f64", 8, rows),
         ("bias_update", 8, rows), ("optimizer", 6, rows), ("add", 3, rows),
         ("map_activation", 6, rows), ("transpose_block", 4, rows),
-        ("dropout", 10, restraint), ("penalties", 5, restraint),
+        ("dropout", 10, restraint), ("penalties", 7, restraint),
         ("gradient_squares", 7, restraint), ("clip", 6, restraint),
         ("limit_columns", 5, restraint), ("step_row", 4, rows),
         ("vector_backward", 8, online), ("vector_update", 6, online),

@@ -18,6 +18,7 @@ from .needs import list_kind, training_groups, training_regions
 from .optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from .panels import Panels
 from .regions import region_addresses
+from .shares import first_rows
 from .single import single_serial
 from .source import Source, enter_index, enter_targets, padded_targets
 from .steps import take_part, train_parallel, train_serial
@@ -134,15 +135,17 @@ class Training:
         self._kernels = kernel_addresses(
             self.architecture.dtype, *self._groups(list_kind(self._index))
         )
-        first = self._workspace.layers[0]
-        slots = int(self._workspace.layers[:, Layer.BLOCKS].sum())
-        slots += int(first[Layer.BLOCKS] * (first[Layer.VECTORS_OUT] - 1))  # where W is in panels
-        self._penalties = np.zeros(slots)
+        blocks, vectors = (
+            self._workspace.layers[:, column] for column in (Layer.BLOCKS, Layer.VECTORS_OUT)
+        )
+        slots = int((blocks * vectors).sum())  # of `finish.slots_of`
+        self._penalties = np.zeros(-(-slots // 4) * 4)
         self._norms = np.zeros(slots + self.architecture.n_layers)
         r = regularization
         self._limits = np.array([r.l1, r.l2 / 2, r.clip_norm or 0.0, r.max_norm or 0.0])
         self._clipped = np.zeros((self.threads, 2, HYPER_ROW), parameters.dtype)
         self._S, self._team = np.zeros(SETTINGS, np.int64), team_memory(self.threads)
+        self._bounds: dict[tuple[int, bool], np.ndarray] = {}
         self._enter_settings()
 
     def _choose_mode(self) -> str:
@@ -317,7 +320,7 @@ class Training:
     ) -> None:
         """Run the compiled driver over `order`; X has its samples at `rows`."""
         S = self._S
-        bounds, panels = np.zeros(0, np.int64), None
+        panels = None
         if self._index is not None:
             # 0 times a weight that is not finite is NaN: then nothing may be left out
             # (a sparse matrix says so itself)
@@ -326,7 +329,6 @@ class Training:
             panels = self._panels if finite else None
             S[S_PANELS] = 0 if panels is None else panels.count
             if panels is not None:
-                bounds = self._index.shares(self.threads)
                 panels.pack()
         S[S_ROWS], S[S_ORDER] = rows.ctypes.data, order.ctypes.data
         S[S_LOSSES], S[S_CORRECT] = losses.ctypes.data, correct.ctypes.data
@@ -334,8 +336,9 @@ class Training:
         self._team[:] = 0
         S[S_WORDS] = self._words[len(self._words) - len(hyper) :].ctypes.data
         arguments = (
-            self._regions, self._kernels, S, self._workspace.layers, bounds, len(order),
-            batch_size, len(penalty), self._penalties, penalty,
+            self._regions, self._kernels, S, self._workspace.layers,
+            self._first_rows(self.threads, panels), len(order), batch_size, len(penalty),
+            self._penalties, penalty,
         )  # fmt: skip
         begun = time.perf_counter()
         if self._pace is not None and self._pace.alone:
@@ -346,6 +349,16 @@ class Training:
             self._pace.note(time.perf_counter() - begun, len(order))
         if panels is not None:
             panels.unpack()
+
+    def _first_rows(self, threads: int, panels: Panels | None = None) -> np.ndarray:
+        """Return what `first_rows` says for so many threads, with the first W in panels or not."""
+        key = threads, panels is not None
+        if key not in self._bounds:
+            index = None if panels is None else self._index
+            self._bounds[key] = first_rows(
+                self._workspace.layers, threads, self.chunk, index, panels.count if panels else 0
+            )
+        return self._bounds[key]
 
     def _staged_steps(
         self,
@@ -390,7 +403,7 @@ class Training:
             self._S[S_HYPER] = hyper[step:].ctypes.data
             drivers.apply_step(
                 self._regions, self._kernels, self._S, self._workspace.layers,
-                np.zeros(0, np.int64), self._penalties, penalty, step,
+                self._first_rows(1), self._penalties, penalty, step,
             )  # fmt: skip
 
     def _run_staged(

@@ -1,0 +1,121 @@
+"""Work is shared out whole, evenly, and to the same bits; what is idle is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastmlp import MLP, SGD, Adam
+from fastmlp.architecture import Architecture
+from fastmlp.kernels import training
+from fastmlp.kernels.index import make_index
+from fastmlp.kernels.panels import panel_count
+from fastmlp.kernels.shares import first_rows
+from fastmlp.kernels.tables import BLOCK, BLOCKS, N_IN, VECTORS_OUT
+from fastmlp.kernels.workspace import layout
+from fastmlp.parameters import Parameters
+
+SIZES = [
+    (784, 200, 100, 50, 10),
+    (784, 100, 10),
+    (50, 100, 1),
+    (300, 5),
+    (17, 16, 16, 16, 2),
+    (3, 1),
+]
+
+
+def layers_of(sizes, dtype="float32"):
+    parameters = Parameters(Architecture(sizes, dtype=dtype))
+    return layout(parameters), parameters
+
+
+def mostly_zeros(n: int, d: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, d), np.float32)
+    return np.where(rng.random((n, d)) < np.linspace(0, 0.5, d), X, np.float32(0))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8, 40])
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("lists", [False, True])
+def test_every_row_is_one_threads_own(sizes, threads, lists):
+    layers, _held = layers_of(sizes)
+    index, panels = None, 0
+    if lists:
+        panels = panel_count(int(layers[0, VECTORS_OUT]), threads)
+        index = make_index(mostly_zeros(200, sizes[0]), 256, np.dtype("float32"), None)
+    bounds = first_rows(layers, threads, 64, index, panels).reshape(len(layers) + 1, -1)
+    assert bounds.shape[1] == threads + 1
+    assert (bounds[:, 0] == 0).all()
+    assert (np.diff(bounds) >= 0).all()
+    assert not (bounds[1:] % BLOCK).any()
+    assert bounds[0, -1] == (len(index.per_block) if lists else 0)
+    first = 1 if panels >= threads else 0  # panels that nobody shares are not cut
+    assert (bounds[1 + first :, -1] == layers[first:, BLOCKS] * BLOCK).all()
+
+
+@pytest.mark.parametrize("sizes", [s for s in SIZES if len(s) > 2])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_have_equally_much_to_do(sizes, threads):
+    layers, _held = layers_of(sizes)
+    bounds = first_rows(layers, threads, 64).reshape(len(layers) + 1, -1)
+    vectors, rows = layers[:, VECTORS_OUT], np.diff(np.minimum(bounds[1:], layers[:, [N_IN]]))
+    work = (rows * vectors[:, None]).sum(axis=0)
+    assert work.max() - work.mean() <= BLOCK * vectors.max()
+
+
+def test_who_has_the_smaller_panel_has_more_of_the_rest():
+    layers, _held = layers_of((784, 200, 100, 10))
+    index = make_index(mostly_zeros(500, 784), 448, np.dtype("float32"), None)
+    assert layers[0, VECTORS_OUT] % 2 == 1
+    bounds = first_rows(layers, 2, 64, index, 2).reshape(len(layers) + 1, -1)
+    sums = np.concatenate([[0], np.cumsum(index.per_block)])
+    listed, rows = np.diff(sums[bounds[0]]), np.diff(bounds[2])
+    assert listed[0] > listed[1]
+    assert rows[0] > rows[1]
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.05, momentum=0.9), Adam(0.01)], ids=repr)
+@pytest.mark.parametrize("settings", [{}, {"l2": 1e-3}, {"clip_norm": 0.5}], ids=repr)
+def test_portions_of_a_batch_leave_no_trace(optimizer, settings, monkeypatch):
+    """Threads, and with them the width of panels, decide how many a batch of 400 is taken in."""
+    X = mostly_zeros(900, 96)
+    y = np.random.default_rng(1).integers(0, 3, 900)
+    seen = set()
+
+    class Watched(training.Training):
+        def _run(self, *arguments):
+            seen.add(-(-self.chunk // self._panels.portion))
+            super()._run(*arguments)
+
+    def fitted(backend, threads):
+        net = MLP((96, 120, 3), rng=0, backend=backend, threads=threads)
+        net.fit(X, y, epochs=2, batch_size=400, optimizer=optimizer, **settings)
+        return net._parameters.flat.copy()
+
+    expected = fitted("numpy", None)
+    monkeypatch.setattr(training, "Training", Watched)
+    found = [fitted("numba", threads) for threads in (1, 2, 3, 8)]
+    assert len(seen) > 1
+    assert max(seen) > 2
+    for flat in found:
+        assert np.array_equal(flat, found[0])
+    assert np.allclose(found[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_features_that_no_sample_has_keep_their_weights():
+    """With plain steps to the last bit, the sign of a zero too; not under a penalty."""
+    X = mostly_zeros(256, 64)
+    X[:, 10:20] = 0
+    y = np.random.default_rng(1).integers(0, 3, 256)
+    for l2 in (0.0, 0.1):
+        net = MLP((64, 48, 3), rng=0)
+        W = net.weights[0].copy()
+        W[10] = -0.0
+        net.weights = [W, *net.weights[1:]]
+        net.fit(X, y, epochs=2, batch_size=32, optimizer=SGD(0.1), l2=l2)
+        after = net.weights[0]
+        assert not np.array_equal(after[:10], W[:10])
+        assert (after[11:20].tobytes() == W[11:20].tobytes()) == (l2 == 0)
+        assert np.signbit(after[10]).all()
