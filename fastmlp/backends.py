@@ -278,4 +278,7 @@ BACKENDS: dict[str, Backend] = {"numba": NumbaBackend(), "numpy": NumpyBackend()
 
 def get_backend(name: str) -> Backend:
     """Return the backend of that name; nothing compiled is loaded before it is used."""
-    return BACKENDS[check_choice("backend", name, tuple(BACKENDS))]
+    try:
+        return BACKENDS[name]
+    except (KeyError, TypeError):
+        return BACKENDS[check_choice("backend", name, tuple(BACKENDS))]
