@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .validation import check_path
+
 __all__ = ["replacing"]
 
 _STALE_SECONDS = 3600.0  # no file takes an hour to write: its process was killed
@@ -48,7 +50,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     ...     path.read_text(), os.listdir(folder)
     ('1,2', ['figures.csv'])
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(check_path(path)))
     prefix = f".{target.stem[:40]}.partial-"
     name = None
     try:

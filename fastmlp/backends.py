@@ -17,6 +17,7 @@ from .reference.dropout import key_words
 from .reference.epoch import count_correct, train_steps
 from .reference.losses import sample_losses, smooth_targets
 from .regularization import Regularization
+from .validation import check_choice
 
 __all__ = ["BACKENDS", "Backend", "get_backend"]
 
@@ -277,4 +278,7 @@ BACKENDS: dict[str, Backend] = {"numba": NumbaBackend(), "numpy": NumpyBackend()
 
 def get_backend(name: str) -> Backend:
     """Return the backend of that name; nothing compiled is loaded before it is used."""
-    return BACKENDS[name]
+    try:
+        return BACKENDS[name]
+    except (KeyError, TypeError):
+        return BACKENDS[check_choice("backend", name, tuple(BACKENDS))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -155,6 +156,8 @@ def random_source(rng: Any) -> RandomSource:
         return rng
     if rng is None:
         return np.random.default_rng()
+    if not isinstance(rng, numbers.Integral):
+        raise TypeError(f"rng: expected an integer, a Generator or a RandomState, got {rng!r}")
     return np.random.default_rng(check_integer("rng", rng, low=0))
 
 

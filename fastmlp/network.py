@@ -113,6 +113,7 @@ class MLP(interchange.Interchange):
         self._held_out: dict[str, Any] | None = None  # the state of rng that drew them
         self._best: np.ndarray | None = None  # kept by early stopping
         self.stop_training = False
+        self._trains = False
 
     @property
     def optimizer(self) -> Optimizer:
@@ -123,6 +124,8 @@ class MLP(interchange.Interchange):
     def optimizer(self, value: Optimizer | str) -> None:
         optimizer = get_optimizer(value)
         if optimizer is not self._optimizer:
+            if self._trains:
+                raise ValueError(f"optimizer: in fit, expected a schedule instead, got {optimizer}")
             self._parameters.clear_slots()
             self._state.step = 0
             self._optimizer = optimizer
@@ -146,7 +149,7 @@ class MLP(interchange.Interchange):
     @property
     def weights(self) -> ParameterViews:
         """The weights, (n_in, n_out) each: live arrays, assigning into them takes effect."""
-        return ParameterViews(self._parameters.weights)
+        return ParameterViews("weights", self._parameters.weights)
 
     @weights.setter
     def weights(self, values: Sequence[Any]) -> None:
@@ -155,7 +158,7 @@ class MLP(interchange.Interchange):
     @property
     def biases(self) -> ParameterViews:
         """The biases, (n_out,) each, live; empty for a network without biases."""
-        return ParameterViews(self._parameters.biases)
+        return ParameterViews("biases", self._parameters.biases)
 
     @biases.setter
     def biases(self, values: Sequence[Any]) -> None:
@@ -274,9 +277,8 @@ class MLP(interchange.Interchange):
         loss, accuracy = self._backend().evaluator(
             self._parameters, X, targets, weight, self.threads, repeated=False
         )()
-        if self.architecture.output == "identity":
-            return {"loss": loss}
-        return {"loss": loss, "accuracy": accuracy}
+        classifier = self.architecture.output != "identity"
+        return {"loss": loss, "accuracy": accuracy} if classifier else {"loss": loss}
 
     def fit(
         self,
@@ -444,7 +446,5 @@ class MLP(interchange.Interchange):
     def __repr__(self) -> str:
         """Return sizes, activations, output and dtype."""
         a = self.architecture
-        return (
-            f"MLP({a.layer_sizes}, activation={a.activations}, output={a.output!r}, "
-            f"loss={a.loss!r}, dtype={a.dtype!r})"
-        )
+        names = f"activation={a.activations}, output={a.output!r}, loss={a.loss!r}"
+        return f"MLP({a.layer_sizes}, {names}, dtype={a.dtype!r})"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
 
@@ -40,19 +41,35 @@ def aligned_zeros(n: int, dtype: Any) -> np.ndarray:
 
 
 class ParameterViews(list[np.ndarray]):
-    """A list of live arrays: assigning an item writes into the network."""
+    """A list of live arrays: assigning an item, or a slice, writes into the network.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it.
+    arrays : sequence of ndarray
+    """
+
+    def __init__(self, name: str, arrays: Sequence[np.ndarray]) -> None:
+        super().__init__(arrays)
+        self._name = name
 
     def __setitem__(self, index: SupportsIndex | slice, value: Any) -> None:
-        """Copy `value` into the array at `index`; its shape has to be the array's."""
+        """Copy `value` into what is at `index`; shapes have to be the arrays'."""
         if isinstance(index, slice):
-            raise TypeError("parameters: assign one array at a time")
-        target = self[index]
-        array = np.asarray(value)
-        if array.shape != target.shape:
-            raise ValueError(f"parameters: expected shape {target.shape}, got {array.shape}")
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"parameters: expected real numbers, got dtype {array.dtype}")
-        target[...] = array
+            replace(self._name, self[index], value)
+        else:
+            replace(f"{self._name}[{operator.index(index)}]", [self[index]], [value])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as a plain list of arrays: what is copied is in no network."""
+        return list, (list(self),)
+
+    def _fixed(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(f"{self._name}: expected as many arrays as there are layers, always")
+
+    append = clear = extend = insert = pop = remove = reverse = sort = _fixed
+    __delitem__ = __iadd__ = __imul__ = _fixed
 
 
 def replace(name: str, targets: list[np.ndarray], values: Sequence[Any]) -> None:
@@ -67,10 +84,9 @@ def replace(name: str, targets: list[np.ndarray], values: Sequence[Any]) -> None
         arrays = [np.array(value) for value in values]  # copies: a value may be a live view
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a sequence of arrays, got {values!r}") from None
-    if [a.shape for a in arrays] != [t.shape for t in targets]:
-        raise ValueError(
-            f"{name}: expected shapes {[t.shape for t in targets]}, got {[a.shape for a in arrays]}"
-        )
+    wanted, shapes = [t.shape for t in targets], [a.shape for a in arrays]
+    if shapes != wanted:
+        raise ValueError(f"{name}: expected shapes {wanted}, got {shapes}")
     if any(a.dtype.kind not in "biuf" for a in arrays):
         raise TypeError(f"{name}: expected arrays of real numbers")
     for target, array in zip(targets, arrays, strict=True):

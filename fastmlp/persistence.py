@@ -18,7 +18,7 @@ from .history import History
 from .initializers import RandomSource
 from .optimizers import OptimizerState, make_optimizer
 from .schedules import get_schedule
-from .validation import check_choice, check_integer
+from .validation import check_choice, check_integer, check_path
 
 if TYPE_CHECKING:
     from .network import MLP
@@ -248,7 +248,7 @@ def load(cls: type[MLP], path: str | Path, *, backend: str, threads: int | None)
     """Read a network; see `MLP.load`."""
     from .backends import BACKENDS
 
-    path = Path(path)
+    path = check_path(path)
     net = cls.__new__(cls)
     net.backend = check_choice("backend", backend, tuple(BACKENDS))
     net.threads = None if threads is None else check_integer("threads", threads, low=1)

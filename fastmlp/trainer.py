@@ -85,8 +85,9 @@ class Plan:
 
     def run(self, ctrl_c: CtrlC | Halt, tell: Callable[[str], None]) -> History:
         """Train; `ctrl_c` ends it between steps, `tell` hears of divergence."""
-        work = self.begin()
-        if work is None:
+        if self.net._trains:
+            raise ValueError("fit: expected a network that is not being trained already")
+        if (work := self.begin()) is None:
             return self.net.history
         return _Fit(self.net, self.settings, *work, ctrl_c, tell).run()
 
@@ -133,7 +134,7 @@ def prepare(
     """Check all arguments of `MLP.fit`; `check` returns samples and targets as checked."""
     if batch_size is not None:
         batch_size = check_integer("batch_size", batch_size, low=1)
-    for name, flag in (("shuffle", shuffle), ("resume", resume)):
+    for name, flag in (("shuffle", shuffle), ("resume", resume), ("progress", progress or False)):
         if not isinstance(flag, bool | np.bool_):
             raise TypeError(f"{name}: expected True or False, got {flag!r}")
     stopping = get_early_stopping(early_stopping)
@@ -342,6 +343,7 @@ class _Fit:
 
     def run(self) -> History:
         history, diverged = self.net.history, ""
+        self.net._trains = True
         try:
             try:
                 self._ctrl_c.watch()
@@ -359,6 +361,7 @@ class _Fit:
                 diverged = f"{error}; the parameters are those before it"
             self._call("on_train_end", self._logs)
         finally:
+            self.net._trains = False
             self._ctrl_c.leave()
             self._call("close")
         if diverged:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ __all__ = [
     "check_finite",
     "check_integer",
     "check_number",
+    "check_path",
     "check_sample_weight",
     "check_targets",
     "is_frame",
@@ -45,15 +48,15 @@ def check_number(
     except OverflowError:
         number = math.inf
     bounds = [
-        (low is not None and number < low, f"at least {low}"),
-        (above is not None and number <= above, f"greater than {above}"),
-        (high is not None and number > high, f"at most {high}"),
-        (below is not None and number >= below, f"less than {below}"),
-        (not math.isfinite(number), "finite"),
+        (low is not None and number < low, f"a number at least {low}"),
+        (above is not None and number <= above, f"a number greater than {above}"),
+        (high is not None and number > high, f"a number at most {high}"),
+        (below is not None and number >= below, f"a number less than {below}"),
+        (not math.isfinite(number), "a finite number"),
     ]
     for failed, wanted in bounds:
         if failed:
-            raise ValueError(f"{name}: expected a number {wanted}, got {value!r}")
+            raise ValueError(f"{name}: expected {wanted}, got {value!r}")
     return number
 
 
@@ -73,6 +76,18 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
     return value
+
+
+def check_path(path: Any) -> Path:
+    """Return the argument `path` as a Path; TypeError or ValueError names it."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path: expected a str or os.PathLike, got {type(path).__name__}")
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError(f"path: expected a path of str, got one of {type(text).__name__}")
+    if not text or "\0" in text:
+        raise ValueError(f"path: expected the name of a file or folder, got {text!r}")
+    return Path(text)
 
 
 def is_frame(X: Any) -> bool:
@@ -117,7 +132,7 @@ def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
     else:
         if is_frame(X):
             X = X.to_numpy()
-        if not isinstance(X, np.ndarray):
+        if not isinstance(X, np.ndarray) or isinstance(X, np.matrix):
             try:
                 X = np.asarray(X)
             except ValueError as error:
@@ -176,7 +191,7 @@ def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
             raise ValueError(f"{name}: expected class labels, got NaN or infinity")
         if (y != np.trunc(y)).any():
             wrong = y[y != np.trunc(y)][0]
-            raise ValueError(f"{name}: expected integer class labels, got {wrong!r}")
+            raise ValueError(f"{name}: expected integer class labels, got {wrong}")
     low, high = y.min(), y.max()
     if low < 0 or high >= n_classes:
         wrong = low if low < 0 else high
@@ -202,6 +217,8 @@ def check_targets(
     ValueError
         If shape, range or sum of the targets is not what the output needs.
     """
+    if hasattr(y, "tocsr"):
+        raise TypeError(f"{name}: expected a dense array, got a sparse one; .toarray() makes it so")
     try:
         y = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
     except ValueError as error:
@@ -260,9 +277,11 @@ def check_sample_weight(value: Any, n_samples: int) -> np.ndarray | None:
     if value is None:
         return None
     try:
+        if np.iscomplexobj(value):
+            raise TypeError
         weight = np.ascontiguousarray(value, np.float64)
     except (TypeError, ValueError):
-        raise TypeError("sample_weight: expected an array of numbers") from None
+        raise TypeError("sample_weight: expected an array of real numbers") from None
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight: expected shape ({n_samples},), got {weight.shape}")
     if not np.isfinite(weight).all() or (weight < 0).any():

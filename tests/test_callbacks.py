@@ -155,6 +155,41 @@ def test_any_hook_can_stop_the_training(backend, hook, epochs):
     assert len(net.fit(X, LABELS, epochs=2)) == 2  # another fit begins anew
 
 
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda net: setattr(net, "optimizer", SGD(0.3)), "optimizer: in fit, expected a schedule"),
+        (lambda net: setattr(net, "optimizer", "adam"), "optimizer: in fit, expected a schedule"),
+        (lambda net: net.fit(X, LABELS, epochs=1), "fit: expected a network that is not being"),
+    ],
+)
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_batch_group_end", "on_epoch_end"])
+def test_a_callback_cannot_start_over(backend, hook, act, message):
+    """What fit has read once, a change would miss; so it is refused, and nothing is changed."""
+    callback = Callback()
+    refusals = []
+
+    def refused(*_):
+        before = callback.net._state.step, len(callback.net.history)
+        with pytest.raises(ValueError, match=message):
+            act(callback.net)
+        refusals.append(before == (callback.net._state.step, len(callback.net.history)))
+
+    setattr(callback, hook, refused)
+    nets = [MLP((6, 5, 3), rng=3, backend=backend) for _ in range(2)]
+    histories = [
+        net.fit(X, LABELS, epochs=3, callbacks=callbacks)
+        for net, callbacks in zip(nets, ((), [callback]), strict=True)
+    ]
+    assert refusals
+    assert all(refusals)
+    assert histories[0].loss == histories[1].loss
+    for ours, theirs in zip(nets[0].weights, nets[1].weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    nets[1].optimizer = "adam"
+    assert len(nets[1].fit(X, LABELS, epochs=1)) == 1
+
+
 def test_one_callback_needs_no_list():
     seen = Recorder()
     make().fit(X, LABELS, epochs=1, callbacks=seen)

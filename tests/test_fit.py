@@ -404,6 +404,10 @@ REFUSED = [
     ({"sample_weight": -np.ones(70)}, ValueError, "sample_weight"),
     ({"sample_weight": np.zeros(70)}, ValueError, "sample_weight"),
     ({"sample_weight": ["a"] * 70}, TypeError, "sample_weight"),
+    ({"sample_weight": np.full(70, 1 + 1j)}, TypeError, "sample_weight: expected .*real numbers"),
+    ({"y": LABELS + 0.5}, ValueError, r"y: expected integer class labels, got \d\.5$"),
+    ({"progress": "yes"}, TypeError, "progress: expected True or False"),
+    ({"progress": 1}, TypeError, "progress: expected True or False"),
     ({"validation_data": X}, TypeError, "validation_data"),
     ({"validation_data": (X, LABELS, LABELS)}, TypeError, "validation_data"),
     ({"validation_data": (X, LABELS + 1)}, ValueError, "validation_data: y"),
@@ -455,6 +459,12 @@ def test_a_refused_fit_changes_nothing(backend, wrong, error, message):
     assert net._schedule is schedule
     assert net._schedule_memory == memory
     assert net.history == history
+
+
+def test_sparse_targets_are_refused_by_name(backend):
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match="y: expected a dense array"):
+        make(backend).fit(X, sparse.csr_matrix(np.eye(3)[LABELS]))
 
 
 @pytest.mark.parametrize("batch_size", [1, 10])

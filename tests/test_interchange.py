@@ -172,6 +172,13 @@ def test_onnx_is_written_whole_and_checked(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["net.onnx"]
 
 
+@pytest.mark.parametrize("path", [5, b"net", ""])
+def test_what_is_no_path_is_named(path):
+    for call in (make().to_onnx, make().to_safetensors, MLP.from_safetensors):
+        with pytest.raises((TypeError, ValueError), match="path: expected"):
+            call(path)
+
+
 @pytest.mark.parametrize("method", ["to_onnx", "to_safetensors"])
 def test_a_file_that_cannot_be_finished_leaves_the_older_one(tmp_path, monkeypatch, method):
     path = tmp_path / "net"

@@ -95,6 +95,15 @@ def test_a_wrong_argument_is_named_and_nothing_is_drawn(name, value, error):
     assert rng.bit_generator.state == before
 
 
+def test_messages_say_what_else_is_welcome():
+    with pytest.raises(TypeError, match="rng: expected an integer, a Generator or a RandomState"):
+        MLP((2, 2), rng="seed")
+    net = MLP((2, 2), rng=0)
+    net.backend = "cuda"
+    with pytest.raises(ValueError, match="backend: expected one of numba, numpy, got 'cuda'"):
+        net.predict(np.eye(2))
+
+
 def test_arguments_other_than_the_sizes_go_by_name():
     with pytest.raises(TypeError):
         MLP((3, 2), "relu")
@@ -161,16 +170,47 @@ def test_views_stay_the_network_s_own_after_training(backend):
         (lambda net: net.weights.__setitem__(0, np.ones((4, 3))), ValueError),
         (lambda net: net.weights.__setitem__(0, 1.0), ValueError),
         (lambda net: net.biases.__setitem__(0, ["a"] * 4), TypeError),
-        (lambda net: net.biases.__setitem__(slice(0, 1), [np.ones(4)]), TypeError),
+        (lambda net: net.biases.__setitem__(slice(0, 2), [np.ones(4)]), ValueError),
+        (lambda net: net.biases.__setitem__(slice(0, 2), [np.ones(4), np.ones(3)]), ValueError),
         (lambda net: net.weights.__setitem__(2, np.ones((4, 2))), IndexError),
+        (lambda net: net.weights.append(np.ones((2, 2))), TypeError),
+        (lambda net: net.weights.pop(), TypeError),
+        (lambda net: net.weights.reverse(), TypeError),
+        (lambda net: net.weights.__delitem__(0), TypeError),
+        (lambda net: net.biases.__iadd__([np.ones(2)]), TypeError),
     ],
 )
 def test_a_wrong_assignment_changes_nothing(change, error):
     net = MLP((3, 4, 2), rng=0)
     before = parameters(net)
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         change(net)
     assert same(parameters(net), before)
+    assert error is IndexError or str(caught.value).startswith(("weights", "biases"))
+
+
+def test_a_wrong_assignment_is_placed():
+    net = MLP((3, 4, 2), rng=0)
+    with pytest.raises(ValueError, match=r"weights\[1\]: expected shapes \[\(4, 2\)\]"):
+        net.weights[1] = np.ones((2, 4))
+
+
+def test_a_slice_of_parameters_is_assigned_whole():
+    net = MLP((3, 4, 2), rng=0)
+    net.weights[:] = [np.ones((3, 4)), np.full((4, 2), 2)]
+    assert net.weights[0].min() == net.weights[0].max() == 1
+    assert net.weights[1].min() == net.weights[1].max() == 2
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, list.copy,
+                                    lambda views: pickle.loads(pickle.dumps(views))])  # fmt: skip
+def test_a_copy_of_the_views_is_a_plain_list(copied):
+    net = MLP((3, 4, 2), rng=0)
+    arrays = copied(net.weights)
+    assert type(arrays) is list
+    assert same(arrays, net.weights)
+    arrays[0] = np.zeros((3, 4))
+    assert net.weights[0].any()
 
 
 def test_layers_can_be_swapped_though_they_are_views():
@@ -375,6 +415,7 @@ def variants(tmp_path):
     mapped.flush()
     yield "memory-mapped", np.memmap(tmp_path / "X", "uint8", "r", shape=X.shape), values
     yield "lists", values.tolist(), values
+    yield "matrix", X.view(np.matrix), values
     raw = np.zeros(X.nbytes + 1, "uint8")[1:].view("float64").reshape(X.shape)
     raw[:] = X
     yield "unaligned", raw, values

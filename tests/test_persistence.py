@@ -8,6 +8,7 @@ import pickle
 import stat
 import tracemalloc
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from fastmlp import (
     AdamW,
     AnnealOnRise,
     CosineDecay,
+    ModelCheckpoint,
     OneCycle,
     ReduceOnPlateau,
     RMSProp,
@@ -27,6 +29,7 @@ from fastmlp import (
 )
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.losses import OUTPUTS
+from fastmlp.report import write_report
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 6))
@@ -52,6 +55,18 @@ def everything(net) -> tuple:
         net.architecture, [a.tobytes() for a in arrays], net.optimizer, net._state.step,
         net._schedule, net._schedule_memory, net.history,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [(None, TypeError), (5, TypeError), (b"net.npz", TypeError), ("", ValueError),
+     ("a\0b", ValueError)],
+)  # fmt: skip
+def test_what_is_no_path_is_named(path, error):
+    calls = (make().save, MLP.load, partial(write_report, make()), ModelCheckpoint)
+    for call in calls:
+        with pytest.raises(error, match="path: expected"):
+            call(path)
 
 
 # round trips

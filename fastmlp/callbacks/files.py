@@ -6,18 +6,12 @@ import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..atomic import replacing
+from ..validation import check_path
 from .base import Callback, Logs, Monitor
 
 __all__ = ["CSVLogger", "ModelCheckpoint"]
-
-
-def _path(path: Any) -> str:
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path: expected a str or Path, got {path!r}")
-    return os.fspath(path)
 
 
 def _check_folder(path: str) -> None:
@@ -73,7 +67,8 @@ class ModelCheckpoint(Callback):
         mode: str | None = None,
         best_only: bool = False,
     ) -> None:
-        self.path = _path(path)
+        check_path(path)
+        self.path = os.fspath(path)
         self._monitor = Monitor(monitor, mode)
         if not isinstance(best_only, bool):
             raise TypeError(f"best_only: expected True or False, got {best_only!r}")
@@ -143,7 +138,8 @@ class CSVLogger(Callback):
     def __init__(
         self, path: str | os.PathLike[str], *, separator: str = ",", append: bool = False
     ) -> None:
-        self.path = _path(path)
+        check_path(path)
+        self.path = os.fspath(path)
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"separator: expected one character, got {separator!r}")
         if not isinstance(append, bool):

@@ -12,8 +12,9 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
-from ._files import naming, open_unpacked, path_argument
+from ._files import naming, open_unpacked
 
 MAX_TEXT = 2 << 30
 """The most characters read from one file; MNIST as CSV has 110 million."""
@@ -74,7 +75,7 @@ def load_csv(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.int
     >>> y
     array([7, 1])
     """
-    file = path_argument(path)
+    file = check_path(path)
     with (
         naming(file, "CSV rows of a label and numbers"),
         open_unpacked(file) as (stream, _),

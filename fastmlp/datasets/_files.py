@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -19,18 +19,6 @@ FREE_BYTES, UNPACKED_RATIO = 64 << 20, 100
 MNIST's pixels have 5 for a byte, a bomb 1,000. Uncompressed files may have any size."""
 
 _CHUNK = 1 << 20
-
-
-def path_argument(path: Any) -> Path:
-    """Return the argument `path` as a Path; TypeError or ValueError names it."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path: expected a str or os.PathLike, got {type(path).__name__}")
-    text = os.fspath(path)
-    if not isinstance(text, str):
-        raise TypeError(f"path: expected a path of str, got one of {type(text).__name__}")
-    if not text or "\0" in text:
-        raise ValueError(f"path: expected the name of a file or folder, got {text!r}")
-    return Path(text)
 
 
 @contextmanager

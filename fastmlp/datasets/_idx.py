@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files import naming, open_unpacked, path_argument, read_exactly
+from ..validation import check_path
+from ._files import naming, open_unpacked, read_exactly
 
 DTYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype("u1"),
@@ -60,7 +61,7 @@ def load_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     ...     load_idx(file)
     array([5, 0, 4], dtype=uint8)
     """
-    file = path_argument(path)
+    file = check_path(path)
     with naming(file, "an IDX file"), open_unpacked(file) as (stream, most):
         magic = stream.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ..validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
-from ._files import naming, open_binary, path_argument, read_exactly, unpacked_bytes
+from ._files import naming, open_binary, read_exactly, unpacked_bytes
 from ._sets import MNIST, check_sets
 
 
@@ -54,7 +55,7 @@ def load_npz(path: str | os.PathLike[str]) -> MNIST:
     >>> sets.x_train.shape, sets.y_test
     ((6, 784), array([0, 1]))
     """
-    file = path_argument(path)
+    file = check_path(path)
     with naming(file, "an .npz archive with x_train, y_train, x_test and y_test"):
         arrays = read_arrays(file, MNIST._fields)
         rows = {name: _flat(name, arrays[name]) for name in ("x_train", "x_test")}

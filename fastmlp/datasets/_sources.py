@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
 from ._csv import load_csv
-from ._files import naming, open_binary, path_argument
+from ._files import naming, open_binary
 from ._idx import load_idx
 from ._npz import load_npz
 from ._sets import MNIST, check_sets
@@ -30,7 +31,7 @@ def read_sets(path: str | os.PathLike[str]) -> MNIST:
 
     The number of columns and of classes is free here: MNIST's relatives read as well.
     """
-    source = path_argument(path)
+    source = check_path(path)
     if source.is_dir():
         return _read_folder(source)
     expected = "a folder of IDX or CSV files, an .npz archive or a CSV file"

@@ -13,7 +13,7 @@ from .. import __version__
 from ..architecture import Architecture
 from ..atomic import replacing
 from ..extras import require
-from ..validation import check_finite
+from ..validation import check_finite, check_path
 from .frameworks import layers_of_state
 from .layers import make_network, network_of
 
@@ -97,6 +97,7 @@ def from_safetensors(
     safetensors = require("safetensors", "export")
     kept = {"rng": rng, "backend": backend, "threads": threads}
     given = [name for name, value in options.items() if value is not None]
+    path = check_path(path)
     with open(path, "rb"):  # the errors of a file that is not there are Python's own
         pass
     network: Any = None

@@ -161,5 +161,5 @@ def write_report(
     True
     """
     text = make_report(net, X, y, **options)
-    with replacing(os.fspath(path)) as name:
+    with replacing(path) as name:
         Path(name).write_text(text, encoding="utf-8")

@@ -19,8 +19,10 @@ not beat the one before keeps its
 last parameters, not the best.
 Log loss is clipped at machine         The same for one label per sample. With several labels
 epsilon.                               per sample it is exact, computed from logits.
-A batch whose sample weights are all   Teaches nothing; training goes on.
-zero ends in ZeroDivisionError.
+A batch whose sample weights are all   Teaches nothing, nor does one whose weights sum to less
+zero ends in ZeroDivisionError.        than zero; training goes on.
+``MLPRegressor`` offers                No more than ``MLPClassifier`` does: steps need a
+``partial_fit`` with ``lbfgs``.        stochastic solver.
 Callbacks are not supported.           ``set_callbacks``: one task per epoch.
 =====================================  =======================================================
 

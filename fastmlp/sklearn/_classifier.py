@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.callback import with_callbacks
 from sklearn.preprocessing import LabelBinarizer
@@ -306,12 +307,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         ndarray, (n_samples,) or (n_samples, n_labels)
+            A CSR matrix where labels came as a sparse one.
         """
         outputs = self._outputs(X)
         if self.out_activation_ == "softmax":
             return self.classes_.take(outputs.argmax(axis=1))
         if self.n_outputs_ > 1:
-            return (outputs > 0.5).astype(int)
+            labels = (outputs > 0.5).astype(int)
+            return csr_matrix(labels) if self._label_binarizer.sparse_input_ else labels
         if len(self.classes_) == 1:
             return np.repeat(self.classes_, len(outputs))
         return self.classes_.take(outputs[:, 0] > 0.5)

@@ -77,7 +77,9 @@ def reported(
         if weight is None:
             np.clip(losses, low, high, out=losses)
         else:
-            np.clip(losses, low * weight[order], high * weight[order], out=losses)
+            # a negative weight turns them round
+            bounds = np.sort([low * weight[order], high * weight[order]], axis=0)
+            np.clip(losses, *bounds, out=losses)
     return losses
 
 
@@ -92,7 +94,7 @@ def _round_probabilities(
     negative = targets.y[order, 0] == 0
     if weight is not None:
         weight = weight[order]
-        negative &= weight > 0
+        negative &= weight != 0
     w = 1.0 if weight is None else weight[negative]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         survival = np.exp(-losses[negative] / w)  # 1 - p, exact

@@ -83,6 +83,30 @@ def test_the_curves_are_scikit_learns(name, settings):
     assert b._no_improvement_count == a._no_improvement_count
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam"])  # the minimum that lbfgs seeks is nowhere
+@pytest.mark.parametrize("name", ["iris", "breast_cancer", "labels", "diabetes"])
+def test_a_few_weights_may_be_negative(name, solver):
+    X, y = data(name)
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    weight = np.where(np.arange(len(X)) % 7 == 0, -0.5, 1.5)
+    kind = "MLPRegressor" if name == "diabetes" else "MLPClassifier"
+    settings = {"solver": solver, "max_iter": 10, "random_state": 0}
+    a, b = (getattr(m, kind)(**settings).fit(X, y, weight) for m in (theirs, ours))
+    np.testing.assert_allclose(b.loss_curve_, a.loss_curve_, rtol=1e-8)
+    for coefs, wanted in zip(b.coefs_, a.coefs_, strict=True):
+        np.testing.assert_allclose(coefs, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_sparse_labels_come_back_sparse():
+    X, y = data("labels")
+    a, b = (
+        m.MLPClassifier(max_iter=5, random_state=0).fit(X, scipy.sparse.csr_array(y)).predict(X)
+        for m in (theirs, ours)
+    )
+    assert type(a) is type(b)
+    np.testing.assert_array_equal(b.toarray(), a.toarray())
+
+
 def test_float32_follows_too():
     X, y = data("digits")
     X = X.astype(np.float32)
@@ -282,3 +306,11 @@ def test_max_iter_warns():
 
 def test_the_package_does_not_load_what_it_may_not_need():
     assert "sklearn" not in fastmlp.__all__
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+def test_single_steps_are_for_stochastic_solvers(kind):
+    estimator = getattr(ours, kind)
+    assert hasattr(estimator(solver="sgd"), "partial_fit")
+    assert not hasattr(estimator(solver="lbfgs"), "partial_fit")
+    assert not hasattr(theirs.MLPClassifier(solver="lbfgs"), "partial_fit")
