@@ -110,10 +110,6 @@ JUDGED: dict[tuple[str, str], str] = {
         "decayed.py: steady",
         "rates.max() * l2 <= 1 - _LEAST -> rates.max() * l2 < 1 - _LEAST",
     ): "at the bound both kinds of steps serve",
-    (
-        "lists.py: update_panels",
-        "code < STORE -> code <= STORE",
-    ): "penalties are noted again before the step, of the same weights",
     ("decayed.py: decayed_serial", "1 -> 2"): "what is behind the last row is empty",
     ("lists.py: blocks_at_once", "1 -> 2"): "how many blocks a call has changes no number",
     (
