@@ -96,6 +96,15 @@ JUDGED: dict[tuple[str, str], str] = {
         "s.epochs > 2 -> s.epochs >= 2",
     ): "preparations that pay only for more epochs",
     ("trainer.py: _epoch", "1 -> 2"): "schedules that know no number of steps have one rate",
+    ("samples.py: hold_out", "1 -> 2"): "of two columns either tells the classes",
+    (
+        "samples.py: hold_out",
+        "y[:, 0] > 0.5 -> y[:, 0] >= 0.5",
+    ): "a target of one half is of neither class",
+    (
+        "samples.py: hold_out",
+        "np.cumsum(counts) - counts -> np.cumsum(counts) + counts",
+    ): "the places of all classes move by 2",
     ("evaluation.py: module", "32 -> 33"): "how many rows are copied, not read in pieces",
     ("evaluation.py: module", "4 -> 5"): "how many rows are read at a time",
     ("evaluation.py: module", "20 -> 21"): "how many rows are read at a time",
