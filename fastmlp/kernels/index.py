@@ -65,11 +65,10 @@ class Index:
     block: int
     per_block: np.ndarray
 
-    def shares(self, parts: np.ndarray) -> np.ndarray:
-        """Return the blocks where shares of the non-zeros begin, in proportion to `parts`."""
+    def shares(self, count: int) -> np.ndarray:
+        """Return the blocks where `count` shares of about equally many non-zeros begin."""
         sums = np.concatenate([[0], np.cumsum(self.per_block)])
-        ends = np.cumsum(parts) / parts.sum()
-        cuts = np.searchsorted(sums, sums[-1] * np.concatenate([[0], ends]))
+        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1) / count)
         cuts[0], cuts[-1] = 0, len(self.per_block)
         return np.maximum.accumulate(cuts).astype(np.int64)
 

@@ -26,7 +26,7 @@ __all__ = ["Panels", "panel_count"]
 # Narrower panels would be summed in several chains (`sparse.forward`), and the bits would tell
 # how many threads there were.
 _NARROWEST = 3
-_DELTA_BYTES = 48 << 10  # of deltas that are gone through at a time: a first-level cache or so
+_DELTA_BYTES = 80 << 10  # of deltas that are gone through at a time: a few first-level caches
 
 
 def panel_count(vectors: int, threads: int) -> int:

@@ -10,7 +10,6 @@ from .tables import BLOCK, BLOCKS, MR, N_IN, VECTORS_OUT
 
 __all__ = ["first_rows", "rows_of", "share"]
 
-_LISTING = 2.0  # listing an item by feature takes as long as this many vectors of z += x W
 _STEP = 4  # stepping a vector of W, as often as it is multiplied and added
 
 
@@ -34,7 +33,7 @@ def first_rows(
     lists, then of the rows of every W, in whole blocks.
 
     All threads get equally much to do. Panels are not cut: who has the smaller ones gets more of
-    the lists, and of the other layers.
+    the other layers.
 
     Parameters
     ----------
@@ -50,16 +49,13 @@ def first_rows(
     bounds = np.zeros((len(layers) + 1, threads + 1), np.int64)
     costs, work, first = [_block_costs(q, samples) for q in layers], np.zeros(threads), 0
     if index is not None:
-        vectors = int(layers[0, VECTORS_OUT])
+        bounds[0] = index.shares(threads)
         listed = index.columns.size / max(1, index.starts.size)  # of a sample
         costs[0] = _block_costs(layers[0], samples * listed / layers[0, N_IN])
-        if panels < threads:  # all work on all
-            owned = np.full(threads, vectors / threads)
-        else:
+        if panels >= threads:
+            vectors = int(layers[0, VECTORS_OUT])
             edges = vectors * (panels * np.arange(threads + 1) // threads) // panels
-            owned, first = np.diff(edges), 1
-            work = owned / vectors * costs[0].sum()
-        bounds[0] = index.shares(_filled_up(owned, _LISTING))
+            work, first = np.diff(edges) / vectors * costs[0].sum(), 1
     cumulative = np.cumsum(np.concatenate([np.zeros(1), *costs[first:]]))
     middles = (cumulative[:-1] + cumulative[1:]) / 2
     cuts = np.searchsorted(middles, np.cumsum(_filled_up(work, cumulative[-1])))
