@@ -87,8 +87,8 @@ class Elementwise:
                           self.hyper.ctypes.data),
             "gather": ("gather_u8", out, stride, self.pixels.ctypes.data, self.pixels.strides[0],
                        order, width, n, self.scale.ctypes.data),
-            "penalties": ("penalties", self.losses.ctypes.data, x, stride, vectors // n,
-                          self.losses.ctypes.data),
+            "penalties": ("penalties", self.correct.ctypes.data, n // 16 * 8, x, stride,
+                          vectors // n, n // 16, self.losses.ctypes.data),
         }  # fmt: skip
         self.name, *self.arguments = arguments[kind]
         self.time_kernel(kernel)

@@ -91,3 +91,8 @@ def test_a_zero_times_an_infinite_weight_is_nan_over_lists_too():
     net.weights[0][5, 7] = np.inf
     finite = np.isfinite(net.predict_proba(X)).all(axis=1)
     assert not finite[X[:, 5] == 0].any()
+
+
+def test_a_kernel_is_called_with_all_its_arguments():
+    with pytest.raises(TypeError, match="add: expected 3 arguments, got 2"):
+        launch("add", "float32", 0, 0)

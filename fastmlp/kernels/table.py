@@ -247,6 +247,8 @@ def _launch(address, arguments):
 
 def launch(name: str, dtype: str, *arguments: int) -> None:
     """Call one kernel by name with integer arguments; the GIL is free meanwhile."""
+    if len(arguments) != KERNELS[name][0]:
+        raise TypeError(f"{name}: expected {KERNELS[name][0]} arguments, got {len(arguments)}")
     address = int(kernel_addresses(dtype, _FAMILY[name])[NUMBER[name]])
     _launch(address, tuple(int(argument) for argument in arguments))
 
