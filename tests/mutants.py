@@ -90,6 +90,7 @@ JUDGED: dict[tuple[str, str], str] = {
         "rate and words is not None -> rate or words is not None",
     ): "a rate of 0 has factors of 1",
     ("activations.py: _softplus", "False -> True"): "a copy more, of the same values",
+    ("trainer.py: prepare", "False -> True"): "of no progress, either is a bool",
     ("trainer.py: begin", "False -> True"): "preparations that pay only for more epochs",
     (
         "trainer.py: _evaluation",

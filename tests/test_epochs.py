@@ -66,3 +66,37 @@ def test_python_comes_in_between_every_tenth_of_a_second(monkeypatch):
     assert sizes[:3].tolist() == [1, 8, 64]
     assert np.abs(sizes[3:-1] - 100).max() <= 1
     assert net.history.seconds == pytest.approx([0.512])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+def test_a_batch_group_says_how_many_are_right_where_there_are_classes(backend, output):
+    seen = []
+
+    class Listening(Callback):
+        def on_batch_group_end(self, step, logs):
+            seen.append(dict(logs))
+
+    rng = np.random.default_rng(0)
+    X = rng.random((120, 4))
+    y = rng.integers(0, 3, 120) if output == "softmax" else rng.random((120, 3))
+    net = MLP((4, 8, 3), output=output, rng=0, backend=backend)
+    history = net.fit(X, y, epochs=1, batch_size=30, callbacks=[Listening()])
+    assert sum(logs["samples"] for logs in seen) == 120
+    if output == "identity":
+        assert all("accuracy" not in logs for logs in seen)
+    else:
+        right = sum(logs["accuracy"] * logs["samples"] for logs in seen)
+        assert right == pytest.approx(history.accuracy[0] * 120)
+
+
+@pytest.mark.parametrize("batch_size", [120, None])
+def test_a_full_batch_draws_no_order(batch_size):
+    rng = np.random.default_rng(0)
+    X, y = rng.random((120, 4)), rng.integers(0, 3, 120)
+    nets = [MLP((4, 8, 3), rng=np.random.default_rng(1)) for _ in range(2)]
+    before = nets[0]._rng.bit_generator.state
+    nets[0].fit(X, y, epochs=2, batch_size=batch_size, shuffle=True)
+    nets[1].fit(X, y, epochs=2, batch_size=batch_size, shuffle=False)
+    assert nets[0]._rng.bit_generator.state == before
+    assert np.array_equal(nets[0]._parameters.flat, nets[1]._parameters.flat)
