@@ -153,8 +153,6 @@ class ChunkSamples:
             number += 1
             del chunk
             chunk = self._next(self._begun, number)
-        self._begun = self._iterate()
-        self._first = self._next(self._begun, 0)
 
     def _iterate(self) -> Iterator[Any]:
         source = self._source() if callable(self._source) else self._source

@@ -115,6 +115,9 @@ def test_a_generator_serves_one_epoch(backend):
     net.fit((chunk for chunk in CHUNKS), epochs=1, batch_size=30)
     plain.fit(CHUNKS, epochs=1, batch_size=30)
     assert_same(state(net), state(plain))
+    with pytest.raises(TypeError, match="chunks that can be gone through 2 times"):
+        net.fit((chunk for chunk in CHUNKS), epochs=2, batch_size=30)
+    assert_same(state(net), state(plain))
 
 
 @pytest.mark.parametrize(
