@@ -124,7 +124,7 @@ class PyTorch:
         start = FastMLP(work, X[:1], y[:1])
         modules: list[Any] = []
         for W, b in zip(start.weights, start.biases, strict=True):
-            layer = torch.nn.Linear(*W.shape, dtype=getattr(torch, work.dtype))
+            layer = torch.nn.Linear(len(W), len(b), dtype=getattr(torch, work.dtype))
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(W.T.copy()))
                 layer.bias.copy_(torch.from_numpy(b))
