@@ -121,15 +121,18 @@ JUDGED: dict[tuple[str, str], str] = {
         "rates.max() * l2 <= 1 - _LEAST -> rates.max() * l2 < 1 - _LEAST",
     ): "at the bound both kinds of steps serve",
     ("decayed.py: decayed_serial", "1 -> 2"): "what is behind the last row is empty",
-    ("lists.py: blocks_at_once", "1 -> 2"): "how many blocks a call has changes no number",
+    (
+        "lists.py: blocks_at_once",
+        "1 -> 2",
+    ): "in narrow layers it rounds otherwise, alike for any threads",
     (
         "lists.py: blocks_at_once",
         "S[S_BATCH] == 1 -> S[S_BATCH] != 1",
-    ): "how many blocks a call has changes no number",
+    ): "in narrow layers it rounds otherwise, alike for any threads",
     (
         "lists.py: blocks_at_once",
         "S[S_N_CUTS] if S[S_BATCH] == 1 else 1 -> S[S_N_CUTS] if not S[S_BATCH] == 1 else 1",
-    ): "how many blocks a call has changes no number",
+    ): "in narrow layers it rounds otherwise, alike for any threads",
     ("decayed.py: steps", "0 -> 1"): "the rate of biases is that of weights",
     (
         "lists.py: own_panels",

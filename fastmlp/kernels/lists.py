@@ -239,13 +239,13 @@ def sum_features(K, S, q, i0, i1, width, w, sums, d, first, last, code, hyper):
 @jit()
 def update_panels(K, S, q, bounds, rows, code, hyper, t, threads):
     """Sum the gradient of thread t's panels over the `rows` samples listed, and do with it what
-    `code` says. Where it is stepped with, samples are taken in portions whose deltas stay in the
-    first-level cache; the panel's own gradient holds the sums from one to the next.
+    `code` says. Where it is stepped with, samples are taken in portions whose deltas stay in a
+    cache; the panel's own gradient holds the sums from one to the next.
     """
     first, last, part, parts = own_panels(S, t, threads)
     i0, i1 = own_rows(bounds, q, part, parts)
     portions = (rows + S[S_PORTION] - 1) // S[S_PORTION]
-    whole = portions if code >= STORE else 1
+    before_last = 0 if code >= STORE else portions - 1
     for p in range(first, last):
         start, width, w = panel(S, q, p)
         d, gradient = q[D] + start * VECTOR, w + S[S_PANEL_GRADIENT]
@@ -254,12 +254,12 @@ def update_panels(K, S, q, bounds, rows, code, hyper, t, threads):
         else:
             penalties_of_panel(K, S, q, start, width, w, i0, i1)
         sums = 0
-        for portion in range(whole, portions):
+        for portion in range(before_last):
             sum_features(
-                K, S, q, i0, i1, width, gradient, sums, d, portion - 1, portion, STORE, hyper
+                K, S, q, i0, i1, width, gradient, sums, d, portion, portion + 1, STORE, hyper
             )
             sums = gradient
-        sum_features(K, S, q, i0, i1, width, w, sums, d, portions - whole, portions, code, hyper)
+        sum_features(K, S, q, i0, i1, width, w, sums, d, before_last, portions, code, hyper)
 
 
 @jit()

@@ -135,10 +135,9 @@ class Training:
         self._kernels = kernel_addresses(
             self.architecture.dtype, *self._groups(list_kind(self._index))
         )
-        blocks, vectors = (
-            self._workspace.layers[:, column] for column in (Layer.BLOCKS, Layer.VECTORS_OUT)
-        )
-        slots = int((blocks * vectors).sum())  # of `finish.slots_of`
+        layers = self._workspace.layers
+        # of `finish.slots_of`, added up four by four
+        slots = int((layers[:, Layer.BLOCKS] * layers[:, Layer.VECTORS_OUT]).sum())
         self._penalties = np.zeros(-(-slots // 4) * 4)
         self._norms = np.zeros(slots + self.architecture.n_layers)
         r = regularization

@@ -39,7 +39,7 @@ def test_a_worker_has_its_partitions_and_200_mb_at_most():
         distributed.fit(net, rows, y, client=client, epochs=3)
         now, most = memory(pid)
     assert kept < most < kept + 200e6, (most, kept)
-    assert now < loaded + kept + 40e6, (now, loaded, kept)
+    assert now < loaded + kept + 25e6, (now, loaded, kept)
 
 
 D = 100
