@@ -23,9 +23,11 @@ from .tables import (
 
 __all__ = ["Panels", "panel_count"]
 
-# Narrower panels would be summed in several chains (`sparse.forward`), and the bits would tell
-# how many threads there were.
-_NARROWEST = 3
+# Vectors of a panel where there are more panels for the sake of the threads. Each goes through all
+# items anew: narrow ones cost more than all threads sharing a wide one, whose rows of W then cross
+# from core to core. Below 3 they would be summed in several chains (`sparse.forward`), and the
+# bits would tell how many threads there were.
+_NARROWEST = 5
 _DELTA_BYTES = 80 << 10  # of deltas that are gone through at a time: a few first-level caches
 
 
