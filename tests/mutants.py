@@ -1,10 +1,10 @@
 """Break the package one operator at a time and see whether the tests notice.
 
-``python tests/mutants.py reference`` goes through a group of modules (``--list`` names them, and
-``--part 2/5`` takes a fifth of the mutants): comparisons, arithmetic, constants and conditions are
-changed, calls and assignments left out, and the group's tests run on each change in a process of
-its own. What no test noticed is printed, to be judged: a mutant that means the same, or a test
-that is missing.
+``python tests/mutants.py reference`` goes through a group of modules (``--list`` names them,
+``--modules`` takes some of them, ``--part 2/5`` a fifth of the mutants): comparisons, arithmetic,
+constants and conditions are changed, calls and assignments left out, and the group's tests run on
+each change in a process of its own. What no test noticed is printed, to be judged: a mutant that
+means the same, or a test that is missing.
 """
 
 from __future__ import annotations
@@ -332,6 +332,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("group", choices=GROUPS, nargs="?")
     parser.add_argument("--list", action="store_true", help="the groups and their modules")
+    parser.add_argument("--modules", help="only some of them, as steps,team")
     parser.add_argument("--part", default="1/1", help="which share of the mutants, as 2/5")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--record", help="a JSON file that results are added to, and gone on from")
@@ -344,6 +345,11 @@ def main() -> int:
     sys.path[:0] = [str(ROOT)]
     prepare()
     modules, stages = GROUPS[args.group]
+    if args.modules:
+        names = args.modules.split(",")
+        modules = [path for path in modules if path.stem in names]
+        if len(modules) != len(names):
+            parser.error(f"argument --modules: {args.group!r} has no such ones: {args.modules}")
     part, parts = map(int, args.part.split("/"))
     record = Path(args.record) if args.record else None
     known = json.loads(record.read_text()) if record and record.exists() else {}
