@@ -22,6 +22,7 @@ from fastmlp import (
     OneCycle,
 )
 from fastmlp.callbacks import Callback, ProgressBar
+from fastmlp.samples import ChunkSamples
 
 BACKENDS = ("numpy", "numba")
 RNG = np.random.default_rng(0)
@@ -108,6 +109,20 @@ def test_chunks_come_in_any_form(form):
     plain.fit(CHUNKS, epochs=2, batch_size=30)
     for a, b in zip(state(net), state(plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_source_may_make_its_own_samples():
+    net, plain, asked = make(), make(), []
+
+    class Source:
+        def make_samples(self, *settings):
+            asked.append(settings)
+            return ChunkSamples(net, CHUNKS, *settings)
+
+    net.fit(Source(), epochs=2, batch_size=30, shuffle=False, class_weight={1: 2})
+    plain.fit(CHUNKS, epochs=2, batch_size=30, shuffle=False, class_weight={1: 2})
+    assert asked == [(2, 30, False, {1: 2})]
+    assert_same(state(net), state(plain))
 
 
 def test_a_generator_serves_one_epoch(backend):
@@ -243,6 +258,14 @@ def test_an_epoch_without_chunks_is_an_error():
     epochs = iter([CHUNKS, []])
     with pytest.raises(ValueError, match="at least one chunk in every epoch"):
         make().fit(lambda: next(epochs), epochs=2)
+
+
+def test_a_bad_chunk_of_a_later_epoch_is_named_by_its_place_in_that_epoch():
+    for place in (0, 1):
+        bad = [*CHUNKS[:place], (X * np.nan, LABELS)]
+        epochs = iter([CHUNKS, bad])
+        with pytest.raises(ValueError, match=f"X: chunk {place}: X: expected finite numbers"):
+            make().fit(lambda epochs=epochs: next(epochs), epochs=2)
 
 
 # memory
