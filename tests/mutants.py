@@ -65,7 +65,7 @@ GROUPS = {
     ),
     "decayed steps": (
         [ROOT / "fastmlp/kernels/decayed.py"],
-        [["tests/sklearn/test_one_sample.py"]],
+        [["tests/sklearn/test_one_sample.py"], ["tests/test_drivers.py", "-k", "decayed"]],
     ),
     "files": (
         [ROOT / "fastmlp" / name for name in ("atomic.py", "persistence.py", "divergence.py")],
