@@ -97,24 +97,10 @@ JUDGED: dict[tuple[str, str], str] = {
         "s.epochs > 2 -> s.epochs >= 2",
     ): "preparations that pay only for more epochs",
     ("trainer.py: _epoch", "1 -> 2"): "schedules that know no number of steps have one rate",
-    ("samples.py: hold_out", "1 -> 2"): "of two columns either tells the classes",
-    (
-        "samples.py: hold_out",
-        "y[:, 0] > 0.5 -> y[:, 0] >= 0.5",
-    ): "a target of one half is of neither class",
     (
         "samples.py: hold_out",
         "np.cumsum(counts) - counts -> np.cumsum(counts) + counts",
     ): "the places of all classes move by 2",
-    ("evaluation.py: module", "32 -> 33"): "how many rows are copied, not read in pieces",
-    ("evaluation.py: module", "4 -> 5"): "how many rows are read at a time",
-    ("evaluation.py: module", "20 -> 21"): "how many rows are read at a time",
-    (
-        "evaluation.py: __init__",
-        "len(rows) * row_bytes <= _COPIED_BYTES -> len(rows) * row_bytes < _COPIED_BYTES",
-    ): "how many rows are copied, not read in pieces",
-    ("evaluation.py: __init__", "1 -> 2"): "how many rows are read at a time",
-    ("evaluation.py: __init__", "1024 -> 1025"): "how many rows are read at a time",
     ("decayed.py: module", "256 -> 257"): "another number of steps does as well",
     (
         "decayed.py: steady",
@@ -149,6 +135,10 @@ JUDGED: dict[tuple[str, str], str] = {
     ): "STORE is for the first chunk, which is stored in any case",
     ("drivers.py: sums", "0 -> 1"): "a step leaves zeros where the gradient was summed",
     ("finish.py: finishing_regions", "2 -> 3"): "transposes are made twice",
+    ("full_batch.py: add_block", "0 -> 1"): "of the optimizer's state: adding up has none",
+    ("full_batch.py: full_region", "2 -> 3"): "any number above 1 says: summed in pieces",
+    ("full_batch.py: full_regions", "2 -> 3"): "any number above 1 says: summed in pieces",
+    ("full_batch.py: full_regions", "1 -> 2"): "transposes are made twice",
     ("steps.py: take_part", "1 -> 2"): "any number but 0 says that somebody leads",
     (
         "steps.py: batch_share",

@@ -99,17 +99,18 @@ def test_each_thread_has_its_own_copy_of_what_clipping_changes(monkeypatch):
     assert all(np.array_equal(first, other) for other in others)
 
 
-def test_each_thread_takes_its_own_blocks_forward(monkeypatch):
-    X, parameters, taken = np.tile(DATA["dense"], (4, 1))[:310], MLP(LAYERS[0])._parameters, []
+@pytest.mark.parametrize("n", [310, 319, 320])
+def test_each_thread_takes_its_own_blocks_forward(monkeypatch, n):
+    X, parameters, taken = np.tile(DATA["dense"], (4, 1))[:n], MLP(LAYERS[0])._parameters, []
     for t in range(3):
 
         def run(drivers, threads, R, K, S, layers, n, t=t):
             infer_region(K, S, layers, n, t, threads)
 
         monkeypatch.setattr(sys.modules[Inference.__module__], "run", run)
-        losses, _ = Inference(parameters, 3).losses(X, np.tile(LABELS, 4)[:310], None)
+        losses, _ = Inference(parameters, 3).losses(X, np.tile(LABELS, 4)[:n], None)
         taken.append(np.flatnonzero(losses).tolist())
-    assert taken == [list(range(64)), list(range(64, 192)), list(range(192, 310))]
+    assert taken == [list(range(64)), list(range(64, 192)), list(range(192, n))]
 
 
 @pytest.mark.parametrize("kind", ["dense", "codes", "values", "sparse"])
