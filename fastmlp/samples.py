@@ -313,6 +313,4 @@ def hold_out(
 
 def dropout_key(rng: RandomSource) -> np.ndarray:
     """Draw an epoch's key from a network's rng: what is saved goes on with the same bits."""
-    if isinstance(rng, np.random.RandomState):
-        return rng.randint(0, 2**32, 2, dtype=np.uint32)
-    return rng.integers(0, 2**32, 2, dtype=np.uint32)
+    return np.frombuffer(rng.bytes(8), "<u4").astype(np.uint32)

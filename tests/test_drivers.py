@@ -86,6 +86,19 @@ def test_every_driver_is_the_reference(in_pieces, monkeypatch, name, batch_size,
         assert all(a.tobytes() == b.tobytes() for a, b in zip(ours, again, strict=True))
 
 
+@pytest.mark.parametrize("activation", ["gelu", "tanh"])
+@pytest.mark.parametrize("kind", ["dense", "codes"])
+def test_wide_layers_step_by_step_are_the_reference(kind, activation):
+    """Of 38 and 9 vectors: every width that a row is cut into."""
+    numbers = []
+    for backend in ("numpy", "numba"):
+        net = MLP((40, 300, 70, 3), activation=activation, rng=1, backend=backend, dtype="float64")
+        net.fit(DATA[kind], LABELS, epochs=1, batch_size=1, optimizer=SGD(0.01))
+        few = [net.predict_proba(DATA[kind][:n]) for n in (1, 2)]
+        numbers.append([*net.weights, *net.biases, *few])
+    assert difference(*numbers) < 1e-11
+
+
 def test_each_thread_has_its_own_copy_of_what_clipping_changes(monkeypatch):
     made, begin = [], training.Training.__init__
     monkeypatch.setattr(
