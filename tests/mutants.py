@@ -101,6 +101,11 @@ JUDGED: dict[tuple[str, str], str] = {
         "samples.py: hold_out",
         "np.cumsum(counts) - counts -> np.cumsum(counts) + counts",
     ): "the places of all classes move by 2",
+    (
+        "evaluation.py: _loss_and_accuracy",
+        "False -> True",
+    ): "preparations that pay only for more epochs",
+    ("evaluation.py: __call__", "True -> False"): "both lists are of one length",
     ("decayed.py: module", "256 -> 257"): "another number of steps does as well",
     (
         "decayed.py: steady",
@@ -135,6 +140,8 @@ JUDGED: dict[tuple[str, str], str] = {
     ): "STORE is for the first chunk, which is stored in any case",
     ("drivers.py: sums", "0 -> 1"): "a step leaves zeros where the gradient was summed",
     ("finish.py: finishing_regions", "2 -> 3"): "transposes are made twice",
+    ("single.py: update_one", "0 -> 1"): "of the optimizer's state: plain descent has none",
+    ("single.py: update_one", "1 -> 2"): "of 16 rows all but the first are zeros",
     ("full_batch.py: add_block", "0 -> 1"): "of the optimizer's state: adding up has none",
     ("full_batch.py: full_region", "2 -> 3"): "any number above 1 says: summed in pieces",
     ("full_batch.py: full_regions", "2 -> 3"): "any number above 1 says: summed in pieces",

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP, SGD
-from fastmlp.kernels import index, training
+from fastmlp.kernels import decayed, index, single, training
 from fastmlp.kernels.decayed import DecayedTraining
 from fastmlp.kernels.forward import Inference
 from fastmlp.kernels.inference import infer_region
+from fastmlp.kernels.tables import S_LISTS, SETTINGS
+from fastmlp.kernels.workspace import Layer
 from fastmlp.optimizers import OptimizerState
 from fastmlp.regularization import Regularization
 from fastmlp.verification import difference
@@ -97,6 +99,19 @@ def test_wide_layers_step_by_step_are_the_reference(kind, activation):
         few = [net.predict_proba(DATA[kind][:n]) for n in (1, 2)]
         numbers.append([*net.weights, *net.biases, *few])
     assert difference(*numbers) < 1e-11
+
+
+@pytest.mark.parametrize("lists", [0, 1])
+@pytest.mark.parametrize("driver", [single.single_serial, decayed.decayed_serial])
+def test_the_next_list_is_asked_for_while_there_is_one(monkeypatch, driver, lists):
+    module, asked, S = sys.modules[driver.__module__], [], np.zeros(SETTINGS, np.int64)
+    for name in ("forward_one", "update_one", "row_forward", "sparse_forward_rows", "gather",
+                 "sparse_gradient_rows", "output_delta", "call"):  # fmt: skip
+        monkeypatch.setattr(module, name, lambda *arguments: None, raising=False)
+    monkeypatch.setattr(module, "prefetch_list", lambda K, S, position: asked.append(position))
+    S[S_LISTS], K, layers = lists, np.zeros(99, np.int64), np.zeros((8, Layer.COLUMNS), np.int64)
+    driver.py_func(None, K, S, layers, None, 5, 1, 5, None, None, 1)
+    assert asked == [1, 2, 3, 4] * lists
 
 
 def test_each_thread_has_its_own_copy_of_what_clipping_changes(monkeypatch):
