@@ -101,6 +101,34 @@ def test_wide_layers_step_by_step_are_the_reference(kind, activation):
     assert difference(*numbers) < 1e-11
 
 
+@pytest.mark.parametrize("kind", ["dense", "values"])
+@pytest.mark.parametrize("batch_size", ["decayed", 1, 13, 32, N])
+def test_nothing_is_noted_behind_the_last_sample(monkeypatch, kind, batch_size):
+    honest, calls = training.Training._run, []
+
+    def run(self, rows, order, hyper, *noted_and_size):
+        *noted, size = noted_and_size
+        room = [np.concatenate([a, np.full(32, 77, a.dtype)]) for a in noted]
+        honest(self, rows, order, hyper, *(a[:-32] for a in room), size)
+        for a, larger in zip(noted, room, strict=True):
+            a[:] = larger[:-32]
+            assert (larger[-32:] == 77).all()
+        calls.append(len(rows))
+
+    monkeypatch.setattr(training.Training, "_run", run)
+    settings = {"optimizer": SGD(0.05), "state": OptimizerState()}
+    make, size = DecayedTraining, 1
+    settings["regularization"] = Regularization(l2=0.0 if batch_size == 1 else 0.1)
+    if batch_size != "decayed":
+        make, size = training.Training, batch_size
+        settings |= {"batch_size": size, "threads": 1}
+    parameters = MLP(LAYERS[1], rng=1, dtype="float64")._parameters
+    for taken in (N, 1):
+        rates = np.full(-(-taken // size), 0.05)
+        make(parameters, DATA[kind], LABELS, None, **settings).train(np.arange(N)[-taken:], rates)
+    assert sum(calls) == N + 1
+
+
 @pytest.mark.parametrize("lists", [0, 1])
 @pytest.mark.parametrize("driver", [single.single_serial, decayed.decayed_serial])
 def test_the_next_list_is_asked_for_while_there_is_one(monkeypatch, driver, lists):
