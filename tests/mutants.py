@@ -56,7 +56,7 @@ GROUPS = {
           "team")],
         [["tests/test_drivers.py"],
          ["tests/test_team.py", "tests/test_determinism.py", "tests/sklearn/test_one_sample.py",
-          "-k", "not float64 and (whoever or once or chunks or dense_steps or zeros_out or "
+          "-k", "not float64 and (whoever or once or anew or chunks or dense_steps or zeros_out or "
           "predictions)"],
          ["tests/test_parity.py", "tests/test_network.py", "tests/test_fit.py", "-k",
           "(every_variant and float32 and (epoch or gradients or forward)) or agree or steps_in"],
@@ -142,6 +142,7 @@ JUDGED: dict[tuple[str, str], str] = {
     ("finish.py: finishing_regions", "2 -> 3"): "transposes are made twice",
     ("single.py: update_one", "0 -> 1"): "of the optimizer's state: plain descent has none",
     ("single.py: update_one", "1 -> 2"): "of 16 rows all but the first are zeros",
+    ("single.py: infer_few", "0 -> 1"): "of a single row nobody asks how far the next is",
     ("full_batch.py: add_block", "0 -> 1"): "of the optimizer's state: adding up has none",
     ("full_batch.py: full_region", "2 -> 3"): "any number above 1 says: summed in pieces",
     ("full_batch.py: full_regions", "2 -> 3"): "any number above 1 says: summed in pieces",
