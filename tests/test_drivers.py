@@ -11,7 +11,7 @@ import pytest
 from fastmlp import MLP, SGD
 from fastmlp.kernels import decayed, index, single, training
 from fastmlp.kernels.decayed import DecayedTraining
-from fastmlp.kernels.forward import Inference
+from fastmlp.kernels.forward import Inference, SmallInference
 from fastmlp.kernels.inference import infer_region
 from fastmlp.kernels.tables import S_LISTS, SETTINGS
 from fastmlp.kernels.workspace import Layer
@@ -96,9 +96,29 @@ def test_wide_layers_step_by_step_are_the_reference(kind, activation):
     for backend in ("numpy", "numba"):
         net = MLP((40, 300, 70, 3), activation=activation, rng=1, backend=backend, dtype="float64")
         net.fit(DATA[kind], LABELS, epochs=1, batch_size=1, optimizer=SGD(0.01))
-        few = [net.predict_proba(DATA[kind][:n]) for n in (1, 2)]
-        numbers.append([*net.weights, *net.biases, *few])
+        numbers.append([*net.weights, *net.biases])
     assert difference(*numbers) < 1e-11
+
+
+@pytest.mark.parametrize("kind", ["dense", "codes"])
+def test_few_rows_fill_their_outputs_and_no_more(monkeypatch, kind):
+    module = sys.modules[SmallInference.__module__]
+    honest, taken = module.infer_few, []
+
+    def infer_few(K, S, layers, X, out, *more):
+        room = np.full((len(out) + 8, 3), np.nan)
+        honest(K, S, layers, X, room[4:-4], *more)
+        assert np.isnan(room[:4]).all()
+        assert np.isnan(room[-4:]).all()
+        out[:] = room[4:-4]
+        taken.append(len(out))
+
+    monkeypatch.setattr(module, "infer_few", infer_few)
+    net = MLP((40, 300, 70, 3), rng=1, dtype="float64", backend="numba")
+    expected = net.predict_proba(DATA[kind])
+    for n in (1, 2, 3, 4):
+        assert difference([net.predict_proba(DATA[kind][:n])], [expected[:n]]) < 1e-14
+    assert taken == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("kind", ["dense", "values"])
