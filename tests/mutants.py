@@ -111,7 +111,7 @@ JUDGED: dict[tuple[str, str], str] = {
         "decayed.py: steady",
         "rates.max() * l2 <= 1 - _LEAST -> rates.max() * l2 < 1 - _LEAST",
     ): "at the bound both kinds of steps serve",
-    ("decayed.py: decayed_serial", "1 -> 2"): "of 16 rows all but the first are zeros",
+    ("decayed.py: decayed_serial", "1 -> 2"): "a row more, of the table or of deltas: zeros",
     (
         "lists.py: blocks_at_once",
         "1 -> 2",
@@ -150,6 +150,10 @@ JUDGED: dict[tuple[str, str], str] = {
     ("steps.py: take_part", "1 -> 2"): "any number but 0 says that somebody leads",
     (
         "steps.py: batch_share",
+        "number == 0 and t == 0 -> number == 0 or t == 0",
+    ): "the same number is noted more than once",
+    (
+        "steps.py: full_share",
         "number == 0 and t == 0 -> number == 0 or t == 0",
     ): "the same number is noted more than once",
     ("backprop.py: batch_gradients", "False -> True"): "a copy more, of the same values",
