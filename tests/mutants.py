@@ -111,6 +111,13 @@ JUDGED: dict[tuple[str, str], str] = {
         "decayed.py: steady",
         "rates.max() * l2 <= 1 - _LEAST -> rates.max() * l2 < 1 - _LEAST",
     ): "at the bound both kinds of steps serve",
+    ("decayed.py: decayed_serial", "0 -> 1"): "of the optimizer's state: plain descent has none",
+    ("decayed.py: __init__", "1 -> 2"): "single samples are for a single thread, whatever is said",
+    ("decayed.py: steps", "1 -> 2"): "without dropout nobody reads its words",
+    (
+        "decayed.py: _enter_tables",
+        "int(own[:, Layer.LD_H].max()) // self._item -> int(own[:, Layer.LD_H].max()) * self._item",
+    ): "more zeros than are read",
     ("decayed.py: decayed_serial", "1 -> 2"): "a row more, of the table or of deltas: zeros",
     (
         "lists.py: blocks_at_once",

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastmlp import MLP, SGD
+from fastmlp import MLP, SGD, Adam
 from fastmlp.kernels import decayed, index, single, training
 from fastmlp.kernels.decayed import DecayedTraining
 from fastmlp.kernels.forward import Inference, SmallInference
@@ -204,3 +204,19 @@ def test_decayed_steps_of_scaled_inputs_are_steps(kind):
         )
         left.append([*parameters.weights, *parameters.biases, result.losses])
     assert difference(*left) < 1e-11
+
+
+def test_decayed_steps_are_for_plain_descent_with_a_penalty_alone():
+    parameters, plain = MLP(LAYERS[0])._parameters, SGD(0.1)
+
+    def fits(kind="dense", optimizer=plain, **options) -> bool:
+        regularization = Regularization(**{"l2": 0.1, **options})
+        return DecayedTraining.fits(DATA[kind], parameters, optimizer, regularization)
+
+    assert all(fits(kind) for kind in ("dense", "codes", "values", "sparse"))
+    assert not fits("converted")
+    assert not fits(l2=0.0)
+    for other in (SGD(0.1, momentum=0.9), Adam(0.1)):
+        assert not fits(optimizer=other)
+    for options in ({"dropout": (0.2, 0.2)}, {"l1": 0.1}, {"clip_norm": 1.0}, {"max_norm": 1.0}):
+        assert not fits(**options)
