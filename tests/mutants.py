@@ -113,7 +113,15 @@ JUDGED: dict[tuple[str, str], str] = {
     ): "at the bound both kinds of steps serve",
     ("decayed.py: decayed_serial", "0 -> 1"): "of the optimizer's state: plain descent has none",
     ("decayed.py: __init__", "1 -> 2"): "single samples are for a single thread, whatever is said",
-    ("decayed.py: steps", "1 -> 2"): "without dropout nobody reads its words",
+    ("decayed.py: steps", "1 -> 2"): "of words that nobody reads; another number of steps",
+    ("decayed.py: steps", "2 -> 3"): "of words that nobody reads",
+    (
+        "decayed.py: steps",
+        "scales < _LEAST -> scales <= _LEAST",
+    ): "another number of steps does as well",
+    ("decayed.py: _rows", "1 -> 2"): "any negative number stands for the length that fits",
+    ("decayed.py: _flat_weights", "True -> False"): "both lists are of one length",
+    ("decayed.py: _changes", "True -> False"): "all lists are of one length",
     (
         "decayed.py: _enter_tables",
         "int(own[:, Layer.LD_H].max()) // self._item -> int(own[:, Layer.LD_H].max()) * self._item",

@@ -189,20 +189,20 @@ def test_each_thread_takes_its_own_blocks_forward(monkeypatch, n):
     assert taken == [list(range(64)), list(range(64, 192)), list(range(192, n))]
 
 
+@pytest.mark.parametrize("l2", [0.1, 8.0])
 @pytest.mark.parametrize("kind", ["dense", "codes", "values", "sparse"])
-def test_decayed_steps_of_scaled_inputs_are_steps(kind):
-    options = {
-        "optimizer": SGD(0.05),
-        "state": OptimizerState(),
-        "regularization": Regularization(l2=0.1),
-    }
-    left, order = [], np.arange(N)
+def test_decayed_steps_of_scaled_inputs_are_steps(kind, l2):
+    """A weak penalty, and one that leaves 0.6 of a weight in a step."""
+    left, order, rates = [], np.arange(N), np.full(N, 0.05)
     for make, more in ((training.Training, {"batch_size": 1, "threads": 1}), (DecayedTraining, {})):
         parameters = MLP(LAYERS[1], rng=1, dtype="float64", input_scale=4.0)._parameters
-        result = make(parameters, DATA[kind], LABELS, None, **options, **more).train(
-            order, np.full(N, 0.05)
+        options = {"optimizer": SGD(0.05), "regularization": Regularization(l2=l2), **more}
+        state = OptimizerState()
+        result = make(parameters, DATA[kind], LABELS, None, state=state, **options).train(
+            order, rates
         )
         left.append([*parameters.weights, *parameters.biases, result.losses])
+        assert state.step == N
     assert difference(*left) < 1e-11
 
 
@@ -220,3 +220,14 @@ def test_decayed_steps_are_for_plain_descent_with_a_penalty_alone():
         assert not fits(optimizer=other)
     for options in ({"dropout": (0.2, 0.2)}, {"l1": 0.1}, {"clip_norm": 1.0}, {"max_norm": 1.0}):
         assert not fits(**options)
+
+
+def test_decayed_steps_know_the_square_of_every_row():
+    X = RNG.standard_normal((2500, 7)) * (RNG.random((2500, 7)) < 0.5)
+    X[-20:] = 0
+    expected = (X**2).sum(axis=1)
+    for squares in (
+        decayed._row_squares(X, listed=False),
+        decayed._row_squares(scipy_sparse.csr_array(X), listed=True),
+    ):
+        np.testing.assert_allclose(squares, expected, rtol=1e-14)
