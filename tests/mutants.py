@@ -113,7 +113,7 @@ JUDGED: dict[tuple[str, str], str] = {
     ): "at the bound both kinds of steps serve",
     ("decayed.py: decayed_serial", "0 -> 1"): "of the optimizer's state: plain descent has none",
     ("decayed.py: __init__", "1 -> 2"): "single samples are for a single thread, whatever is said",
-    ("decayed.py: steps", "1 -> 2"): "of words that nobody reads; another number of steps",
+    ("decayed.py: steps", "1 -> 2"): "of what nobody reads; another number of steps",
     ("decayed.py: steps", "2 -> 3"): "of words that nobody reads",
     (
         "decayed.py: steps",
