@@ -11,6 +11,7 @@ import pytest
 from fastmlp import MLP, SGD, Adam
 from fastmlp.kernels import decayed, index, single, training
 from fastmlp.kernels.decayed import DecayedTraining
+from fastmlp.kernels.finish import reduce_penalties
 from fastmlp.kernels.forward import Inference, SmallInference
 from fastmlp.kernels.inference import infer_region
 from fastmlp.kernels.tables import S_LISTS, SETTINGS
@@ -187,6 +188,17 @@ def test_each_thread_takes_its_own_blocks_forward(monkeypatch, n):
         losses, _ = Inference(parameters, 3).losses(X, np.tile(LABELS, 4)[:n], None)
         taken.append(np.flatnonzero(losses).tolist())
     assert taken == [list(range(64)), list(range(64, 192)), list(range(192, n))]
+
+
+def test_penalties_are_added_up_in_their_order():
+    """What is small is lost beside 1e17, and is not where that has gone."""
+    penalty = np.zeros(3)
+    reduce_penalties(np.outer([1, 1e17, -1e17, 1], [1, 2, 4, 8]).ravel(), penalty, 1)
+    assert penalty.tolist() == [0, 15, 0]
+    reduce_penalties(np.array([1e17, 1, -1e17, 1]), penalty, 2)
+    assert penalty.tolist() == [0, 15, 0]
+    reduce_penalties(np.array([1e17, -1e17, 1, 1]), penalty, 2)
+    assert penalty.tolist() == [0, 15, 2]
 
 
 @pytest.mark.parametrize("l2", [0.1, 8.0])
