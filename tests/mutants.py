@@ -154,6 +154,11 @@ JUDGED: dict[tuple[str, str], str] = {
         "S[S_OPTIMIZER] >= STORE -> S[S_OPTIMIZER] > STORE",
     ): "STORE is for the first chunk, which is stored in any case",
     ("drivers.py: sums", "0 -> 1"): "a step leaves zeros where the gradient was summed",
+    (
+        "finish.py: norms_region",
+        "q[HAS_BIAS] and t == 0 -> q[HAS_BIAS] or t == 0",
+    ): "the same sum is noted more than once; without biases it is 0",
+    ("finish.py: norms_region", "0 -> 1"): "of a single row nobody asks how far the next is",
     ("finish.py: finishing_regions", "2 -> 3"): "transposes are made twice",
     ("single.py: update_one", "0 -> 1"): "of the optimizer's state: plain descent has none",
     ("single.py: update_one", "1 -> 2"): "of 16 rows all but the first are zeros",
