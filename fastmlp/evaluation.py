@@ -48,7 +48,7 @@ class Evaluation:
     ) -> None:
         self._net, self._metrics, self._prefix = net, metrics, prefix
         self._X, self._y, self._rows = X, y, rows
-        row_bytes = max(1, X.shape[1] * X.dtype.itemsize)
+        row_bytes = X.shape[1] * X.dtype.itemsize
         self._piece = max(1024, _PIECE_BYTES // row_bytes)
         if (
             rows is not None

@@ -186,16 +186,13 @@ class ChunkSamples:
             if chunk is None:
                 raise ValueError("X: expected at least one chunk in every epoch, got none")
         self._first = None
-        count = 0
         while chunk is not None:
-            count += len(chunk[1])
             number += 1
             # handed over without a name of its own, so that it goes before the next one comes
             holder = [self._segment(chunk)]
             del chunk
             yield holder.pop()
             chunk = self._next(iterator, number)
-        self.count = count
 
     def _segment(self, chunk: Chunk) -> Segment:
         n = len(chunk[1])
@@ -247,7 +244,7 @@ def combined_weight(
     if by_class is None:
         return sample_weight
     weight = by_class if sample_weight is None else by_class * sample_weight
-    if not (weight if rows is None else weight[rows]).any():
+    if not weight.any():
         raise ValueError("class_weight: expected at least one sample with a weight above 0")
     return weight
 
@@ -316,6 +313,4 @@ def hold_out(
 
 def dropout_key(rng: RandomSource) -> np.ndarray:
     """Draw an epoch's key from a network's rng: what is saved goes on with the same bits."""
-    if isinstance(rng, np.random.RandomState):
-        return rng.randint(0, 2**32, 2, dtype=np.uint32)
-    return rng.integers(0, 2**32, 2, dtype=np.uint32)
+    return np.frombuffer(rng.bytes(8), "<u4").astype(np.uint32)

@@ -26,6 +26,7 @@ from fastmlp.callbacks import (
 from fastmlp.callbacks.base import Monitor
 from fastmlp.history import History
 from fastmlp.metrics import METRICS, Metric
+from fastmlp.samples import hold_out
 
 BACKENDS = ("numpy", "numba")
 RNG = np.random.default_rng(0)
@@ -359,10 +360,10 @@ def test_a_split_for_early_stopping_is_stratified(shape, monkeypatch):
     seen = {}
     from fastmlp import trainer
 
-    hold_out = trainer.hold_out
+    draw = trainer.hold_out
 
     def spy(*arguments, **options):
-        seen["rows"], seen["held"] = hold_out(*arguments, **options)
+        seen["rows"], seen["held"] = draw(*arguments, **options)
         return seen["rows"], seen["held"]
 
     monkeypatch.setattr(trainer, "hold_out", spy)
@@ -375,6 +376,19 @@ def test_a_split_for_early_stopping_is_stratified(shape, monkeypatch):
     other.fit(x, targets, epochs=1, early_stopping=True, validation_split=0.25)
     assert len(seen["held"]) == 100
     assert not np.isin(first, seen["held"]).all()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_soft_targets_are_stratified_by_their_first_largest_class(columns):
+    y = RNG.integers(0, 3, (60, columns)) / 2
+    labels = y.argmax(axis=1) if columns > 1 else (y.ravel() == 1).astype(int)
+    for seed in range(5):
+        soft, hard = (
+            hold_out(np.random.default_rng(seed), targets, 0.3, by_class=True)
+            for targets in (y, labels)
+        )
+        for ours, theirs in zip(soft, hard, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 # files

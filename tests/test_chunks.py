@@ -22,6 +22,9 @@ from fastmlp import (
     OneCycle,
 )
 from fastmlp.callbacks import Callback, ProgressBar
+from fastmlp.evaluation import Evaluation
+from fastmlp.metrics import get_metrics
+from fastmlp.samples import ChunkSamples
 
 BACKENDS = ("numpy", "numba")
 RNG = np.random.default_rng(0)
@@ -108,6 +111,20 @@ def test_chunks_come_in_any_form(form):
     plain.fit(CHUNKS, epochs=2, batch_size=30)
     for a, b in zip(state(net), state(plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_source_may_make_its_own_samples():
+    net, plain, asked = make(), make(), []
+
+    class Source:
+        def make_samples(self, *settings):
+            asked.append(settings)
+            return ChunkSamples(net, CHUNKS, *settings)
+
+    net.fit(Source(), epochs=2, batch_size=30, shuffle=False, class_weight={1: 2})
+    plain.fit(CHUNKS, epochs=2, batch_size=30, shuffle=False, class_weight={1: 2})
+    assert asked == [(2, 30, False, {1: 2})]
+    assert_same(state(net), state(plain))
 
 
 def test_a_generator_serves_one_epoch(backend):
@@ -245,7 +262,53 @@ def test_an_epoch_without_chunks_is_an_error():
         make().fit(lambda: next(epochs), epochs=2)
 
 
+def test_a_bad_chunk_of_a_later_epoch_is_named_by_its_place_in_that_epoch():
+    for place in (0, 1):
+        bad = [*CHUNKS[:place], (X * np.nan, LABELS)]
+        epochs = iter([CHUNKS, bad])
+        with pytest.raises(ValueError, match=f"X: chunk {place}: X: expected finite numbers"):
+            make().fit(lambda epochs=epochs: next(epochs), epochs=2)
+
+
 # memory
+
+
+class Rows(np.ndarray):
+    """An array that notes how many rows are taken at a time."""
+
+    def __getitem__(self, key):
+        if isinstance(key, np.ndarray):
+            self.taken.append(len(key))
+        return np.ndarray.__getitem__(self, key).view(np.ndarray)
+
+
+class MappedRows(Rows, np.memmap):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "taken"),
+    [
+        (MappedRows, (100_000, 6), [87381, 12619] * 2),  # 4 MB at a time, for losses and metrics
+        (MappedRows, (1500, 1024), [1024, 476] * 2),  # no fewer than 1024
+        (Rows, (4097, 1024), [1024, 1024, 1024, 1024, 1] * 2),
+        (Rows, (4096, 1024), [4096]),  # 32 MB are copied
+    ],
+)
+def test_held_out_rows_are_read_piece_by_piece(kind, shape, taken, tmp_path):
+    n, features = shape
+    mapped = np.memmap(tmp_path / "x", np.float64, "w+", shape=(n + 1, features))
+    mapped[:, 0] = np.arange(n + 1) % 7
+    x = (mapped if kind is MappedRows else np.array(mapped)).view(kind)
+    x.taken, y = [], np.arange(n + 1) % 3
+    net = MLP((features, 4, 3), backend="numpy", rng=0, dtype="float64")
+    metrics = get_metrics(["f1"], net.architecture)
+    settings = {"metrics": metrics, "prefix": "val_", "repeated": False}
+    logs = Evaluation(net, x, y, np.arange(1, n + 1), **settings)()
+    assert x.taken == taken
+    assert list(logs) == ["val_loss", "val_accuracy", "val_f1"]
+    assert logs == pytest.approx(Evaluation(net, mapped[1:], y[1:], None, **settings)(), rel=1e-12)
+
 
 PROGRAM = """
 import re, sys

@@ -17,6 +17,7 @@ from fastmlp.reference.losses import smooth_targets
 from fastmlp.reference.optimizers import optimizer_step
 from fastmlp.reference.penalties import clip_by_global_norm, limit_norms, penalty
 from fastmlp.regularization import Regularization, get_regularization, threshold
+from fastmlp.samples import dropout_key
 from fastmlp.verification import TOLERANCE, difference
 
 BACKENDS = ("numpy", "numba")
@@ -376,6 +377,14 @@ def test_dropout_draws_from_any_random_source(backend):
     for net in (one, other):
         net.fit(X, LABELS, epochs=1, batch_size=None, dropout=0.5)
     assert np.abs(one.weights[0] - other.weights[0]).max() > 1e-6
+
+
+def test_a_key_of_dropout_is_two_words_of_random_bits():
+    for seed in range(5):
+        new, old = np.random.default_rng(seed), np.random.RandomState(seed)
+        words = new.integers(0, 2**32, 2, np.uint32), old.randint(0, 2**32, 2, np.uint32)
+        keys = dropout_key(np.random.default_rng(seed)), dropout_key(np.random.RandomState(seed))
+        np.testing.assert_array_equal(keys, words, strict=True)
 
 
 def test_dropout_is_for_training_alone(backend):

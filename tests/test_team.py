@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP, Adam
-from fastmlp.kernels import training
+from fastmlp.kernels import team, training
 from fastmlp.kernels._jit import jit
 from fastmlp.kernels.pace import Pace
 from fastmlp.kernels.regions import region_addresses
@@ -32,8 +32,8 @@ def counting(R, K, S, layers, bounds, n, batch_size, s, number, t, threads):
 @pytest.mark.parametrize("members", [1, 2, 3, 6])
 def test_every_share_of_every_region_is_worked_on_once(members):
     steps = 2000
-    team, S = team_memory(SHARES), np.zeros(SETTINGS, np.int64)
-    S[S_TEAM] = team.ctypes.data
+    memory, S = team_memory(SHARES), np.zeros(SETTINGS, np.int64)
+    S[S_TEAM] = memory.ctypes.data
     counts = np.zeros((steps + 1) * 3 * SHARES, np.int64)
     R, K = region_addresses([counting, None]), region_addresses([])
     arguments = (R, K, S, np.zeros((1, 1), np.int64), counts, 1, 1, steps, np.zeros(1))
@@ -50,6 +50,27 @@ def test_every_share_of_every_region_is_worked_on_once(members):
     for step in range(steps + 1):
         assert (table[step, : 1 + step % 3] == 1).all()
         assert (table[step, 1 + step % 3 :] == 0).all()
+
+
+@pytest.mark.parametrize("shares", [1, 3, 8])
+def test_shares_are_in_lines_of_their_own_once(shares):
+    places = [0, team.SEQUENCE, team.STEP, *(team.SHARES + t * team.LINE for t in range(shares))]
+    lines = [place // 128 for place in places]
+    assert lines == sorted(set(lines))
+    assert all(place % 128 == 0 for place in places)
+    assert team.NUMBER == team.STEP + 8
+    memory = team_memory(shares)
+    assert memory.nbytes == places[-1] + 128
+    assert not memory.any()
+
+
+def test_who_has_looked_for_long_gives_way_and_counts_anew():
+    looks = [0]
+    for _ in range(10_000):
+        looks.append(team.look_again(looks[-1]))
+    often = max(looks) + 1
+    assert 1000 < often < 10_000
+    assert looks == [number % often for number in range(10_001)]
 
 
 @pytest.mark.parametrize("batch_size", [16, 600, None])
