@@ -227,7 +227,7 @@ class NumbaBackend:
         threads: int | None,
     ) -> tuple[float, Gradients]:
         """See `Backend`."""
-        from .kernels.training import gradients
+        from .kernels.gradients import gradients
 
         return gradients(parameters, X, y, l2, sample_weight, threads)
 

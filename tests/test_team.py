@@ -11,7 +11,7 @@ import pytest
 from fastmlp import MLP, Adam
 from fastmlp.kernels import team, training
 from fastmlp.kernels._jit import jit
-from fastmlp.kernels.costs import Pace
+from fastmlp.kernels.pace import Pace
 from fastmlp.kernels.regions import region_addresses
 from fastmlp.kernels.steps import take_part
 from fastmlp.kernels.tables import S_REGIONS, S_TEAM, SETTINGS
@@ -111,51 +111,75 @@ def test_the_same_bits_whoever_comes(batch_size, delays, monkeypatch):
 # one thread or a team
 
 
-def runs(pace: Pace, alone: float, team: float, count: int) -> list[bool]:
-    """Return whether each of so many runs was on one thread, at these seconds a sample."""
+def taken(pace: Pace, alone: float, team: float, runs: int, steps: int = 500) -> list[tuple]:
+    """Return the stretches of so many runs, a step of which takes these microseconds: whether on
+    one thread, and how many steps.
+    """
     found = []
-    for _ in range(count):
-        found.append(pace.alone)
-        pace.note(100 * (alone if pace.alone else team), 100)
+    for _ in range(runs):
+        done = 0
+        while done < steps:
+            count = pace.steps(steps - done)
+            assert 0 < count <= steps - done
+            found.append((pace.alone, count))
+            pace.note(count * (alone if pace.alone else team) * 1e-6, count)
+            done += count
     return found
 
 
-def test_the_quicker_way_is_kept():
-    assert runs(Pace(), 1.0, 0.7, 50) == [True] + 49 * [False]
-    slow = runs(Pace(), 1.0, 1.5, 50)
-    assert slow[:2] == [True, False]
-    assert all(slow[2:18])
-    assert slow.count(False) == 3  # tried again now and then
+@pytest.mark.parametrize("begin", [True, False])
+@pytest.mark.parametrize(("alone", "team"), [(200, 110), (200, 280), (200, 196)])
+def test_the_quicker_way_is_taken(begin, alone, team):
+    """For all but a hundredth of the steps, once it is known; a small difference moves nobody."""
+    found = taken(Pace(begin), alone, team, 100)
+    sums = {way: sum(count for a, count in found if a is way) for way in (True, False)}
+    quicker = team > alone if abs(team - alone) > 10 else begin
+    first = 500 if begin is not quicker else 0  # before anything is known
+    assert sums[quicker] + first > 0.99 * 50_000
+    assert sums[not quicker] > first  # the other way is tried now and then
+    assert len([way for way, _ in found if way is not quicker]) < 12
 
 
-def test_another_way_is_tried_when_it_becomes_slow():
-    pace = Pace()
-    runs(pace, 1.0, 0.7, 5)
-    assert runs(pace, 1.0, 2.0, 3) == [False, True, True]
-    assert runs(pace, 1.0, 0.7, 20)[-1] is False
-    pace = Pace()
-    pace.note(1e-4, 1)  # too short to tell anything
-    assert pace.alone
+def test_a_team_is_tried_after_the_first_run_of_short_steps():
+    assert taken(Pace(True), 20, 12, 2) == [(True, 500), (False, 150), (False, 350)]
+    assert taken(Pace(False), 20, 12, 2) == [(False, 500), (False, 500)]
+
+
+def test_the_other_way_is_tried_when_steps_take_longer():
+    pace = Pace(False)
+    assert set(taken(pace, 200, 110, 1)) == {(False, 500)}
+    assert taken(pace, 200, 290, 2) == [(False, 500), (True, 11), (True, 489)]
+    assert taken(pace, 400, 110, 2) == [(True, 500), (False, 8), (False, 492)]
+
+
+def test_too_little_tells_nothing():
+    """Runs of few steps, and steps so long that a trial would take long."""
+    assert set(taken(Pace(True), 20, 12, 100, 90)) == {(True, 90)}
+    assert set(taken(Pace(True), 20_000, 12_000, 100, 5)) == {(True, 5)}
+    assert set(taken(Pace(False), 12_000, 20_000, 100, 5)) == {(False, 5)}
 
 
 def test_short_steps_find_their_way_and_change_no_bit(monkeypatch):
-    """Every run counts, and what it takes is made up: both ways, one after the other."""
+    """Every third step is taken the other way."""
     if thread_limit() < 2:
         pytest.skip("one core")
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((20_000, 4), np.float32), rng.integers(0, 2, 20_000)
     ways: list[bool] = []
 
-    def note(pace: Pace, seconds: float, samples: int) -> None:
-        ways.append(pace.alone)
-        pace.alone = len(ways) % 2 == 0
+    def steps(pace: Pace, most: int) -> int:
+        ways.append(len(ways) % 2 == 0)
+        return min(most, 1 + ways[-1])
 
-    monkeypatch.setattr(Pace, "note", note)
-    monkeypatch.setattr("fastmlp.trainer._PIECE_SECONDS", 1e-3)
+    monkeypatch.setattr(Pace, "steps", steps)
+    monkeypatch.setattr(Pace, "alone", property(lambda _: ways[-1]))
     nets = []
     for threads in (None, 1):
         nets += [MLP((4, 64, 64, 2), rng=0, threads=threads)]
-        nets[-1].fit(X, y, batch_size=64, epochs=3, optimizer=Adam(), progress=False)
-    assert set(ways) == {True, False}
+        nets[-1].fit(
+            X, y, batch_size=64, epochs=3, optimizer=Adam(), l2=1e-3, dropout=0.1, progress=False
+        )
+    assert len(ways) > 600
+    assert nets[0].history.loss == nets[1].history.loss
     for ours, theirs in zip(nets[0].weights, nets[1].weights, strict=True):
         assert ours.tobytes() == theirs.tobytes()

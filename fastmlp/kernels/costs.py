@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..architecture import Architecture
 from .threads import LEAST_LAUNCH_SECONDS, launch_seconds, thread_limit
 
-__all__ = ["Pace", "choose_threads", "flops", "is_close"]
+__all__ = ["choose_threads", "flops", "is_close"]
 
 # What one core does at least (AVX-512, float32: measured 120 GFLOP/s); slower ones gain more.
 _FLOPS_PER_SECOND = 1e11
@@ -14,8 +14,6 @@ _FLOPS_PER_SECOND = 1e11
 # virtual machine has them apart, for seconds at a time, it is ten times as much.
 _HANDOVER_SECONDS = 2e-6
 _CLOSE = 10.0  # times the handing over: a team that saves more is beyond doubt
-_SHORTEST = 2e-3  # seconds of a run that tells something
-_SLOWER, _OFTEN = 1.3, 16  # when the other way is tried again: so much slower, after so many runs
 
 
 def flops(architecture: Architecture, rows: int) -> int:
@@ -57,29 +55,3 @@ def choose_threads(threads: int | None, flops: int, *, steps: int = 1, regions: 
     if steps * saved <= LEAST_LAUNCH_SECONDS or steps * saved <= launch_seconds():
         return 1
     return limit
-
-
-class Pace:
-    """Whether short steps are quicker on one thread or on a team, learned from what runs take.
-
-    The first run, and the short fits that have no other, are on one thread. Then a team is tried
-    once. The other way is tried again when the quicker one has become slower, and now and then
-    where that is the single thread. It changes no bit of what comes out.
-    """
-
-    def __init__(self) -> None:
-        self.alone = True
-        self._paces: dict[bool, float] = {}
-        self._agreed, self._trial, self._runs = 0.0, False, 0  # any pace is slower than 0
-
-    def note(self, seconds: float, samples: int) -> None:
-        """Learn from a run, and choose how the next one goes."""
-        if seconds < _SHORTEST:
-            return
-        self._paces[self.alone] = pace = seconds / samples
-        self._runs += 1
-        if self._trial:
-            self.alone = self._paces[True] <= self._paces[False]
-            self._agreed, self._trial, self._runs = self._paces[self.alone], False, 0
-        elif pace > _SLOWER * self._agreed or (self.alone and self._runs >= _OFTEN):
-            self.alone, self._trial = not self.alone, True

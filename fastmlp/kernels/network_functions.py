@@ -22,6 +22,7 @@ from ..validation import check_number, check_sample_weight, check_targets
 from . import training
 from .forward import Inference
 from .functions import padded, vectors_of
+from .gradients import gradients
 from .optimizers import OPTIMIZERS, hyperparameters
 from .table import launch
 
@@ -124,7 +125,7 @@ def loss_and_gradients(
     targets = check_targets("y", y, X.shape[0], a.n_out, a.output, a.loss, np.dtype(a.dtype))
     weight = check_sample_weight(sample_weight, X.shape[0])
     l2 = check_number("l2", l2, low=0.0)
-    return training.gradients(_parameters(weights, biases, a), X, targets, l2, weight, None)
+    return gradients(_parameters(weights, biases, a), X, targets, l2, weight, None)
 
 
 def optimizer_step(

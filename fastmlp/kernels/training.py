@@ -7,15 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..operations import EpochResult, Gradients
+from ..operations import EpochResult
 from ..optimizers import Optimizer, OptimizerState
 from ..parameters import Parameters, aligned_zeros
 from ..regularization import Regularization
 from . import drivers
 from .compiling import prepare
-from .costs import Pace, choose_threads, flops, is_close
+from .costs import choose_threads, flops, is_close
 from .needs import list_kind, training_groups, training_regions
 from .optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
+from .pace import Pace
 from .panels import Panels
 from .regions import region_addresses
 from .shares import first_rows
@@ -59,7 +60,7 @@ from .team import team_memory
 from .threads import choose_driver, run
 from .workspace import Layer, Workspace
 
-__all__ = ["Training", "gradients"]
+__all__ = ["Training"]
 
 _CHUNK = 512  # samples of a large batch that are gone through at a time
 _BLOCK = 64  # the same in full batch: 64 rows of MNIST in float64 stay in a second-level cache
@@ -119,8 +120,8 @@ class Training:
             at_once = batch_size if self._mode == "full" else self.chunk
             work, steps = flops(self.architecture, at_once), -(-len(y) // at_once)
             self.threads = choose_threads(threads, work, steps=steps, regions=2)
-            if threads is None and self.threads > 1 and is_close(work, regions=2):
-                self._pace = Pace()
+            if threads is None and self.threads > 1:
+                self._pace = Pace(alone=is_close(work, regions=2))
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         self._workspace = Workspace(parameters, rows, dropout=regularization.dropout)
         self._index, self._panels, row_bytes = None, None, 0
@@ -329,23 +330,28 @@ class Training:
             S[S_PANELS] = 0 if panels is None else panels.count
             if panels is not None:
                 panels.pack()
-        S[S_ROWS], S[S_ORDER] = rows.ctypes.data, order.ctypes.data
-        S[S_LOSSES], S[S_CORRECT] = losses.ctypes.data, correct.ctypes.data
-        S[S_HYPER] = hyper.ctypes.data
-        self._team[:] = 0
-        S[S_WORDS] = self._words[len(self._words) - len(hyper) :].ctypes.data
-        arguments = (
-            self._regions, self._kernels, S, self._workspace.layers,
-            self._first_rows(self.threads, panels), len(order), batch_size, len(penalty),
-            self._penalties, penalty,
-        )  # fmt: skip
-        begun = time.perf_counter()
-        if self._pace is not None and self._pace.alone:
-            take_part(*arguments, 0, self.threads)
-        else:
-            run(self._driver, self.threads, *arguments)
-        if self._pace is not None:
-            self._pace.note(time.perf_counter() - begun, len(order))
+        bounds, done = self._first_rows(self.threads, panels), 0
+        while done < len(penalty):
+            begun, pace, first = time.perf_counter(), self._pace, done * batch_size
+            count = len(penalty) - done if pace is None else pace.steps(len(penalty) - done)
+            samples = slice(first, first + count * batch_size)
+            S[S_ROWS], S[S_ORDER] = rows[first:].ctypes.data, order[first:].ctypes.data
+            S[S_LOSSES], S[S_CORRECT] = losses[first:].ctypes.data, correct[first:].ctypes.data
+            S[S_HYPER] = hyper[done:].ctypes.data
+            S[S_WORDS] = self._words[done + len(self._words) - len(hyper) :].ctypes.data
+            self._team[:] = 0
+            arguments = (
+                self._regions, self._kernels, S, self._workspace.layers, bounds,
+                len(order[samples]), batch_size, count, self._penalties,
+                penalty[done : done + count],
+            )  # fmt: skip
+            if pace is not None and pace.alone:
+                take_part(*arguments, 0, self.threads)
+            else:
+                run(self._driver, self.threads, *arguments)
+            if pace is not None:
+                pace.note(time.perf_counter() - begun, count)
+            done += count
         if panels is not None:
             panels.unpack()
 
@@ -418,29 +424,3 @@ class Training:
         self._source.settings(self._S, staged, scaled=True)
         rows = np.arange(len(order))
         self._run(rows, order, hyper, losses, correct, penalty, batch_size)
-
-
-def gradients(
-    parameters: Parameters,
-    X: Any,
-    y: np.ndarray,
-    l2: float,
-    sample_weight: np.ndarray | None,
-    threads: int | None,
-) -> tuple[float, Gradients]:
-    """Return the mean loss over all samples with its penalty, and the gradients."""
-    n = X.shape[0]
-    training = Training(
-        parameters, X, y, sample_weight, optimizer=None, state=OptimizerState(),
-        batch_size=n, regularization=Regularization(), threads=threads,
-    )  # fmt: skip
-    result = training.train(np.arange(n), np.zeros(1))
-    flat, total = training.gradient[: parameters.size], result.weights[0]
-    flat /= parameters.dtype.type(total)
-    weights, biases = parameters.views(flat)
-    loss = result.loss
-    if l2 > 0:
-        for gradient, w in zip(weights, parameters.weights, strict=True):
-            gradient += parameters.dtype.type(l2) * w
-            loss += l2 / 2 * float(np.square(w).sum(dtype=np.float64))
-    return loss, Gradients([np.ascontiguousarray(w) for w in weights], [b.copy() for b in biases])

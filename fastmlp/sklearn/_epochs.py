@@ -22,6 +22,7 @@ from ._network import Network
 __all__ = ["EpochSums", "Epochs", "Targets", "reported", "shuffled"]
 
 _L2, _EPSILON = HYPERPARAMETERS.index("l2"), HYPERPARAMETERS.index("epsilon")
+_SEEN = 1e-12  # what of a loss is told from rounding
 _PIECE_SECONDS = 0.1  # Python is re-entered about this often, for Ctrl-C
 
 
@@ -89,12 +90,16 @@ def _round_probabilities(
     """Take the loss of negative samples from ``1 - p``, p rounded: -log(1 - 1 / (1 + exp(-z))).
 
     A confident mistake then costs one of few values, as scikit-learn counts it; from the logit it
-    would be exact. Stopping rules see the difference: 0.4 for a single sample at z = 36.
+    would be exact. Stopping rules see the difference: 0.4 for a single sample at z = 36. What it
+    moves a loss by, up to ``eps exp(loss)``, is left out below 1e-12.
     """
     negative = targets.y[order, 0] == 0
-    if weight is not None:
+    least = np.log(_SEEN / np.finfo(targets.y.dtype).eps)
+    if weight is None:
+        negative &= losses > least
+    else:
         weight = weight[order]
-        negative &= weight != 0
+        negative &= (weight != 0) & (np.abs(losses) > least * np.abs(weight))
     w = 1.0 if weight is None else weight[negative]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         survival = np.exp(-losses[negative] / w)  # 1 - p, exact

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from sklearn import datasets
 from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
+from fastmlp import MLP
 from fastmlp import sklearn as ours
-from fastmlp.sklearn._epochs import Targets
+from fastmlp.sklearn._epochs import Targets, reported
 from fastmlp.sklearn._lbfgs import Objective
 from fastmlp.sklearn._network import Network
 
@@ -314,3 +316,24 @@ def test_single_steps_are_for_stochastic_solvers(kind):
     assert hasattr(estimator(solver="sgd"), "partial_fit")
     assert not hasattr(estimator(solver="lbfgs"), "partial_fit")
     assert not hasattr(theirs.MLPClassifier(solver="lbfgs"), "partial_fit")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_confident_mistake_costs_what_it_costs_in_rounded_probabilities(dtype, weighted):
+    """-log(1 - p) of a rounded p, and no more than -log(eps): at any logit."""
+    z = np.repeat(np.linspace(-60, 60, 241), 2)
+    y = np.tile([0.0, 1.0], 241)[:, None].astype(dtype)
+    weight = np.linspace(-1, 3, 482).round(2) if weighted else None
+    order = np.random.default_rng(0).permutation(482)
+    exact = np.logaddexp(0, np.where(y[:, 0] == 0, z, -z)) * (1.0 if weight is None else weight)
+    net = MLP((3, 4, 1), output="sigmoid", dtype=dtype)
+    network = SimpleNamespace(parameters=net._parameters)
+    losses = reported(exact[order], weight, Targets(y, "log_loss"), order, network)
+    eps = np.finfo(dtype).eps
+    p = 1 / (1 + np.exp(-z).astype(dtype))
+    q = np.where(y[:, 0] == 0, 1 - p, 1 / (1 + np.exp(-z)))
+    expected = -np.log(np.clip(q.astype(np.float64), float(eps), 1 - float(eps)))
+    expected *= 1.0 if weight is None else weight
+    rtol = 1e-6 if dtype == "float32" else 1e-14
+    np.testing.assert_allclose(losses, expected[order], rtol=rtol, atol=5e-12)
