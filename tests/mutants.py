@@ -52,8 +52,7 @@ GROUPS = {
     ),
     "machine code": (
         [ROOT / f"fastmlp/kernels/{name}.py" for name in
-         ("drivers", "finish", "full_batch", "inference", "lists", "shares", "single", "steps",
-          "team")],
+         ("drivers", "finish", "full_batch", "inference", "lists", "single", "steps", "team")],
         [["tests/test_drivers.py"],
          ["tests/test_team.py", "tests/test_determinism.py", "tests/sklearn/test_one_sample.py",
           "-k", "not float64 and (whoever or once or anew or chunks or dense_steps or zeros_out or "
@@ -62,6 +61,10 @@ GROUPS = {
           "(every_variant and float32 and (epoch or gradients or forward)) or agree or steps_in"],
          ["tests/test_regularization.py", "tests/test_determinism.py", "-k",
           "(train_alike or converted or any_network) and not float64 and not layer"]],
+    ),
+    "shares": (
+        [ROOT / "fastmlp/kernels/shares.py"],
+        [["tests/test_shares.py"], ["tests/test_drivers.py"]],
     ),
     "decayed steps": (
         [ROOT / "fastmlp/kernels/decayed.py"],
@@ -74,7 +77,9 @@ GROUPS = {
          ["tests/test_hostile_files.py", "-k", "model or header or history"]],
     ),
 }  # fmt: skip
-COMPILED = GROUPS["machine code"][0] + GROUPS["decayed steps"][0]
+COMPILED = [
+    path for name in ("machine code", "shares", "decayed steps") for path in GROUPS[name][0]
+]
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,

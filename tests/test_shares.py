@@ -10,8 +10,9 @@ from fastmlp.architecture import Architecture
 from fastmlp.kernels import training
 from fastmlp.kernels.index import make_index
 from fastmlp.kernels.panels import panel_count
-from fastmlp.kernels.shares import first_rows
-from fastmlp.kernels.tables import BLOCK, BLOCKS, N_IN, VECTORS_OUT
+from fastmlp.kernels.shares import _STEP as STEP
+from fastmlp.kernels.shares import _block_costs, _filled_up, first_rows
+from fastmlp.kernels.tables import BLOCK, BLOCKS, MR, N_IN, VECTORS_OUT
 from fastmlp.kernels.workspace import layout
 from fastmlp.parameters import Parameters
 
@@ -63,6 +64,43 @@ def test_threads_have_equally_much_to_do(sizes, threads):
     vectors, rows = layers[:, VECTORS_OUT], np.diff(np.minimum(bounds[1:], layers[:, [N_IN]]))
     work = (rows * vectors[:, None]).sum(axis=0)
     assert work.max() - work.mean() <= BLOCK * vectors.max()
+
+
+@pytest.mark.parametrize("sizes", [(784, 200, 100, 50, 10), (784, 400, 300, 10), (50, 200, 90, 1)])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_panels_over_lists_count_as_work(sizes, threads):
+    """By their vectors and the non-zeros; the other layers make up for what is uneven."""
+    layers, _held = layers_of(sizes)
+    X, samples = mostly_zeros(500, sizes[0]), 64
+    index = make_index(X, 448, np.dtype("float32"), None)
+    vectors = layers[:, VECTORS_OUT]
+    panels = panel_count(int(vectors[0]), threads)
+    bounds = first_rows(layers, threads, samples, index, panels).reshape(len(layers) + 1, -1)
+    assert not bounds[1].any()  # of which nobody has a row of his own
+    ends = vectors[0] * (panels * np.arange(threads + 1) // threads) // panels
+    density = np.count_nonzero(X) / X.size
+    work = np.diff(ends) * whole_tiles(sizes[0]) * (samples * density + STEP)
+    for layer, n_in in enumerate(sizes[1:-1], 1):
+        rows = np.diff(np.minimum(bounds[1 + layer], whole_tiles(n_in)))
+        work = work + rows * vectors[layer] * (samples + STEP)
+    assert work.max() - work.mean() <= BLOCK * vectors[1:].max() * (samples + STEP)
+
+
+def whole_tiles(rows: int) -> int:
+    return -(-rows // MR) * MR
+
+
+@pytest.mark.parametrize("n_in", [1, 15, 16, 17, 50, 784])
+def test_a_block_costs_its_rows_in_whole_tiles(n_in):
+    layers, _held = layers_of((n_in, 100, 10))
+    costs = _block_costs(layers[0], 20)
+    rows = np.minimum(whole_tiles(n_in) - BLOCK * np.arange(-(-n_in // BLOCK)), BLOCK)
+    assert np.array_equal(costs, rows * layers[0, VECTORS_OUT] * (20.0 + STEP))
+
+
+def test_who_has_most_gets_nothing_more():
+    assert np.array_equal(_filled_up(np.array([1.0, 9.0, 3.0]), 4.0), [3.0, 0.0, 1.0])
+    assert np.array_equal(_filled_up(np.zeros(4), 2.0), np.full(4, 0.5))
 
 
 def test_who_has_the_smaller_panel_has_more_of_the_rest():

@@ -59,7 +59,6 @@ def first_rows(
     cumulative = np.cumsum(np.concatenate([np.zeros(1), *costs[first:]]))
     middles = (cumulative[:-1] + cumulative[1:]) / 2
     cuts = np.searchsorted(middles, np.cumsum(_filled_up(work, cumulative[-1])))
-    cuts[-1] = middles.size
     for number, blocks in enumerate(costs[first:], first + 1):
         bounds[number, 1:] = np.clip(cuts, 0, blocks.size) * BLOCK
         cuts -= blocks.size
