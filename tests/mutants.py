@@ -60,7 +60,8 @@ GROUPS = {
          ["tests/test_parity.py", "tests/test_network.py", "tests/test_fit.py", "-k",
           "(every_variant and float32 and (epoch or gradients or forward)) or agree or steps_in"],
          ["tests/test_regularization.py", "tests/test_determinism.py", "-k",
-          "(train_alike or converted or any_network) and not float64 and not layer"]],
+          "(train_alike or converted or any_network) and not float64 and not layer"],
+         ["tests/test_shares.py", "-k", "portions or keep or evenly"]],
     ),
     "shares": (
         [ROOT / "fastmlp/kernels/shares.py"],
@@ -144,6 +145,15 @@ JUDGED: dict[tuple[str, str], str] = {
         "lists.py: blocks_at_once",
         "S[S_N_CUTS] if S[S_BATCH] == 1 else 1 -> S[S_N_CUTS] if not S[S_BATCH] == 1 else 1",
     ): "in narrow layers it rounds otherwise, alike for any threads",
+    (
+        "lists.py: forward_columns",
+        "0 -> 1",
+    ): "slopes that nobody keeps have the values stored over them",
+    (
+        "lists.py: prefetch_list",
+        "call(K[PREFETCH + S[S_LISTS] - 1], (S[S_ROWS] + position * 8, S[S_INDEX_STARTS], "
+        "S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_TABLE]))",
+    ): "it is a hint to the caches",
     ("decayed.py: steps", "0 -> 1"): "the rate of biases is that of weights",
     (
         "lists.py: own_panels",

@@ -7,13 +7,25 @@ import pytest
 
 from fastmlp import MLP, SGD, Adam
 from fastmlp.architecture import Architecture
-from fastmlp.kernels import training
+from fastmlp.kernels import lists, training
 from fastmlp.kernels.index import make_index
 from fastmlp.kernels.panels import panel_count
 from fastmlp.kernels.shares import _STEP as STEP
 from fastmlp.kernels.shares import _block_costs, _filled_up, first_rows
-from fastmlp.kernels.tables import BLOCK, BLOCKS, MR, N_IN, VECTORS_OUT
-from fastmlp.kernels.workspace import layout
+from fastmlp.kernels.tables import (
+    BLOCK,
+    BLOCKS,
+    MR,
+    N_IN,
+    S_COUNTS,
+    S_LD_COUNTS,
+    S_LISTS,
+    S_PORTION,
+    S_ROWS,
+    SETTINGS,
+    VECTORS_OUT,
+)
+from fastmlp.kernels.workspace import Layer, layout
 from fastmlp.parameters import Parameters
 
 SIZES = [
@@ -67,14 +79,13 @@ def test_threads_have_equally_much_to_do(sizes, threads):
 
 
 @pytest.mark.parametrize("sizes", [(784, 200, 100, 50, 10), (784, 400, 300, 10), (50, 200, 90, 1)])
-@pytest.mark.parametrize("threads", [2, 3])
-def test_panels_over_lists_count_as_work(sizes, threads):
+@pytest.mark.parametrize(("threads", "panels"), [(2, 2), (2, 4), (3, 3), (3, 6)])
+def test_panels_over_lists_count_as_work(sizes, threads, panels):
     """By their vectors and the non-zeros; the other layers make up for what is uneven."""
     layers, _held = layers_of(sizes)
     X, samples = mostly_zeros(500, sizes[0]), 64
     index = make_index(X, 448, np.dtype("float32"), None)
     vectors = layers[:, VECTORS_OUT]
-    panels = panel_count(int(vectors[0]), threads)
     bounds = first_rows(layers, threads, samples, index, panels).reshape(len(layers) + 1, -1)
     assert not bounds[1].any()  # of which nobody has a row of his own
     ends = vectors[0] * (panels * np.arange(threads + 1) // threads) // panels
@@ -132,7 +143,7 @@ def test_portions_of_a_batch_leave_no_trace(optimizer, settings, monkeypatch):
 
     expected = fitted("numpy", None)
     monkeypatch.setattr(training, "Training", Watched)
-    found = [fitted("numba", threads) for threads in (1, 2, 3, 8)]
+    found = [fitted("numba", threads) for threads in (1, 2, 3, 8, 12)]
     assert len(seen) > 1
     assert max(seen) > 2
     for flat in found:
@@ -155,3 +166,28 @@ def test_features_that_no_sample_has_keep_their_weights():
         assert not np.array_equal(after[:10], W[:10])
         assert (after[11:20].tobytes() == W[11:20].tobytes()) == (l2 == 0)
         assert np.signbit(after[10]).all()
+
+
+def test_rows_over_lists_are_cut_evenly():
+    widths = [lists.sparse_panel.py_func(vectors) for vectors in range(1, 26)]
+    assert widths == [*range(1, 9), 5, 5, 6, 6, 7, 7, 8, 8, 6, 6, 7, 7, 7, 8, 8, 8, 7]
+
+
+@pytest.mark.parametrize(
+    ("position", "n", "following"), [(0, 16, 8), (0, 15, 0), (8, 24, 16), (8, 20, 8), (16, 24, 16)]
+)
+def test_portions_are_listed_behind_each_other(monkeypatch, position, n, following):
+    """And the lists of the next batch are asked for, if it has as many samples."""
+    S, q, calls = np.zeros(SETTINGS, np.int64), np.zeros(Layer.COLUMNS, np.int64), []
+    S[S_LISTS], S[S_ROWS], S[S_PORTION] = 1, 10_000, 3
+    S[S_COUNTS], S[S_LD_COUNTS] = 500, 40
+    monkeypatch.setattr(lists, "own_panels", lambda *_: (0, 0, 0, 1))
+    monkeypatch.setattr(lists, "share", lambda n, t, threads: n * t // threads)
+    monkeypatch.setattr(lists, "call", lambda kernel, arguments: calls.append(arguments))
+    lists.forward_panels.py_func(np.zeros(999), S, q, [0, 2], position, 8, n, 0, 1)
+    found = [(a[0], a[1], a[5], a[6], a[15], a[18]) for a in calls]
+    assert found == [
+        (500 + 40 * (r // 3 + 1), 500 + 40 * (r // 3), r, 10_000 + 8 * (position + r),
+         min(3, 8 - r), 10_000 + 8 * (following + r))
+        for r in (0, 3, 6)
+    ]  # fmt: skip
