@@ -159,11 +159,7 @@ JUDGED: dict[tuple[str, str], str] = {
         "lists.py: own_panels",
         "if S[S_PANELS] < threads: -> if not S[S_PANELS] < threads:",
     ): "who works on what changes no bit",
-    ("drivers.py: panel_width", "2 -> 3"): "how a row is cut changes no sum",
-    (
-        "drivers.py: panel_width",
-        "vectors == NV + 1 -> vectors != NV + 1",
-    ): "how a row is cut changes no sum",
+    ("drivers.py: panel_width", "vectors <= NV -> vectors < NV"): "of NV either takes NV",
     (
         "drivers.py: sums",
         "S[S_OPTIMIZER] >= STORE -> S[S_OPTIMIZER] > STORE",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP, SGD, Adam
-from fastmlp.kernels import decayed, index, single, training
+from fastmlp.kernels import decayed, drivers, index, single, training
 from fastmlp.kernels.decayed import DecayedTraining
 from fastmlp.kernels.finish import reduce_penalties
 from fastmlp.kernels.forward import Inference, SmallInference
@@ -188,6 +188,19 @@ def test_each_thread_takes_its_own_blocks_forward(monkeypatch, n):
         losses, _ = Inference(parameters, 3).losses(X, np.tile(LABELS, 4)[:n], None)
         taken.append(np.flatnonzero(losses).tolist())
     assert taken == [list(range(64)), list(range(64, 192)), list(range(192, n))]
+
+
+@pytest.mark.parametrize("widest", [2, 3, 4])
+def test_rows_are_cut_into_few_tiles_and_none_is_narrow(monkeypatch, widest):
+    monkeypatch.setattr(drivers, "NV", widest)
+    for vectors in range(1, 40):
+        left, widths = vectors, []
+        while left:
+            widths.append(drivers.panel_width.py_func(left))
+            left -= widths[-1]
+        assert len(widths) == -(-vectors // widest)
+        assert 0 < min(widths) <= max(widths) <= widest
+        assert min(widths) > 1 or vectors == 1 or widest == 2
 
 
 def test_penalties_are_added_up_in_their_order():
