@@ -14,7 +14,7 @@ from fastmlp.kernels.decayed import DecayedTraining
 from fastmlp.kernels.finish import reduce_penalties
 from fastmlp.kernels.forward import Inference, SmallInference
 from fastmlp.kernels.inference import infer_region
-from fastmlp.kernels.tables import S_LISTS, SETTINGS
+from fastmlp.kernels.tables import MR, S_LISTS, SETTINGS
 from fastmlp.kernels.workspace import Layer
 from fastmlp.optimizers import OptimizerState
 from fastmlp.regularization import Regularization
@@ -201,6 +201,22 @@ def test_rows_are_cut_into_few_tiles_and_none_is_narrow(monkeypatch, widest):
         assert len(widths) == -(-vectors // widest)
         assert 0 < min(widths) <= max(widths) <= widest
         assert min(widths) > 1 or vectors == 1 or widest == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("rows", [1, 8, 9, 64, 100, 200])
+def test_samples_are_shared_out_evenly_in_tiles(monkeypatch, rows, threads):
+    taken = []
+    monkeypatch.setattr(drivers, "through", lambda K, S, layers, *part: taken.append(part))
+    for t in range(threads):
+        drivers.samples_region.py_func(None, None, None, 500, rows, t, threads)
+    positions, firsts, counts = zip(*taken, strict=True)
+    assert [p - 500 for p in positions] == list(firsts) == list(np.cumsum((0, *counts))[:-1])
+    assert sum(counts) == rows
+    assert all(first % MR == 0 for first in firsts)
+    tiles = -(-rows // MR)
+    assert len(taken) == min(threads, tiles)
+    assert max(counts) <= -(-tiles // threads) * MR
 
 
 def test_penalties_are_added_up_in_their_order():
