@@ -160,6 +160,9 @@ JUDGED: dict[tuple[str, str], str] = {
         "if S[S_PANELS] < threads: -> if not S[S_PANELS] < threads:",
     ): "who works on what changes no bit",
     ("drivers.py: panel_width", "vectors <= NV -> vectors < NV"): "of NV either takes NV",
+    ("drivers.py: samples_region", "rows + MR - 1 -> rows + MR + 1"): "a tile more, of no rows",
+    ("drivers.py: regions", "1 -> 2"): "transposes are made twice",
+    ("drivers.py: apply_step", "2 -> 3"): "any number above 1 says: summed in pieces",
     (
         "drivers.py: sums",
         "S[S_OPTIMIZER] >= STORE -> S[S_OPTIMIZER] > STORE",

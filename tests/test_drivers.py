@@ -199,6 +199,7 @@ def test_rows_are_cut_into_few_tiles_and_none_is_narrow(monkeypatch, widest):
             widths.append(drivers.panel_width.py_func(left))
             left -= widths[-1]
         assert len(widths) == -(-vectors // widest)
+        assert widths == sorted(widths, reverse=True)
         assert 0 < min(widths) <= max(widths) <= widest
         assert min(widths) > 1 or vectors == 1 or widest == 2
 
