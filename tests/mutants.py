@@ -154,6 +154,16 @@ JUDGED: dict[tuple[str, str], str] = {
         "call(K[PREFETCH + S[S_LISTS] - 1], (S[S_ROWS] + position * 8, S[S_INDEX_STARTS], "
         "S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_TABLE]))",
     ): "it is a hint to the caches",
+    (
+        "lists.py: update_panels",
+        "code >= STORE -> code > STORE",
+    ): "stored portion by portion, the sums are the same",
+    ("shares.py: first_rows", "0 -> 1"): "without lists there are no panels",
+    ("shares.py: module", "4 -> 5"): "who works on what changes no bit",
+    ("team.py: codegen", "builder.call(function, [])"): "waiting without pauses",
+    ("team.py: look_again", "_pause()"): "waiting without pauses",
+    ("team.py: module", "1 -> 2"): "a region that never comes",
+    ("team.py: module", "4000 -> 4001"): "looks before giving way",
     ("decayed.py: steps", "0 -> 1"): "the rate of biases is that of weights",
     (
         "lists.py: own_panels",

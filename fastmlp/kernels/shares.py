@@ -50,7 +50,7 @@ def first_rows(
     costs, work, first = [_block_costs(q, samples) for q in layers], np.zeros(threads), 0
     if index is not None:
         bounds[0] = index.shares(threads)
-        listed = index.columns.size / max(1, index.starts.size)  # of a sample
+        listed = index.columns.size / index.starts.size  # of a sample
         costs[0] = _block_costs(layers[0], samples * listed / layers[0, N_IN])
         if panels >= threads:
             vectors = int(layers[0, VECTORS_OUT])
