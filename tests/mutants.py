@@ -161,7 +161,11 @@ JUDGED: dict[tuple[str, str], str] = {
     ("shares.py: first_rows", "0 -> 1"): "without lists there are no panels",
     ("shares.py: module", "4 -> 5"): "who works on what changes no bit",
     ("team.py: codegen", "builder.call(function, [])"): "waiting without pauses",
-    ("team.py: look_again", "_pause()"): "waiting without pauses",
+    (
+        "team.py: codegen",
+        "if builder.module.triple.startswith(('x86_64', 'i686')): -> "
+        "if not builder.module.triple.startswith(('x86_64', 'i686')):",
+    ): "waiting without pauses",
     ("team.py: module", "1 -> 2"): "a region that never comes",
     ("team.py: module", "4000 -> 4001"): "looks before giving way",
     ("decayed.py: steps", "0 -> 1"): "the rate of biases is that of weights",

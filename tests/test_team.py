@@ -73,6 +73,17 @@ def test_who_has_looked_for_long_gives_way_and_counts_anew():
     assert looks == [number % often for number in range(10_001)]
 
 
+def test_every_look_has_a_pause_and_the_last_of_many_gives_way(monkeypatch):
+    seen = []
+    monkeypatch.setattr(team, "_pause", lambda: seen.append("pause"))
+    monkeypatch.setattr(team, "_give_way", lambda: seen.append("give way"))
+    assert team.look_again.py_func(0) == 1
+    assert team.look_again.py_func(team._SPINS - 1) == team._SPINS
+    assert seen == ["pause", "pause"]
+    assert team.look_again.py_func(team._SPINS) == 0
+    assert seen[2:] == ["pause", "give way"]
+
+
 @pytest.mark.parametrize("batch_size", [16, 600, None])
 @pytest.mark.parametrize("delays", [[0], [0, 0], [0.03, 0], [0, 0.03], [0, 0.01, 0.02, 0.03, 9]])
 def test_the_same_bits_whoever_comes(batch_size, delays, monkeypatch):
