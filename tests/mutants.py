@@ -196,6 +196,9 @@ JUDGED: dict[tuple[str, str], str] = {
     ("full_batch.py: full_regions", "2 -> 3"): "any number above 1 says: summed in pieces",
     ("full_batch.py: full_regions", "1 -> 2"): "transposes are made twice",
     ("steps.py: take_part", "1 -> 2"): "any number but 0 says that somebody leads",
+    ("steps.py: take_part", "0 -> 1"): "looks before giving way",
+    ("steps.py: take_part", "own + k -> own - k"): "in which order others' shares are claimed",
+    ("steps.py: train_serial", "1 -> 2"): "transposes are made twice",
     (
         "steps.py: batch_share",
         "number == 0 and t == 0 -> number == 0 or t == 0",
