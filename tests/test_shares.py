@@ -125,7 +125,8 @@ def test_who_has_the_smaller_panel_has_more_of_the_rest():
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.05, momentum=0.9), Adam(0.01)], ids=repr)
 @pytest.mark.parametrize("settings", [{}, {"l2": 1e-3}, {"clip_norm": 0.5}], ids=repr)
-def test_portions_of_a_batch_leave_no_trace(optimizer, settings, monkeypatch):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_portions_of_a_batch_leave_no_trace(optimizer, settings, dtype, monkeypatch):
     """Threads, and with them the width of panels, decide how many a batch of 400 is taken in."""
     X = mostly_zeros(900, 96)
     y = np.random.default_rng(1).integers(0, 3, 900)
@@ -137,7 +138,7 @@ def test_portions_of_a_batch_leave_no_trace(optimizer, settings, monkeypatch):
             super()._run(*arguments)
 
     def fitted(backend, threads):
-        net = MLP((96, 320, 3), dtype="float64", rng=0, backend=backend, threads=threads)
+        net = MLP((96, 320, 3), dtype=dtype, rng=0, backend=backend, threads=threads)
         net.fit(X, y, epochs=2, batch_size=400, optimizer=optimizer, **settings)
         return net._parameters.flat.copy()
 
@@ -148,7 +149,8 @@ def test_portions_of_a_batch_leave_no_trace(optimizer, settings, monkeypatch):
     assert max(seen) > 2
     for flat in found:
         assert np.array_equal(flat, found[0])
-    assert np.allclose(found[0], expected, rtol=1e-9, atol=1e-12)
+    if dtype == "float64":  # in float32 Adam makes steps of what rounding leaves of a gradient
+        assert np.allclose(found[0], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_features_that_no_sample_has_keep_their_weights():

@@ -171,7 +171,7 @@ def test_too_little_tells_nothing():
 
 
 def test_short_steps_find_their_way_and_change_no_bit(monkeypatch):
-    """Every third step is taken the other way."""
+    """Two steps on one thread, one on a team, and so on."""
     if thread_limit() < 2:
         pytest.skip("one core")
     rng = np.random.default_rng(0)

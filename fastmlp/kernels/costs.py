@@ -13,7 +13,7 @@ _FLOPS_PER_SECOND = 1e11
 # waiting, and data that are in the other core's cache. So where the cores share a cache; where a
 # virtual machine has them apart, for seconds at a time, it is ten times as much.
 _HANDOVER_SECONDS = 2e-6
-_CLOSE = 10.0  # times the handing over: a team that saves more is beyond doubt
+_CLOSE = 10.0  # times the handing over: where a team saves more, a fit begins with one
 
 
 def flops(architecture: Architecture, rows: int) -> int:

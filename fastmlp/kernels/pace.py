@@ -9,10 +9,7 @@ __all__ = ["Pace"]
 _TRIAL = 3e-3  # seconds of the steps that are taken the other way to see how long that takes
 _LONGEST = 5e-3  # seconds of a step: longer ones are not tried
 _SHORTEST = 2e-3  # seconds of a run that tells something
-_FIRST, _LAST = (
-    0.1,
-    1.6,
-)  # seconds between two trials: twice as many after each that changed nothing
+_FIRST, _LAST = 0.1, 1.6  # seconds between trials: twice as many after one that changed nothing
 _BETTER = 0.95  # the other way is taken where it needs this share of the time at most
 _SLOWER = 1.3  # it is tried at once when the present one needs so many times as much as before
 
@@ -22,7 +19,7 @@ class Pace:
 
     Two of a virtual machine's cores may be threads of one, for good or for some minutes, and then
     a team is slower than one thread alone. So a few steps are taken the other way now and then,
-    for less than a hundredth of the time. It changes no bit of what comes out.
+    ever more rarely while that changes nothing. It changes no bit of what comes out.
 
     Parameters
     ----------

@@ -334,7 +334,6 @@ class Training:
         while done < len(penalty):
             begun, pace, first = time.perf_counter(), self._pace, done * batch_size
             count = len(penalty) - done if pace is None else pace.steps(len(penalty) - done)
-            samples = slice(first, first + count * batch_size)
             S[S_ROWS], S[S_ORDER] = rows[first:].ctypes.data, order[first:].ctypes.data
             S[S_LOSSES], S[S_CORRECT] = losses[first:].ctypes.data, correct[first:].ctypes.data
             S[S_HYPER] = hyper[done:].ctypes.data
@@ -342,7 +341,7 @@ class Training:
             self._team[:] = 0
             arguments = (
                 self._regions, self._kernels, S, self._workspace.layers, bounds,
-                len(order[samples]), batch_size, count, self._penalties,
+                min(count * batch_size, len(order) - first), batch_size, count, self._penalties,
                 penalty[done : done + count],
             )  # fmt: skip
             if pace is not None and pace.alone:
