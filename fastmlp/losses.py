@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_LOSS", "LOSSES", "OUTPUTS"]
+__all__ = ["DEFAULT_LOSS", "OUTPUTS"]
 
 # output -> the losses it can be trained with, its default first
 OUTPUTS: dict[str, tuple[str, ...]] = {
@@ -11,11 +11,3 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "identity": ("squared_error", "absolute_error", "huber", "poisson"),
 }
 DEFAULT_LOSS = {output: losses[0] for output, losses in OUTPUTS.items()}
-LOSSES = (
-    "cross_entropy",
-    "binary_cross_entropy",
-    "squared_error",
-    "absolute_error",
-    "huber",
-    "poisson",
-)

@@ -56,17 +56,6 @@ def sample_number(v: Vec, order: Any, r: Any) -> Any:
     return v.load_scalar(order, v.b.shl(r, const(3)), I64)
 
 
-def _weight(v: Vec, weight: Any, sample: Any) -> Any:
-    """Return the sample's weight in the network's dtype; 1 where there are no weights."""
-
-    def given() -> list[Any]:
-        w = v.load_scalar(weight, v.b.shl(sample, const(3)), F64)
-        return [w if v.size == 8 else v.b.fptrunc(w, v.scalar)]
-
-    none = v.b.icmp_signed("==", weight, const(0))
-    return v.choose(none, lambda: [ir.Constant(v.scalar, 1.0)], given)[0]
-
-
 def _gather(v: Vec, args: list[Any], kind: ir.Type) -> None:
     """dst[r] = x[order[r]] / scale: (dst, ldd, x, ldx, order, n, rows, scale).
 

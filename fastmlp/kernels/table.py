@@ -203,7 +203,15 @@ def kernel_group(dtype: str, group: str) -> Any:
     dtype : str
     group : str
         A family of kernels, or ``"family:variant"`` for some cases only.
+
+    Raises
+    ------
+    ValueError
+        If there is no such family or variant: its kernels' addresses would stay 0.
     """
+    family, _, variant = group.partition(":")
+    if family not in {"common", *_FAMILIES} or variant not in {"", *_VARIANTS}:
+        raise ValueError(f"group: expected a family of kernels, or family:variant, got {group!r}")
 
     def emit(typingctx, table):
         return types.void(types.int64), partial(_emit_group, dtype, group)
@@ -250,6 +258,8 @@ def launch(name: str, dtype: str, *arguments: int) -> None:
     if len(arguments) != KERNELS[name][0]:
         raise TypeError(f"{name}: expected {KERNELS[name][0]} arguments, got {len(arguments)}")
     address = int(kernel_addresses(dtype, _FAMILY[name])[NUMBER[name]])
+    if address == 0:
+        raise ValueError(f"{name}: this processor's table has no such kernel")
     _launch(address, tuple(int(argument) for argument in arguments))
 
 
