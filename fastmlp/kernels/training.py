@@ -249,6 +249,7 @@ class Training:
         -------
         EpochResult
         """
+        order = np.ascontiguousarray(order, np.int64)  # read by address; C long may be narrower
         starts, totals = self.batches(order)
         optimizer = self.optimizer or Optimizer(0.0)
         hyper = hyperparameters(
