@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from fastmlp.kernels.training import Training
 
 from fastmlp import MLP, SGD
-from fastmlp.kernels.training import Training
 from fastmlp.regularization import Regularization
 
 SAMPLES, FEATURES = 2048, 784

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from fastmlp.kernels.workspace import Layer, Workspace
 
 from fastmlp import MLP
 from fastmlp.bench import fma_peak
 from fastmlp.kernels import drivers
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.optimizers import OPTIMIZERS, STORE
-from fastmlp.kernels.table import kernel_addresses, launch
-from fastmlp.kernels.workspace import Layer, Workspace
+from fastmlp.kernels.emit.activations import ACTIVATIONS
+from fastmlp.kernels.emit.optimizers import OPTIMIZERS, STORE
+from fastmlp.kernels.jit.registry import kernel_addresses, launch
 
 ROWS, SIZES = 64, (784, 256, 256)
 DTYPES = ("float32", "float64")

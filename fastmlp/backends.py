@@ -182,7 +182,7 @@ class NumpyBackend:
 def _prepared(parameters: Parameters) -> Any:
     """Return what the compiled backend keeps ready for these parameters."""
     if parameters.prepared is None:
-        from .kernels.forward import Prepared
+        from .kernels.run.inference import Prepared
 
         parameters.prepared = Prepared(parameters)
     return parameters.prepared
@@ -202,7 +202,7 @@ class NumbaBackend:
         **settings: Any,
     ) -> Train:
         """See `Backend`."""
-        from .kernels.training import Training
+        from .kernels.run.training import Training
 
         r, a = regularization, parameters.architecture
         if r.label_smoothing:
@@ -227,13 +227,13 @@ class NumbaBackend:
         threads: int | None,
     ) -> tuple[float, Gradients]:
         """See `Backend`."""
-        from .kernels.gradients import gradients
+        from .kernels.run.gradients import gradients
 
         return gradients(parameters, X, y, l2, sample_weight, threads)
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
         """See `Backend`."""
-        from .kernels.forward import Inference
+        from .kernels.run.inference import Inference
 
         return Inference(parameters, threads).activations(X)
 
@@ -257,7 +257,7 @@ class NumbaBackend:
         repeated: bool,
     ) -> Evaluate:
         """See `Backend`."""
-        from .kernels.forward import Inference
+        from .kernels.run.inference import Inference
 
         def means(inference: Any) -> tuple[float, float]:
             losses, correct = inference.losses(X, y, sample_weight)

@@ -37,7 +37,9 @@ def _compiled() -> dict[str, str | int | None]:
     try:
         from numba import get_num_threads, threading_layer  # type: ignore[attr-defined]
 
-        from .kernels import _jit, _target, threads
+        from .kernels.emit import target as _target
+        from .kernels.jit import cache as _jit
+        from .kernels.jit import threading_layer as threads
     except ImportError:
         return found
     found["vector_path"] = _target.current_target().name

@@ -160,7 +160,7 @@ def fit_many(
         return _on_cluster(plans, X, y, each, client, progress)
     sharing: AbstractContextManager[None] = nullcontext()
     if any(net.backend == "numba" for net in nets):
-        from .kernels.sharing import sharing as shared
+        from .kernels.run.sharing import sharing as shared
 
         # a worker's non-zeros to train on and to evaluate; those of a sparse X in order
         sharing = shared(check.rows, most=3 * workers)
@@ -213,7 +213,7 @@ def _on_cluster(
 def _check_workers(workers: Any, nets: list[MLP]) -> int:
     """Return how many networks train at a time: the process's cores at most."""
     if any(net.backend == "numba" for net in nets):
-        from .kernels.threads import thread_limit
+        from .kernels.jit.threading_layer import thread_limit
 
         most = thread_limit()
     elif hasattr(os, "sched_getaffinity"):

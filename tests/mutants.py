@@ -301,7 +301,7 @@ def compile_anew(path: Path, within: str) -> None:
     intrinsic emits, all of its file and of those that import from it.
     """
     os.environ["FASTMLP_COMPILE_PROCESSES"] = "1"
-    from fastmlp.kernels import _jit
+    from fastmlp.kernels.jit import cache as _jit
 
     load, importing = _jit._Cache.load_overload, f"from .{path.stem} import"
     whole = {str(path)} | {str(file) for file in COMPILED if importing in file.read_text("utf-8")}

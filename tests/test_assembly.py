@@ -14,8 +14,8 @@ import llvmlite.binding as llvm
 import pytest
 from llvmlite import ir
 
-from fastmlp.kernels._target import _TARGETS, Target, current_target
-from fastmlp.kernels.table import dense_kernels, emit_function
+from fastmlp.kernels.emit.target import _TARGETS, Target, current_target
+from fastmlp.kernels.jit.registry import dense_kernels, emit_function
 
 TILES = ("tile_forward", "tile_backward", "tile_update")
 DTYPES = ("float32", "float64")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import fastmlp
-from fastmlp.kernels import _jit
+from fastmlp.kernels.jit import cache as _jit
 
 PACKAGE = Path(fastmlp.__file__).parent
 SCRIPT = """

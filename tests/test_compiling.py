@@ -10,14 +10,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fastmlp.kernels.regions import argument_types
 from numba.core.errors import NumbaWarning
 
 from fastmlp import MLP, SGD, Adam
-from fastmlp.kernels import compiling, table, training
-from fastmlp.kernels import threads as pool
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.optimizers import OPTIMIZERS
-from fastmlp.kernels.regions import argument_types
+from fastmlp.kernels import training
+from fastmlp.kernels.emit.activations import ACTIVATIONS
+from fastmlp.kernels.emit.optimizers import OPTIMIZERS
+from fastmlp.kernels.jit import precompile as compiling
+from fastmlp.kernels.jit import registry as table
+from fastmlp.kernels.jit import threading_layer as pool
 
 # groups
 

@@ -12,6 +12,7 @@ import tracemalloc
 import numba
 import numpy as np
 import pytest
+from fastmlp.kernels.training import Training
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numba.core.runtime import _nrt_python
@@ -20,9 +21,8 @@ from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp, trainer
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.callbacks import Callback
 from fastmlp.datasets import load_mnist
-from fastmlp.kernels import threads as kernel_threads
-from fastmlp.kernels.source import Source
-from fastmlp.kernels.training import Training
+from fastmlp.kernels.jit import threading_layer as kernel_threads
+from fastmlp.kernels.run.source import Source
 from fastmlp.regularization import Regularization
 from fastmlp.schedules import AnnealOnRise, OneCycle
 from fastmlp.verification import TOLERANCE, difference

@@ -7,15 +7,16 @@ import sys
 
 import numpy as np
 import pytest
-
-from fastmlp import MLP, SGD, Adam
-from fastmlp.kernels import decayed, drivers, index, single, training
 from fastmlp.kernels.decayed import DecayedTraining
 from fastmlp.kernels.finish import reduce_penalties
 from fastmlp.kernels.forward import Inference, SmallInference
 from fastmlp.kernels.inference import infer_region
 from fastmlp.kernels.tables import MR, S_LISTS, SETTINGS
 from fastmlp.kernels.workspace import Layer
+
+from fastmlp import MLP, SGD, Adam
+from fastmlp.kernels import decayed, drivers, single, training
+from fastmlp.kernels.run import csr_index as index
 from fastmlp.optimizers import OptimizerState
 from fastmlp.regularization import Regularization
 from fastmlp.verification import difference

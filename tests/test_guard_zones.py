@@ -217,9 +217,9 @@ def estimators() -> None:
     guard_everything()
     import warnings
 
+    from fastmlp.kernels.decayed import DecayedTraining
     from scipy import sparse
 
-    from fastmlp.kernels.decayed import DecayedTraining
     from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
     taken, steps = [], DecayedTraining.steps
@@ -249,7 +249,7 @@ def sums_in_parts() -> None:
     """Gradients that are summed group by group in one place, and stepped from in another."""
     guard_everything()
     from fastmlp import MLP, Adam
-    from fastmlp.kernels.partial import BLOCK, GroupSums, Update, readable
+    from fastmlp.kernels.run.partial import BLOCK, GroupSums, Update, readable
     from fastmlp.optimizers import OptimizerState
     from fastmlp.regularization import Regularization
 
@@ -283,7 +283,7 @@ def sums_in_parts() -> None:
 
 def _add(vectors: int, shift: int) -> None:
     guard_everything()
-    from fastmlp.kernels.table import launch
+    from fastmlp.kernels.jit.registry import launch
 
     ours, theirs = np.ones(64), np.ones(64)
     launch("add", "float64", ours.ctypes.data + shift, theirs.ctypes.data, vectors)
@@ -291,19 +291,19 @@ def _add(vectors: int, shift: int) -> None:
 
 
 def whole_vectors() -> None:
-    from fastmlp.kernels._target import current_target
+    from fastmlp.kernels.emit.target import current_target
 
     _add(512 // current_target().vector_bytes, 0)
 
 
 def a_vector_too_many() -> None:
-    from fastmlp.kernels._target import current_target
+    from fastmlp.kernels.emit.target import current_target
 
     _add(512 // current_target().vector_bytes + 1, 0)
 
 
 def a_byte_too_far() -> None:
-    from fastmlp.kernels._target import current_target
+    from fastmlp.kernels.emit.target import current_target
 
     _add(512 // current_target().vector_bytes, 1 if at_end() else -1)
 
@@ -324,7 +324,7 @@ def checked_networks() -> None:
 
 
 def an_index_too_far() -> None:
-    from fastmlp.kernels._jit import jit
+    from fastmlp.kernels.jit.cache import jit
 
     @jit()
     def element(array, index):

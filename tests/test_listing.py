@@ -4,11 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+from fastmlp.kernels.forward import Inference
 
 from fastmlp import MLP
-from fastmlp.kernels import index
-from fastmlp.kernels.forward import Inference
-from fastmlp.kernels.table import launch
+from fastmlp.kernels.jit.registry import launch
+from fastmlp.kernels.run import csr_index as index
 
 
 def _sparse_rows(rng, n, d, dtype):

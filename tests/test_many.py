@@ -43,7 +43,7 @@ def numbers(history) -> dict:
 @pytest.fixture
 def four_cores(monkeypatch):
     """Let four networks train at a time, whatever the machine has."""
-    monkeypatch.setattr("fastmlp.kernels.threads.thread_limit", lambda: 4)
+    monkeypatch.setattr("fastmlp.kernels.jit.threading_layer.thread_limit", lambda: 4)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
 
 
@@ -430,7 +430,7 @@ def test_the_data_are_checked_once(monkeypatch):
 
 @pytest.mark.parametrize("form", ["array", "csr", "csc"])
 def test_non_zeros_are_listed_once(form, monkeypatch, four_cores):
-    from fastmlp.kernels import source
+    from fastmlp.kernels.run import source
 
     made, ordered = [], []
 
@@ -461,7 +461,7 @@ def test_non_zeros_are_listed_once(form, monkeypatch, four_cores):
 
 
 def test_what_is_shared_is_bounded_and_forgotten():
-    from fastmlp.kernels.sharing import shared, sharing
+    from fastmlp.kernels.run.sharing import shared, sharing
 
     a, b, made = np.zeros(1), np.zeros(1), []
 

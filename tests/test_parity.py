@@ -11,15 +11,7 @@ import pytest
 
 from fastmlp import Adam, kernels, reference
 from fastmlp.operations import OPERATIONS
-from fastmlp.verification import (
-    TOLERANCE,
-    Case,
-    Sizes,
-    all_cases,
-    difference,
-    outcome,
-    shapes,
-)
+from fastmlp.verification import TOLERANCE, Case, Sizes, all_cases, difference, outcome, shapes
 
 CASES = list(all_cases())
 DTYPES = tuple(TOLERANCE)

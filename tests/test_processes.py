@@ -136,7 +136,7 @@ def fork_before_training() -> None:
 
     def work() -> None:
         assert crowded(1) == trained(1, threads=1)
-        from fastmlp.kernels import threads
+        from fastmlp.kernels.jit import threading_layer as threads
 
         assert threads.thread_limit() == THREADS  # the child may have threads of its own
 
@@ -181,7 +181,7 @@ def one_core() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     results = {trained(1, threads) for threads in (1, 2, 3, 8, None)}
-    from fastmlp.kernels import threads
+    from fastmlp.kernels.jit import threading_layer as threads
 
     assert threads.thread_limit() == 1 or not hasattr(os, "sched_setaffinity")
     os.sched_getaffinity = lambda _: range(THREADS)

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from fastmlp import MLP, SGD, Adam
-from fastmlp.architecture import Architecture
-from fastmlp.kernels import lists, training
-from fastmlp.kernels.index import make_index
-from fastmlp.kernels.panels import panel_count
 from fastmlp.kernels.shares import _STEP as STEP
 from fastmlp.kernels.shares import _block_costs, _filled_up, first_rows
 from fastmlp.kernels.tables import (
@@ -26,6 +20,12 @@ from fastmlp.kernels.tables import (
     VECTORS_OUT,
 )
 from fastmlp.kernels.workspace import Layer, layout
+
+from fastmlp import MLP, SGD, Adam
+from fastmlp.architecture import Architecture
+from fastmlp.kernels import lists, training
+from fastmlp.kernels.run.csr_index import make_index
+from fastmlp.kernels.run.packed_weights import panel_count
 from fastmlp.parameters import Parameters
 
 SIZES = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastmlp.kernels.table import KERNELS, kernel_addresses, launch
+from fastmlp.kernels.jit.registry import KERNELS, kernel_addresses, launch
 
 MISSING = [name for name, (_, emit) in KERNELS.items() if emit is None]
 

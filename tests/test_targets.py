@@ -16,7 +16,7 @@ PROGRAM = """
 import sys
 import numpy as np
 from fastmlp import kernels, reference
-from fastmlp.kernels._target import current_target
+from fastmlp.kernels.emit.target import current_target
 from fastmlp.verification import TOLERANCE, Sizes, all_cases, difference, outcome, shapes
 
 target = current_target()
@@ -64,7 +64,7 @@ TARGETS = {
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="another processor")
 @pytest.mark.parametrize("expected", TARGETS)
 def test_parity_on_an_older_processor(expected, count):
-    from fastmlp.kernels._target import current_target
+    from fastmlp.kernels.emit.target import current_target
 
     able = {"avx512": ("avx512",), "avx2": ("avx2", "avx512")}.get(expected.split()[0])
     if able is not None and current_target().name not in able:
@@ -94,7 +94,7 @@ def test_parity_on_an_older_processor(expected, count):
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_not_used(monkeypatch, name, features, expected):
-    from fastmlp.kernels._target import current_target
+    from fastmlp.kernels.emit.target import current_target
 
     monkeypatch.setenv("NUMBA_CPU_NAME", name)
     monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)

@@ -7,16 +7,17 @@ import time
 
 import numpy as np
 import pytest
-
-from fastmlp import MLP, Adam
-from fastmlp.kernels import team, training
-from fastmlp.kernels._jit import jit
-from fastmlp.kernels.pace import Pace
 from fastmlp.kernels.regions import region_addresses
 from fastmlp.kernels.steps import take_part
 from fastmlp.kernels.tables import S_REGIONS, S_TEAM, SETTINGS
-from fastmlp.kernels.team import team_memory
-from fastmlp.kernels.threads import thread_limit
+
+from fastmlp import MLP, Adam
+from fastmlp.kernels import training
+from fastmlp.kernels.jit.cache import jit
+from fastmlp.kernels.jit.threading_layer import thread_limit
+from fastmlp.kernels.run import atomics as team
+from fastmlp.kernels.run.atomics import team_memory
+from fastmlp.kernels.run.autotune import Pace
 
 SHARES = 4
 

@@ -10,10 +10,10 @@ from numba.extending import intrinsic
 
 from fastmlp import kernels, reference
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.kernels._simd import const
-from fastmlp.kernels._target import current_target
-from fastmlp.kernels.rows import over_rows
-from fastmlp.kernels.table import emit_function
+from fastmlp.kernels.emit.elementwise import over_rows
+from fastmlp.kernels.emit.simd import const
+from fastmlp.kernels.emit.target import current_target
+from fastmlp.kernels.jit.registry import emit_function
 
 wide = np.longdouble
 pytestmark = pytest.mark.skipif(

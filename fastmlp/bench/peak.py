@@ -26,27 +26,15 @@ def fma_peak(dtype: str, threads: int | None = None) -> float:
     >>> fma_peak("float32", threads=1) > 1e9
     True
     """
-    from ..kernels import _target
-    from ..kernels.peak import peak_parallel, peak_serial
-    from ..kernels.table import NUMBER, kernel_addresses
-    from ..kernels.threads import run, thread_limit
+    from ..kernels.jit.threading_layer import thread_limit
+    from ..kernels.run.peak import tiles
 
-    target = _target.current_target()
     threads = thread_limit() if threads is None else threads
-    depth, repeats, item = 128, 4000, np.dtype(dtype).itemsize
-    columns = target.tile_vectors * target.vector_bytes // item
-    # every thread has its own output, a page apart
-    a = np.full((target.tile_rows, depth), 1e-3, dtype)
-    b = np.full((depth, columns), 1e-3, dtype)
-    c = np.zeros((threads, 4096), dtype)
-    number = NUMBER[f"tile_forward_{target.tile_vectors}"]
-    address = int(kernel_addresses(dtype, "forward:linear")[number])
-    arguments = (address, c, a, b, repeats)
-    work = 2 * target.tile_rows * columns * depth * repeats * threads
+    work, run = tiles(dtype, threads, depth=128, repeats=4000)
     best = np.inf
-    run((peak_serial, peak_parallel), threads, *arguments)
+    run()
     for _ in range(7):
         begun = time.perf_counter()
-        run((peak_serial, peak_parallel), threads, *arguments)
+        run()
         best = min(best, time.perf_counter() - begun)
     return float(work / best)

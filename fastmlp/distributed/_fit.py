@@ -27,7 +27,7 @@ def check_network(net: Any, y: Any, groups: Any, timeout: Any) -> tuple[int, flo
     if net.backend != "numba":
         raise ValueError(f"net: expected one with backend 'numba', got {net.backend!r}")
     timeout = check_number("timeout", timeout, above=0.0)
-    from ..kernels.partial import GROUPS
+    from ..kernels.run.partial import GROUPS
 
     groups = GROUPS if groups is None else check_integer("groups", groups, low=1)
     if y is None:

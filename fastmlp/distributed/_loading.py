@@ -36,7 +36,7 @@ def load_kernels(architecture: Architecture) -> None:
 
 
 def _sum_one_sample(architecture: Architecture) -> None:
-    from ..kernels.partial import BLOCK, GroupSums
+    from ..kernels.run.partial import BLOCK, GroupSums
 
     parameters, none = Parameters(architecture), Regularization()
     X = np.zeros((1, 1), architecture.dtype)

@@ -23,7 +23,7 @@ from ._losses import whole
 from ._worker import Job
 
 if TYPE_CHECKING:
-    from ..kernels.partial import Update
+    from ..kernels.run.partial import Update
 
 __all__ = ["Data", "DistributedSamples"]
 
@@ -58,7 +58,7 @@ class Data:
         self, epochs: int, batch_size: int | None, shuffle: bool, class_weight: Any
     ) -> DistributedSamples:
         """Return what an epoch goes over: called by the trainer once all arguments are checked."""
-        from ..kernels.partial import BLOCK
+        from ..kernels.run.partial import BLOCK
 
         a = self._net.architecture
         data = collections(*self._given, a.n_in)
@@ -145,7 +145,7 @@ class DistributedSamples:
     ) -> EpochResult:
         net, a = self._net, self._net.architecture
         if self._update is None:
-            from ..kernels.partial import Update
+            from ..kernels.run.partial import Update
 
             r: Regularization = self.settings["regularization"]
             self._update = Update(net._parameters, self.settings["optimizer"], net._state, r)

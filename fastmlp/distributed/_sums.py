@@ -85,7 +85,7 @@ _making = threading.Lock()
 
 
 def _bench(job: Job, threads: int) -> _Bench:
-    from ..kernels.partial import GroupSums
+    from ..kernels.run.partial import GroupSums
 
     with _making:
         bench = _benches.get(job.name)
@@ -100,7 +100,7 @@ def _bench(job: Job, threads: int) -> _Bench:
 
 def _group_sums(partition: Partition, bench: _Bench) -> Any:
     """Return the partition's `GroupSums` for this fit."""
-    from ..kernels.partial import GroupSums, readable
+    from ..kernels.run.partial import GroupSums, readable
 
     if partition.prepared is not None and partition.prepared[0] is bench:
         return partition.prepared[1]

@@ -6,7 +6,7 @@ dtype into a table of addresses (`table`). Numba drivers (`drivers`, `full_batch
 addresses they work on; `functions` and `network_functions` are the public operations.
 """
 
-from .functions import (
+from .layer_operations import (
     activate,
     dense,
     dense_backward,
@@ -14,7 +14,7 @@ from .functions import (
     softmax,
     softmax_cross_entropy,
 )
-from .network_functions import forward, loss_and_gradients, optimizer_step, train_epoch
+from .network_operations import forward, loss_and_gradients, optimizer_step, train_epoch
 
 __all__ = [
     "activate",

@@ -9,12 +9,7 @@ from __future__ import annotations
 from ._diagram import plot_network
 from ._history import plot_history, save_history
 from ._images import plot_images, plot_mistakes, plot_weights
-from ._judgement import (
-    plot_calibration,
-    plot_confusion_matrix,
-    plot_predictions,
-    plot_residuals,
-)
+from ._judgement import plot_calibration, plot_confusion_matrix, plot_predictions, plot_residuals
 
 __all__ = [
     "plot_calibration",

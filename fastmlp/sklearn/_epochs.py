@@ -10,9 +10,9 @@ import numpy as np
 
 from ..initializers import RandomSource
 from ..interrupts import CtrlC
-from ..kernels.decayed import SEGMENT, DecayedTraining
-from ..kernels.optimizers import HYPERPARAMETERS, hyperparameters
-from ..kernels.training import Training
+from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
+from ..kernels.run.decayed import SEGMENT, DecayedTraining
+from ..kernels.run.training import Training
 from ..optimizers import Adam, Optimizer, OptimizerState
 from ..reference.dropout import key_words
 from ..regularization import Regularization

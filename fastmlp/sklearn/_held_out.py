@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import r2_score
 
-from ..kernels.forward import Inference
+from ..kernels.run.inference import Inference
 from ..reference.losses import sample_losses
 from ._epochs import Targets, reported
 from ._network import Network

@@ -8,8 +8,8 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from ..kernels.optimizers import hyperparameters
-from ..kernels.training import Training
+from ..kernels.emit.optimizers import hyperparameters
+from ..kernels.run.training import Training
 from ..optimizers import Optimizer, OptimizerState
 from ..regularization import Regularization
 from ._epochs import Targets, reported

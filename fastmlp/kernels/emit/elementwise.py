@@ -1,0 +1,242 @@
+"""Kernels that go over rows: input, bias sums, whole-buffer steps, activations, transposes.
+
+Arguments are addresses and strides in bytes, outputs first. Buffers are padded as in
+`microkernel`; lanes beyond a row's length never reach a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .activations import SLOPES, activation_cases, derivative, evaluate
+from .optimizers import update_cases
+from .records import record
+from .simd import F64, I8, I64, const, element_type, ir
+from .vector_math import Vec
+
+__all__ = [
+    "add",
+    "bias_update",
+    "gather_f32",
+    "gather_f64",
+    "gather_u8",
+    "map_activation",
+    "optimizer",
+    "over_rows",
+    "sample_number",
+    "step_row",
+    "to_f64",
+    "vector_count",
+]
+
+
+def over_rows(v: Vec, count: Any, body: Callable[[Any], None]) -> None:
+    """Emit a loop over `count` rows without carried values."""
+
+    def step(r: Any, _: list[Any]) -> list[Any]:
+        body(r)
+        return []
+
+    v.loop(count, [], step)
+
+
+def vector_count(v: Vec, n: Any) -> Any:
+    """Return the vectors that hold n elements."""
+    return v.b.udiv(v.b.add(n, const(v.length - 1)), const(v.length))
+
+
+def to_f64(v: Vec, value: Any) -> Any:
+    """Return a scalar of the network's dtype as float64."""
+    return value if v.size == 8 else v.b.fpext(value, F64)
+
+
+def sample_number(v: Vec, order: Any, r: Any) -> Any:
+    """Return the sample's number in the data: order[r]."""
+    return v.load_scalar(order, v.b.shl(r, const(3)), I64)
+
+
+GATHER = "dst ldd x ldx order n rows scale"
+
+
+def _gather(v: Vec, q: Any, kind: ir.Type) -> None:
+    """dst[r] = x[order[r]] / scale.
+
+    `scale` is the address of a float64 divisor, or 0. The division happens in the wider of the
+    two types, as NumPy's does (uint8 in the network's own: the caller has seen that this gives
+    the same values). Only the n elements of a row are written.
+    """
+    b = v.b
+    size = {I8: 1, F64: 8}.get(kind, 4)
+    work = F64 if kind == F64 else (v.scalar if kind == I8 else kind)
+
+    def convert(value: Any, divisor: Any, length: int | None) -> Any:
+        def typed(scalar: ir.Type) -> ir.Type:
+            return scalar if length is None else ir.VectorType(scalar, length)
+
+        if kind == I8:
+            value = b.uitofp(value, typed(work))
+        if divisor is not None:
+            divisor = divisor if work == F64 else b.fptrunc(divisor, work)
+            if length is not None:
+                wide = ir.Constant(typed(work), ir.Undefined)
+                mask = ir.Constant(ir.VectorType(ir.IntType(32), length), [0] * length)
+                first = b.insert_element(wide, divisor, ir.Constant(ir.IntType(32), 0))
+                divisor = b.shuffle_vector(first, wide, mask)
+            value = b.fdiv(value, divisor)
+        if work == v.scalar:
+            return value
+        return (b.fptrunc if v.size == 4 else b.fpext)(value, typed(v.scalar))
+
+    def allover_rows(divide: bool) -> list[Any]:
+        divisor = v.load_scalar(q.scale, 0, F64) if divide else None
+
+        def body(r: Any) -> None:
+            src = v.at(q.x, b.mul(sample_number(v, q.order, r), q.ldx))
+            row = v.at(q.dst, b.mul(r, q.ldd))
+            whole = b.udiv(q.n, const(v.length))
+
+            def vector(j: Any) -> None:
+                kind_v = ir.VectorType(kind, v.length)
+                offset = b.mul(j, const(v.length * size))
+                value = b.load(v.pointer(v.at(src, offset), kind_v))
+                value.align = 1
+                v.store(convert(value, divisor, v.length), row, b.mul(j, const(v.bytes)))
+
+            over_rows(v, whole, vector)
+            done = b.mul(whole, const(v.length))
+
+            def single(i: Any) -> None:
+                at = b.add(done, i)
+                value = v.load_scalar(src, b.mul(at, const(size)), kind)
+                v.store_scalar(convert(value, divisor, None), row, b.mul(at, const(v.size)))
+
+            over_rows(v, b.sub(q.n, done), single)
+
+        over_rows(v, q.rows, body)
+        return []
+
+    nonzero = b.icmp_signed("!=", q.scale, const(0))
+    v.choose(nonzero, lambda: allover_rows(True), lambda: allover_rows(False))
+
+
+@record(GATHER)
+def gather_u8(v: Vec, q: Any) -> None:
+    """Gather rows of uint8; see _gather."""
+    _gather(v, q, I8)
+
+
+@record(GATHER)
+def gather_f32(v: Vec, q: Any) -> None:
+    """Gather rows of float32; see _gather."""
+    _gather(v, q, element_type("float32"))
+
+
+@record(GATHER)
+def gather_f64(v: Vec, q: Any) -> None:
+    """Gather rows of float64; see _gather."""
+    _gather(v, q, F64)
+
+
+@record("bias d ldd rows vectors code state hyper")
+def bias_update(v: Vec, q: Any) -> None:
+    """Sum the rows of d per column, then the optimizer. Rows are summed in order."""
+    b = v.b
+
+    def column(j: Any) -> None:
+        offset = b.mul(j, const(v.bytes))
+
+        def step(_: Any, s: list[Any]) -> list[Any]:
+            return [v.at(s[0], q.ldd), b.fadd(s[1], v.load(s[0]))]
+
+        total = v.loop(q.rows, [v.at(q.d, offset), v.c(0.0)], step)[1]
+        here = v.at(q.bias, offset)
+        v.switch(q.code, update_cases(v, lambda use: use(total, here, 0), q.state, q.hyper))
+
+    over_rows(v, q.vectors, column)
+
+
+@record("w g vectors code state hyper")
+def optimizer(v: Vec, q: Any) -> None:
+    """Step a stretch of parameters from its gradient, and clear the gradient."""
+
+    def visit(use: Callable[[Any, Any, int], None]) -> None:
+        def body(j: Any) -> None:
+            offset = v.b.mul(j, const(v.bytes))
+            use(v.load(q.g, offset), v.at(q.w, offset), 0)
+            v.store(v.c(0.0), q.g, offset)
+
+        over_rows(v, q.vectors, body)
+
+    v.switch(q.code, update_cases(v, visit, q.state, q.hyper, l1=True))
+
+
+@record("dst src vectors pieces distance")
+def add(v: Vec, q: Any) -> None:
+    """Add pieces to dst, in their order, and clear them; each lies `distance` bytes behind the one
+    before it, the first at src.
+    """
+    b = v.b
+
+    def piece(i: Any) -> None:
+        src = v.at(q.src, b.mul(i, q.distance))
+
+        def body(j: Any) -> None:
+            offset = b.mul(j, const(v.bytes))
+            v.store(b.fadd(v.load(q.dst, offset), v.load(src, offset)), q.dst, offset)
+            v.store(v.c(0.0), src, offset)
+
+        over_rows(v, q.vectors, body)
+
+    over_rows(v, q.pieces, piece)
+
+
+@record("dst src vectors hyper")
+def step_row(v: Vec, q: Any) -> None:
+    """dst = -(learning_rate * scale) src."""
+    rate = v.b.fmul(v.load_scalar(q.hyper), v.load_scalar(q.hyper, v.size))
+    factor = v.splat(v.b.fsub(v.scalar(-0.0), rate))
+
+    def body(j: Any) -> None:
+        offset = v.b.mul(j, const(v.bytes))
+        v.store(v.b.fmul(factor, v.load(q.src, offset)), q.dst, offset)
+
+    over_rows(v, q.vectors, body)
+
+
+@record("y slope x ld rows vectors code always")
+def map_activation(v: Vec, q: Any) -> None:
+    """y = f(x), slope = f'(x) for `rows` rows, all strided by ld. Unless `always` is set only the
+    SLOPES activations write their slope. x and y may be the same.
+    """
+    b = v.b
+
+    def over(name: str, derivatives: bool) -> list[Any]:
+        def row(r: Any) -> None:
+            start = b.mul(r, q.ld)
+
+            def body(j: Any) -> None:
+                offset = b.add(start, b.mul(j, const(v.bytes)))
+                value, f_slope = evaluate(v, name, v.load(q.x, offset))
+                if name in SLOPES:
+                    v.store(f_slope, q.slope, offset)
+                elif derivatives:
+                    v.store(derivative(v, name, value), q.slope, offset)
+                v.store(value, q.y, offset)
+
+            over_rows(v, q.vectors, body)
+
+        over_rows(v, q.rows, row)
+        return []
+
+    def both(name: str) -> None:
+        if name in SLOPES:
+            over(name, True)
+            return
+        v.choose(
+            b.icmp_signed("!=", q.always, const(0)),
+            lambda: over(name, True),
+            lambda: over(name, False),
+        )
+
+    v.switch(q.code, activation_cases(both))

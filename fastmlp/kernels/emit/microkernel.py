@@ -1,0 +1,138 @@
+"""The dense tile: C[MR, NV vectors] = sum_k A[i, k] B[k, j], held in registers, and its epilogues.
+
+Three kernels share one loop. They differ in where the sums begin and in what happens to the
+accumulators before they are stored: bias and activation (forward), the activation's derivative
+(backward), the optimizer's step (update). Every sum runs over k in ascending order, so a result
+depends neither on the tile it fell into nor on the number of threads.
+
+Arguments are addresses and strides in bytes, outputs first. Rows are padded to whole vectors and
+buffers to 16 rows, so a tile never reads or writes outside of them; padding columns stay zero
+because the weights' padding is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .activations import SLOPES, activation_cases, derivative, evaluate
+from .optimizers import update_cases
+from .records import record
+from .simd import const
+from .vector_math import Vec
+
+__all__ = ["tile_backward", "tile_forward", "tile_update"]
+
+_LINE = 64  # bytes of a cache line
+_REGISTERS = {64: 32, 32: 16, 16: 16}  # vector registers there are at least, by their bytes
+_SECOND_LEVEL = 2  # of prefetch: into the second-level cache only
+
+Tile = list[list[Any]]
+
+
+def _row_addresses(v: Vec, base: Any, stride: Any, rows: int) -> list[Any]:
+    return [v.at(base, v.b.mul(const(i), stride)) for i in range(rows)]
+
+
+def _accumulate(
+    v: Vec, init: Tile, a: Any, row_step: Any, k_step: Any, b: Any, ldb: Any, k: Any,
+    ahead: bool = False,
+) -> Tile:  # fmt: skip
+    """Emit the loop: init[i][j] + sum over k of A[i, k] B[k, j].
+
+    With `ahead` the vectors right of B's, which the next panel begins with, are asked for: B's
+    rows are too far apart for the processor to foresee them.
+    """
+    rows, vectors = len(init), len(init[0])
+    offsets = [v.b.mul(const(i), row_step) for i in range(rows)]
+
+    def step(_: Any, state: list[Any]) -> list[Any]:
+        a_k, b_k, sums = state[0], state[1], state[2:]
+        panel = [v.load(b_k, j * v.bytes) for j in range(vectors)]
+        if ahead:
+            for line in range(0, vectors * v.bytes, _LINE):
+                v.prefetch(b_k, vectors * v.bytes + line, locality=_SECOND_LEVEL)
+        new = []
+        for i in range(rows):
+            x = v.splat(v.load_scalar(v.at(a_k, offsets[i])))
+            new += [v.fma(x, panel[j], sums[i * vectors + j]) for j in range(vectors)]
+        return [v.at(a_k, k_step), v.at(b_k, ldb), *new]
+
+    flat = [x for row in init for x in row]
+    room = len(flat) + vectors + 1 < _REGISTERS[v.bytes]
+    sums = v.loop(k, [a, b, *flat], step, unroll=room)[2:]
+    return [sums[i * vectors : (i + 1) * vectors] for i in range(rows)]
+
+
+def _store(v: Vec, tile: Tile, addresses: list[Any], value: Callable[[Any, int, int], Any]) -> None:
+    for i, row in enumerate(tile):
+        for j, x in enumerate(row):
+            v.store(value(x, i, j), addresses[i], j * v.bytes)
+
+
+@record("c ldc a lda w ldw k bias code slope")
+def tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
+    """c = f(a W + b).
+
+    The sums start at the bias row. `code` is the activation's; `slope`, strided as c, takes f'(z)
+    of the SLOPES activations.
+    """
+    out = _row_addresses(v, q.c, q.ldc, rows)
+    init = [[v.load(q.bias, j * v.bytes) for j in range(vectors)]] * rows
+    tile = _accumulate(v, init, q.a, q.lda, const(v.size), q.w, q.ldw, q.k, ahead=True)
+
+    def emit(name: str) -> None:
+        slopes = _row_addresses(v, q.slope, q.ldc, rows) if name in SLOPES else []
+        for i, row in enumerate(tile):
+            for j, z in enumerate(row):
+                value, f_slope = evaluate(v, name, z)
+                v.store(value, out[i], j * v.bytes)
+                if slopes:
+                    v.store(f_slope, slopes[i], j * v.bytes)
+
+    v.switch(q.code, activation_cases(emit))
+
+
+@record("e lde d ldd wt ldwt k h code")
+def tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
+    """e = (d W^T) f'(z).
+
+    `h` holds the layer's activations, or f'(z) for the SLOPES activations, strided as e.
+    """
+    out = _row_addresses(v, q.e, q.lde, rows)
+    kept = _row_addresses(v, q.h, q.lde, rows)
+    zero = [[v.c(0.0)] * vectors] * rows
+    tile = _accumulate(v, zero, q.d, q.ldd, const(v.size), q.wt, q.ldwt, q.k, ahead=True)
+
+    def emit(name: str) -> None:
+        if name == "identity":
+            _store(v, tile, out, lambda x, i, j: x)
+            return
+        _store(
+            v, tile, out,
+            lambda x, i, j: v.b.fmul(x, derivative(v, name, v.load(kept[i], j * v.bytes))),
+        )  # fmt: skip
+
+    v.switch(q.code, activation_cases(emit))
+
+
+@record("w ldw a lda d ldd k code state hyper")
+def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
+    """dW = A^T delta over k samples, then the optimizer.
+
+    With STORE or ADD `w` is the gradient's own address. MR consecutive columns of A are the
+    tile's rows; `lda` and `ldd` step from sample to sample.
+    """
+    out = _row_addresses(v, q.w, q.ldw, rows)
+    zero = [[v.c(0.0)] * vectors for _ in range(rows)]
+    for address in out:
+        for line in range(0, vectors * v.bytes, _LINE):
+            v.prefetch(address, line)
+    tile = _accumulate(v, zero, q.a, const(v.size), q.lda, q.d, q.ldd, q.k)
+
+    def visit(use: Callable[[Any, Any, int], None]) -> None:
+        for i, row in enumerate(tile):
+            for j, x in enumerate(row):
+                use(x, out[i], j * v.bytes)
+
+    v.switch(q.code, update_cases(v, visit, q.state, q.hyper))

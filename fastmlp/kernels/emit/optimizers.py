@@ -1,0 +1,208 @@
+"""The optimizers on vectors: what `fastmlp.reference.optimizers` is in NumPy.
+
+An entry of the table is all that the kernels know of a rule: from it come the cases of every
+kernel that takes a step, and their codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...optimizers import Optimizer
+from .vector_math import Vec
+
+__all__ = [
+    "ADD",
+    "HYPERPARAMETERS",
+    "HYPER_ROW",
+    "OPTIMIZERS",
+    "STORE",
+    "apply_optimizer",
+    "hyperparameters",
+    "update_cases",
+    "whole_gradient",
+]
+
+STORE, ADD = 90, 91  # the sums themselves: written to, or added to, a gradient
+
+# One row of these, in the network's dtype, per step and kind of parameter (weights, biases).
+HYPERPARAMETERS = (
+    "scale", "learning_rate", "l2", "momentum", "beta_1", "one_minus_beta_1", "beta_2",
+    "one_minus_beta_2", "epsilon", "correction_1", "correction_2", "decay", "l1",
+)  # fmt: skip
+HYPER_ROW = 16  # elements of a row of hyperparameters
+assert len(HYPERPARAMETERS) <= HYPER_ROW
+
+Hyper = dict[str, Any]
+# (v, h, gradient, parameter, addresses of the parameter's slots) -> new parameter
+Rule = Callable[[Vec, Hyper, Any, Any, "list[Any]"], Any]
+
+
+def hyperparameters(
+    optimizer: Optimizer,
+    rates: np.ndarray,
+    totals: np.ndarray,
+    l2: float,
+    start: int,
+    dtype: Any,
+    l1: float = 0.0,
+) -> np.ndarray:
+    """Return the hyperparameters of consecutive steps, (steps, 2, HYPER_ROW).
+
+    One row for weights, one for biases, which neither penalties nor weight decay touch.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    rates : ndarray of float64, (steps,)
+    totals : ndarray of float64, (steps,)
+        What the gradient sums are divided by; where 0, the gradient counts as 0.
+    l2 : float
+    start : int
+        Steps taken before.
+    dtype : numpy dtype
+    l1 : float
+    """
+    steps = np.arange(start + 1, start + 1 + len(rates), dtype=np.float64)
+    scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
+    beta_1, beta_2 = getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0)
+    beta_2 = getattr(optimizer, "rho", beta_2)
+    values = {
+        "scale": scale,
+        "learning_rate": rates,
+        "l2": l2,
+        "momentum": getattr(optimizer, "momentum", 0.0),
+        "beta_1": beta_1,
+        "one_minus_beta_1": 1 - beta_1,
+        "beta_2": beta_2,
+        "one_minus_beta_2": 1 - beta_2,
+        "epsilon": getattr(optimizer, "epsilon", 0.0),
+        "correction_1": 1 / (1 - beta_1**steps),
+        "correction_2": 1 / (1 - beta_2**steps),
+        "decay": 1 - rates * getattr(optimizer, "weight_decay", 0.0),
+        "l1": l1,
+    }
+    table = np.zeros((len(rates), 2, HYPER_ROW), dtype)
+    for i, name in enumerate(HYPERPARAMETERS):
+        table[:, :, i] = np.asarray(values[name])[..., None]
+    for name in ("l1", "l2"):
+        table[:, 1, HYPERPARAMETERS.index(name)] = 0
+    table[:, 1, HYPERPARAMETERS.index("decay")] = 1
+    return table
+
+
+def _sgd(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any]) -> Any:
+    return v.fma(v.negative(h["learning_rate"]), g, x)
+
+
+def _momentum(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any], nesterov: bool = False) -> Any:
+    b, (slot, _) = v.b, slots
+    step = b.fmul(h["learning_rate"], g)
+    velocity = b.fsub(b.fmul(h["momentum"], v.load(slot)), step)
+    v.store(velocity, slot)
+    if nesterov:
+        velocity = b.fsub(b.fmul(h["momentum"], velocity), step)
+    return b.fadd(x, velocity)
+
+
+def _scaled(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any], forgets: bool) -> Any:
+    b, (slot, _) = v.b, slots
+    square = v.load(slot)
+    if forgets:
+        kept = b.fmul(h["beta_2"], square)
+        square = v.fma(b.fmul(h["one_minus_beta_2"], g), g, kept)
+    else:
+        square = v.fma(g, g, square)
+    v.store(square, slot)
+    root = b.fadd(v.intrinsic("sqrt", [square]), h["epsilon"])
+    return b.fsub(x, b.fdiv(b.fmul(h["learning_rate"], g), root))
+
+
+def _adam(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any]) -> Any:
+    b, (first, second) = v.b, slots
+    m = v.fma(h["one_minus_beta_1"], g, b.fmul(h["beta_1"], v.load(first)))
+    kept = b.fmul(h["beta_2"], v.load(second))
+    u = v.fma(b.fmul(h["one_minus_beta_2"], g), g, kept)
+    v.store(m, first)
+    v.store(u, second)
+    root = v.intrinsic("sqrt", [b.fmul(u, h["correction_2"])])
+    step = b.fmul(h["learning_rate"], b.fmul(m, h["correction_1"]))
+    step = b.fdiv(step, b.fadd(root, h["epsilon"]))
+    return b.fsub(b.fmul(x, h["decay"]), step)
+
+
+_RULES: dict[str, Rule] = {
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "nesterov": partial(_momentum, nesterov=True),
+    "adagrad": partial(_scaled, forgets=False),
+    "rmsprop": partial(_scaled, forgets=True),
+    "adam": _adam,
+}
+OPTIMIZERS = {name: code for code, name in enumerate(_RULES)}  # the codes that drivers pass
+
+
+def _hyperparameters(v: Vec, address: Any) -> dict[str, Any]:
+    return {
+        name: v.splat(v.load_scalar(address, i * v.size)) for i, name in enumerate(HYPERPARAMETERS)
+    }
+
+
+def whole_gradient(v: Vec, h: dict[str, Any], total: Any, x: Any, l1: bool) -> Any:
+    """Return scale * total + l2 * x, and with `l1` + l1 * sign(x)."""
+    g = v.fma(h["l2"], x, v.b.fmul(h["scale"], total))
+    if not l1:
+        return g
+    zero = v.c(0.0)
+    signed = v.b.select(v.greater(x, zero), h["l1"], v.negative(h["l1"]))
+    return v.b.fadd(g, v.b.select(v.b.fcmp_ordered("==", x, zero), zero, signed))
+
+
+def apply_optimizer(
+    v: Vec,
+    name: str,
+    h: Hyper,
+    total: Any,
+    w: Any,
+    state: Any,
+    offset: int = 0,
+    l1: bool = False,
+) -> None:
+    """Emit one vector's step: the whole gradient, then the rule of `name`.
+
+    The state arrays lie `state` and 2 * `state` bytes behind the parameter.
+    """
+    x = v.load(w, offset)
+    g = whole_gradient(v, h, total, x, l1)
+    first = v.at(w, state)
+    slots = [v.at(slot, offset) for slot in (first, v.at(first, state))]
+    v.store(_RULES[name](v, h, g, x, slots), w, offset)
+
+
+def update_cases(
+    v: Vec,
+    sums: Callable[[Callable[[Any, Any, int], None]], None],
+    state: Any,
+    hyper: Any,
+    l1: bool = False,
+) -> dict[int, Callable[[], None]]:
+    """Return the switch over what becomes of gradient sums; `sums` visits (sum, row, offset)."""
+
+    def rule(name: str) -> Callable[[], None]:
+        def emit() -> None:
+            h = _hyperparameters(v, hyper)
+            sums(lambda x, row, offset: apply_optimizer(v, name, h, x, row, state, offset, l1))
+
+        return emit
+
+    def store() -> None:
+        sums(lambda x, row, offset: v.store(x, row, offset))
+
+    def add() -> None:
+        sums(lambda x, row, offset: v.store(v.b.fadd(x, v.load(row, offset)), row, offset))
+
+    return {STORE: store, ADD: add, **{code: rule(name) for name, code in OPTIMIZERS.items()}}

@@ -1,0 +1,89 @@
+"""Argument records: every kernel takes the address of one, and its fields are named once.
+
+A kernel is emitted by a function ``emit(v, q)`` whose decorator names the fields of its record.
+In the emitter ``q.w`` is the value of field w. From the same names come the layout in memory (a
+64-bit integer a field, in their order), the checks when a record is filled in, and listings.
+A tile, the inner part of several kernels, takes its fields as arguments instead of a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from llvmlite import ir
+
+from .simd import I64, VOID
+from .vector_math import Vec
+
+__all__ = ["Emitter", "emit_kernel", "fields_of", "record", "subroutine"]
+
+Emitter = Callable[..., None]
+
+
+def record(fields: str) -> Callable[[Emitter], Emitter]:
+    """Name the fields of the record that an emitter's kernel takes."""
+
+    def decorate(emit: Emitter) -> Emitter:
+        emit.fields = tuple(fields.split())  # type: ignore[attr-defined]
+        return emit
+
+    return decorate
+
+
+def fields_of(emit: Emitter) -> tuple[str, ...]:
+    """Return the fields that an emitter's decorator names."""
+    while isinstance(emit, partial):
+        emit = emit.func
+    return emit.fields  # type: ignore[attr-defined]
+
+
+def _function(module: ir.Module, name: str, count: int) -> ir.Function:
+    function = ir.Function(module, ir.FunctionType(VOID, [I64] * count), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    return function
+
+
+def emit_kernel(function_of: ir.Module, name: str, emit: Emitter, new: Callable[..., Vec]) -> Any:
+    """Emit a kernel into a module, internal to it, and return the function.
+
+    Parameters
+    ----------
+    function_of : ir.Module
+    name : str
+    emit : callable
+        ``emit(v, q)`` with a `record` decorator.
+    new : callable
+        Makes the `Vec` of a builder.
+    """
+    function = _function(function_of, name, 1)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = new(builder)
+    (address,) = function.args
+    values = {field: v.load_scalar(address, 8 * i, I64) for i, field in enumerate(fields_of(emit))}
+    emit(v, SimpleNamespace(**values))
+    builder.ret_void()
+    return function
+
+
+def subroutine(v: Vec, name: str, emit: Emitter) -> Callable[..., None]:
+    """Return what calls a tile of this name, emitted once per module, with fields by name."""
+    names = fields_of(emit)
+    full = f"fastmlp_{name}_{v.suffix}"
+    function = v.module.globals.get(full)
+    if function is None:
+        function = _function(v.module, full, len(names))
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        emit(v.over(builder), SimpleNamespace(**dict(zip(names, function.args, strict=True))))
+        builder.ret_void()
+
+    def call(**values: Any) -> None:
+        v.b.call(function, [values.pop(field) for field in names])
+        if values:
+            raise TypeError(f"{name}: expected the fields {names}, got {sorted(values)} as well")
+
+    return call

@@ -1,0 +1,253 @@
+"""Kernels of what holds a network back: dropout, penalties, clipped gradients, bounded weights.
+
+Formulas stand in `fastmlp.reference.dropout` and `fastmlp.reference.penalties`. Sums that decide
+something are in float64, as there, and run in a fixed order.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from .activations import SLOPES, activation_cases, derivative
+from .elementwise import over_rows, to_f64
+from .optimizers import HYPERPARAMETERS, whole_gradient
+from .records import record
+from .simd import F64, I32, const, ir
+from .vector_math import Vec
+
+__all__ = ["clip", "dropout", "gradient_squares", "limit_columns", "penalties", "reduce_penalties"]
+
+_FIRST, _SECOND = 0x7FEB352D, 0x846CA68B  # the multipliers of reference.dropout.mix
+_BLOCK = 16  # rows of W that belong together
+_CHAINS = 4  # sums in flight hide the latency of the multiply-add
+
+
+def _mix(v: Vec, x: Any, xor: Any = None) -> Any:
+    """Emit reference.dropout.mix for 32-bit integers or vectors of them; `xor` is added bit by
+    bit after the first multiplication.
+    """
+    b = v.b
+
+    def c(value: int) -> Any:
+        lanes = getattr(x.type, "count", None)
+        return ir.Constant(x.type, value if lanes is None else [value] * lanes)
+
+    x = b.mul(b.xor(x, b.lshr(x, c(16))), c(_FIRST))
+    x = x if xor is None else b.xor(x, xor)
+    x = b.mul(b.xor(x, b.lshr(x, c(15))), c(_SECOND))
+    return b.xor(x, b.lshr(x, c(16)))
+
+
+@record("h slope ld vectors rows words place threshold scale code")
+def dropout(v: Vec, q: Any) -> None:
+    """Leave units out.
+
+    h and f'(z) of rows at `place` of the batch are multiplied by 0 or by the value at `scale`;
+    f'(z) is written to `slope`, where the SLOPES activations have it already. `words` are the two
+    of the step and layer (uint32), `threshold` is compared with the draws.
+    """
+    b = v.b
+    numbers = ir.VectorType(I32, v.length)
+    factor = v.splat(v.load_scalar(q.scale))
+
+    def splat(scalar: Any) -> Any:
+        undefined = ir.Constant(numbers, ir.Undefined)
+        first = b.insert_element(undefined, scalar, I32(0))
+        return b.shuffle_vector(first, undefined, ir.Constant(numbers, [0] * v.length))
+
+    limit = splat(b.trunc(q.threshold, I32))
+    first_word, second_word = (v.load_scalar(q.words, at, I32) for at in (0, 4))
+    lanes = ir.Constant(numbers, list(range(v.length)))
+
+    def emit(name: str) -> None:
+        def row(r: Any) -> None:
+            number = b.trunc(b.add(q.place, r), I32)
+            start = b.add(splat(_mix(v, b.add(first_word, number))), lanes)
+            second = splat(_mix(v, b.add(second_word, number)))
+            shift = b.mul(r, q.ld)
+            row_h, row_slope = v.at(q.h, shift), v.at(q.slope, shift)
+
+            def vector(j: Any) -> None:
+                offset = b.mul(j, const(v.bytes))
+                unit = splat(b.trunc(b.mul(j, const(v.length)), I32))
+                kept = b.icmp_unsigned(">=", _mix(v, b.add(start, unit), second), limit)
+                a = v.load(row_h, offset)
+                d = v.load(row_slope, offset) if name in SLOPES else derivative(v, name, a)
+                for value, row_of in ((a, row_h), (d, row_slope)):
+                    held = b.select(kept, b.fmul(value, factor), v.c(0.0))
+                    v.store(held, row_of, offset)
+
+            over_rows(v, q.vectors, vector)
+
+        over_rows(v, q.rows, row)
+
+    v.switch(q.code, activation_cases(emit))
+
+
+def _rows_of_block(v: Vec, ld: Any, vectors: Any, rows: Any, body: Any, state: list[Any]) -> Any:
+    """Emit ``state = body(offset, state)`` over the vectors of some rows."""
+    b = v.b
+
+    def row(r: Any, s: list[Any]) -> list[Any]:
+        start = b.mul(r, ld)
+        return v.loop(vectors, s, lambda j, t: body(b.add(start, b.mul(j, const(v.bytes))), t))
+
+    return v.loop(rows, state, row)
+
+
+@record("totals step w ldw vectors blocks coefficients")
+def penalties(v: Vec, q: Any) -> None:
+    """total = c1 sum |w| + c2 sum w^2 of each vector of columns in each block of 16 rows. Totals, 8
+    bytes apart by blocks and `step` by vectors, and coefficients are float64.
+    """
+    b = v.b
+    c1, c2 = (v.load_scalar(q.coefficients, 8 * i, F64) for i in range(2))
+
+    def emit(terms: list[tuple[Any, Callable[[Any, Any], Any]]]) -> list[Any]:
+        def block(i: Any) -> None:
+            start = v.at(q.w, b.mul(i, b.mul(q.ldw, const(_BLOCK))))
+            rows = [v.at(start, b.mul(const(r), q.ldw)) for r in range(_BLOCK)]
+            into = v.at(q.totals, b.shl(i, const(3)))
+
+            def column(j: Any) -> None:
+                values = [v.load(row, b.mul(j, const(v.bytes))) for row in rows]
+                total = F64(0.0)
+                for c, add in terms:
+                    chains = [v.c(0.0)] * _CHAINS
+                    for r, x in enumerate(values):
+                        chains[r % _CHAINS] = add(x, chains[r % _CHAINS])
+                    lanes = functools.reduce(b.fadd, chains)
+                    lanes = to_f64(v, v.first(v.reduce(lanes, b.fadd)))
+                    total = b.fadd(total, b.fmul(c, lanes))
+                v.store_scalar(total, into, b.mul(j, q.step))
+
+            over_rows(v, q.vectors, column)
+
+        over_rows(v, q.blocks, block)
+        return []
+
+    squares = (c2, lambda x, s: v.fma(x, x, s))
+    absolutes = (c1, lambda x, s: b.fadd(s, v.intrinsic("fabs", [x])))
+    none = b.fcmp_ordered("==", c1, F64(0.0))
+    v.choose(none, lambda: emit([squares]), lambda: emit([absolutes, squares]))
+
+
+@record("penalty totals count")
+def reduce_penalties(v: Vec, q: Any) -> None:
+    """penalty = the sum of `count` totals, a multiple of four, in four interleaved sums."""
+    b = v.b
+
+    def four(i: Any, sums: list[Any]) -> list[Any]:
+        at = v.at(q.totals, b.shl(i, const(5)))
+        return [b.fadd(s, v.load_scalar(at, 8 * n, F64)) for n, s in enumerate(sums)]
+
+    first, second, third, fourth = v.loop(b.lshr(q.count, const(2)), [F64(0.0)] * 4, four)
+    total = b.fadd(b.fadd(first, second), b.fadd(third, fourth))
+    v.store_scalar(total, q.penalty)
+
+
+def _wide(v: Vec, x: Any) -> Any:
+    """Return a vector's values in float64."""
+    return x if v.size == 8 else v.b.fpext(x, ir.VectorType(F64, v.length))
+
+
+def _wide_zero(v: Vec) -> Any:
+    return ir.Constant(ir.VectorType(F64, v.length), [0.0] * v.length)
+
+
+def _wide_sum(v: Vec, lanes: Any) -> Any:
+    """Return the sum of the lanes of a float64 vector, in their order."""
+    total = v.b.extract_element(lanes, I32(0))
+    for i in range(1, v.length):
+        total = v.b.fadd(total, v.b.extract_element(lanes, I32(i)))
+    return total
+
+
+@record("totals w g ld vectors rows blocks hyper")
+def gradient_squares(v: Vec, q: Any) -> None:
+    """total = the sum of squares of the gradient of some rows, its penalties included, for each of
+    some blocks of that many rows. w, and the sums over samples g, are strided by ld; totals are
+    float64.
+    """
+    b = v.b
+    h = {
+        name: v.splat(v.load_scalar(q.hyper, HYPERPARAMETERS.index(name) * v.size))
+        for name in ("scale", "l1", "l2")
+    }
+
+    def block(i: Any) -> None:
+        start = b.mul(i, b.mul(q.rows, q.ld))
+        w, g = v.at(q.w, start), v.at(q.g, start)
+
+        def step(offset: Any, s: list[Any]) -> list[Any]:
+            total, x = v.load(v.at(g, offset)), v.load(v.at(w, offset))
+            wide = _wide(v, whole_gradient(v, h, total, x, l1=True))
+            return [b.fadd(s[0], b.fmul(wide, wide))]
+
+        lanes = _rows_of_block(v, q.ld, q.vectors, q.rows, step, [_wide_zero(v)])[0]
+        v.store_scalar(_wide_sum(v, lanes), q.totals, b.shl(i, const(3)))
+
+    over_rows(v, q.blocks, block)
+
+
+@record("to hyper row_bytes squares count limit")
+def clip(v: Vec, q: Any) -> None:
+    """Copy two rows of hyperparameters so that the gradient's norm is at most a limit. The norm is
+    the root of the sum of `squares`; where it is not within the limit, scale, l1 and l2 are
+    multiplied by limit / norm.
+    """
+    b = v.b
+
+    def add(i: Any, s: list[Any]) -> list[Any]:
+        return [b.fadd(s[0], v.load_scalar(q.squares, b.shl(i, const(3)), F64))]
+
+    total = v.loop(q.count, [F64(0.0)], add)[0]
+    root = v.module.globals.get("llvm.sqrt.f64") or ir.Function(
+        v.module, ir.FunctionType(F64, [F64]), "llvm.sqrt.f64"
+    )
+    norm, most = b.call(root, [total]), v.load_scalar(q.limit, 0, F64)
+    within = b.fcmp_ordered("<=", norm, most)
+    factor = b.select(within, F64(1.0), b.fdiv(most, norm))
+    factor = factor if v.size == 8 else b.fptrunc(factor, v.scalar)
+    for row in range(2):
+        for i, name in enumerate(HYPERPARAMETERS):
+            at = b.add(b.mul(q.row_bytes, const(row)), const(i * v.size))
+            value = v.load_scalar(q.hyper, at)
+            scaled = name in ("scale", "l1", "l2")
+            v.store_scalar(b.fmul(value, factor) if scaled else value, q.to, at)
+
+
+@record("w ldw rows vectors limit")
+def limit_columns(v: Vec, q: Any) -> None:
+    """Scale down the columns of W whose norm is beyond a limit; the limit is float64."""
+    b = v.b
+    wide = ir.VectorType(F64, v.length)
+    undefined = ir.Constant(wide, ir.Undefined)
+    first = b.insert_element(undefined, v.load_scalar(q.limit, 0, F64), I32(0))
+    lanes = ir.Constant(ir.VectorType(I32, v.length), [0] * v.length)
+    most = b.shuffle_vector(first, undefined, lanes)
+    name = f"llvm.sqrt.v{v.length}f64"
+    root = v.module.globals.get(name) or ir.Function(v.module, ir.FunctionType(wide, [wide]), name)
+
+    def column(j: Any) -> None:
+        top = v.at(q.w, b.mul(j, const(v.bytes)))
+
+        def square(r: Any, s: list[Any]) -> list[Any]:
+            x = _wide(v, v.load(top, b.mul(r, q.ldw)))
+            return [b.fadd(s[0], b.fmul(x, x))]
+
+        norm = b.call(root, [v.loop(q.rows, [_wide_zero(v)], square)[0]])
+        beyond = b.fcmp_ordered(">", norm, most)
+        ones = ir.Constant(wide, [1.0] * v.length)
+        factor = b.select(beyond, b.fdiv(most, norm), ones)
+        factor = factor if v.size == 8 else b.fptrunc(factor, v.type)
+
+        def scale(r: Any) -> None:
+            at = b.mul(r, q.ldw)
+            v.store(b.fmul(v.load(top, at), factor), top, at)
+
+        over_rows(v, q.rows, scale)
+
+    over_rows(v, q.vectors, column)

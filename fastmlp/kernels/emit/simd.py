@@ -1,0 +1,301 @@
+"""Vectors as LLVM IR: memory, arithmetic, lanes and control flow.
+
+A `Vectors` object is an IR builder bound to an element type and a vector length. Its methods emit
+instructions; nothing here runs at training time. Addresses are 64-bit integers and offsets are
+bytes, so that the drivers need no pointers, slices or reshapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from llvmlite import ir
+
+__all__ = [
+    "BOOL",
+    "F32",
+    "F64",
+    "I8",
+    "I16",
+    "I32",
+    "I64",
+    "VOID",
+    "Vectors",
+    "const",
+    "element_type",
+    "ir",
+]
+
+I64, I32, I16, I8, BOOL = (ir.IntType(n) for n in (64, 32, 16, 8, 1))
+VOID = ir.VoidType()
+F32, F64 = ir.FloatType(), ir.DoubleType()
+
+
+def const(value: int) -> ir.Constant:
+    """Return `value` as a 64-bit integer constant."""
+    return ir.Constant(I64, value)
+
+
+def element_type(dtype: str) -> ir.Type:
+    """Return the LLVM type of ``"float32"`` or ``"float64"``."""
+    return F32 if dtype == "float32" else F64
+
+
+class Vectors:
+    """Emit arithmetic on vectors of `length` elements of `dtype` through `builder`."""
+
+    def __init__(self, builder: ir.IRBuilder, dtype: str, length: int, fma: bool) -> None:
+        self.b = builder
+        self.module = builder.module
+        self.scalar = element_type(dtype)
+        self.length = length
+        self.suffix = "f32" if dtype == "float32" else "f64"
+        self.size = 4 if dtype == "float32" else 8
+        self.bytes = length * self.size
+        self.type = ir.VectorType(self.scalar, length)
+        self.int_type = ir.VectorType(ir.IntType(8 * self.size), length)
+        self.has_fma = fma
+        self.kept: frozenset[int] | None = None  # cases that `switch` leaves out are not in it
+
+    def over(self, builder: ir.IRBuilder) -> Self:
+        """Return vectors of the same kind through another builder."""
+        dtype = "float32" if self.size == 4 else "float64"
+        other = type(self)(builder, dtype, self.length, self.has_fma)
+        other.kept = self.kept
+        return other
+
+    # constants, memory
+
+    def c(self, value: float) -> ir.Constant:
+        """Return a vector with `value` in every lane."""
+        return ir.Constant(self.type, [float(value)] * self.length)
+
+    def ic(self, value: int) -> ir.Constant:
+        """Return an integer vector with `value` in every lane."""
+        return ir.Constant(self.int_type, [int(value)] * self.length)
+
+    def at(self, address: Any, offset: Any = 0) -> Any:
+        """Return `address` + `offset` bytes."""
+        if isinstance(offset, int):
+            return address if offset == 0 else self.b.add(address, const(offset))
+        return self.b.add(address, offset)
+
+    def pointer(self, address: Any, kind: Any = None) -> Any:
+        """Turn an integer address into a pointer to `kind` (a vector unless told)."""
+        return self.b.inttoptr(address, (kind or self.type).as_pointer())
+
+    def load(self, address: Any, offset: Any = 0) -> Any:
+        """Load a vector; it need not be aligned."""
+        value = self.b.load(self.pointer(self.at(address, offset)))
+        value.align = self.size
+        return value
+
+    def store(self, value: Any, address: Any, offset: Any = 0) -> None:
+        """Store a vector; it need not be aligned."""
+        self.b.store(value, self.pointer(self.at(address, offset))).align = self.size
+
+    def load_scalar(self, address: Any, offset: Any = 0, kind: Any = None) -> Any:
+        """Load one element, or one value of `kind`."""
+        return self.b.load(self.pointer(self.at(address, offset), kind or self.scalar))
+
+    def store_scalar(self, value: Any, address: Any, offset: Any = 0) -> None:
+        """Store one value."""
+        self.b.store(value, self.pointer(self.at(address, offset), value.type))
+
+    def splat(self, scalar: Any) -> Any:
+        """Return a vector with `scalar` in every lane."""
+        undefined = ir.Constant(self.type, ir.Undefined)
+        first = self.b.insert_element(undefined, scalar, ir.Constant(I32, 0))
+        return self._shuffle(first, undefined, [0] * self.length)
+
+    def first(self, vector: Any) -> Any:
+        """Return lane 0."""
+        return self.b.extract_element(vector, ir.Constant(I32, 0))
+
+    def _shuffle(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
+        mask = ir.Constant(ir.VectorType(I32, self.length), list(lanes))
+        return self.b.shuffle_vector(a, b, mask)
+
+    def lanes_below(self, count: Any) -> Any:
+        """Return the mask of lanes whose number is less than the 64-bit integer `count`."""
+        narrow = self.b.trunc(count, I32) if self.size == 4 else count
+        kind = self.int_type.element
+        undefined = ir.Constant(self.int_type, ir.Undefined)
+        first = self.b.insert_element(undefined, narrow, ir.Constant(I32, 0))
+        limit = self._shuffle(first, undefined, [0] * self.length)
+        lanes = ir.Constant(self.int_type, [ir.Constant(kind, i) for i in range(self.length)])
+        return self.b.icmp_signed("<", lanes, limit)
+
+    # arithmetic
+
+    def intrinsic(self, name: str, arguments: Sequence[Any]) -> Any:
+        """Call the LLVM intrinsic ``llvm.<name>`` for this vector type."""
+        full = f"llvm.{name}.v{self.length}{self.suffix}"
+        kind = ir.FunctionType(self.type, [self.type] * len(arguments))
+        function = self.module.globals.get(full) or ir.Function(self.module, kind, full)
+        return self.b.call(function, arguments)
+
+    def fma(self, x: Any, y: Any, z: Any) -> Any:
+        """Return ``x * y + z``, with one rounding where the processor can."""
+        if not self.has_fma:
+            return self.b.fadd(self.b.fmul(x, y), z)
+        return self.intrinsic("fma", [x, y, z])
+
+    def greater(self, x: Any, y: Any) -> Any:
+        """Return the mask ``x > y``; NaN is not greater."""
+        return self.b.fcmp_ordered(">", x, y)
+
+    def max(self, x: Any, y: Any) -> Any:
+        """Return the larger; a NaN in `x` stays."""
+        return self.b.select(self.b.fcmp_ordered("<", x, y), y, x)
+
+    def min(self, x: Any, y: Any) -> Any:
+        """Return the smaller; a NaN in `x` stays."""
+        return self.b.select(self.b.fcmp_ordered(">", x, y), y, x)
+
+    def negative(self, x: Any) -> Any:
+        """Return ``-x``."""
+        return self.b.fsub(self.c(-0.0), x)
+
+    # across lanes; a fixed tree, since a reduction without reassociation is sequential
+
+    def reduce(self, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+        """Combine all lanes in a fixed tree; every lane holds the result."""
+        step = self.length // 2
+        while step:
+            other = self._shuffle(vector, vector, [i ^ step for i in range(self.length)])
+            vector = combine(vector, other)
+            step //= 2
+        return vector
+
+    def transpose(self, rows: Sequence[Any]) -> list[Any]:
+        """Transpose `length` vectors in log2(length) stages of shuffles."""
+        result, step = list(rows), self.length // 2
+        while step:
+            low, high = self._exchange_lanes(step)
+            for i in range(self.length):
+                if not i & step:
+                    a, c = result[i], result[i | step]
+                    result[i], result[i | step] = (
+                        self._shuffle(a, c, low),
+                        self._shuffle(a, c, high),
+                    )
+            step //= 2
+        return result
+
+    def sum_rows(self, rows: Sequence[Any]) -> Any:
+        """Return the vector whose lane i is the sum of the lanes of rows[i], in a fixed tree."""
+        result, step = list(rows), self.length // 2
+        while step:
+            low, high = self._exchange_lanes(step)
+            for i in range(step):
+                a, c = result[i], result[i | step]
+                result[i] = self.b.fadd(self._shuffle(a, c, low), self._shuffle(a, c, high))
+            step //= 2
+        return result[0]
+
+    def _exchange_lanes(self, step: int) -> tuple[list[int], list[int]]:
+        n = self.length
+        low = [i if not i & step else n + (i ^ step) for i in range(n)]
+        high = [i | step if not i & step else n + i for i in range(n)]
+        return low, high
+
+    # control flow
+
+    def loop(
+        self,
+        count: Any,
+        state: Sequence[Any],
+        body: Callable[[Any, list[Any]], list[Any]],
+        *,
+        unroll: bool = True,
+    ) -> list[Any]:
+        """Emit ``for t in range(count): state = body(t, state)`` and return the last state.
+
+        Without `unroll` LLVM keeps one copy of the body: where it fills the registers, a second
+        one may spill.
+        """
+        b = self.b
+        before = b.block
+        head = b.function.append_basic_block("loop")
+        after = b.function.append_basic_block("after")
+        b.cbranch(b.icmp_signed(">", count, const(0)), head, after)
+        b.position_at_end(head)
+        t = b.phi(I64)
+        t.add_incoming(const(0), before)
+        phis = [b.phi(value.type) for value in state]
+        for phi, value in zip(phis, state, strict=True):
+            phi.add_incoming(value, before)
+        new = body(t, list(phis))
+        following = b.add(t, const(1))
+        last = b.block
+        t.add_incoming(following, last)
+        for phi, value in zip(phis, new, strict=True):
+            phi.add_incoming(value, last)
+        back = b.cbranch(b.icmp_signed("<", following, count), head, after)
+        if not unroll:
+            back.set_metadata("llvm.loop", self._never_unrolled())
+        b.position_at_end(after)
+        results = []
+        for value, changed in zip(state, new, strict=True):
+            phi = b.phi(value.type)
+            phi.add_incoming(value, before)
+            phi.add_incoming(changed, last)
+            results.append(phi)
+        return results
+
+    def _never_unrolled(self) -> Any:
+        """Return the metadata of a loop; its first operand is itself, which tells loops apart."""
+        disable = self.module.add_metadata(["llvm.loop.unroll.disable"])
+        loop = self.module.add_metadata([self.b.function.name, disable])
+        loop.operands = (loop, disable)
+        return loop
+
+    def choose(self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]):
+        """Emit ``yes() if condition else no()`` and return the chosen list of values."""
+        b = self.b
+        then, other, after = (b.function.append_basic_block(n) for n in ("then", "else", "join"))
+        b.cbranch(condition, then, other)
+        results = []
+        for block, emit in ((then, yes), (other, no)):
+            b.position_at_end(block)
+            values = emit()
+            results.append((values, b.block))
+            b.branch(after)
+        b.position_at_end(after)
+        joined = []
+        for left, right in zip(results[0][0], results[1][0], strict=True):
+            phi = b.phi(left.type)
+            phi.add_incoming(left, results[0][1])
+            phi.add_incoming(right, results[1][1])
+            joined.append(phi)
+        return joined
+
+    def switch(
+        self, code: Any, cases: Mapping[int, Callable[[], None]], *, every: bool = False
+    ) -> None:
+        """Emit ``cases[code]()``; a code that is not listed does nothing, nor does one that is
+        not `kept`, unless `every` case is wanted.
+        """
+        b = self.b
+        after = b.function.append_basic_block("chosen")
+        switch = b.switch(code, after)
+        for value, emit in cases.items():
+            if not every and self.kept is not None and value not in self.kept:
+                continue
+            block = b.function.append_basic_block(f"case{value}")
+            switch.add_case(const(value), block)
+            b.position_at_end(block)
+            emit()
+            b.branch(after)
+        b.position_at_end(after)
+
+    def prefetch(self, address: Any, offset: int = 0, locality: int = 3) -> None:
+        """Ask for the cache line at `address` + `offset`."""
+        pointer = self.pointer(self.at(address, offset), I8)
+        kind = ir.FunctionType(VOID, [pointer.type, I32, I32, I32])
+        name = "llvm.prefetch.p0"
+        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
+        arguments = [ir.Constant(I32, value) for value in (0, locality, 1)]
+        self.b.call(function, [pointer, *arguments])

@@ -1,0 +1,83 @@
+"""A step on a full batch of a network whose gradient fits the cache: X is read from memory once.
+
+The samples are cut into groups, the same ones for any number of threads. A share takes a group
+through in blocks, forward, back and into the group's own gradient while the block is in its cache.
+Then every share adds up its rows of W over all groups, in their order, and updates them.
+"""
+
+from __future__ import annotations
+
+from ..emit.optimizers import ADD, STORE
+from . import post_gradient, sparse_input
+from .job import BLOCK, Job
+from .minibatch import _add_penalties_of_step_before
+from .operation import At, Phase, Share
+from .passes import Samples, through, update_bias, update_rows
+
+__all__ = ["step"]
+
+
+def step(job: Job, size: int) -> list[Phase]:
+    """Return the phases of a step over `size` samples."""
+    following = post_gradient.phases(job) if job.optimizer < STORE else []
+    alone = len(following) == 1
+
+    def combine(share: Share, t: int) -> None:
+        _combine(job, share, t)
+        if alone:  # of the same rows, so nobody waits for anybody
+            post_gradient.apply(job, share, t)
+
+    phases = [
+        Phase.of("groups", job.shares, lambda share, t: _groups(job, share, t, size)),
+        Phase.of("combine", job.shares, combine),
+    ]
+    _add_penalties_of_step_before(job, phases[0])
+    return phases if alone else phases + following
+
+
+def _groups(job: Job, share: Share, t: int, size: int) -> None:
+    """A share's groups: whole blocks in turns, then what is left."""
+    first, last = job.part(job.groups, t)
+    for group in range(first, last):
+        start = group * job.group_samples
+        count = min(size, start + job.group_samples) - start
+        if count <= 0:
+            continue
+        whole, rest = divmod(count, job.chunk)
+        row = t * job.chunk
+        if whole:
+            with share.times(whole):
+                _block(job, share, Samples(start, row, job.chunk, job.batch_size, job.chunk), group)
+        if rest:
+            samples = Samples(start + whole * job.chunk, row, rest, job.batch_size)
+            _block(job, share, samples, group)
+
+
+def _block(job: Job, share: Share, samples: Samples, group: int) -> None:
+    """Take samples through, and add their gradient to the group's."""
+    through(job, share, samples)
+    for l, q in enumerate(job.layers):  # noqa: E741
+        if l == 0 and job.lists is not None:
+            target = job.gradient_of(q.w) + group * job.group_bytes
+            sparse_input.add_gradient(job, share, samples, target)
+        else:
+            update_rows(job, share, l, (0, q.blocks * BLOCK), samples, ADD, group)
+        update_bias(job, share, l, (0, q.vectors_out), samples, ADD, group)
+
+
+def _combine(job: Job, share: Share, t: int) -> None:
+    """A share's rows of every W: add up the groups in order."""
+
+    def add(parameter: At, vectors: int) -> None:
+        first = job.gradient_of(parameter)
+        share.add(
+            "add", dst=first, src=first + job.group_bytes, vectors=vectors,
+            pieces=job.groups - 1, distance=job.group_bytes,
+        )  # fmt: skip
+
+    for l, q in enumerate(job.layers):  # noqa: E741
+        i0, i1 = job.rows_of(l, t)
+        if i1 > i0 and job.groups > 1:
+            add(q.w + i0 * q.ld_w, (i1 - i0) * q.ld_w // job.vector)
+        if q.has_bias and t == 0 and job.groups > 1:
+            add(q.bias, q.vectors_out)

@@ -1,0 +1,110 @@
+"""A step of gradient descent on a mini-batch: by samples, then by rows of W.
+
+First each share takes a slice of the batch from gathering it to its deltas. Then each share owns
+rows of every W, sums their gradient over all samples in order and applies the optimizer in
+registers. Over lists of non-zeros a phase comes before these: the first layer, by panels of W. A
+batch of more than a chunk of samples is gone through in chunks whose gradients are added up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..emit.optimizers import ADD, STORE
+from . import post_gradient, sparse_input
+from .job import Job
+from .operation import Phase, Share, Slot
+from .passes import Samples, through, update_bias, update_rows
+
+__all__ = ["apply_sums", "step", "sum_gradient"]
+
+
+def step(job: Job, size: int) -> list[Phase]:
+    """Return the phases of a step over `size` samples."""
+    starts = range(0, size, job.chunk)
+    trained = job.optimizer < STORE
+    whole = trained and (len(starts) > 1 or job.regularizing.whole)
+    phases: list[Phase] = []
+    for start in starts:
+        code = job.optimizer
+        if whole or len(starts) > 1:
+            code = STORE if start == 0 else ADD
+        phases += _chunk(job, start, min(job.chunk, size - start), size, code)
+    _add_penalties_of_step_before(job, phases[0])
+    return phases + (post_gradient.phases(job) if whole else [])
+
+
+def sum_gradient(job: Job, size: int, code: int) -> list[Phase]:
+    """Return the phases that sum the gradient of `size` samples, a chunk, as `code` says."""
+    plain = replace(job, regularizing=replace(job.regularizing, penalty=False))
+    return _chunk(plain, 0, size, size, code)
+
+
+def apply_sums(job: Job) -> list[Phase]:
+    """Return the phases of the optimizer's step from a gradient that was summed before."""
+    return [*post_gradient.phases(job), penalties(job, before=False)]
+
+
+def penalties(job: Job, *, before: bool) -> Phase:
+    """Return the phase that adds up the penalties of this step, or of the one before it."""
+
+    def build(share: Share, t: int) -> None:
+        if t == 0:
+            post_gradient.add_penalties(job, share, before=before)
+
+    return Phase.of("penalties", job.shares, build)
+
+
+def _add_penalties_of_step_before(job: Job, phase: Phase) -> None:
+    """Let a step's first phase add up the last step's penalties: no phase of its own for them."""
+    if job.regularizing.penalty:
+        first = Share()
+        post_gradient.add_penalties(job, first, before=True)
+        phase.shares[0].loops[:0] = first.loops
+
+
+def _chunk(job: Job, start: int, count: int, size: int, code: int) -> list[Phase]:
+    """Return the phases of a chunk of samples, from the `start` of a step's `size` on."""
+    n, samples = job.shares, Samples(start, 0, count, step=job.batch_size)
+    phases = []
+    if job.packed is not None:
+        full = size == job.batch_size
+        phases.append(Phase.of("panels", n, lambda share, t: _panels(job, share, t, samples, full)))
+    phases.append(Phase.of("samples", n, lambda share, t: _samples(job, share, t, samples)))
+    phases.append(Phase.of("weights", n, lambda share, t: _weights(job, share, t, samples, code)))
+    return phases
+
+
+def _panels(job: Job, share: Share, t: int, samples: Samples, full: bool) -> None:
+    """A share's panels of the first layer; meanwhile the lists of the next step's samples are
+    asked for (the order is padded: there is always a next step's).
+    """
+    sparse_input.forward_panels(job, share, t, samples)
+    following = samples.of(Slot.ROWS)
+    if full:
+        following += samples.count * 8
+    sparse_input.list_by_feature(job, share, t, samples, following)
+
+
+def _samples(job: Job, share: Share, t: int, samples: Samples) -> None:
+    """A share's samples, from gathering them to their deltas."""
+    tiles = samples.tiles(job)
+    r0, r1 = (edge * job.tile_rows for edge in job.part(tiles, t))
+    mine = min(r1, samples.count) - r0
+    if mine > 0:
+        through(job, share, replace(samples, first=samples.first + r0, row=r0, count=mine))
+
+
+def _weights(job: Job, share: Share, t: int, samples: Samples, code: int) -> None:
+    """A share's rows of every W, and its part of every bias: gradient and update."""
+    for l, q in enumerate(job.layers):  # noqa: E741
+        rows = job.rows_of(l, t)
+        if l == 0 and job.packed is not None:
+            sparse_input.update_panels(job, share, t, samples.count, code)
+        else:
+            if code < STORE:
+                post_gradient.note_penalties(job, share, l, rows)
+            update_rows(job, share, l, rows, samples, code)
+        if l > 0 and code < STORE:
+            post_gradient.transpose_rows(job, share, l, rows)
+        update_bias(job, share, l, job.part(q.vectors_out, t), samples, code)

@@ -1,0 +1,172 @@
+"""The forward pass, the loss and the backward pass of some samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..emit.optimizers import STORE
+from . import sparse_input
+from .job import Job
+from .operation import At, Share, Slot, Value
+
+__all__ = [
+    "Samples",
+    "backward",
+    "forward",
+    "gather",
+    "output_delta",
+    "through",
+    "update_bias",
+    "update_rows",
+]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some samples on their way: which ones, and in which rows of the workspace.
+
+    Attributes
+    ----------
+    first : int
+        The first one's place in the order of this step.
+    row : int
+        Its row, at the beginning of a tile.
+    count : int
+    step, turn : int
+        Samples by which the place moves with every step and turn.
+    row_turn : int
+        Rows by which the row moves with every turn.
+    """
+
+    first: int
+    row: int
+    count: int
+    step: int = 0
+    turn: int = 0
+    row_turn: int = 0
+
+    def of(self, slot: Slot, bytes_each: int = 8) -> At:
+        """Return the address of the first one's element in an array that is in order."""
+        return At(slot, self.first * bytes_each, self.step * bytes_each, self.turn * bytes_each)
+
+    def at(self, rows: At, stride: int) -> At:
+        """Return the address of the first one's row."""
+        moved = rows + self.row * stride
+        return moved.moving(turn=self.row_turn * stride) if self.row_turn else moved
+
+    def tiles(self, job: Job) -> int:
+        """Return how many tiles hold their rows."""
+        return -(-self.count // job.tile_rows)
+
+
+def gather(job: Job, share: Share, samples: Samples) -> None:
+    """Bring samples into their rows of the workspace."""
+    q = job.layers[0]
+    share.add(
+        f"gather_{job.input.kind}", dst=samples.at(q.a, q.ld_a), ldd=q.ld_a, x=At(Slot.X),
+        ldx=At(Slot.LD_X), order=samples.of(job.input.rows), n=q.n_in, rows=samples.count,
+        scale=At(Slot.SCALE),
+    )  # fmt: skip
+
+
+def _dense(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa: E741
+    q = job.layers[l]
+    share.add(
+        "forward", c=samples.at(q.h, q.ld_h), ldc=q.ld_h, a=samples.at(q.a, q.ld_a), lda=q.ld_a,
+        w=q.w, ldw=q.ld_w, k=q.n_in, bias=q.bias, code=q.code, slope=samples.at(q.slope, q.ld_h),
+        tiles=samples.tiles(job), vectors=q.vectors_out,
+    )  # fmt: skip
+
+
+def _dropout(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa: E741
+    q, hidden = job.layers[l], len(job.layers) - 1
+    if q.factor is None:
+        return
+    share.add(
+        "dropout", h=samples.at(q.h, q.ld_h), slope=samples.at(q.kept, q.ld_h), ld=q.ld_h,
+        vectors=q.vectors_out, rows=samples.count, words=At(Slot.WORDS, l * 8, step=hidden * 8),
+        place=At(Slot.PLACE, samples.first, turn=samples.turn), threshold=q.threshold,
+        scale=q.factor, code=q.code,
+    )  # fmt: skip
+
+
+def forward(job: Job, share: Share, samples: Samples) -> None:
+    """Take samples through all layers (where the first one's panels are done, through the
+    others); the last leaves logits.
+    """
+    for l in range(len(job.layers)):  # noqa: E741
+        if l > 0 or job.lists is None:
+            if l == 0:
+                gather(job, share, samples)
+            _dense(job, share, l, samples)
+        elif job.packed is None:
+            sparse_input.forward(job, share, samples)
+        _dropout(job, share, l, samples)
+
+
+def output_delta(job: Job, share: Share, samples: Samples) -> None:
+    """Turn logits into deltas; note each sample's loss, and whether it was predicted right."""
+    q, loss = job.layers[-1], job.loss
+    assert loss is not None
+    values: dict[str, Value] = {
+        "d": samples.at(q.d, q.ld_h), "loss": samples.of(Slot.LOSSES),
+        "correct": samples.of(Slot.CORRECT), "z": samples.at(q.h, q.ld_h), "ldz": q.ld_h,
+        "order": samples.of(Slot.ORDER), "weight": At(Slot.WEIGHT), "n": q.n_out,
+        "rows": samples.count,
+    }  # fmt: skip
+    share.add(loss.kernel, **values, **loss.targets)
+
+
+def backward(job: Job, share: Share, samples: Samples) -> None:
+    """Take deltas back to the first hidden layer."""
+    for l in range(len(job.layers) - 1, 0, -1):  # noqa: E741
+        q, p = job.layers[l], job.layers[l - 1]
+        share.add(
+            "backward", e=samples.at(p.d, p.ld_h), lde=p.ld_h, d=samples.at(q.d, q.ld_h),
+            ldd=q.ld_h, wt=q.wt, ldwt=q.ld_wt, k=q.n_out, h=samples.at(p.kept, p.ld_h),
+            code=p.kept_code, tiles=samples.tiles(job), vectors=q.vectors_in,
+        )  # fmt: skip
+
+
+def through(job: Job, share: Share, samples: Samples) -> None:
+    """Take samples through everything but the weights' gradients."""
+    forward(job, share, samples)
+    output_delta(job, share, samples)
+    backward(job, share, samples)
+
+
+def update_rows(
+    job: Job, share: Share, number: int, rows: tuple[int, int], samples: Samples, code: int,
+    group: int = 0,
+) -> None:  # fmt: skip
+    """Sum the gradient of rows of a layer's W over samples, and do with it what `code` says.
+
+    From STORE on the sums go to the gradient, that of the group; else into the optimizer.
+    """
+    q, (i0, i1) = job.layers[number], rows
+    i1 = min(i1, q.n_in)  # the rows behind the last input stay zeros
+    if i1 <= i0:
+        return
+    target = q.w if code < STORE else job.gradient_of(q.w) + group * job.group_bytes
+    share.add(
+        "update", w=target + i0 * q.ld_w, ldw=q.ld_w, a=samples.at(q.a, q.ld_a) + i0 * job.item,
+        lda=q.ld_a, d=samples.at(q.d, q.ld_h), ldd=q.ld_h, k=samples.count, code=code,
+        state=job.state, hyper=job.hyper(), tiles=-(-(i1 - i0) // job.tile_rows),
+        vectors=q.vectors_out,
+    )  # fmt: skip
+
+
+def update_bias(
+    job: Job, share: Share, number: int, vectors: tuple[int, int], samples: Samples, code: int,
+    group: int = 0,
+) -> None:  # fmt: skip
+    """As `update_rows`, of some vectors of a layer's bias."""
+    q, (v0, v1) = job.layers[number], vectors
+    if not q.has_bias or v1 <= v0:
+        return
+    target = q.bias if code < STORE else job.gradient_of(q.bias) + group * job.group_bytes
+    share.add(
+        "bias_update", bias=target + v0 * job.vector, d=samples.at(q.d, q.ld_h) + v0 * job.vector,
+        ldd=q.ld_h, rows=samples.count, vectors=v1 - v0, code=code, state=job.state,
+        hyper=job.hyper(bias=True),
+    )  # fmt: skip

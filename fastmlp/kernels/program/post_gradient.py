@@ -1,0 +1,146 @@
+"""What follows once a batch's whole gradient is there: its norm, the optimizer's step, bounds.
+
+Most steps have none of this: the optimizer is applied where the gradient is summed. Only where the
+gradient of a batch is summed in pieces, or something has to know the whole of it, are there phases
+after the others: norms (where the gradient is clipped), the step, bounds and transposes (where the
+weights are bounded).
+"""
+
+from __future__ import annotations
+
+from ..emit.optimizers import HYPER_ROW, STORE
+from . import sparse_input
+from .job import BLOCK, Job
+from .operation import At, Phase, Share, Slot
+
+__all__ = ["add_penalties", "apply", "phases", "transpose_rows", "transposes"]
+
+
+def phases(job: Job) -> list[Phase]:
+    """Return the phases from the summed gradient to the stepped and bounded weights."""
+    r, n = job.regularizing, job.shares
+    following = [Phase.of("norms", n, lambda share, t: _norms(job, share, t))] if r.clips else []
+    following.append(Phase.of("optimizer", n, lambda share, t: apply(job, share, t)))
+    if r.limits:
+        following.append(Phase.of("limits", n, lambda share, t: _limit(job, share, t)))
+        following.append(transposes(job))
+    return following
+
+
+def note_penalties(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  # noqa: E741
+    """Note the penalties of rows of a layer's W before they change."""
+    if not job.regularizing.penalty or rows[1] <= rows[0]:
+        return
+    q, (i0, i1) = job.layers[l], rows
+    seen = sum(layer.slots for layer in job.layers[:l])
+    share.add(
+        "penalties", totals=At(Slot.PENALTIES, (seen + i0 // BLOCK) * 8), step=q.blocks * 8,
+        w=q.w + i0 * q.ld_w, ldw=q.ld_w, vectors=q.vectors_out, blocks=(i1 - i0) // BLOCK,
+        coefficients=At(Slot.LIMITS),
+    )  # fmt: skip
+
+
+def add_penalties(job: Job, share: Share, *, before: bool) -> None:
+    """Add up what was noted in this step, or in the one before it."""
+    if job.regularizing.penalty:
+        penalty = At(Slot.PENALTY, -8 if before else 0, step=8)
+        share.add(
+            "reduce_penalties", penalty=penalty, totals=At(Slot.PENALTIES),
+            count=job.regularizing.slots,
+        )  # fmt: skip
+
+
+def transpose_rows(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  # noqa: E741
+    """Copy rows of a layer's W into the columns of its transpose."""
+    q, (i0, i1) = job.layers[l], rows
+    if i1 > i0:
+        share.add(
+            "transpose", dst=q.wt + i0 * job.item, ldd=q.ld_wt, src=q.w + i0 * q.ld_w, lds=q.ld_w,
+            row_blocks=(i1 - i0) * job.item // job.vector, vectors=q.vectors_out,
+        )  # fmt: skip
+
+
+def transposes(job: Job) -> Phase:
+    """Return the phase that makes every transpose: somebody else has changed the weights."""
+
+    def build(share: Share, t: int) -> None:
+        for l in range(1, len(job.layers)):  # noqa: E741
+            b0, b1 = job.part(job.layers[l].blocks, t)
+            transpose_rows(job, share, l, (b0 * BLOCK, b1 * BLOCK))
+
+    return Phase.of("transposes", job.shares, build)
+
+
+def _norms(job: Job, share: Share, t: int) -> None:
+    """Note the sums of squares of the whole gradient, the biases' last."""
+    seen, biases = 0, At(Slot.NORMS, (job.regularizing.norms - len(job.layers)) * 8)
+    for l, q in enumerate(job.layers):  # noqa: E741
+        i0, i1 = job.rows_of(l, t)
+        if l == 0 and job.packed is not None:
+            sparse_input.norms_of_panels(job, share, t)
+        elif i1 > i0:
+            w = q.w + i0 * q.ld_w
+            share.add(
+                "gradient_squares", totals=At(Slot.NORMS, (seen + i0 // BLOCK) * 8), w=w,
+                g=job.gradient_of(w), ld=q.ld_w, vectors=q.vectors_out, rows=BLOCK,
+                blocks=(i1 - i0) // BLOCK, hyper=job.hyper(),
+            )  # fmt: skip
+        seen += q.slots
+        if q.has_bias and t == 0:
+            share.add(
+                "gradient_squares", totals=biases + l * 8, w=q.bias, g=job.gradient_of(q.bias),
+                ld=0, vectors=q.vectors_out, rows=1, blocks=1, hyper=job.hyper(bias=True),
+            )  # fmt: skip
+
+
+def _clipped(job: Job, share: Share, t: int) -> At:
+    """Make a share's own copy of the hyperparameters, for a gradient of bounded norm."""
+    row = HYPER_ROW * job.item
+    copy = At(Slot.CLIPPED, t * 2 * row)
+    share.add(
+        "clip", to=copy, hyper=job.hyper(), row_bytes=row, squares=At(Slot.NORMS),
+        count=job.regularizing.norms, limit=At(Slot.LIMITS, 16),
+    )  # fmt: skip
+    return copy
+
+
+def apply(job: Job, share: Share, t: int) -> None:
+    """Take the optimizer's step from the summed gradient."""
+    assert job.optimizer < STORE
+    hyper, bias_hyper = job.hyper(), job.hyper(bias=True)
+    if job.regularizing.clips:
+        hyper = _clipped(job, share, t)
+        bias_hyper = hyper + HYPER_ROW * job.item
+    for l, q in enumerate(job.layers):  # noqa: E741
+        i0, i1 = job.rows_of(l, t)
+        if l == 0 and job.packed is not None:
+            sparse_input.apply_panels(job, share, t, hyper)
+        elif i1 > i0:
+            note_penalties(job, share, l, (i0, i1))
+            w = q.w + i0 * q.ld_w
+            share.add(
+                "optimizer", w=w, g=job.gradient_of(w),
+                vectors=(i1 - i0) * q.ld_w // job.vector, code=job.optimizer, state=job.state,
+                hyper=hyper,
+            )  # fmt: skip
+        if l > 0 and not job.regularizing.limits:
+            transpose_rows(job, share, l, (i0, i1))
+        if q.has_bias and t == 0:
+            share.add(
+                "optimizer", w=q.bias, g=job.gradient_of(q.bias), vectors=q.vectors_out,
+                code=job.optimizer, state=job.state, hyper=bias_hyper,
+            )  # fmt: skip
+
+
+def _limit(job: Job, share: Share, t: int) -> None:
+    """Bound a share's columns of every W: none is left longer than the limit."""
+    for l, q in enumerate(job.layers):  # noqa: E741
+        if l == 0 and job.packed is not None:
+            sparse_input.limit_panels(job, share, t)
+            continue
+        v0, v1 = job.part(q.vectors_out, t)
+        if v1 > v0:
+            share.add(
+                "limit_columns", w=q.w + v0 * job.vector, ldw=q.ld_w, rows=q.blocks * BLOCK,
+                vectors=v1 - v0, limit=At(Slot.LIMITS, 24),
+            )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Running programs: the executor, the memory it works on, and who chooses what is run."""

@@ -1,0 +1,232 @@
+"""The non-zeros of a data set, found once per fit.
+
+Columns as uint16; values as uint8 numbers into a table of 256 where the data are uint8, else in
+the network's dtype, scaled already. On MNIST (19 % of pixels are not zero) it holds 3 bytes a
+non-zero from uint8, 27 MB in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..jit.registry import launch
+from ..jit.threading_layer import thread_limit
+
+__all__ = [
+    "Index",
+    "block_columns",
+    "block_counts",
+    "coded",
+    "density",
+    "is_sparse",
+    "make_index",
+    "room_for_lists",
+]
+
+# Above this share of non-zeros the dense tile is as fast as the lists.
+_DENSITY = 0.4
+_LOOKED_AT = 256  # rows whose density speaks for all
+_LOOKED_AT_VALUES = (2048, 65536)  # few are enough to see that there are too many
+_TRIALS = 50  # multipliers tried; about every second one serves
+_COUNTED = 2048  # rows by which the columns are shared out
+_BLOCK_BYTES = 60 << 10  # rows of W worked on at a time: most of a first-level cache
+
+
+@dataclass
+class Index:
+    """Lists of non-zeros, one list a sample, cut into blocks of columns.
+
+    Attributes
+    ----------
+    starts : ndarray of int64, (n,)
+        Where a sample's list begins.
+    cuts : ndarray of uint16, (n, blocks + 1)
+        Where in the list each block begins, and the list's length.
+    columns : ndarray of uint16
+    values : ndarray of uint8 or of the network's dtype
+    table : ndarray, (256,) or empty
+        What uint8 values stand for.
+    block : int
+        Columns of a block, a multiple of 16.
+    per_block : ndarray of int64
+        How many non-zeros some of the samples have in each block.
+    """
+
+    starts: np.ndarray
+    cuts: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+    table: np.ndarray
+    block: int
+    per_block: np.ndarray
+
+    def shares(self, count: int) -> np.ndarray:
+        """Return the blocks where `count` shares of about equally many non-zeros begin."""
+        sums = np.concatenate([[0], np.cumsum(self.per_block)])
+        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1) / count)
+        cuts[0], cuts[-1] = 0, len(self.per_block)
+        return np.maximum.accumulate(cuts).astype(np.int64)
+
+
+def density(X: np.ndarray) -> float:
+    """Return the share of non-zeros in some rows."""
+    step = max(1, len(X) // _LOOKED_AT)
+    rows = X[::step][:_LOOKED_AT]
+    return float(np.count_nonzero(rows != 0)) / max(1, rows.size)
+
+
+def is_sparse(X: Any) -> bool:
+    """Tell from a glance at some rows whether lists of non-zeros are worth making."""
+    return X.ndim == 2 and 16 <= X.shape[1] < 65536 and X.shape[0] >= 64 and density(X) <= _DENSITY
+
+
+def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
+    """Return the non-zeros of X.
+
+    Parameters
+    ----------
+    X : ndarray of uint8, bool, float32 or float64, (n, n_in)
+    row_bytes : int
+        The length of a row of W: a block of them has to stay in the first-level cache.
+    dtype : numpy dtype
+        The network's.
+    input_scale : float or None
+    """
+    X = X.view(np.uint8) if X.dtype == bool else X
+    kind = {"uint8": "u8", "float32": "f32", "float64": "f64"}[X.dtype.name]
+    n, d = X.shape
+    block = block_columns(row_bytes)
+    blocks = -(-d // block)
+    ends = np.zeros(n + 1, np.int64)
+    counts = ends[1:]
+
+    def count(rows: slice) -> None:
+        launch(
+            f"index_count_{kind}", dtype.name, counts=counts[rows].ctypes.data,
+            x=X[rows].ctypes.data, ldx=X.strides[0], n=d, rows=rows.stop - rows.start,
+        )  # fmt: skip
+
+    _in_parts(count, n)
+    np.cumsum(counts, out=counts)
+    cuts = np.zeros((n, blocks + 1), np.uint16)
+    starts, total = ends[:-1], int(ends[-1])
+    columns, values = np.empty(total, np.uint16), np.empty(total, X.dtype)
+
+    def fill(rows: slice) -> None:
+        launch(
+            f"index_fill_{kind}", dtype.name, columns=columns.ctypes.data,
+            values=values.ctypes.data, cuts=cuts[rows].ctypes.data,
+            starts=starts[rows].ctypes.data, x=X[rows].ctypes.data, ldx=X.strides[0], block=block,
+            n=d, n_cuts=blocks + 1, rows=rows.stop - rows.start,
+        )  # fmt: skip
+
+    _in_parts(fill, n)
+    table = np.zeros(0, dtype)
+    if kind == "u8":
+        table = np.arange(256.0)
+        table = (table if input_scale is None else table / input_scale).astype(dtype)
+    else:
+        values, table = coded(values, dtype, input_scale)
+    return Index(starts, cuts, columns, values, table, block, block_counts(cuts))
+
+
+def room_for_lists(rows: int, n_in: int, row_bytes: int, dtype: np.dtype) -> Index:
+    """Return lists to be filled, for so many rows at a time, whatever they have."""
+    block = block_columns(row_bytes)
+    cuts = np.zeros((rows, -(-n_in // block) + 1), np.uint16)
+    columns, values = np.empty(rows * n_in, np.uint16), np.empty(rows * n_in, dtype)
+    starts = np.arange(rows + 1) * n_in
+    return Index(starts, cuts, columns, values, np.zeros(0, dtype), block, block_counts(cuts))
+
+
+def block_columns(row_bytes: int) -> int:
+    """Return the columns of a block, for rows of W of that length."""
+    return max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
+
+
+def block_counts(cuts: np.ndarray) -> np.ndarray:
+    """Return how many non-zeros some of the samples have in each block."""
+    some = cuts[:: max(1, len(cuts) // _COUNTED)].astype(np.int64)
+    return np.diff(some, axis=1).sum(axis=0)
+
+
+def coded(
+    values: np.ndarray, dtype: np.dtype, input_scale: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return float values as the network reads them and an empty table; where few values occur,
+    their numbers and the table.
+    """
+    kind = {"float32": "f32", "float64": "f64"}[values.dtype.name]
+    found = _encode(values, kind, dtype)
+    numbers = values if found is None else found[1]
+    if input_scale is not None:
+        numbers = numbers / numbers.dtype.type(input_scale)
+    numbers = numbers.astype(dtype, copy=False)
+    return (numbers, np.zeros(0, dtype)) if found is None else (found[0], numbers)
+
+
+def _distinct(values: np.ndarray) -> np.ndarray | None:
+    """Return the values that some of `values` have, if a byte can number them."""
+    known = np.zeros(0, values.dtype)
+    for looked_at in _LOOKED_AT_VALUES:
+        known = np.unique(values[:: max(1, values.size // looked_at)][:looked_at])
+        if not 0 < known.size <= 256:
+            return None
+    return known
+
+
+def _encode(values: np.ndarray, kind: str, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return each value's place in a table, and the table; None where a byte cannot number them.
+
+    The table comes from a part of the values; multiplying their bits spreads them over 65,536
+    slots without two in one, so that a lookup is one product and two loads.
+    """
+    known = _distinct(values)
+    if known is None:
+        return None
+    bits = known.view(f"u{known.itemsize}")
+    rng = np.random.default_rng(0)
+    for _ in range(_TRIALS):
+        multiplier = int(rng.integers(1 << (8 * known.itemsize - 1))) * 2 + 1
+        places = (bits * bits.dtype.type(multiplier)) >> bits.dtype.type(8 * known.itemsize - 16)
+        if np.unique(places).size == known.size:
+            break
+    else:
+        return None
+    slots = np.zeros(1 << 16, np.uint8)
+    slots[places] = np.arange(known.size)
+    codes, unknown = np.empty(values.size, np.uint8), []
+    factor = int(np.uint64(multiplier).astype(np.int64))
+
+    def encode(part: slice) -> None:
+        missed = np.zeros(1, np.int64)
+        launch(
+            f"encode_{kind}", dtype.name, codes=codes[part].ctypes.data,
+            unknown=missed.ctypes.data, values=values[part].ctypes.data,
+            count=part.stop - part.start, slots=slots.ctypes.data, multiplier=factor,
+            table=known.ctypes.data,
+        )  # fmt: skip
+        unknown.append(int(missed[0]))
+
+    _in_parts(encode, values.size)
+    return None if any(unknown) else (codes, known)
+
+
+def _in_parts(work: Callable[[slice], None], n: int) -> None:
+    """Run `work` on consecutive rows in as many threads as there are cores.
+
+    Python's own threads: they need no threading layer and nothing compiled, and the kernels do
+    not hold the GIL.
+    """
+    parts = thread_limit()
+    slices = [slice(n * i // parts, n * (i + 1) // parts) for i in range(parts)]
+    if parts == 1:
+        work(slices[0])
+        return
+    with ThreadPoolExecutor(parts) as pool:
+        list(pool.map(work, slices))

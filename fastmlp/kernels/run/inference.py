@@ -1,0 +1,287 @@
+"""Inference: the forward pass only, over data of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ...parameters import Parameters, row_length
+from ..emit.losses import OUTPUTS
+from ..emit.target import current_target
+from ..jit.precompile import groups_of
+from ..jit.registry import kernel_addresses
+from ..jit.threading_layer import run
+from ..program import inference
+from ..program.job import Input, Job, Lists, Loss
+from ..program.operation import Program, Slot
+from . import choose
+from .csr_index import Index, is_sparse, room_for_lists
+from .executor import Executable, run_parallel, run_serial
+from .source import Source, index_bases, loss_of, padded_targets
+from .workspace import Workspace
+
+__all__ = ["Inference", "Prepared", "SmallInference"]
+
+_KEPT = 8  # programs for calls of other shapes
+Enter = Callable[[np.ndarray, int, np.ndarray], None]
+
+
+def _job(
+    parameters: Parameters, workspace: Workspace, kind: str, *, shares: int = 1, chunk: int = 1,
+    loss: Loss | None = None, lists: Lists | None = None,
+) -> Job:  # fmt: skip
+    target = current_target()
+    return Job(
+        layers=workspace.layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
+        tile_rows=target.tile_rows, shares=shares, input=Input(kind), loss=loss, batch_size=0,
+        chunk=chunk, lists=lists,
+    )  # fmt: skip
+
+
+def _executable(parameters: Parameters, workspace: Workspace, program: Program) -> Executable:
+    """Return a program with the addresses of its kernels and of the network entered."""
+    a = parameters.architecture
+    groups = groups_of(program.kernels(), a.activations, "sgd")
+    executable = Executable(program, kernel_addresses(a.dtype, *groups))
+    executable.bases[Slot.PARAMETERS] = parameters.flat.ctypes.data
+    executable.bases[Slot.WORKSPACE] = workspace.address
+    return executable
+
+
+class SmallInference:
+    """Outputs of a few rows at a time, with everything prepared: for calls that come in often.
+
+    Programs for 1, 2, 3 and 4 rows are kept; a call fills in three numbers.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters, self._architecture = parameters, parameters.architecture
+        self._workspace = Workspace(parameters, choose.FEW)
+        self._order = np.arange(choose.FEW, dtype=np.int64)
+        self._n_out, self._dtype = self._architecture.n_out, parameters.dtype
+        self._programs: dict[np.dtype, list[Executable] | None] = {}
+        self._keep: list[Any] = []
+        self._busy = Lock()
+
+    def outputs(self, X: Any) -> np.ndarray | None:
+        """Return the outputs, or None where X takes the general way or another call is on."""
+        if type(X) is not np.ndarray or not 0 < len(X) <= choose.FEW or not X.flags.c_contiguous:
+            return None
+        if X.dtype not in self._programs:
+            self._programs[X.dtype] = self._prepare(X)
+        programs = self._programs[X.dtype]
+        if programs is None or not self._busy.acquire(blocking=False):
+            return None
+        try:
+            out = np.empty((len(X), self._n_out), self._dtype)
+            executable = programs[len(X) - 1]
+            bases = executable.bases
+            bases[Slot.X], bases[Slot.LD_X] = X.ctypes.data, X.strides[0]
+            bases[Slot.OUT] = out.ctypes.data
+            run_serial(executable.address, 1)
+            return out
+        finally:
+            self._busy.release()
+
+    def _prepare(self, X: np.ndarray) -> list[Executable] | None:
+        """Return a program for each number of rows of X's dtype; None if NumPy has to read it."""
+        source = Source(X, self._architecture)
+        if not source.direct:
+            return None
+        self._keep.append(source)
+        job = _job(self._parameters, self._workspace, source.kind)
+        code = OUTPUTS[self._architecture.output]
+        programs = []
+        for count in range(1, choose.FEW + 1):
+            program = Program(1, {"few": inference.few(job, count, code)})
+            executable = _executable(self._parameters, self._workspace, program)
+            executable.enter((("few", 0, 1),))
+            executable.bases[Slot.ROWS] = self._order.ctypes.data
+            source.enter(executable.bases, X, scaled=False)
+            programs.append(executable)
+        return programs
+
+
+class Prepared:
+    """What a network keeps ready for calls to come: each kind of call has its own workspace."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self.small = SmallInference(parameters)
+        self._free: dict[int | None, list[Inference]] = {}
+
+    @contextmanager
+    def inference(self, threads: int | None) -> Iterator[Inference]:
+        """Lend the inference that was used before, or a new one while another call has it."""
+        free = self._free.setdefault(threads, [])
+        try:
+            lent = free.pop()
+        except IndexError:
+            lent = Inference(self._parameters, threads)
+        try:
+            yield lent
+        finally:
+            if not free:
+                free.append(lent)
+
+
+class Inference:
+    """The forward pass only, over data of any size, without copying it.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    threads : int or None
+    data : array, optional
+        Samples that will be asked for again and again: worth a list of their non-zeros.
+    """
+
+    def __init__(self, parameters: Parameters, threads: int | None, data: Any = None) -> None:
+        self.parameters, self._threads = parameters, threads
+        self.architecture = parameters.architecture
+        self._data, self._index = data, None
+        self._workspace: Workspace | None = None  # that of the call before
+        self._passing: Index | None = None
+        self._executables: dict[Hashable, Executable] = {}
+        if data is not None:
+            self._source = Source(data, self.architecture)
+            if self._source.sparse:
+                self._index = self._source.make_index(self._row_bytes())
+
+    def _row_bytes(self) -> int:
+        item = self.parameters.dtype.itemsize
+        return row_length(self.architecture.layer_sizes[1], item) * item
+
+    def activations(self, X: Any) -> list[np.ndarray]:
+        """Return every layer's activations, the output last."""
+        n = X.shape[0]
+        workspace = Workspace(self.parameters, max(n, 1), backward=False)
+        outputs = self._outputs(X, workspace)
+        hidden = [
+            np.ascontiguousarray(workspace.array(q.h, q.n_out, q.ld_h)[:n])
+            for q in workspace.layers[:-1]
+        ]
+        return [*hidden, outputs]
+
+    def outputs(self, X: Any) -> np.ndarray:
+        """Return the network's outputs, (n, n_out)."""
+        return self._outputs(X, None)
+
+    def losses(
+        self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return each sample's weight times loss, and whether it was predicted right."""
+        n = X.shape[0]
+        losses, correct = np.zeros(n), np.zeros(n, np.int64)
+        targets = padded_targets(y, self.parameters.dtype)
+
+        def enter(bases: np.ndarray, start: int, order: np.ndarray) -> None:
+            bases[Slot.Y] = targets.ctypes.data
+            bases[Slot.WEIGHT] = 0 if sample_weight is None else sample_weight.ctypes.data
+            bases[Slot.LOSSES] = losses[start:].ctypes.data
+            bases[Slot.CORRECT] = correct[start:].ctypes.data
+            bases[Slot.ORDER] = order.ctypes.data
+
+        self._over(X, None, enter, loss_of(self.architecture, targets))
+        return losses, correct
+
+    def _outputs(self, X: Any, workspace: Workspace | None) -> np.ndarray:
+        out = np.empty((X.shape[0], self.architecture.n_out), self.parameters.dtype)
+
+        def enter(bases: np.ndarray, start: int, order: np.ndarray) -> None:
+            bases[Slot.OUT] = out[start:].ctypes.data
+
+        self._over(X, workspace, enter, None)
+        return out
+
+    def _room(self, rows: int) -> Workspace:
+        """Return room for so many rows, if it can be that of the call before."""
+        kept = self._workspace
+        if kept is None or kept.rows < rows:
+            self._executables.clear()
+            kept = self._workspace = Workspace(self.parameters, rows, backward=False)
+        return kept
+
+    def _room_for_lists(self, X: Any, source: Source, rows: int) -> Index | None:
+        """Return room to list the non-zeros of so many rows as they go by, where it is worth it:
+        the lists are used once.
+        """
+        n_in, n_out = self.architecture.layers[0]
+        item = self.parameters.dtype.itemsize
+        pays = choose.lists_pay_in_passing(n_in, n_out, item, current_target().vector_bytes)
+        if not (source.direct and pays and is_sparse(X)):
+            return None
+        if self._passing is None or len(self._passing.cuts) < rows:
+            self._passing = room_for_lists(rows, n_in, self._row_bytes(), self.parameters.dtype)
+        return self._passing
+
+    def _lists(self, X: Any, source: Source, rows: int, *, spread: bool) -> tuple[Any, Any]:
+        """Return lists of non-zeros and what programs are told of them; None for a dense X."""
+        index, passing = (self._index if X is self._data else None), False
+        if source.listed and index is None:
+            index = source.make_index(self._row_bytes())
+        elif index is None and not spread:
+            index = self._room_for_lists(X, source, rows)
+            passing = index is not None
+        if index is None or not (source.listed or self.parameters.finite):
+            return None, None
+        kind = "codes" if index.table.size else "values"
+        return index, Lists(kind, index.cuts.shape[1], index.block, 1, passing)
+
+    def _over(self, X: Any, workspace: Workspace | None, enter: Enter, loss: Loss | None) -> None:
+        """Run over X, in pieces where NumPy has to convert the rows.
+
+        With a `workspace` of the caller's every sample has a row of its own.
+        """
+        n, spread = X.shape[0], workspace is not None
+        if n == 0:
+            return
+        source = self._source if X is self._data else Source(X, self.architecture)
+        piece = n
+        if not (source.direct or spread):
+            piece = min(n, max(source.stage_rows, choose.BLOCK_ROWS))
+        work = choose.flops(self.architecture, piece) // 3
+        threads = choose.choose_threads(self._threads, work)
+        shares, block = choose.inference_blocks(piece, threads)
+        room = workspace or self._room(shares * block)
+        index, lists = self._lists(X, source, shares * block, spread=spread)
+        order = np.arange(max(n, shares * block), dtype=np.int64)
+        for start in range(0, n, piece):
+            part = order[start : min(start + piece, n)]
+            data = X if source.direct else source.stage(part)
+            key = (len(part), source.kind, shares, block, lists, repr(loss), spread)
+            executable = self._executables.get(key)
+            if executable is None or spread:
+                job = _job(
+                    self.parameters, room, source.kind, shares=shares, chunk=block, loss=loss,
+                    lists=lists,
+                )  # fmt: skip
+                code = OUTPUTS[self.architecture.output]
+                phases = inference.blocks(job, len(part), code, spread=spread)
+                executable = _executable(self.parameters, room, Program(shares, {"all": phases}))
+                executable.enter((("all", 0, 1),))
+                if not spread:
+                    self._keep(key, executable)
+            bases = executable.bases
+            source.enter(bases, data, scaled=not source.direct)
+            bases[Slot.ROWS] = part.ctypes.data if source.direct else order.ctypes.data
+            bases[Slot.NUMBERS] = order.ctypes.data
+            if index is not None:
+                for slot, address in index_bases(index).items():
+                    bases[slot] = address
+            enter(bases, start, part)
+            executable.clear()
+            run((run_serial, run_parallel), shares, executable.address)
+
+    def _keep(self, key: Hashable, executable: Executable) -> None:
+        if len(self._executables) >= _KEPT:
+            del self._executables[next(iter(self._executables))]
+        self._executables[key] = executable

@@ -1,0 +1,190 @@
+"""A full batch in parts: groups of samples summed in one place, the step taken in another.
+
+The groups are those of `full_batch`, gone through in the same blocks. Their sums, added up in
+order and handed to the optimizer, leave the bits that `Training` leaves on one machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...operations import read_rows
+from ...optimizers import Optimizer, OptimizerState
+from ...parameters import Parameters
+from ...regularization import Regularization
+from ..emit.optimizers import HYPER_ROW, hyperparameters
+from ..program.operation import Slot
+from . import choose
+from .choose import BLOCK_ROWS as BLOCK
+from .choose import GROUPS
+from .source import Source
+from .training import Run, Training
+from .workspace import Workspace
+
+__all__ = ["BLOCK", "GROUPS", "GroupSums", "Update", "readable"]
+
+
+def readable(X: np.ndarray, architecture: Any) -> tuple[np.ndarray, bool]:
+    """Return X as a kernel reads it, and whether the division by `input_scale` is done."""
+    if Source(X, architecture).direct:
+        return X, False
+    return read_rows(X, slice(None), architecture.input_scale, architecture.dtype), True
+
+
+class _OneGroup(Training):
+    """A training whose batch is one group, summed as `full_batch` sums it, on this thread."""
+
+    def _choose_mode(self) -> choose.Mode:
+        return "full"
+
+    def _most_groups(self) -> int:
+        return 1
+
+
+class GroupSums(_OneGroup):
+    """Summed loss and gradient of one group of samples after the other.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Read only.
+    X, scaled
+        As `readable` returns them.
+    y, sample_weight : ndarray
+        Checked already.
+    group_samples : int
+        The most samples of a group, in whole blocks.
+    regularization : Regularization
+        Of which dropout counts.
+    sparse : bool
+        Whether to go through lists of the non-zeros of X, as where X as a whole is mostly zero.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        X: np.ndarray,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        *,
+        scaled: bool,
+        group_samples: int,
+        regularization: Regularization,
+        sparse: bool,
+    ) -> None:
+        super().__init__(
+            parameters, X, y, sample_weight, optimizer=None, state=OptimizerState(),
+            batch_size=group_samples, regularization=regularization, threads=1,
+        )  # fmt: skip
+        self._scaled = scaled
+        if sparse and not scaled and self._index is None:
+            self._compile(True)
+            self._enter_index(self._source.make_index(self._workspace.layers[0].ld_w))
+        self._hyper = np.zeros((1, 2, HYPER_ROW), parameters.dtype)
+        self.gradient = np.zeros(0, parameters.dtype)
+
+    def _make_workspace(self) -> Workspace:
+        return self.workspace(self.parameters, self.regularization)
+
+    @staticmethod
+    def workspace(parameters: Parameters, regularization: Regularization) -> Workspace:
+        """Return what a thread works in, whatever the group."""
+        return Workspace(parameters, BLOCK, dropout=regularization.dropout)
+
+    def sums(
+        self,
+        order: np.ndarray,
+        out: np.ndarray,
+        workspace: Workspace,
+        words: np.ndarray | None = None,
+        place: int = 0,
+    ) -> tuple[np.ndarray, int]:
+        """Sum the gradient of the samples in `order` into `out`.
+
+        Parameters
+        ----------
+        order : ndarray of int64
+        out : ndarray, (parameters.size,)
+            Zeros, on a cache line.
+        workspace : Workspace
+        words : ndarray of uint32, (1, n_hidden, 2), optional
+            For dropout.
+        place : int
+            Of the first sample in the step's batch.
+
+        Returns
+        -------
+        losses : ndarray of float64, (len(order),)
+            Each sample's weight times loss.
+        correct : int
+            How many were predicted right.
+        """
+        order = np.ascontiguousarray(order, np.int64)  # read by address
+        part = Run(order, self._hyper, words)
+        segments = self._segments(1, len(order))
+        executable = self._executable(self._listed(), segments)
+        bases = executable.bases
+        self._source.enter(bases, self._source.X, scaled=self._scaled)
+        part.enter(bases, 0, 0)
+        bases[Slot.ROWS], bases[Slot.PLACE] = order.ctypes.data, place
+        bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
+        self._run(executable)
+        losses, correct = part.losses, part.correct
+        identity = self.architecture.output == "identity"
+        return losses, 0 if identity else int(correct.sum())
+
+
+class Update(_OneGroup):
+    """The optimizer's step from sums of gradients.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Changed in place, with their slots.
+    optimizer : Optimizer
+    state : OptimizerState
+        Its step count goes on.
+    regularization : Regularization
+        Of which penalties and bounds count.
+    """
+
+    optimizer: Optimizer
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        optimizer: Optimizer,
+        state: OptimizerState,
+        regularization: Regularization,
+    ) -> None:
+        a = parameters.architecture
+        labels = a.output == "softmax"
+        y = np.zeros(1, np.int64) if labels else np.zeros((1, a.n_out), parameters.dtype)
+        super().__init__(
+            parameters, np.zeros((1, a.n_in), parameters.dtype), y, None, optimizer=optimizer,
+            state=state, batch_size=BLOCK + 1, threads=1,
+            regularization=replace(regularization, dropout=(), label_smoothing=0.0),
+        )  # fmt: skip
+
+    def step(self, total: float, rate: float) -> float:
+        """Take a step from the sum in `gradient`, which is cleared; return the penalties before it.
+
+        Parameters
+        ----------
+        total : float
+            The sum of the batch's sample weights.
+        rate : float
+            The learning rate.
+        """
+        r = self.regularization
+        hyper = hyperparameters(
+            self.optimizer, np.array([rate]), np.array([total]), r.l2, self.state.step,
+            self.parameters.dtype, r.l1,
+        )  # fmt: skip
+        part = Run(np.zeros(1, np.int64), hyper, None)
+        self._apply(part)
+        self.state.step += 1
+        return float(part.penalty[0])

@@ -1,0 +1,126 @@
+"""Where samples and targets come from, as addresses."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+
+from ...architecture import Architecture
+from ...operations import read_rows
+from ...parameters import row_length
+from ..emit.losses import ELEMENTWISE as LOSS_CODES
+from ..program.job import Loss
+from ..program.operation import At, Slot
+from .csr_index import Index, block_columns, density, is_sparse, make_index
+from .csr_matrix import canonical, is_listed, make_index_of_csr
+from .sharing import shared
+
+__all__ = ["Source", "index_bases", "loss_of", "padded_targets"]
+
+_STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much at a time
+_LISTED_BYTES = 3  # of a non-zero in a list whose values are coded
+_MAPPED_LISTS = 32 << 20  # what the lists of a file may take
+_KINDS = {"uint8": "u8", "bool": "u8", "float32": "f32", "float64": "f64"}
+
+
+class Source:
+    """Where samples come from: X itself where a kernel reads it, else rows staged by NumPy.
+
+    Attributes
+    ----------
+    direct : bool
+        Whether a kernel reads X itself.
+    listed : bool
+        Whether X is a sparse matrix, which is read through its lists alone.
+    """
+
+    def __init__(self, X: Any, architecture: Architecture) -> None:
+        self.listed = is_listed(X)
+        self._given = X
+        self.X = shared(X, "canonical", lambda: canonical(X)) if self.listed else X
+        self.scale = architecture.input_scale
+        self.dtype = np.dtype(architecture.dtype)
+        self.direct = self.listed or self._readable()
+        self._divisor = np.array([self.scale or 1.0])
+        row_bytes = max(1, X.shape[1] * self.dtype.itemsize)
+        self.stage_rows = max(16, _STAGE_BYTES // row_bytes)
+
+    def _readable(self) -> bool:
+        X = self.X
+        if not isinstance(X, np.ndarray) or X.dtype.name not in _KINDS:
+            return False
+        if not X.dtype.isnative or not (X.shape[1] <= 1 or X.strides[1] == X.itemsize):
+            return False
+        if X.itemsize == 1 and self.scale is not None:
+            # uint8 is divided in the network's dtype: right where that gives NumPy's values
+            values = np.arange(256)
+            ours = values.astype(self.dtype) / self.dtype.type(self.scale)
+            return bool((ours == (values / self.scale).astype(self.dtype)).all())
+        return True
+
+    def stage(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows of X as the network reads them."""
+        return read_rows(self.X, rows, self.scale, self.dtype)
+
+    def enter(self, bases: np.ndarray, X: np.ndarray, *, scaled: bool) -> None:
+        """Enter where X is, and how it is divided; `scaled` says that the division is done."""
+        if not self.listed:
+            bases[Slot.X], bases[Slot.LD_X] = X.ctypes.data, X.strides[0]
+            divided = not scaled and self.scale is not None
+            bases[Slot.SCALE] = self._divisor.ctypes.data if divided else 0
+
+    @property
+    def kind(self) -> str:
+        """What rows are gathered from: "u8", "f32" or "f64"."""
+        dtype = self.X.dtype if self.direct else self.dtype
+        return _KINDS[dtype.name]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether lists of non-zeros are worth making: X is read as it is, and mostly zero."""
+        return self.listed or (self.direct and is_sparse(self.X) and not self._outgrown())
+
+    def _outgrown(self) -> bool:
+        """Whether X lies in a file and its lists would take too much of the memory it spares."""
+        holder, mapped = self.X, False
+        while holder is not None and not mapped:
+            mapped = isinstance(holder, np.memmap | mmap.mmap)
+            holder = getattr(holder, "base", None)
+        return mapped and density(self.X) * self.X.size * _LISTED_BYTES > _MAPPED_LISTS
+
+    def make_index(self, row_bytes: int) -> Index:
+        """Return the non-zeros, in blocks for rows of W of that length."""
+        make = make_index_of_csr if self.listed else make_index
+        key = (block_columns(row_bytes), self.dtype, self.scale)
+        return shared(self._given, key, lambda: make(self.X, row_bytes, self.dtype, self.scale))
+
+
+def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return labels as they are, target rows padded to whole vectors."""
+    if y.ndim == 1:
+        return y
+    padded = np.zeros((len(y), row_length(y.shape[1], dtype.itemsize)), dtype)
+    padded[:, : y.shape[1]] = y
+    return padded
+
+
+def loss_of(architecture: Architecture, y: np.ndarray) -> Loss:
+    """Return which kernel takes the logits, and how it reads labels or padded targets."""
+    pair = (architecture.output, architecture.loss)
+    if pair in LOSS_CODES:
+        code = LOSS_CODES[pair]
+        return Loss("elementwise_loss", {"t": At(Slot.Y), "ldt": y.strides[0], "code": code})
+    if y.ndim == 2:
+        return Loss("softmax_targets", {"t": At(Slot.Y), "ldt": y.strides[0]})
+    return Loss("softmax_labels", {"y": At(Slot.Y)})
+
+
+def index_bases(index: Index) -> dict[Slot, int]:
+    """Return where lists of non-zeros are."""
+    return {
+        Slot.INDEX_STARTS: index.starts.ctypes.data, Slot.INDEX_CUTS: index.cuts.ctypes.data,
+        Slot.INDEX_COLUMNS: index.columns.ctypes.data,
+        Slot.INDEX_VALUES: index.values.ctypes.data, Slot.INDEX_TABLE: index.table.ctypes.data,
+    }  # fmt: skip

@@ -1,0 +1,472 @@
+"""Training on one data set: owns the memory, has programs written, runs pieces of epochs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...operations import EpochResult
+from ...optimizers import Optimizer, OptimizerState
+from ...parameters import Parameters, aligned_zeros
+from ...regularization import Regularization
+from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
+from ..emit.target import current_target
+from ..jit.precompile import groups_of, prepare
+from ..jit.registry import kernel_addresses
+from ..jit.threading_layer import choose_driver, run
+from ..program import full_batch, minibatch, per_sample, post_gradient
+from ..program.job import Input, Job, Lists, Regularizing
+from ..program.operation import Phase, Program, Slot
+from . import choose
+from .autotune import Autotuner
+from .csr_index import Index
+from .executor import Executable, run_parallel, run_serial
+from .packed_weights import PackedWeights
+from .partition import row_bounds
+from .source import Source, index_bases, loss_of, padded_targets
+from .workspace import Workspace
+
+__all__ = ["Training"]
+
+_SECTIONS = 8  # that a program may have before those which are not needed now are left out
+Segment = tuple[Hashable, int, int]
+
+
+class Training:
+    """Steps of gradient descent on one data set; all memory is taken here, once.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Changed in place, with their slots.
+    X, y, sample_weight
+        Checked already.
+    optimizer : Optimizer or None
+        None leaves the summed gradient in `gradient` and the parameters alone.
+    state : OptimizerState
+        Its step count goes on; its slots are the parameters' own.
+    """
+
+    _autotuner: Autotuner | None
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        *,
+        optimizer: Optimizer | None,
+        state: OptimizerState,
+        batch_size: int,
+        regularization: Regularization,
+        threads: int | None,
+    ) -> None:
+        self.parameters, self.state, self.optimizer = parameters, state, optimizer
+        self.architecture = parameters.architecture
+        self.regularization, self.batch_size = regularization, batch_size
+        self.sample_weight = sample_weight
+        self._source = source = Source(X, self.architecture)
+        self._y = padded_targets(y, parameters.dtype)
+        self._mode = self._choose_mode()
+        most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
+        self.chunk = min(batch_size, most)
+        if not source.direct:
+            self.chunk = min(self.chunk, source.stage_rows)
+        self.threads, self._autotuner = self._choose_threads(threads), None
+        if threads is None and self.threads > 1:
+            self._autotuner = Autotuner(alone=choose.is_close(self._work(), phases=2))
+        self._workspace = self._make_workspace()
+        self._take_memory()
+        self._index: Index | None = None
+        self._packed: PackedWeights | None = None
+        row_bytes = 0
+        if source.listed or (optimizer is not None and source.sparse):
+            row_bytes = self._workspace.layers[0].ld_w
+            if self._mode == "batch" and optimizer is not None:
+                self._packed = PackedWeights(parameters, self.threads, self.chunk, optimizer.slots)
+                row_bytes = self._packed.row_bytes
+        self._executables: dict[bool, Executable] = {}
+        self._sections: dict[bool, dict[Hashable, list[Phase]]] = {False: {}, True: {}}
+        self._jobs = {False: self._job()}
+        self._compile(row_bytes > 0)
+        if row_bytes:
+            self._enter_index(source.make_index(row_bytes))
+
+    # choices and memory
+
+    def _choose_mode(self) -> choose.Mode:
+        return choose.mode_of(
+            self.parameters, self.optimizer, self.regularization, self.batch_size,
+            listed=self._source.listed, direct=self._source.direct,
+        )  # fmt: skip
+
+    def _work(self) -> int:
+        at_once = self.batch_size if self._mode == "full" else self.chunk
+        return choose.flops(self.architecture, at_once)
+
+    def _choose_threads(self, threads: int | None) -> int:
+        if self._mode == "single":
+            return 1
+        at_once = self.batch_size if self._mode == "full" else self.chunk
+        steps = -(-len(self._y) // at_once)
+        return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
+
+    def _most_groups(self) -> int:
+        return choose.most_groups(self.parameters)
+
+    def _make_workspace(self) -> Workspace:
+        rows = self.chunk * (self.threads if self._mode == "full" else 1)
+        return Workspace(self.parameters, rows, dropout=self.regularization.dropout)
+
+    def _take_memory(self) -> None:
+        parameters, r = self.parameters, self.regularization
+        slots = sum(q.slots for q in self._workspace.layers)
+        self._penalties = np.zeros(-(-slots // 4) * 4)  # added up four by four
+        self._norms = np.zeros(slots + self.architecture.n_layers)
+        self._limits = np.array([r.l1, r.l2 / 2, r.clip_norm or 0.0, r.max_norm or 0.0])
+        self._clipped = np.zeros((self.threads, 2, HYPER_ROW), parameters.dtype)
+        samples = -(-self.batch_size // (self._most_groups() * choose.BLOCK_ROWS))
+        self._group_samples = samples * choose.BLOCK_ROWS
+        self._groups = -(-self.batch_size // self._group_samples) if self._mode == "full" else 1
+        self.gradient = np.zeros(0, parameters.dtype)
+        summed = self.optimizer is None or self.batch_size > self.chunk
+        if (summed or r.whole) and self._mode != "single":
+            self.gradient = aligned_zeros(parameters.size * self._groups, parameters.dtype)
+
+    def _job(self) -> Job:
+        """Return what programs without lists are told."""
+        r, trained, parameters = self.regularization, self.optimizer is not None, self.parameters
+        layers, target = self._workspace.layers, current_target()
+        size = parameters.size * parameters.dtype.itemsize
+        return Job(
+            layers=layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
+            tile_rows=target.tile_rows, shares=self.threads, input=Input(self._source.kind),
+            loss=loss_of(self.architecture, self._y), batch_size=self.batch_size, chunk=self.chunk,
+            bounds=row_bounds(layers, self.threads, self.chunk)[1:],
+            optimizer=OPTIMIZERS[self.optimizer.rule] if self.optimizer else STORE, state=size,
+            regularizing=Regularizing(
+                penalty=trained and (r.l1 > 0 or r.l2 > 0),
+                clips=trained and r.clip_norm is not None,
+                limits=trained and r.max_norm is not None, whole=trained and r.whole,
+                slots=self._penalties.size, norms=self._norms.size,
+            ),
+            groups=self._groups, group_samples=self._group_samples, group_bytes=size,
+        )  # fmt: skip
+
+    def _listed_job(self, kind: str, index: Index | None = None) -> Job:
+        """Return what programs over lists are told; as good as without an index to tell kernels."""
+        cuts, block = (2, 16) if index is None else (index.cuts.shape[1], index.block)
+        at_once = cuts if self.batch_size == 1 else 1  # not by threads: the bits would tell
+        lists = Lists(kind, cuts, block, at_once)
+        job = replace(self._jobs[False], lists=lists)
+        if self._packed is not None:
+            edges = (0,) * (self.threads + 1)
+            if index is not None:
+                edges, *bounds = row_bounds(
+                    job.layers, self.threads, self.chunk, index, self._packed.count
+                )
+                job = replace(job, bounds=tuple(bounds))
+            job = replace(job, packed=self._packed.described(edges))
+        return job
+
+    def _enter_index(self, index: Index) -> None:
+        self._index = index
+        self._jobs[True] = self._listed_job("codes" if index.table.size else "values", index)
+
+    # programs
+
+    def _compile(self, lists: bool) -> None:
+        """Compile what its steps will need; `lists` will be made and, most likely, hold codes."""
+        program, keys = Program(self.threads), self._usual_sections()
+        if lists:
+            listed = self._listed_job("codes")
+            program.sections |= {(True, key): self._phases(listed, key) for key in keys}
+        if not self._source.listed:
+            own = self._sections[False]
+            own |= {key: self._phases(self._jobs[False], key) for key in keys}
+            program.sections |= own
+        groups = groups_of(program.kernels(), self.architecture.activations, self._rule())
+        if lists and not self._source.listed:
+            groups.append(f"index {self._source.kind}")
+        driver = choose_driver((run_serial, run_parallel), self.threads)
+        alone = [run_serial] if driver is run_serial or self._autotuner is not None else []
+        self._drivers = run_serial, driver  # no other is compiled, whatever cores there are later
+        functions = [run_parallel, *alone] if driver is run_parallel else alone
+        prepare(self.architecture.dtype, groups, functions)
+
+    def _rule(self) -> str:
+        return self.optimizer.rule if self.optimizer else "sgd"
+
+    def _usual_sections(self) -> list[Hashable]:
+        """Return the sections that most runs need: enough to tell the kernels."""
+        size = min(self.batch_size, len(self._y))
+        if self._source.direct or self.batch_size <= self.chunk:
+            return [key for key, _, _ in self._segments(1, size)]
+        return ["transposes", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
+
+    def _phases(self, job: Job, key: Hashable) -> list[Phase]:
+        """Return the phases of a section."""
+        match key:
+            case "transposes":
+                return [post_gradient.transposes(job)]
+            case "penalties":
+                return [minibatch.penalties(job, before=True)]
+            case "apply":
+                return minibatch.apply_sums(job) if self.optimizer is not None else []
+            case ("sum", int(size), int(code)):
+                return minibatch.sum_gradient(job, size, code)
+            case ("step", int(size)):
+                if self._mode == "single":
+                    return per_sample.step(job)
+                kind = full_batch if self._mode == "full" else minibatch
+                return kind.step(job, size)
+        raise LookupError(f"no section {key!r}")
+
+    def _segments(self, steps: int, samples: int) -> tuple[Segment, ...]:
+        """Return what is run for so many steps over so many samples, which may end with a smaller
+        batch.
+        """
+        if self._mode == "single":
+            return ((("step", 1), 0, steps),)
+        full = min(steps, samples // self.batch_size)
+        segments: list[Segment] = [("transposes", 0, 1)]
+        if full:
+            segments.append((("step", self.batch_size), 0, full))
+        if full < steps:
+            rest = samples - full * self.batch_size
+            segments.append((("step", rest), full, steps))
+        if self._jobs[False].regularizing.penalty:
+            segments.append(("penalties", steps, steps + 1))
+        return tuple(segments)
+
+    def _executable(self, listed: bool, segments: tuple[Segment, ...]) -> Executable:
+        """Return the program over lists, or the other one, ready for these segments."""
+        sections = self._sections[listed]
+        missing = [key for key, _, _ in segments if key not in sections]
+        if missing or listed not in self._executables:
+            if len(sections) + len(missing) > _SECTIONS:
+                needed = {key for key, _, _ in segments}
+                for key in [key for key in sections if key not in needed]:
+                    del sections[key]
+            for key in missing:
+                sections[key] = self._phases(self._jobs[listed], key)
+            program = Program(self.threads, sections)
+            groups = groups_of(program.kernels(), self.architecture.activations, self._rule())
+            addresses = kernel_addresses(self.architecture.dtype, *groups)
+            self._executables[listed] = Executable(program, addresses)
+            self._enter_memory(self._executables[listed].bases, listed)
+        executable = self._executables[listed]
+        executable.enter(segments)
+        return executable
+
+    def _enter_memory(self, bases: np.ndarray, listed: bool) -> None:
+        """Enter the arrays that stay where they are."""
+        weight = self.sample_weight
+        arrays: dict[Slot, int] = {
+            Slot.PARAMETERS: self.parameters.flat.ctypes.data,
+            Slot.GRADIENT: self.gradient.ctypes.data, Slot.WORKSPACE: self._workspace.address,
+            Slot.Y: self._y.ctypes.data, Slot.WEIGHT: 0 if weight is None else weight.ctypes.data,
+            Slot.PENALTIES: self._penalties.ctypes.data, Slot.LIMITS: self._limits.ctypes.data,
+            Slot.NORMS: self._norms.ctypes.data, Slot.CLIPPED: self._clipped.ctypes.data,
+        }  # fmt: skip
+        if listed and self._index is not None:
+            arrays |= index_bases(self._index)
+        if listed and self._packed is not None:
+            arrays |= self._packed.bases()
+        for slot, address in arrays.items():
+            bases[slot] = address
+
+    # steps
+
+    def train(
+        self, order: np.ndarray, rates: np.ndarray, words: np.ndarray | None = None
+    ) -> EpochResult:
+        """Take one step per batch of the samples in `order`.
+
+        Parameters
+        ----------
+        order : ndarray of int64
+        rates : ndarray of float64, one per step
+        words : ndarray of uint32, (steps, n_hidden, 2), optional
+            For dropout: see `reference.dropout.key_words`.
+
+        Returns
+        -------
+        EpochResult
+        """
+        order = np.ascontiguousarray(order, np.int64)  # read by address; C long may be narrower
+        starts, totals = self.batches(order)
+        optimizer = self.optimizer or Optimizer(0.0)
+        hyper = hyperparameters(
+            optimizer, rates, totals, self.regularization.l2, self.state.step,
+            self.parameters.dtype, self.regularization.l1,
+        )  # fmt: skip
+        losses, correct, penalty = self.steps(order, hyper, words)
+        sums = np.add.reduceat(losses, starts) + penalty * totals
+        if self.architecture.output == "identity":
+            correct[:] = 0
+        return EpochResult(sums, totals, np.add.reduceat(correct, starts), len(order))
+
+    def batches(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the batches of `order` begin, and their sums of sample weights."""
+        starts = np.arange(0, len(order), self.batch_size)
+        if self.sample_weight is None:
+            totals = np.diff(np.append(starts, len(order))).astype(np.float64)
+        else:
+            totals = np.add.reduceat(self.sample_weight[order], starts)
+        return starts, totals
+
+    def steps(
+        self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Take one step per batch of the samples in `order`, each with its own hyperparameters.
+
+        Parameters
+        ----------
+        order : ndarray of int64
+        hyper : ndarray, (steps, 2, HYPER_ROW)
+            As `hyperparameters` returns them.
+        words : ndarray of uint32, (steps, n_hidden, 2), optional
+            For dropout.
+
+        Returns
+        -------
+        losses : ndarray of float64, (len(order),)
+            Each sample's weight times loss.
+        correct : ndarray of int64, (len(order),)
+            Whether it was predicted right.
+        penalty : ndarray of float64, (steps,)
+            The penalties of the weights before each step.
+        """
+        run_of = Run(order, hyper, words)
+        if self._source.direct:
+            self._take_steps(run_of, order, self._source.X, scaled=False)
+        elif self.batch_size <= self.chunk:
+            self._take_staged_steps(run_of)
+        else:
+            for step in range(run_of.steps):
+                self._take_staged_step(run_of, step)
+        if self.optimizer is not None:
+            self.state.step += run_of.steps
+        return run_of.losses, run_of.correct, run_of.penalty
+
+    def _listed(self) -> bool:
+        """Whether zeros may be left out: 0 times a weight that is not finite is NaN (a sparse
+        matrix says so itself).
+        """
+        return self._index is not None and (self._source.listed or self.parameters.finite)
+
+    def _take_steps(self, part: Run, rows: np.ndarray, X: Any, *, scaled: bool) -> None:
+        """Take the steps of a run, whose samples lie at `rows` of X."""
+        listed, size = self._listed(), self.batch_size
+        packed = self._packed if listed else None
+        if listed:  # the lists of the next step's samples are asked for: there has to be one
+            rows = np.concatenate([rows, rows[:size]])
+        if packed is not None:
+            packed.pack()
+        done, n = 0, len(part.order)
+        while done < part.steps:
+            begun, tuner, first = time.perf_counter(), self._autotuner, done * size
+            left = part.steps - done
+            count = left if tuner is None else tuner.steps(left)
+            segments = self._segments(count, min(count * size, n - first))
+            executable = self._executable(listed, segments)
+            self._source.enter(executable.bases, X, scaled=scaled)
+            part.enter(executable.bases, done, first)
+            executable.bases[Slot.ROWS] = rows[first:].ctypes.data
+            self._run(executable, alone=tuner is not None and tuner.alone)
+            if tuner is not None:
+                tuner.note(time.perf_counter() - begun, count)
+            done += count
+        if packed is not None:
+            packed.unpack()
+
+    def _run(self, executable: Executable, *, alone: bool = False) -> None:
+        if alone:
+            run_serial(executable.address, executable.shares)
+        else:
+            executable.clear()
+            run(self._drivers, executable.shares, executable.address)
+
+    def _take_staged_steps(self, whole: Run) -> None:
+        """Take whole steps, as many at a time as there is room for converted rows."""
+        size = self.batch_size
+        steps = max(1, self._source.stage_rows // size)
+        for step in range(0, whole.steps, steps):
+            part = whole.part(step, min(step + steps, whole.steps), size)
+            staged = self._source.stage(part.order)
+            self._take_steps(part, np.arange(len(part.order), dtype=np.int64), staged, scaled=True)
+
+    def _take_staged_step(self, whole: Run, step: int) -> None:
+        """Take one step whose batch is larger than the room: sum its gradient chunk by chunk."""
+        first, end = step * self.batch_size, min((step + 1) * self.batch_size, len(whole.order))
+        for start in range(first, end, self.chunk):
+            stop = min(start + self.chunk, end)
+            code = STORE if start == first else ADD
+            part = whole.part(step, step + 1, self.batch_size)
+            staged = self._source.stage(whole.order[start:stop])
+            rows = np.arange(stop - start, dtype=np.int64)
+            executable = self._executable(
+                False, (("transposes", 0, 1), (("sum", stop - start, code), 0, 1))
+            )
+            bases = executable.bases
+            self._source.enter(bases, staged, scaled=True)
+            part.enter(bases, 0, start - first)
+            bases[Slot.ROWS], bases[Slot.PLACE] = rows.ctypes.data, start - first
+            self._run(executable)
+        if self.optimizer is not None:
+            self._apply(whole.part(step, step + 1, self.batch_size))
+
+    def _apply(self, part: Run) -> None:
+        """Take the optimizer's step from the gradient that was summed."""
+        executable = self._executable(False, (("apply", 0, 1),))
+        part.enter(executable.bases, 0, 0)
+        self._run(executable)
+
+
+class Run:
+    """Steps that are taken in one call: their samples, hyperparameters and results.
+
+    Parameters
+    ----------
+    order : ndarray of int64
+    hyper : ndarray, (steps, 2, HYPER_ROW)
+    words : ndarray of uint32, (steps, n_hidden, 2), or None
+    """
+
+    def __init__(self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None) -> None:
+        self.order, self.hyper, self.steps = order, hyper, len(hyper)
+        self.words = np.zeros((len(hyper), 1, 2), np.uint32) if words is None else words
+        self.losses, self.correct = np.zeros(len(order)), np.zeros(len(order), np.int64)
+        # a step adds up the penalties of the one before it, and the first one's lie before it
+        self._penalty = np.zeros(len(hyper) + 1)
+
+    @property
+    def penalty(self) -> np.ndarray:
+        """The penalties of the weights before each step."""
+        return self._penalty[1:]
+
+    def part(self, first: int, last: int, batch_size: int) -> Run:
+        """Return some of the steps, as views."""
+        part = object.__new__(Run)
+        samples = slice(first * batch_size, last * batch_size)
+        part.order, part.hyper, part.steps = self.order[samples], self.hyper[first:], last - first
+        part.words = self.words[first:]
+        part.losses, part.correct = self.losses[samples], self.correct[samples]
+        part._penalty = self._penalty[first : last + 1]
+        return part
+
+    def enter(self, bases: np.ndarray, step: int, sample: int) -> None:
+        """Enter where steps from `step` on, whose samples begin at `sample`, find their data."""
+        bases[Slot.ORDER] = self.order[sample:].ctypes.data
+        bases[Slot.LOSSES] = self.losses[sample:].ctypes.data
+        bases[Slot.CORRECT] = self.correct[sample:].ctypes.data
+        bases[Slot.HYPER] = self.hyper[step:].ctypes.data
+        bases[Slot.WORDS] = self.words[step:].ctypes.data
+        bases[Slot.PENALTY] = self.penalty[step:].ctypes.data
+        bases[Slot.PLACE] = 0

@@ -1,0 +1,121 @@
+"""All memory of a training step, and where in it a layer's arrays lie.
+
+A workspace is made once per fit; a step allocates nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...parameters import Parameters, aligned_zeros, row_length
+from ...regularization import threshold
+from ..emit.activations import ACTIVATIONS, SLOPES
+from ..emit.target import current_target
+from ..program.job import BLOCK, Layer
+from ..program.operation import At, Slot
+
+__all__ = ["Workspace"]
+
+_PAGE = 4096  # arrays begin on one
+
+
+def _padded(n: int) -> int:
+    return -(-n // BLOCK) * BLOCK
+
+
+class Workspace:
+    """Activations, deltas, slopes and transposed weights for up to `rows` samples at a time.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    rows : int
+    backward : bool
+        Whether there is room for a backward pass.
+    dropout : sequence of float
+        A rate per hidden layer, or none.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    rows : int
+        As many as asked for, to a multiple of 16.
+    places : dict
+        Name of an array -> its first byte, and how many bytes it has.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        rows: int,
+        *,
+        backward: bool = True,
+        dropout: Sequence[float] = (),
+    ) -> None:
+        self._parameters = parameters
+        self.rows = _padded(rows)
+        self.places: dict[str, tuple[int, int]] = {}
+        self._bytes, self._factors = 0, list[tuple[At, float]]()
+        architecture, item = parameters.architecture, parameters.dtype.itemsize
+        length = current_target().vector_bytes // item
+        names = (*architecture.activations, "identity")
+        a, ld_a = self._rows_of("inputs", architecture.n_in)
+        layers = []
+        for i, (n_in, n_out) in enumerate(architecture.layers):
+            h, ld_h = self._rows_of(f"outputs of layer {i + 1}", n_out)
+            left_out = dropout[i] if i < len(dropout) else 0.0
+            slope, kept_code, factor = h, ACTIVATIONS[names[i]], None
+            if i < len(names) - 1 and (names[i] in SLOPES or left_out):
+                slope, _ = self._rows_of(f"slopes of layer {i + 1}", n_out)
+            if left_out:
+                factor = self._take(f"dropout of layer {i + 1}", item)
+                self._factors.append((factor, 1 / (1 - left_out)))
+                kept_code = ACTIVATIONS[min(SLOPES)]  # f'(z) is kept itself
+            d, wt, ld_wt = At(Slot.NONE), At(Slot.NONE), 0
+            if backward or i == architecture.n_layers - 1:
+                d, _ = self._rows_of(f"deltas of layer {i + 1}", n_out)
+                if backward and i > 0:
+                    ld_wt = row_length(_padded(n_in), item) * item
+                    wt = self._take(f"transpose of layer {i + 1}", _padded(n_out) * ld_wt)
+            layers.append(
+                Layer(
+                    n_in=n_in, n_out=n_out, vectors_in=-(-n_in // length),
+                    vectors_out=-(-n_out // length),
+                    w=At(Slot.PARAMETERS, parameters.weight_offsets[i] * item),
+                    ld_w=row_length(n_out, item) * item,
+                    bias=At(Slot.PARAMETERS, parameters.bias_offsets[i] * item),
+                    wt=wt, ld_wt=ld_wt, a=a, ld_a=ld_a, h=h, ld_h=ld_h, d=d, slope=slope,
+                    kept=slope, code=ACTIVATIONS[names[i]], kept_code=kept_code,
+                    has_bias=architecture.bias, threshold=int(threshold(left_out)),
+                    factor=factor,
+                )
+            )  # fmt: skip
+            a, ld_a = h, ld_h
+        self.layers = tuple(layers)
+        self._buffer = aligned_zeros(self._bytes // item, parameters.dtype)
+        for place, value in self._factors:
+            self._buffer[place.offset // item] = value
+
+    def _take(self, name: str, size: int) -> At:
+        place = At(Slot.WORKSPACE, self._bytes)
+        self.places[name] = self._bytes, size
+        self._bytes += -(-size // _PAGE) * _PAGE
+        return place
+
+    def _rows_of(self, name: str, n: int) -> tuple[At, int]:
+        item = self._parameters.dtype.itemsize
+        stride = row_length(_padded(n), item) * item
+        return self._take(name, self.rows * stride), stride
+
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+        return int(self._buffer.ctypes.data)
+
+    def array(self, rows: At, n: int, stride: int) -> np.ndarray:
+        """Return rows that begin at an address of it, n elements of each, live."""
+        item = self._buffer.itemsize
+        start, width = rows.offset // item, stride // item
+        return self._buffer[start : start + self.rows * width].reshape(self.rows, width)[:, :n]
