@@ -441,10 +441,19 @@ class Run:
 
     def __init__(self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None) -> None:
         self.order, self.hyper, self.steps = order, hyper, len(hyper)
-        self.words = np.zeros((len(hyper), 1, 2), np.uint32) if words is None else words
+        self._words = np.zeros((len(hyper), 1, 2), np.uint32) if words is None else words
         self.losses, self.correct = np.zeros(len(order)), np.zeros(len(order), np.int64)
         # a step adds up the penalties of the one before it, and the first one's lie before it
         self._penalty = np.zeros(len(hyper) + 1)
+        # by slot: the address, and how far it moves with a step and with a sample
+        self._places = [
+            (Slot.ORDER, order.ctypes.data, 0, 8),
+            (Slot.LOSSES, self.losses.ctypes.data, 0, 8),
+            (Slot.CORRECT, self.correct.ctypes.data, 0, 8),
+            (Slot.HYPER, hyper.ctypes.data, hyper.strides[0], 0),
+            (Slot.WORDS, self._words.ctypes.data, self._words.strides[0], 0),
+            (Slot.PENALTY, self._penalty.ctypes.data + 8, 8, 0),
+        ]
 
     @property
     def penalty(self) -> np.ndarray:
@@ -454,19 +463,18 @@ class Run:
     def part(self, first: int, last: int, batch_size: int) -> Run:
         """Return some of the steps, as views."""
         part = object.__new__(Run)
-        samples = slice(first * batch_size, last * batch_size)
+        start, samples = first * batch_size, slice(first * batch_size, last * batch_size)
         part.order, part.hyper, part.steps = self.order[samples], self.hyper[first:], last - first
-        part.words = self.words[first:]
         part.losses, part.correct = self.losses[samples], self.correct[samples]
-        part._penalty = self._penalty[first : last + 1]
+        part._words, part._penalty = self._words, self._penalty[first : last + 1]
+        part._places = [
+            (slot, address + first * step + start * sample, step, sample)
+            for slot, address, step, sample in self._places
+        ]
         return part
 
     def enter(self, bases: np.ndarray, step: int, sample: int) -> None:
         """Enter where steps from `step` on, whose samples begin at `sample`, find their data."""
-        bases[Slot.ORDER] = self.order[sample:].ctypes.data
-        bases[Slot.LOSSES] = self.losses[sample:].ctypes.data
-        bases[Slot.CORRECT] = self.correct[sample:].ctypes.data
-        bases[Slot.HYPER] = self.hyper[step:].ctypes.data
-        bases[Slot.WORDS] = self.words[step:].ctypes.data
-        bases[Slot.PENALTY] = self.penalty[step:].ctypes.data
+        for slot, address, of_step, of_sample in self._places:
+            bases[slot] = address + step * of_step + sample * of_sample
         bases[Slot.PLACE] = 0
