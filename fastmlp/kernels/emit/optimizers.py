@@ -23,6 +23,7 @@ __all__ = [
     "STORE",
     "apply_optimizer",
     "hyperparameters",
+    "state_arrays",
     "update_cases",
     "whole_gradient",
 ]
@@ -143,6 +144,7 @@ _RULES: dict[str, Rule] = {
     "rmsprop": partial(_scaled, forgets=True),
     "adam": _adam,
 }
+_STATE_ARRAYS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}
 OPTIMIZERS = {name: code for code, name in enumerate(_RULES)}  # the codes that drivers pass
 
 
@@ -206,3 +208,8 @@ def update_cases(
         sums(lambda x, row, offset: v.store(v.b.fadd(x, v.load(row, offset)), row, offset))
 
     return {STORE: store, ADD: add, **{code: rule(name) for name, code in OPTIMIZERS.items()}}
+
+
+def state_arrays(code: int) -> int:
+    """Return how many arrays the rule of a code keeps beside the parameters."""
+    return _STATE_ARRAYS[list(OPTIMIZERS)[code]]

@@ -1,0 +1,104 @@
+"""How far the arrays of a training or an inference reach: what `program.footprint` checks against.
+
+Nothing of this is looked at when steps are taken.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...parameters import Parameters
+from ..emit.optimizers import HYPER_ROW
+from ..program.footprint import Array
+from ..program.job import BLOCK, Layer
+from ..program.operation import Slot
+from .workspace import Workspace
+
+__all__ = ["of_inference", "of_training"]
+
+Extents = dict[Slot, list[Array]]
+
+
+def _whole(name: str, size: int, start: int = 0) -> list[Array]:
+    return [Array(name, start, size)]
+
+
+def _of_parameters(parameters: Parameters, layers: tuple[Layer, ...], copies: int) -> list[Array]:
+    item = parameters.dtype.itemsize
+    found = []
+    for copy in range(copies):
+        start = copy * parameters.size * item
+        for number, q in enumerate(layers, 1):
+            rows = q.blocks * BLOCK
+            found.append(Array(f"W{number} ({copy})", start + q.w.offset, rows * q.ld_w))
+            found.append(Array(f"b{number} ({copy})", start + q.bias.offset, q.ld_w))
+    return found
+
+
+def _of_workspace(workspace: Workspace) -> list[Array]:
+    return [Array(name, *place) for name, place in workspace.places.items()]
+
+
+def _of_samples(samples: int, steps: int, layers: int, item: int) -> Extents:
+    """Return the arrays that have an element a sample or a step."""
+    return {
+        Slot.ORDER: _whole("order", samples * 8), Slot.LOSSES: _whole("losses", samples * 8),
+        Slot.CORRECT: _whole("correct", samples * 8),
+        Slot.HYPER: _whole("hyperparameters", steps * 2 * HYPER_ROW * item),
+        Slot.WORDS: _whole("words", steps * max(1, layers - 1) * 8),
+        # the sum of the step before the first one is written too
+        Slot.PENALTY: _whole("penalty", (steps + 1) * 8, -8),
+    }  # fmt: skip
+
+
+def _of_data(X: Any, index: Any) -> Extents:
+    found: Extents = {Slot.SCALE: _whole("input_scale", 8)}
+    if isinstance(X, np.ndarray) and X.size:
+        last = (len(X) - 1) * X.strides[0]
+        found[Slot.X] = _whole("X", last + X.shape[1] * X.itemsize)
+    if index is not None:
+        arrays = (index.starts, index.cuts, index.columns, index.values, index.table)
+        for slot, array in zip(range(Slot.INDEX_STARTS, Slot.INDEX_TABLE + 1), arrays, strict=True):
+            found[Slot(slot)] = _whole(Slot(slot).name.lower(), array.nbytes)
+    return found
+
+
+def of_training(training: Any, listed: bool, samples: int, steps: int) -> Extents:
+    """Return the arrays of a `Training` that takes so many steps over so many samples."""
+    parameters, layers = training.parameters, training._workspace.layers
+    item = parameters.dtype.itemsize
+    size, y, weight = parameters.size * item, training._y, training.sample_weight
+    padding = min(samples, training.batch_size) if listed else 0
+    found: Extents = {
+        Slot.PARAMETERS: _of_parameters(parameters, layers, 1 + len(parameters.slots)),
+        Slot.GRADIENT: _of_parameters(parameters, layers, training.gradient.nbytes // size),
+        Slot.WORKSPACE: _of_workspace(training._workspace), Slot.Y: _whole("y", y.nbytes),
+        Slot.WEIGHT: _whole("sample_weight", 0 if weight is None else weight.nbytes),
+        Slot.ROWS: _whole("rows", (samples + padding) * 8),
+        Slot.PENALTIES: _whole("penalties", training._penalties.nbytes),
+        Slot.NORMS: _whole("norms", training._norms.nbytes),
+        Slot.LIMITS: _whole("limits", training._limits.nbytes),
+        Slot.CLIPPED: _whole("clipped", training._clipped.nbytes),
+        **_of_samples(samples, steps, len(layers), item),
+        **_of_data(training._source.X, training._index if listed else None),
+    }  # fmt: skip
+    if listed and training._packed is not None:
+        found |= training._packed.extents()
+    if hasattr(training, "_rows"):
+        found[Slot.SEGMENT] = training._rows.extents()
+    return found
+
+
+def of_inference(inference: Any, workspace: Workspace, X: Any, index: Any, count: int) -> Extents:
+    """Return the arrays of an `Inference` over so many samples."""
+    parameters = inference.parameters
+    item, n_out = parameters.dtype.itemsize, parameters.architecture.n_out
+    numbers = max(count, workspace.rows)
+    return {
+        Slot.PARAMETERS: _of_parameters(parameters, workspace.layers, 1),
+        Slot.WORKSPACE: _of_workspace(workspace), Slot.OUT: _whole("outputs", count * n_out * item),
+        Slot.ROWS: _whole("rows", count * 8), Slot.NUMBERS: _whole("numbers", numbers * 8),
+        **_of_samples(count, 1, len(workspace.layers), item), **_of_data(X, index),
+    }  # fmt: skip
