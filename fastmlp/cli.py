@@ -285,6 +285,35 @@ def _add_report(commands: Any) -> None:
     _add_threads(p)
 
 
+def _add_profile(commands: Any) -> None:
+    p = commands.add_parser(
+        "profile",
+        help="what each operation of a training step takes",
+        description="Take training steps on random data and print what each operation takes, on "
+        "one thread and on several, its GFLOP/s (zeros included) and share of this processor's own "
+        "multiply-add peak.",
+        epilog="example: fastmlp profile --layers 784,256,10 --batch-size 64 --json step.json",
+    )
+    p.add_argument(
+        "--layers", type=_layer_sizes, default=(784, 200, 100, 50, 10), metavar="SIZES",
+        help="inputs, hidden layers, classes (default: 784,200,100,50,10)",
+    )  # fmt: skip
+    p.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="default: relu")
+    p.add_argument(
+        "--batch-size", type=_integer(1), default=128, metavar="N",
+        help="samples of a step (default: 128)",
+    )  # fmt: skip
+    p.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam", help="default: adam")
+    p.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="default: float32"
+    )
+    p.add_argument(
+        "--threads", type=_integer(1), metavar="N",
+        help="of the second profile (default: as many as there are)",
+    )  # fmt: skip
+    p.add_argument("--json", metavar="FILE", help="where the figures go")
+
+
 def build_parser() -> Parser:
     """Return the parser of the whole command line."""
     parser = Parser(
@@ -340,6 +369,7 @@ def build_parser() -> Parser:
     p.add_argument("--rounds", type=_integer(1), default=3, metavar="N", help="default: 3")
     p.add_argument("--json", metavar="FILE", help="where the figures go")
     p.add_argument("--plot", metavar="FILE", help="where a picture of the ratios goes")
+    _add_profile(commands)
     p = commands.add_parser(
         "info",
         help="versions, processor, vector path, threads, cache folder",

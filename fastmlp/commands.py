@@ -34,6 +34,7 @@ __all__ = [
     "evaluate",
     "info",
     "predict",
+    "profile",
     "report",
     "reproduce",
     "train",
@@ -214,6 +215,34 @@ def bench(args: Namespace, console: Console) -> int:
     if args.plot is not None:
         with replacing(args.plot) as temporary:
             save_speed(rows, temporary)
+    return 0
+
+
+def profile(args: Namespace, console: Console) -> int:
+    """Print what the operations of a step take."""
+    from .bench import profile_step
+
+    check_outputs(json=args.json)
+    profiles = profile_step(
+        args.layers, batch_size=args.batch_size, activation=args.activation,
+        optimizer=args.optimizer, dtype=args.dtype, threads=args.threads,
+    )  # fmt: skip
+    for found in profiles:
+        console.say(
+            f"{found.threads} thread{'s' * (found.threads > 1)}: {found.microseconds:.1f} us a "
+            f"step, peak {found.peak_gflops:.0f} GFLOP/s"
+        )
+        width = max(len(row.shape) for row in found.rows)
+        console.say(f"  {'phase':8} {'operation':16} {'shape':{width}} {'us':>9} GFLOP/s   peak")
+        for row in found.rows:
+            rate = "" if row.gflops is None else f"{row.gflops:7.1f}"
+            share = "" if row.share_of_peak is None else f"{row.share_of_peak:6.0%}"
+            console.say(
+                f"  {row.phase:8} {row.operation:16} {row.shape:{width}} {row.microseconds:9.2f} "
+                f"{rate:7} {share:6}".rstrip()
+            )
+    if args.json is not None:
+        write_json(args.json, [found.as_dict() for found in profiles])
     return 0
 
 

@@ -3,6 +3,18 @@
 from .compare import Row, compare, speed_table
 from .peak import fma_peak
 from .picture import save_speed
+from .profile import Profile, ProfileRow, profile_step
 from .workloads import WORKLOADS, Workload
 
-__all__ = ["WORKLOADS", "Row", "Workload", "compare", "fma_peak", "save_speed", "speed_table"]
+__all__ = [
+    "WORKLOADS",
+    "Profile",
+    "ProfileRow",
+    "Row",
+    "Workload",
+    "compare",
+    "fma_peak",
+    "profile_step",
+    "save_speed",
+    "speed_table",
+]

@@ -16,7 +16,7 @@ import numpy as np
 from numba import prange, types
 from numba.extending import intrinsic
 
-from ..emit.simd import I64
+from ..emit.simd import I64, ir
 from ..jit.cache import jit
 from ..jit.registry import call
 from ..program.operation import At, Operation, Program, Slot
@@ -26,8 +26,8 @@ __all__ = ["Executable", "run_parallel", "run_serial", "take_part"]
 
 WORD = 8
 (RECORDS, VALUE_SLOTS, VALUE_OFFSETS, N_VALUES, BASES, OPERATIONS, MOVES, N_MOVES, LOOPS, SPANS,
- SHARES, SEGMENTS, N_SEGMENTS, SYNC) = range(14)  # fmt: skip
-HEADER = 14
+ SHARES, SEGMENTS, N_SEGMENTS, SYNC, TIMED, TIMES, CLOCKS) = range(17)  # fmt: skip
+HEADER = 17
 # an operation: its kernel, its record, its first move and the one behind its last
 KERNEL, RECORD, FIRST_MOVE, LAST_MOVE = range(4)
 OPERATION = 4 * WORD
@@ -70,6 +70,19 @@ def _emit_write(typingctx, address, place, value):
     return types.void(types.int64, types.int64, types.int64), codegen
 
 
+@intrinsic
+def _emit_call_timed(typingctx, address, program, phase, share, step):
+    """Call the function at `address` that runs a share and notes what it takes."""
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(context.get_value_type(types.none), [I64] * 4)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), codegen
+
+
+call_timed: Any = _emit_call_timed
 read: Any = _emit_read
 write: Any = _emit_write
 
@@ -88,8 +101,8 @@ def enter_bases(program):
 
 
 @jit()
-def run_share(program, phase, share, step):
-    """Run one share of a phase."""
+def run_operations(program, phase, share, step):
+    """Run the operations of a share."""
     operations, loops, moves = read(program, OPERATIONS), read(program, LOOPS), read(program, MOVES)
     span = read(program, SPANS) + WORD * (phase * (read(program, SHARES) + 1) + share)
     for number in range(read(span, 0), read(span, 1)):
@@ -102,6 +115,16 @@ def run_share(program, phase, share, step):
                     value = read(move, START) + step * read(move, STEP) + turn * read(move, TURN)
                     write(read(move, VALUE), 0, value)
                 call(read(operation, KERNEL), read(operation, RECORD))
+
+
+@jit()
+def run_share(program, phase, share, step):
+    """Run one share of a phase, by way of `profiler` where times are wanted."""
+    timed = read(program, TIMED)
+    if timed != 0:
+        call_timed(timed, program, phase, share, step)
+    else:
+        run_operations(program, phase, share, step)
 
 
 @jit()
@@ -193,11 +216,12 @@ class Executable:
         self.shares = program.shares
         self.bases = np.zeros(len(Slot), np.int64)
         self._phases: dict[Hashable, tuple[int, int]] = {}
+        self.places: dict[Hashable, slice] = {}  # of a section's operations
         spans: list[int] = []
         loops: list[tuple[int, int, int]] = []
         operations: list[Operation] = []
         for key, phases in program.sections.items():
-            first = len(spans) // (self.shares + 1)
+            first, begin = len(spans) // (self.shares + 1), len(operations)
             for phase in phases:
                 spans.append(len(loops))
                 for share in phase.shares:
@@ -207,6 +231,7 @@ class Executable:
                         loops.append((start, len(operations), loop.turns))
                     spans.append(len(loops))
             self._phases[key] = first, len(spans) // (self.shares + 1)
+            self.places[key] = slice(begin, len(operations))
         self._sync = shared_memory(CLAIMS // LINE + self.shares)
         self._lay_out(operations, addresses, spans, loops)
 
@@ -265,6 +290,19 @@ class Executable:
         self._segments = _table(rows, SEGMENT)
         self._header[SEGMENTS] = self._segments.ctypes.data
         self._header[N_SEGMENTS] = len(rows)
+
+    def time(self, function: int) -> np.ndarray:
+        """Let the function at an address run shares, and return what it adds ticks of its clock to:
+        an element an operation, in their order.
+        """
+        times, clocks = (
+            np.zeros(len(self._tables[OPERATIONS]), np.int64),
+            shared_memory(self.shares),
+        )
+        self._tables |= {TIMES: times, CLOCKS: clocks}
+        self._header[TIMES], self._header[CLOCKS] = times.ctypes.data, clocks.ctypes.data
+        self._header[TIMED] = function
+        return times
 
     def clear(self) -> None:
         """Make the threads' shared memory ready for another run."""
