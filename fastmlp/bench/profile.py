@@ -20,6 +20,7 @@ __all__ = ["Profile", "ProfileRow", "profile_step"]
 
 _SAMPLES = 4096
 _ROUNDS = 5
+_TILES = 20_000  # some 15 ms: launching threads takes little beside
 
 
 @dataclass
@@ -89,7 +90,7 @@ def profile_step(
     Returns
     -------
     list of Profile
-        For one thread and, where there are more, for `threads`.
+        For one thread and, where a step can use more, for `threads`.
 
     Raises
     ------
@@ -128,7 +129,8 @@ def _profile(architecture: Architecture, batch_size: int, optimizer: str, thread
         regularization=Regularization(), threads=threads,
     )  # fmt: skip
     order, rates = np.arange(len(X), dtype=np.int64), np.full(steps, 1e-4)
-    work, run_tiles = tiles(architecture.dtype, threads, depth=128, repeats=1000)
+    threads = training.threads  # steps of one sample are one thread's
+    work, run_tiles = tiles(architecture.dtype, threads, depth=128, repeats=_TILES)
     rounds: list[list[Timing]] = []
     whole, peaks = [], []
     for _ in range(_ROUNDS + 1):

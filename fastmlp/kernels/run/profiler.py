@@ -52,11 +52,11 @@ __all__ = ["Timing", "time_steps"]
 
 _WINDOWS = sys.platform == "win32"
 _MONOTONIC = 6 if sys.platform == "darwin" else 1
-_int32: Any = types.int32
-_clock = types.ExternalFunction(
-    "QueryPerformanceCounter" if _WINDOWS else "clock_gettime",
-    _int32(types.int64) if _WINDOWS else _int32(_int32, types.int64),
-)
+_types: Any = types  # whose classes a type checker takes for what they make
+if _WINDOWS:
+    _clock = _types.ExternalFunction("QueryPerformanceCounter", _types.int32(_types.int64))
+else:
+    _clock = _types.ExternalFunction("clock_gettime", _types.int32(_types.int32, _types.int64))
 
 
 @jit()
