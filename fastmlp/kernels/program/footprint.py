@@ -85,8 +85,13 @@ class _Memory:
         return found
 
     def lists(self, q: Any) -> list[Access]:
-        """Lists of non-zeros."""
-        return self.anywhere(q.starts, q.cuts, q.columns, q.values, q.table)
+        """Lists of non-zeros: of any samples, or of the rows that the same share has listed."""
+        if q.order.slot != Slot.NUMBERS:
+            return self.anywhere(q.starts, q.cuts, q.columns, q.values, q.table)
+        size = q.n_cuts * 2
+        cuts = At(q.cuts.slot, q.order.offset // 8 * size, 0, q.order.turn // 8 * size)
+        starts = At(q.starts.slot, q.order.offset, 0, q.order.turn)
+        return [*self.rows(cuts, q.rows, size, size), *self.rows(starts, q.rows, 8, 8)]
 
 
 Footprint = Callable[[Any, _Memory], list[Access]]
@@ -104,9 +109,16 @@ def _list_rows(q: Any, m: _Memory) -> list[Access]:
         *m.rows(q.stage, min(q.rows, m.tile), q.ld_stage, q.n * m.item, writes=True),
         *m.anywhere(q.x), *m.rows(q.order, q.rows, 8, 8), *m.rows(q.scale, 1, 0, 8),
         *m.rows(q.cuts, q.rows, q.n_cuts * 2, q.n_cuts * 2, writes=True),
-        *m.rows(q.starts, q.rows + 1, 8, 8),
-        *m.rows(q.columns, 0, 0, 0), *m.rows(q.values, 0, 0, 0),  # of whose rows: see `starts`
+        *m.rows(q.starts, q.rows + 1, 8, 8), *_items(q, m, q.columns, 2),
+        *_items(q, m, q.values, m.item),
     ]  # fmt: skip
+
+
+def _items(q: Any, m: _Memory, items: At, size: int) -> list[Access]:
+    """Return the room for the non-zeros of some rows: n items of each, one row behind the other."""
+    row = q.n * size
+    at = At(items.slot, q.starts.offset // 8 * row, 0, q.starts.turn // 8 * row)
+    return m.rows(at, q.rows, row, row, writes=True)
 
 
 def _forward(q: Any, m: _Memory) -> list[Access]:
@@ -147,9 +159,9 @@ def _optimizer(q: Any, m: _Memory) -> list[Access]:
 
 
 def _add(q: Any, m: _Memory) -> list[Access]:
+    pieces = [q.src + number * q.distance for number in range(q.pieces)]
     return [
-        *m.vectors(q.dst, 1, 0, q.vectors, writes=True),
-        *m.vectors(q.src, q.pieces, q.distance, q.vectors, writes=True),
+        access for at in (q.dst, *pieces) for access in m.vectors(at, 1, 0, q.vectors, writes=True)
     ]
 
 
@@ -351,11 +363,13 @@ def _touched(
 
 
 def _outside(spans: Spans, arrays: Sequence[Array]) -> Spans:
-    """Return the spans that lie in none of the arrays."""
-    inside = np.zeros(len(spans), bool)
+    """Return the spans that do not lie in one array with the first one."""
+    first = spans[0, 0]
     for array in arrays:
-        inside |= (spans[:, 0] >= array.start) & (spans[:, 1] <= array.start + array.size)
-    return spans[~inside]
+        start, end = array.start, array.start + array.size
+        if start <= first and (first < end or start == end == first):
+            return spans[(spans[:, 0] < start) | (spans[:, 1] > end)]
+    return spans
 
 
 def _joined(parts: Sequence[Spans]) -> Spans:

@@ -41,13 +41,14 @@ def _of_workspace(workspace: Workspace) -> list[Array]:
     return [Array(name, *place) for name, place in workspace.places.items()]
 
 
-def _of_samples(samples: int, steps: int, layers: int, item: int) -> Extents:
+def _of_samples(samples: int, steps: int, layers: tuple[Layer, ...], item: int) -> Extents:
     """Return the arrays that have an element a sample or a step."""
+    dropped = len(layers) - 1 if any(q.factor is not None for q in layers) else 0
     return {
         Slot.ORDER: _whole("order", samples * 8), Slot.LOSSES: _whole("losses", samples * 8),
         Slot.CORRECT: _whole("correct", samples * 8),
         Slot.HYPER: _whole("hyperparameters", steps * 2 * HYPER_ROW * item),
-        Slot.WORDS: _whole("words", steps * max(1, layers - 1) * 8),
+        Slot.WORDS: _whole("words", steps * dropped * 8),
         # the sum of the step before the first one is written too
         Slot.PENALTY: _whole("penalty", (steps + 1) * 8, -8),
     }  # fmt: skip
@@ -81,7 +82,7 @@ def of_training(training: Any, listed: bool, samples: int, steps: int) -> Extent
         Slot.NORMS: _whole("norms", training._norms.nbytes),
         Slot.LIMITS: _whole("limits", training._limits.nbytes),
         Slot.CLIPPED: _whole("clipped", training._clipped.nbytes),
-        **_of_samples(samples, steps, len(layers), item),
+        **_of_samples(samples, steps, layers, item),
         **_of_data(training._source.X, training._index if listed else None),
     }  # fmt: skip
     if listed and training._packed is not None:
@@ -100,5 +101,5 @@ def of_inference(inference: Any, workspace: Workspace, X: Any, index: Any, count
         Slot.PARAMETERS: _of_parameters(parameters, workspace.layers, 1),
         Slot.WORKSPACE: _of_workspace(workspace), Slot.OUT: _whole("outputs", count * n_out * item),
         Slot.ROWS: _whole("rows", count * 8), Slot.NUMBERS: _whole("numbers", numbers * 8),
-        **_of_samples(count, 1, len(workspace.layers), item), **_of_data(X, index),
+        **_of_samples(count, 1, workspace.layers, item), **_of_data(X, index),
     }  # fmt: skip
