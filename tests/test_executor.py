@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -85,11 +86,11 @@ def in_parallel(executable: Executable) -> None:
     run((run_serial, run_parallel), executable.shares, executable.address)
 
 
-def together(executable: Executable, members: int) -> None:
-    """Run on so many threads."""
+def together(executable: Executable, owns: Iterable[int]) -> None:
+    """Run on several threads, whose own shares these are."""
     executable.clear()
-    start_all([lambda own=own: take_part(executable.address, own % executable.shares,
-                                         executable.shares) for own in range(members)])  # fmt: skip
+    shares = executable.shares
+    start_all([partial(take_part, executable.address, own % shares, shares) for own in owns])
 
 
 def start_all(parts: list[Callable[[], None]]) -> None:
@@ -257,10 +258,10 @@ def counting(share: Share, t: int, phase: int, phases: int) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("members", [1, 2, 3, 6])
-def test_every_share_of_every_phase_is_worked_on_once(members):
-    """Steps of one, two and three phases in turns."""
-    steps = 2000
+@pytest.mark.parametrize("owns", [[0], [0, 1], [0, 0], [0, 1, 2], [0, 1, 2, 3, 4, 5], [2] * 4])
+def test_every_share_of_every_phase_is_worked_on_once(owns):
+    """Steps of one, two and three phases in turns; some threads want the same share."""
+    steps = 5000
     sections = {
         count: [
             Phase.of("", SHARES, lambda share, t, p=p: counting(share, t, p, 3))
@@ -273,7 +274,7 @@ def test_every_share_of_every_phase_is_worked_on_once(members):
     for slot, array in ((Slot.OUT, counts), (Slot.X, one), (Slot.HYPER, hyper)):
         program.bases[slot] = array.ctypes.data
     program.enter([(1 + step % 3, step, step + 1) for step in range(steps)])
-    together(program, members)
+    together(program, owns)
     for step, table in enumerate(counts):
         assert (table[: 1 + step % 3] == 1).all()
         assert (table[1 + step % 3 :] == 0).all()
@@ -323,7 +324,7 @@ def mixed(first: np.ndarray, steps: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "way", [*WAYS, *(lambda program, n=n: together(program, n) for n in (2, 3, 6))],
+    "way", [*WAYS, *(lambda program, n=n: together(program, range(n)) for n in (2, 3, 6))],
     ids=["alone", "as_leader", "in_parallel", "two", "three", "six"],
 )  # fmt: skip
 def test_a_phase_finds_all_that_the_one_before_has_left(way):
