@@ -76,9 +76,8 @@ def alone(executable: Executable) -> None:
 
 
 def as_leader(executable: Executable) -> None:
-    """Run on this thread, as one of several of which no other comes."""
-    executable.clear()
-    take_part(executable.address, 0, executable.shares)
+    """Run on one thread as on several of which no other comes."""
+    together(executable, [0])
 
 
 def in_parallel(executable: Executable) -> None:
@@ -195,7 +194,7 @@ def test_who_leads_alone_does_everything_its_own_share_first(own):
     calls = Calls()
     program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
     program.enter([("all", 0, 3)])
-    take_part(program.address, own, SHARES)
+    start_all([partial(take_part, program.address, own, SHARES)])
     turned = [(own + k) % SHARES for k in range(SHARES)]
     assert calls.marks() == [(s, p, t, 0) for s in range(3) for p in range(2) for t in turned]
 
@@ -364,7 +363,7 @@ def test_a_delayed_thread_holds_up_no_share_but_its_own(delayed):
     leads = threading.Thread(target=take_part, args=(program.address, 0, SHARES), daemon=True)
     leads.start()
     assert came.wait(LONG)
-    start_all([lambda: take_part(program.address, 2, SHARES)])
+    start_all([partial(take_part, program.address, 2, SHARES)])
     leads.join(LONG)
     assert not leads.is_alive()
     assert done[-1] == (0, held, False)
@@ -392,7 +391,7 @@ def test_a_thread_that_comes_late_takes_what_is_left():
     other = threading.Thread(
         target=take_part, args=(program.address, SHARES - 1, SHARES), daemon=True
     )
-    start_all([lambda: take_part(program.address, 0, SHARES)])
+    start_all([partial(take_part, program.address, 0, SHARES)])
     other.join(LONG)
     assert not other.is_alive()
     assert sorted(calls.marks()) == all_marks(3, 1)
@@ -406,7 +405,7 @@ def test_a_thread_that_comes_when_all_is_over_does_nothing():
     program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
     program.enter([("all", 0, 2)])
     for own in (0, 0, 3):
-        take_part(program.address, own, SHARES)
+        start_all([partial(take_part, program.address, own, SHARES)])
         assert len(calls.seen) == 2 * 2 * SHARES
 
 
@@ -424,7 +423,7 @@ def test_a_thread_that_was_put_aside_takes_nothing_of_a_phase_that_is_over():
     program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
     sync = program._sync.ctypes.data
     program.enter([("all", 0, 1)])
-    take_part(program.address, 0, SHARES)
+    start_all([partial(take_part, program.address, 0, SHARES)])
     assert wakes == [0] * SHARES
     for sequence in (1, 2, 3):
         executor.work_on(program.address, sync, sequence, 0, SHARES)
