@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -429,6 +430,115 @@ def test_a_thread_that_was_put_aside_takes_nothing_of_a_phase_that_is_over():
         executor.work_on(program.address, sync, sequence, 0, SHARES)
         if sequence < 3:
             assert len(calls.seen) == 2 * SHARES
+
+
+# every order in which threads may read and write
+
+
+class Drawn:
+    """Threads of which one goes on at a time; which one, is drawn at each access to memory."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self._rng, self._left = random.Random(seed), 20_000
+        self._go = [threading.Semaphore(0) for _ in range(count)]
+        self._going = list(range(count))
+        self._me = threading.local()
+
+    def access(self) -> None:
+        """Let another thread go on, or this one."""
+        self._left -= 1
+        if self._left < 0:
+            raise RuntimeError("they wait for each other")
+        following = self._rng.choice(self._going)
+        if following != self._me.number:
+            self._go[following].release()
+            assert self._go[self._me.number].acquire(timeout=LONG)
+
+    def run(self, parts: list[Callable[[], None]]) -> list[BaseException]:
+        """Run all, and return what they raise."""
+        raised: list[BaseException] = []
+
+        def thread(number: int, part: Callable[[], None]) -> None:
+            self._me.number = number
+            assert self._go[number].acquire(timeout=LONG)
+            try:
+                part()
+            except RuntimeError as error:
+                raised.append(error)
+            self._going.remove(number)
+            if self._going:
+                self._go[self._rng.choice(self._going)].release()
+
+        self._go[self._rng.choice(self._going)].release()
+        start_all([partial(thread, *pair) for pair in enumerate(parts)])
+        return raised
+
+
+def interpreted(monkeypatch, drawn: Drawn) -> list[tuple[str, int, int, int]]:
+    """Have Python go through what is compiled, one access to memory at a time; return a list of
+    when shares begin and end.
+    """
+    seen: list[tuple[str, int, int, int]] = []
+
+    def word(address: int) -> ctypes.c_int64:
+        return ctypes.c_int64.from_address(address)
+
+    def load(address: int) -> int:
+        drawn.access()
+        return word(address).value
+
+    def store(address: int, value: int) -> None:
+        drawn.access()
+        word(address).value = value
+
+    def compare_and_swap(address: int, expected: int, value: int) -> bool:
+        drawn.access()
+        same = word(address).value == expected
+        if same:
+            word(address).value = value
+        return same
+
+    def spin_wait(spins: int) -> int:
+        drawn.access()
+        return 0
+
+    def run_share(program: int, phase: int, share: int, step: int) -> None:
+        seen.append(("begins", step, phase, share))
+        drawn.access()
+        seen.append(("ends", step, phase, share))
+
+    monkeypatch.setattr(executor, "read", lambda row, place: word(row + 8 * place).value)
+    monkeypatch.setattr(executor, "enter_bases", lambda program: None)
+    for function in (load, store, compare_and_swap, spin_wait, run_share):
+        monkeypatch.setattr(executor, function.__name__, function)
+    for name in ("work_on", "lead"):
+        monkeypatch.setattr(executor, name, getattr(executor, name).py_func)
+    return seen
+
+
+@pytest.mark.parametrize("owns", [[0], [0, 1], [1, 1], [0, 1, 2], [0, 2, 2, 4]])
+def test_in_whatever_order_threads_go_on_phases_follow_each_other(monkeypatch, owns):
+    """Many orders, drawn: every share is run once, none before the last phase has ended."""
+    steps, phases, shares = 2, 2, 3
+    program = Executable(Program(shares, {"all": marked(phases, shares)}), Calls().addresses)
+    program.enter([("all", 0, steps)])
+    for seed in range(200):
+        with monkeypatch.context() as patch:
+            drawn = Drawn(seed, len(owns))
+            seen = interpreted(patch, drawn)
+            program.clear()
+            part = executor.take_part.py_func
+            assert not drawn.run(
+                [partial(part, program.address, own % shares, shares) for own in owns]
+            )
+        expected = all_marks(steps, phases, shares)
+        for what in ("begins", "ends"):
+            assert sorted(mark[1:] for mark in seen if mark[0] == what) == [m[:3] for m in expected]
+        of_phases = [mark[1:3] for mark in seen]
+        assert of_phases == sorted(of_phases)
+
+
+# memory and waiting
 
 
 @pytest.mark.parametrize("shares", [1, 3, 8])
