@@ -79,7 +79,7 @@ ACTIVATION = {
         ("\n_FUNCTIONS", REFERENCE),
         ('    "softplus": _softplus,\n', '    "softplus": _softplus,\n    "mish": _mish,\n'),
     ],
-    "kernels/activations.py": [
+    "kernels/emit/activations.py": [
         ("\n_TABLE", KERNELS),
         ('    "softplus": Activation(_softplus),\n',
          '    "softplus": Activation(_softplus),\n    "mish": Activation(_mish),\n'),
@@ -91,7 +91,7 @@ OPTIMIZER = {
         ("\n_RULES", RULE),
         ('    "adam": _adam,\n', '    "adam": _adam,\n    "lion": _lion,\n'),
     ],
-    "kernels/optimizers.py": [
+    "kernels/emit/optimizers.py": [
         ("\n_RULES", VECTORS),
         ('    "adam": _adam,\n', '    "adam": _adam,\n    "lion": _lion,\n'),
     ],
@@ -206,4 +206,4 @@ def test_nothing_else_in_the_package_knows_an_activation_by_its_name(name):
     # the kernels' short group, an optimization, goes by names too; and so do the readers and
     # writers of other libraries' models, which refuse what the other library does not have
     users = {user for user in users if not user.startswith("interchange/")}
-    assert users - {"kernels/table.py"} == {*ACTIVATION}
+    assert users - {"kernels/jit/registry.py"} == {*ACTIVATION}
