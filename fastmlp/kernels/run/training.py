@@ -365,7 +365,7 @@ class Training:
         """Take the steps of a run, whose samples lie at `rows` of X."""
         listed, size = self._listed(), self.batch_size
         packed = self._packed if listed else None
-        if listed:  # the lists of the next step's samples are asked for: there has to be one
+        if listed and self._mode != "full":  # the next lists are asked for: there have to be some
             rows = np.concatenate([rows, rows[:size]])
         if packed is not None:
             packed.pack()
@@ -401,6 +401,7 @@ class Training:
             part = whole.part(step, min(step + steps, whole.steps), size)
             staged = self._source.stage(part.order)
             self._take_steps(part, np.arange(len(part.order), dtype=np.int64), staged, scaled=True)
+            del staged  # before the next rows are converted
 
     def _take_staged_step(self, whole: Run, step: int) -> None:
         """Take one step whose batch is larger than the room: sum its gradient chunk by chunk."""
@@ -419,6 +420,7 @@ class Training:
             part.enter(bases, 0, start - first)
             bases[Slot.ROWS], bases[Slot.PLACE] = rows.ctypes.data, start - first
             self._run(executable)
+            del staged
         if self.optimizer is not None:
             self._apply(whole.part(step, step + 1, self.batch_size))
 
