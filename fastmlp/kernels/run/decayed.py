@@ -22,7 +22,8 @@ from ..program import per_sample
 from ..program.job import Job, Layer
 from ..program.operation import At, Phase, Slot
 from .source import Source
-from .training import Run, Training
+from .steps import Run
+from .training import Training
 
 __all__ = ["SEGMENT", "DecayedTraining"]
 
