@@ -37,6 +37,9 @@ RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 ABOVE = 5
 # Methods that hand over to what stands above them, imported when they are called.
 HANDED_OVER = {("network", "trainer"), ("history", "plots"), ("interchange", "sklearn")}
+# Of the kernels: emitting LLVM code; compiling it; writing programs; running them. Modules beside
+# these folders, the public operations, stand above.
+FLOORS = ("emit", "jit", "program", "run")
 LLVM = {
     f"kernels/{n}.py"
     for n in ("emit/simd", "emit/target", "emit/records", "jit/registry", "jit/cache")
@@ -125,6 +128,31 @@ def test_imports_run_one_way():
         if name != "__init__.py":  # loads names on first use
             found |= upward(name, imports)
     assert found == HANDED_OVER
+
+
+def floor(module: str) -> int:
+    """Return the floor of the kernels that a dotted name below fastmlp belongs to."""
+    name = module.split(".")[1] if "." in module else ""
+    return FLOORS.index(name) if name in FLOORS else len(FLOORS)
+
+
+def above(name: str, imports: set[str]) -> set[str]:
+    """Return what a file of the kernels imports from floors above its own."""
+    own_floor = floor(name.removesuffix(".py").replace("/", "."))
+    return {
+        item for item in imports if item.startswith(".kernels.") and floor(item[1:]) > own_floor
+    }
+
+
+def test_every_floor_of_the_kernels_knows_those_below_it():
+    new = "from ..jit.cache import jit\nfrom ..emit import gemm\nfrom .. import layer_operations\n"
+    imports = imports_of("kernels/jit/new.py", new)
+    assert above("kernels/jit/new.py", imports) == {".kernels.layer_operations"}
+    assert len(above("kernels/emit/new.py", imports)) == 2
+    assert not above("kernels/new.py", imports)
+    kernels = {name for name in ALL if name.startswith("kernels/")}
+    assert {floor(name.replace("/", ".")) for name in kernels} == {0, 1, 2, 3, 4}
+    assert {name: found for name in kernels if (found := above(name, ALL[name]))} == {}
 
 
 def test_nothing_is_imported_in_a_circle():
@@ -238,6 +266,34 @@ def test_every_public_name_can_be_loaded():
 def test_a_module_has_at_most_450_lines(name):
     lines = FILES[name].read_text("utf-8").count("\n")
     assert lines <= 450
+
+
+MOST_PARAMETERS = 8  # of a function of the kernels, beside self
+LONG = {"train_epoch": 12, "Training.__init__": 9}  # the public operation; all that a fit is told
+
+
+def parameters(tree: ast.AST, prefix: str = ""):
+    """Yield the name of every function and how many parameters it has beside self and cls."""
+    for node in ast.iter_child_nodes(tree):
+        name = prefix
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            name = f"{prefix}{node.name}"
+        if isinstance(node, ast.FunctionDef):
+            a = node.args
+            found = [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg]
+            yield name, len([x for x in found if x is not None and x.arg not in ("self", "cls")])
+        yield from parameters(node, f"{name}." if name != prefix else prefix)
+
+
+def test_no_function_of_the_kernels_takes_more_than_eight_parameters():
+    tree = ast.parse("class A:\n    def f(self, a, *b, c, **d): pass\nif g: \n    def h(): pass")
+    assert list(parameters(tree)) == [("A.f", 4), ("h", 0)]
+    found = {}
+    for name, path in FILES.items():
+        if name.startswith("kernels/"):
+            tree = ast.parse(path.read_text("utf-8"))
+            found |= {f: count for f, count in parameters(tree) if count > MOST_PARAMETERS}
+    assert found == LONG
 
 
 def undocumented(tree: ast.AST, prefix: str = ""):
