@@ -123,13 +123,14 @@ class MLP(interchange.Interchange):
     @optimizer.setter
     def optimizer(self, value: Optimizer | str) -> None:
         optimizer = get_optimizer(value)
+        slots = self._parameters.slot_views(optimizer.slots)
         if optimizer is not self._optimizer:
             if self._trains:
                 raise ValueError(f"optimizer: in fit, expected a schedule instead, got {optimizer}")
             self._parameters.clear_slots()
             self._state.step = 0
             self._optimizer = optimizer
-        self._state.slots = self._parameters.slot_views(optimizer.slots)
+        self._state.slots = slots
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ __all__ = [
     "RMSProp",
     "get_optimizer",
     "make_optimizer",
+    "most_slots",
 ]
 
 
@@ -58,6 +59,11 @@ class Optimizer:
     def rule(self) -> str:
         """The name of the update rule."""
         return type(self).__name__.lower()
+
+    @classmethod
+    def most_slots(cls) -> int:
+        """Return the most moving quantities per parameter that an object of it has."""
+        return cls.slots
 
     def start(self, parameters: Sequence[np.ndarray]) -> OptimizerState:
         """Return the state before the first step: zeros shaped as the parameters."""
@@ -111,6 +117,11 @@ class SGD(Optimizer):
     def slots(self) -> int:  # type: ignore[override]
         """One velocity, or none without momentum."""
         return int(self.momentum != 0)
+
+    @classmethod
+    def most_slots(cls) -> int:
+        """Return 1: a velocity."""
+        return 1
 
 
 @dataclass(frozen=True)
@@ -213,6 +224,11 @@ class AdamW(Adam):
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.__name__.lower(): kind for kind in (SGD, AdaGrad, RMSProp, Adam, AdamW)
 }
+
+
+def most_slots() -> int:
+    """Return the most moving quantities per parameter that any optimizer has."""
+    return max(kind.most_slots() for kind in OPTIMIZERS.values())
 
 
 def get_optimizer(optimizer: Optimizer | str) -> Optimizer:

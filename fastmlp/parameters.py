@@ -11,12 +11,12 @@ import numpy as np
 from .activations import ZERO_AT
 from .architecture import Architecture
 from .initializers import Initializer, RandomSource
+from .optimizers import most_slots
 
 __all__ = ["ParameterViews", "Parameters", "aligned_zeros", "replace", "row_length"]
 
 _LINE = 64  # bytes: one cache line, a whole number of vectors on every processor
 _ROWS = 16  # rows of a weight matrix are padded to whole tiles of every processor
-_SLOTS = 2  # the most moving quantities an optimizer keeps per parameter
 
 
 def row_length(n: int, itemsize: int) -> int:
@@ -96,9 +96,10 @@ def replace(name: str, targets: list[np.ndarray], values: Sequence[Any]) -> None
 class Parameters:
     """Weights, biases and optimizer state of one network in one buffer.
 
-    The buffer holds the parameters, then two stretches of the same layout for what optimizers
-    remember. A layer is its weight rows, padded to whole cache lines and 16 rows, and its bias
-    row. Padding columns and rows of weights are zero and stay zero: their gradients are zero.
+    The buffer holds the parameters, then stretches of the same layout for what optimizers
+    remember, as many as any of them needs. A layer is its weight rows, padded to whole cache lines
+    and 16 rows, and its bias row. Padding columns and rows of weights are zero and stay zero: their
+    gradients are zero.
 
     Attributes
     ----------
@@ -125,10 +126,9 @@ class Parameters:
             self.bias_offsets.append(size)
             size += row
         self.size = size
-        self._buffer = aligned_zeros(size * (1 + _SLOTS), self.dtype)
-        self.flat, *self.slots = (
-            self._buffer[i * size : (i + 1) * size] for i in range(1 + _SLOTS)
-        )
+        stretches = 1 + most_slots()
+        self._buffer = aligned_zeros(size * stretches, self.dtype)
+        self.flat, *self.slots = (self._buffer[i * size : (i + 1) * size] for i in range(stretches))
         self.weights, self.biases = self.views(self.flat)
         self.prepared: Any = None  # what a backend keeps ready for small calls
         for i, name in enumerate(architecture.activations):
@@ -161,7 +161,15 @@ class Parameters:
         return weights, biases if self.architecture.bias else []
 
     def slot_views(self, count: int) -> list[list[np.ndarray]]:
-        """Return the first `count` slots as lists shaped as ``[*weights, *biases]``."""
+        """Return the first `count` slots as lists shaped as ``[*weights, *biases]``.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer: the optimizer came after the network.
+        """
+        if count > len(self.slots):
+            raise ValueError(f"optimizer: the network has {len(self.slots)} slots, not {count}")
         return [[*weights, *biases] for weights, biases in map(self.views, self.slots[:count])]
 
     def clear_slots(self) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import llvmlite.binding as llvm
 import pytest
 from llvmlite import ir
 
+from fastmlp.kernels.emit import microkernel
+from fastmlp.kernels.emit.records import subroutine
 from fastmlp.kernels.emit.target import _TARGETS, Target, current_target
-from fastmlp.kernels.jit.registry import dense_kernels, emit_function
+from fastmlp.kernels.jit.registry import vectors_through
 
 TILES = ("tile_forward", "tile_backward", "tile_update")
 DTYPES = ("float32", "float64")
@@ -41,10 +43,14 @@ def assembly(
     llvm.initialize_all_asmprinters()
     module = ir.Module()
     module.triple = triple
-    name = f"{tile}_{width}"
-    count, emit = dense_kernels(target)[name]
-    function = emit_function(module, name, count, emit, dtype, target)
-    function.linkage = "external"  # or the optimizer drops it
+    caller = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "caller")
+    v = vectors_through(dtype, target, None)(ir.IRBuilder(caller.append_basic_block()))
+    emit = partial(getattr(microkernel, tile), rows=target.tile_rows, vectors=width)
+    subroutine(v, tile, emit)
+    v.b.ret_void()
+    for function in module.functions:
+        if not function.is_declaration:
+            function.linkage = "external"  # or the optimizer drops it
     machine = llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu, features=features, opt=3
     )

@@ -17,21 +17,21 @@ from pathlib import Path
 import pytest
 
 import fastmlp
-from fastmlp.kernels.jit import cache as _jit
+from fastmlp.kernels.jit import cache
 
 PACKAGE = Path(fastmlp.__file__).parent
 SCRIPT = """
 import sys
 from fastmlp import notices
-from fastmlp.kernels import _jit
+from fastmlp.kernels.jit import cache
 from fastmlp.kernels.tiny import triple
 with notices.notices(True):
     value = triple(14)
 hits = sum(triple.stats.cache_hits.values())
-print(value, hits, _jit.cache_folder())
+print(value, hits, cache.cache_folder())
 """
 TINY = """
-from ._jit import jit
+from .jit.cache import jit
 
 @jit()
 def triple(x):
@@ -43,11 +43,12 @@ def triple(x):
 def house(tmp_path):
     """Make a package of its own, light enough to be edited: the decorator and one function."""
     kernels = tmp_path / "house" / "fastmlp" / "kernels"
-    kernels.mkdir(parents=True)
+    (kernels / "jit").mkdir(parents=True)
     for name in ("__init__.py", "activations.py", "notices.py"):
         shutil.copy(PACKAGE / name, kernels.parent / name)
-    (kernels / "__init__.py").write_text("")
-    shutil.copy(PACKAGE / "kernels" / "_jit.py", kernels / "_jit.py")
+    for folder in (kernels, kernels / "jit"):
+        (folder / "__init__.py").write_text("")
+    shutil.copy(PACKAGE / "kernels" / "jit" / "cache.py", kernels / "jit" / "cache.py")
     (kernels / "tiny.py").write_text(TINY.replace("FACTOR", "3"))
     return tmp_path
 
@@ -105,16 +106,16 @@ def test_a_second_process_loads_and_an_edit_anywhere_compiles_anew(house):
 
 def test_what_kernels_take_from_elsewhere_is_code_or_in_the_hash():
     """A constant of another file is compiled in: its file has to count, or there is none."""
-    here = {path.resolve() for path in _jit._sources()}
-    for path in sorted(PACKAGE.glob("kernels/*.py")):
-        module = importlib.import_module(f"fastmlp.kernels.{path.stem}".removesuffix(".__init__"))
+    here = {path.resolve() for path in cache._sources()}
+    for path in sorted(PACKAGE.glob("kernels/**/*.py")):
+        assert path.resolve() in here
+        outside = len(path.relative_to(PACKAGE).parts)  # so many dots lead out of kernels
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module:
+            if isinstance(node, ast.ImportFrom) and node.level == outside and node.module:
                 source = PACKAGE / (node.module.replace(".", "/") + ".py")
                 for alias in node.names:
                     value = getattr(importlib.import_module(f"fastmlp.{node.module}"), alias.name)
                     assert callable(value) or source.resolve() in here, (path.name, alias.name)
-        assert Path(module.__file__).resolve() in here
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -1,14 +1,13 @@
 """Lists of non-zeros: what the kernels list, and that going by lists changes no bit."""
 
-import sys
-
 import numpy as np
 import pytest
-from fastmlp.kernels.forward import Inference
 
 from fastmlp import MLP
 from fastmlp.kernels.jit.registry import launch
 from fastmlp.kernels.run import csr_index as index
+from fastmlp.kernels.run import inference
+from fastmlp.parameters import row_length
 
 
 def _sparse_rows(rng, n, d, dtype):
@@ -46,11 +45,18 @@ def test_rows_listed_as_they_go_by_stay_in_their_room(dtype):
     X[3, 49] = np.nan
     room = index.room_for_lists(6, 50, 64, X.dtype)
     guarded = np.full(room.columns.size + 64, 9, np.uint16)
+    stage, order = (
+        np.zeros((16, row_length(50, X.itemsize)), dtype),
+        np.array([4, 1, 3, 0, 2, 5], np.int64),
+    )
     launch(
-        "list_rows", dtype, guarded.ctypes.data, room.values.ctypes.data, room.cuts.ctypes.data,
-        room.starts.ctypes.data, X.ctypes.data, X.strides[0], room.block, 50, room.cuts.shape[1], 6,
+        f"list_rows_{ {'float32': 'f32', 'float64': 'f64'}[dtype] }", dtype,
+        columns=guarded.ctypes.data, values=room.values.ctypes.data, cuts=room.cuts.ctypes.data,
+        starts=room.starts.ctypes.data, stage=stage.ctypes.data, ld_stage=stage.strides[0],
+        block=room.block, n_cuts=room.cuts.shape[1], x=X.ctypes.data, ldx=X.strides[0],
+        order=order.ctypes.data, n=50, rows=6, scale=0,
     )  # fmt: skip
-    for r, x in enumerate(X):
+    for r, x in enumerate(X[order]):
         columns = np.flatnonzero(x)
         here = slice(50 * r, 50 * r + len(columns))
         assert room.cuts[r, -1] == len(columns)
@@ -72,13 +78,12 @@ def test_outputs_over_lists_are_those_of_the_dense_tile(given, dtype, scale, n_i
     X = _sparse_rows(rng, 333, n_in, given)
     net = MLP((n_in, 150, 20, 4), dtype=dtype, input_scale=scale, rng=0)
     used = []
-    forward = sys.modules[Inference.__module__]
-    room = forward.room_for_lists
-    monkeypatch.setattr(forward, "room_for_lists", lambda *a: used.append(a) or room(*a))
+    room = inference.room_for_lists
+    monkeypatch.setattr(inference, "room_for_lists", lambda *a: used.append(a) or room(*a))
     by_lists = [net.predict_proba(X) for net.threads in (1, 2)]
     assert used
     loss = net.evaluate(X, np.arange(333) % 4)
-    monkeypatch.setattr(forward, "is_sparse", lambda X: False)
+    monkeypatch.setattr(inference, "is_sparse", lambda X: False)
     dense = net.predict_proba(X)
     for outputs in by_lists:
         np.testing.assert_array_equal(outputs, dense)
@@ -93,6 +98,7 @@ def test_a_zero_times_an_infinite_weight_is_nan_over_lists_too():
     assert not finite[X[:, 5] == 0].any()
 
 
-def test_a_kernel_is_called_with_all_its_arguments():
-    with pytest.raises(TypeError, match="add: expected 3 arguments, got 2"):
-        launch("add", "float32", 0, 0)
+@pytest.mark.parametrize("fields", [("dst", "src"), ("dst", "src", "vectors", "pieces", "far")])
+def test_a_kernel_is_called_with_all_its_fields(fields):
+    with pytest.raises(TypeError, match="add: expected the fields dst, src, vectors, pieces"):
+        launch("add", "float32", **dict.fromkeys(fields, 0))

@@ -77,21 +77,22 @@ def test_a_line_stands_above_a_progress_bar(terminal):
 
 # what compiles, says so
 
-TWO_KERNELS = """
+TWO_FUNCTIONS = """
 import sys, logging
 from fastmlp.notices import notices
-from fastmlp.kernels.shares import share
-from fastmlp.kernels.lists import sparse_panel
+from fastmlp.kernels.jit.precompile import compiled
+from fastmlp.kernels.run.atomics import spin_wait
+from fastmlp.kernels.run.executor import enter_bases
 logging.basicConfig(level=sys.argv[1], format="log: %(message)s")
 with notices({"show": True, "hide": False}.get(sys.argv[2])):
-    share(4, 1, 2), sparse_panel(3)
+    compiled(spin_wait), compiled(enter_bases)
 """
 
 
 def said(cache, level: str = "WARNING", wish: str = "none") -> str:
     environment = {**os.environ, "FASTMLP_CACHE_DIR": str(cache)}
     done = subprocess.run(
-        [sys.executable, "-c", TWO_KERNELS, level, wish], env=environment, capture_output=True,
+        [sys.executable, "-c", TWO_FUNCTIONS, level, wish], env=environment, capture_output=True,
         text=True, timeout=120, check=True,
     )  # fmt: skip
     return done.stderr

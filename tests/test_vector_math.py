@@ -11,9 +11,10 @@ from numba.extending import intrinsic
 from fastmlp import kernels, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.kernels.emit.elementwise import over_rows
+from fastmlp.kernels.emit.records import emit_kernel, record
 from fastmlp.kernels.emit.simd import const
 from fastmlp.kernels.emit.target import current_target
-from fastmlp.kernels.jit.registry import emit_function
+from fastmlp.kernels.jit.registry import vectors_through
 
 wide = np.longdouble
 pytestmark = pytest.mark.skipif(
@@ -80,33 +81,34 @@ def test_exp_within_two_units(dtype):
 def logarithm(dtype: str):
     """Compile log alone: no operation of the contract gives it over its whole range."""
 
-    def emit(v, args):
-        y, x, count = args
-
+    @record("y x vectors")
+    def emit(v, q):
         def body(j):
             offset = v.b.mul(j, const(v.bytes))
-            v.store(v.log(v.load(x, offset)), y, offset)
+            v.store(v.log(v.load(q.x, offset)), q.y, offset)
 
-        over_rows(v, count, body)
+        over_rows(v, q.vectors, body)
 
     @intrinsic
-    def kernel(typingctx, y, x, count):
+    def kernel(typingctx, address):
         def codegen(context, builder, sig, args):
-            log = emit_function(builder.module, "log", 3, emit, dtype, current_target())
-            builder.call(log, args)
+            new = vectors_through(dtype, current_target(), None)
+            builder.call(emit_kernel(builder.module, "log", emit, new), args)
             return context.get_dummy_value()
 
-        return types.void(types.int64, types.int64, types.int64), codegen
+        return types.void(types.int64), codegen
 
     @numba.njit
-    def run(y, x, count):
-        kernel(y.ctypes.data, x.ctypes.data, count)
+    def run(address):
+        kernel(address)
 
     def log(x: np.ndarray) -> np.ndarray:
         padded = np.ones(-(-x.size // 16) * 16, dtype)
         padded[: x.size] = x
         y = np.empty_like(padded)
-        run(y, padded, padded.nbytes // current_target().vector_bytes)
+        vectors = padded.nbytes // current_target().vector_bytes
+        values = np.array([y.ctypes.data, padded.ctypes.data, vectors], np.int64)
+        run(values.ctypes.data)
         return y[: x.size]
 
     return log

@@ -171,8 +171,9 @@ def optimizer_step(
             0, 0 if w.ndim == 2 else 1
         ]
         length = -(-w.size // 16) * 16
-        buffer = aligned_zeros(3 * length, dtype).reshape(3, length)
-        for place, array in zip(buffer, [w, *(slot[i] for slot in state.slots)], strict=False):
+        stepped = [w, *(slot[i] for slot in state.slots)]
+        buffer = aligned_zeros(len(stepped) * length, dtype).reshape(len(stepped), length)
+        for place, array in zip(buffer, stepped, strict=True):
             place[: w.size] = array.ravel()
         gradient = padded(g.reshape(1, -1), dtype)
         launch(
@@ -180,7 +181,7 @@ def optimizer_step(
             vectors=vectors_of(w.size, dtype), code=OPTIMIZERS[optimizer.rule],
             state=buffer.strides[0], hyper=hyper.ctypes.data,
         )  # fmt: skip
-        for place, array in zip(buffer, [w, *(slot[i] for slot in state.slots)], strict=False):
+        for place, array in zip(buffer, stepped, strict=True):
             array[...] = place[: w.size].reshape(w.shape)
     state.step += 1
 

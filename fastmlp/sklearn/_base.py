@@ -362,7 +362,7 @@ def _slots(network: Network, estimator: Any) -> list[list[np.ndarray]]:
     """Return copies of what the optimizer remembers."""
     if "_solver_state" not in estimator.__dict__:
         return []
-    views = network.parameters.slot_views(2)
+    views = network.parameters.slot_views(len(network.parameters.slots))
     used = [slot for slot in views if any(a.any() for a in slot)]
     return [_copies(slot) for slot in views[: len(used)]]
 

@@ -9,10 +9,10 @@ pytest.importorskip("sklearn", minversion="1.9")
 
 import scipy.sparse
 import sklearn.neural_network as theirs
-from fastmlp.kernels.decayed import SEGMENT, DecayedTraining
 from sklearn.datasets import load_digits
 
 from fastmlp import sklearn as ours
+from fastmlp.kernels.run.decayed import SEGMENT, DecayedTraining
 from fastmlp.sklearn import _epochs
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -13,7 +13,7 @@ because the weights' padding is zero.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .activations import SLOPES, activation_cases, derivative, evaluate
 from .optimizers import update_cases
@@ -34,17 +34,24 @@ def _row_addresses(v: Vec, base: Any, stride: Any, rows: int) -> list[Any]:
     return [v.at(base, v.b.mul(const(i), stride)) for i in range(rows)]
 
 
+class _Left(NamedTuple):
+    """A: its address, and the bytes from row to row and from k to k."""
+
+    address: Any
+    row_step: Any
+    k_step: Any
+
+
 def _accumulate(
-    v: Vec, init: Tile, a: Any, row_step: Any, k_step: Any, b: Any, ldb: Any, k: Any,
-    ahead: bool = False,
-) -> Tile:  # fmt: skip
+    v: Vec, init: Tile, a: _Left, b: Any, ldb: Any, k: Any, ahead: bool = False
+) -> Tile:
     """Emit the loop: init[i][j] + sum over k of A[i, k] B[k, j].
 
     With `ahead` the vectors right of B's, which the next panel begins with, are asked for: B's
     rows are too far apart for the processor to foresee them.
     """
     rows, vectors = len(init), len(init[0])
-    offsets = [v.b.mul(const(i), row_step) for i in range(rows)]
+    offsets = [v.b.mul(const(i), a.row_step) for i in range(rows)]
 
     def step(_: Any, state: list[Any]) -> list[Any]:
         a_k, b_k, sums = state[0], state[1], state[2:]
@@ -56,11 +63,11 @@ def _accumulate(
         for i in range(rows):
             x = v.splat(v.load_scalar(v.at(a_k, offsets[i])))
             new += [v.fma(x, panel[j], sums[i * vectors + j]) for j in range(vectors)]
-        return [v.at(a_k, k_step), v.at(b_k, ldb), *new]
+        return [v.at(a_k, a.k_step), v.at(b_k, ldb), *new]
 
     flat = [x for row in init for x in row]
     room = len(flat) + vectors + 1 < _REGISTERS[v.bytes]
-    sums = v.loop(k, [a, b, *flat], step, unroll=room)[2:]
+    sums = v.loop(k, [a.address, b, *flat], step, unroll=room)[2:]
     return [sums[i * vectors : (i + 1) * vectors] for i in range(rows)]
 
 
@@ -79,7 +86,7 @@ def tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
     """
     out = _row_addresses(v, q.c, q.ldc, rows)
     init = [[v.load(q.bias, j * v.bytes) for j in range(vectors)]] * rows
-    tile = _accumulate(v, init, q.a, q.lda, const(v.size), q.w, q.ldw, q.k, ahead=True)
+    tile = _accumulate(v, init, _Left(q.a, q.lda, const(v.size)), q.w, q.ldw, q.k, ahead=True)
 
     def emit(name: str) -> None:
         slopes = _row_addresses(v, q.slope, q.ldc, rows) if name in SLOPES else []
@@ -102,7 +109,7 @@ def tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
     out = _row_addresses(v, q.e, q.lde, rows)
     kept = _row_addresses(v, q.h, q.lde, rows)
     zero = [[v.c(0.0)] * vectors] * rows
-    tile = _accumulate(v, zero, q.d, q.ldd, const(v.size), q.wt, q.ldwt, q.k, ahead=True)
+    tile = _accumulate(v, zero, _Left(q.d, q.ldd, const(v.size)), q.wt, q.ldwt, q.k, ahead=True)
 
     def emit(name: str) -> None:
         if name == "identity":
@@ -128,7 +135,7 @@ def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
     for address in out:
         for line in range(0, vectors * v.bytes, _LINE):
             v.prefetch(address, line)
-    tile = _accumulate(v, zero, q.a, const(v.size), q.lda, q.d, q.ldd, q.k)
+    tile = _accumulate(v, zero, _Left(q.a, const(v.size), q.lda), q.d, q.ldd, q.k)
 
     def visit(use: Callable[[Any, Any, int], None]) -> None:
         for i, row in enumerate(tile):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,8 +39,21 @@ HYPER_ROW = 16  # elements of a row of hyperparameters
 assert len(HYPERPARAMETERS) <= HYPER_ROW
 
 Hyper = dict[str, Any]
-# (v, h, gradient, parameter, addresses of the parameter's slots) -> new parameter
-Rule = Callable[[Vec, Hyper, Any, Any, "list[Any]"], Any]
+
+
+class Rule(NamedTuple):
+    """A step on vectors.
+
+    Attributes
+    ----------
+    step : callable
+        ``(v, h, gradient, parameter, addresses of the parameter's slots)`` -> new parameter.
+    slots : int
+        The arrays that it remembers.
+    """
+
+    step: Callable[[Vec, Hyper, Any, Any, list[Any]], Any]
+    slots: int
 
 
 def hyperparameters(
@@ -101,7 +114,7 @@ def _sgd(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any]) -> Any:
 
 
 def _momentum(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any], nesterov: bool = False) -> Any:
-    b, (slot, _) = v.b, slots
+    b, (slot,) = v.b, slots
     step = b.fmul(h["learning_rate"], g)
     velocity = b.fsub(b.fmul(h["momentum"], v.load(slot)), step)
     v.store(velocity, slot)
@@ -111,7 +124,7 @@ def _momentum(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any], nesterov: bool
 
 
 def _scaled(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any], forgets: bool) -> Any:
-    b, (slot, _) = v.b, slots
+    b, (slot,) = v.b, slots
     square = v.load(slot)
     if forgets:
         kept = b.fmul(h["beta_2"], square)
@@ -137,12 +150,12 @@ def _adam(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any]) -> Any:
 
 
 _RULES: dict[str, Rule] = {
-    "sgd": _sgd,
-    "momentum": _momentum,
-    "nesterov": partial(_momentum, nesterov=True),
-    "adagrad": partial(_scaled, forgets=False),
-    "rmsprop": partial(_scaled, forgets=True),
-    "adam": _adam,
+    "sgd": Rule(_sgd, 0),
+    "momentum": Rule(_momentum, 1),
+    "nesterov": Rule(partial(_momentum, nesterov=True), 1),
+    "adagrad": Rule(partial(_scaled, forgets=False), 1),
+    "rmsprop": Rule(partial(_scaled, forgets=True), 1),
+    "adam": Rule(_adam, 2),
 }
 _STATE_ARRAYS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}
 OPTIMIZERS = {name: code for code, name in enumerate(_RULES)}  # the codes that drivers pass
@@ -176,13 +189,15 @@ def apply_optimizer(
 ) -> None:
     """Emit one vector's step: the whole gradient, then the rule of `name`.
 
-    The state arrays lie `state` and 2 * `state` bytes behind the parameter.
+    The state arrays lie `state` bytes behind the parameter and behind one another.
     """
+    rule, slots, place = _RULES[name], [], w
+    for _ in range(rule.slots):
+        place = v.at(place, state)
+        slots.append(v.at(place, offset))
     x = v.load(w, offset)
     g = whole_gradient(v, h, total, x, l1)
-    first = v.at(w, state)
-    slots = [v.at(slot, offset) for slot in (first, v.at(first, state))]
-    v.store(_RULES[name](v, h, g, x, slots), w, offset)
+    v.store(rule.step(v, h, g, x, slots), w, offset)
 
 
 def update_cases(

@@ -23,7 +23,8 @@ from ..program.footprint import Array
 from ..program.job import Job, Layer
 from ..program.operation import At, Phase, Slot
 from .source import Source
-from .training import Run, Training
+from .steps import Run
+from .training import Training
 
 __all__ = ["SEGMENT", "DecayedTraining"]
 

@@ -21,7 +21,8 @@ from . import choose
 from .choose import BLOCK_ROWS as BLOCK
 from .choose import GROUPS
 from .source import Source
-from .training import Run, Training
+from .steps import Run
+from .training import Training
 from .workspace import Workspace
 
 __all__ = ["BLOCK", "GROUPS", "GroupSums", "Update", "readable"]

@@ -28,6 +28,7 @@ from .executor import Executable, run_parallel, run_serial
 from .packed_weights import PackedWeights
 from .partition import row_bounds
 from .source import Source, index_bases, loss_of, padded_targets
+from .steps import Run
 from .workspace import Workspace
 
 __all__ = ["Training"]
@@ -365,7 +366,7 @@ class Training:
         """Take the steps of a run, whose samples lie at `rows` of X."""
         listed, size = self._listed(), self.batch_size
         packed = self._packed if listed else None
-        if listed:  # the lists of the next step's samples are asked for: there has to be one
+        if listed and self._mode != "full":  # the next lists are asked for: there have to be some
             rows = np.concatenate([rows, rows[:size]])
         if packed is not None:
             packed.pack()
@@ -401,6 +402,7 @@ class Training:
             part = whole.part(step, min(step + steps, whole.steps), size)
             staged = self._source.stage(part.order)
             self._take_steps(part, np.arange(len(part.order), dtype=np.int64), staged, scaled=True)
+            del staged  # before the next rows are converted
 
     def _take_staged_step(self, whole: Run, step: int) -> None:
         """Take one step whose batch is larger than the room: sum its gradient chunk by chunk."""
@@ -419,6 +421,7 @@ class Training:
             part.enter(bases, 0, start - first)
             bases[Slot.ROWS], bases[Slot.PLACE] = rows.ctypes.data, start - first
             self._run(executable)
+            del staged
         if self.optimizer is not None:
             self._apply(whole.part(step, step + 1, self.batch_size))
 
@@ -427,54 +430,3 @@ class Training:
         executable = self._executable(False, (("apply", 0, 1),))
         part.enter(executable.bases, 0, 0)
         self._run(executable)
-
-
-class Run:
-    """Steps that are taken in one call: their samples, hyperparameters and results.
-
-    Parameters
-    ----------
-    order : ndarray of int64
-    hyper : ndarray, (steps, 2, HYPER_ROW)
-    words : ndarray of uint32, (steps, n_hidden, 2), or None
-    """
-
-    def __init__(self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None) -> None:
-        self.order, self.hyper, self.steps = order, hyper, len(hyper)
-        self._words = np.zeros((len(hyper), 1, 2), np.uint32) if words is None else words
-        self.losses, self.correct = np.zeros(len(order)), np.zeros(len(order), np.int64)
-        # a step adds up the penalties of the one before it, and the first one's lie before it
-        self._penalty = np.zeros(len(hyper) + 1)
-        # by slot: the address, and how far it moves with a step and with a sample
-        self._places = [
-            (Slot.ORDER, order.ctypes.data, 0, 8),
-            (Slot.LOSSES, self.losses.ctypes.data, 0, 8),
-            (Slot.CORRECT, self.correct.ctypes.data, 0, 8),
-            (Slot.HYPER, hyper.ctypes.data, hyper.strides[0], 0),
-            (Slot.WORDS, self._words.ctypes.data, self._words.strides[0], 0),
-            (Slot.PENALTY, self._penalty.ctypes.data + 8, 8, 0),
-        ]
-
-    @property
-    def penalty(self) -> np.ndarray:
-        """The penalties of the weights before each step."""
-        return self._penalty[1:]
-
-    def part(self, first: int, last: int, batch_size: int) -> Run:
-        """Return some of the steps, as views."""
-        part = object.__new__(Run)
-        start, samples = first * batch_size, slice(first * batch_size, last * batch_size)
-        part.order, part.hyper, part.steps = self.order[samples], self.hyper[first:], last - first
-        part.losses, part.correct = self.losses[samples], self.correct[samples]
-        part._words, part._penalty = self._words, self._penalty[first : last + 1]
-        part._places = [
-            (slot, address + first * step + start * sample, step, sample)
-            for slot, address, step, sample in self._places
-        ]
-        return part
-
-    def enter(self, bases: np.ndarray, step: int, sample: int) -> None:
-        """Enter where steps from `step` on, whose samples begin at `sample`, find their data."""
-        for slot, address, of_step, of_sample in self._places:
-            bases[slot] = address + step * of_step + sample * of_sample
-        bases[Slot.PLACE] = 0

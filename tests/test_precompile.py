@@ -10,43 +10,45 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fastmlp.kernels.regions import argument_types
 from numba.core.errors import NumbaWarning
 
 from fastmlp import MLP, SGD, Adam
-from fastmlp.kernels import training
 from fastmlp.kernels.emit.activations import ACTIVATIONS
 from fastmlp.kernels.emit.optimizers import OPTIMIZERS
-from fastmlp.kernels.jit import precompile as compiling
-from fastmlp.kernels.jit import registry as table
-from fastmlp.kernels.jit import threading_layer as pool
+from fastmlp.kernels.jit import precompile, registry, threading_layer
+from fastmlp.kernels.run import training
+from fastmlp.kernels.run.atomics import spin_wait
 
 # groups
 
 
-def test_every_kernel_is_in_one_group():
-    assert set(table._FAMILY.values()) == {*table._FAMILIES, "common"}
-    for name, family in table._FAMILY.items():
-        fitting = [f for f, beginnings in table._FAMILIES.items() if name.startswith(beginnings)]
-        assert fitting == ([] if family == "common" else [family]), name
-
-
-@pytest.mark.parametrize("group", ["common", "update:adam", "forward:linear"])
+@pytest.mark.parametrize("group", ["common", "update:adam", "forward:linear", "index f32"])
 def test_a_group_has_the_addresses_of_its_kernels_only(group):
-    addresses = table.kernel_addresses("float32", group)
-    target = table.current_target()
-    for name, (_, emit) in table.KERNELS.items():
-        widest = name.startswith("tile_") and int(name[-1]) > target.tile_vectors
-        expected = table._FAMILY[name] == group.partition(":")[0] and emit is not None
-        assert bool(addresses[table.NUMBER[name]]) == (expected and not widest), name
+    addresses = registry.kernel_addresses("float32", group)
+    family = group.partition(":")[0]
+    expected = {name for name, kernel in registry.KERNELS.items() if kernel.family == family}
+    assert set(addresses) == expected
+    assert all(addresses.values())
+    with pytest.raises(LookupError, match="dropout: is in no group that was compiled"):
+        addresses["dropout"]
 
 
 def test_the_short_group_is_for_the_activations_that_it_has():
     for name in ACTIVATIONS:
-        short = table.forward_group("forward", ["relu", name]) == "forward:linear"
-        assert short == (ACTIVATIONS[name] in table._VARIANTS["linear"])
+        short = registry.forward_group("forward", ["relu", name]) == "forward:linear"
+        assert short == (ACTIVATIONS[name] in registry._VARIANTS["linear"])
     for rule, code in OPTIMIZERS.items():
-        assert code in table._VARIANTS[rule]
+        assert code in registry._VARIANTS[rule]
+
+
+def test_every_kernel_is_in_the_group_that_its_name_asks_for():
+    for name, kernel in registry.KERNELS.items():
+        (group,) = precompile.groups_of([name], ["gelu"], "adam")
+        family, _, variant = group.partition(":")
+        assert family == kernel.family
+        assert variant == ("adam" if family.endswith("update") else "")
+        (short,) = precompile.groups_of([name], ["relu"], "adam")
+        assert (short == f"{family}:linear") == family.endswith("forward")
 
 
 # jobs
@@ -63,20 +65,20 @@ SETTINGS = {
 @pytest.mark.parametrize("job", SETTINGS)
 @pytest.mark.parametrize("zeros", [False, True])
 def test_what_was_prepared_is_what_runs(job, threads, zeros, monkeypatch):
-    """What was forgotten would be compiled later, by one process; of regions, crash."""
+    """What was forgotten would be compiled later, by one process."""
     prepared, used, ran = [], [], []
 
     def prepare(dtype, groups, functions):
         prepared.append((set(groups), set(functions)))
-        compiling.prepare(dtype, groups, functions)
+        precompile.prepare(dtype, groups, functions)
 
     def addresses(dtype, *groups):
         used.append(set(groups))
-        return table.kernel_addresses(dtype, *groups)
+        return registry.kernel_addresses(dtype, *groups)
 
     def run(drivers, shares, *arguments):
-        ran.append(pool.choose_driver(drivers, shares))
-        pool.run(drivers, shares, *arguments)
+        ran.append(threading_layer.choose_driver(drivers, shares))
+        threading_layer.run(drivers, shares, *arguments)
 
     monkeypatch.setattr(training, "prepare", prepare)
     monkeypatch.setattr(training, "kernel_addresses", addresses)
@@ -89,47 +91,48 @@ def test_what_was_prepared_is_what_runs(job, threads, zeros, monkeypatch):
     net = MLP((40, wide, wide, 3), activation="relu", input_scale=255, rng=0, threads=threads)
     net.fit(X, rng.integers(0, 3, 700), epochs=1, **SETTINGS[job])
     (groups, functions), = prepared  # fmt: skip
-    assert len(used) == 1
-    assert used[0] <= groups
+    assert used
+    assert all(each <= groups for each in used)
     assert ("index u8" in groups) == zeros
     assert set(ran) <= functions
     for function in functions:
-        assert set(function.overloads) == {argument_types(function)}, function
+        assert set(function.overloads) == {precompile._argument_types(function)}, function
 
 
 # the helper
 
 
 def test_a_helper_is_started_where_it_can_help(monkeypatch):
-    units = [("shares", "share")] * compiling._FEWEST
-    monkeypatch.setattr(compiling, "thread_limit", lambda: 2)
-    assert compiling._command(units)[0] == sys.executable
-    assert compiling._command(units[1:]) is None
+    units = [("run.atomics", "spin_wait")] * precompile._FEWEST
+    monkeypatch.setattr(precompile, "thread_limit", lambda: 2)
+    assert precompile._command(units)[0] == sys.executable
+    assert precompile._command(units[1:]) is None
     for where, name, value in (
-        (compiling, "thread_limit", lambda: 1),
-        (compiling, "cache_folder", lambda: None),
+        (precompile, "thread_limit", lambda: 1),
+        (precompile, "cache_folder", lambda: None),
         (sys, "frozen", True),
         (sys, "executable", os.path.join("bin", "blender")),
         (sys, "executable", None),
     ):
         with monkeypatch.context() as changed:
             changed.setattr(where, name, value, raising=False)
-            assert compiling._command(units) is None, name
+            assert precompile._command(units) is None, name
     monkeypatch.setenv("FASTMLP_COMPILE_PROCESSES", "1")
-    assert compiling._command(units) is None
+    assert precompile._command(units) is None
 
 
 HELPED = """
-from fastmlp.kernels import compiling, _jit
-from fastmlp.kernels.regions import argument_types
-from fastmlp.kernels.shares import rows_of, share
+from fastmlp.kernels.jit import cache, precompile
+from fastmlp.kernels.run.atomics import spin_wait
+from fastmlp.kernels.run.executor import enter_bases
 import time
-compiling._FEWEST, compiling.thread_limit = 1, lambda: 2
-with compiling._helper([("shares", "share"), ("shares", "rows_of")]):
+precompile._FEWEST, precompile.thread_limit = 1, lambda: 2
+with precompile._helper([precompile.unit_of(enter_bases), precompile.unit_of(spin_wait)]):
     end = time.monotonic() + 60
-    while not _jit.is_cached(rows_of, argument_types(rows_of)) and time.monotonic() < end:
+    arguments = precompile._argument_types(spin_wait)
+    while not cache.is_cached(spin_wait, arguments) and time.monotonic() < end:
         time.sleep(0.05)
-print(_jit.is_cached(rows_of, argument_types(rows_of)), len(rows_of.overloads))
+print(cache.is_cached(spin_wait, arguments), len(spin_wait.overloads))
 """
 
 
@@ -152,37 +155,35 @@ def test_a_helper_that_hangs_or_fails_is_not_waited_for(program, monkeypatch):
         started.append(popen(*arguments, **options))
         return started[-1]
 
-    monkeypatch.setattr(compiling, "_PROGRAM", program)
-    monkeypatch.setattr(compiling, "thread_limit", lambda: 2)
+    monkeypatch.setattr(precompile, "_PROGRAM", program)
+    monkeypatch.setattr(precompile, "thread_limit", lambda: 2)
     monkeypatch.setattr(subprocess, "Popen", start)
     begun = time.monotonic()
     with (
         pytest.raises(KeyboardInterrupt),
-        compiling._helper([("shares", "share")] * compiling._FEWEST),
+        precompile._helper([("run.atomics", "spin_wait")] * precompile._FEWEST),
     ):
         raise KeyboardInterrupt
     assert len(started) == 1
     assert started[0].returncode is not None  # ended, and no zombie
-    assert not compiling._helping.locked()
+    assert not precompile._helping.locked()
     assert time.monotonic() - begun < 60
 
 
 def test_a_helper_that_cannot_start_is_done_without(monkeypatch):
-    monkeypatch.setattr(compiling, "_command", lambda units: ["no such program"])
-    with compiling._helper([]), compiling._helper([]):
-        assert compiling._helping.locked()
-    assert not compiling._helping.locked()
+    monkeypatch.setattr(precompile, "_command", lambda units: ["no such program"])
+    with precompile._helper([]), precompile._helper([]):
+        assert precompile._helping.locked()
+    assert not precompile._helping.locked()
 
 
 # the cache
 
 
 def test_code_that_cannot_be_cached_is_warned_of():
-    from fastmlp.kernels.shares import share
-
     result = SimpleNamespace(
-        lifted=[SimpleNamespace(can_cache=False)], fndesc=SimpleNamespace(qualname="share")
+        lifted=[SimpleNamespace(can_cache=False)], fndesc=SimpleNamespace(qualname="spin_wait")
     )
-    with pytest.warns(NumbaWarning, match='Cannot cache compiled function "share"') as caught:
-        assert not share._cache._impl.check_cachable(result)
-    assert caught[0].filename.endswith("shares.py")
+    with pytest.warns(NumbaWarning, match='Cannot cache compiled function "spin_wait"') as caught:
+        assert not spin_wait._cache._impl.check_cachable(result)
+    assert caught[0].filename.endswith("atomics.py")

@@ -1,0 +1,60 @@
+"""Steps that are taken in one call, and where they find their data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..program.operation import Slot
+
+__all__ = ["Run"]
+
+
+class Run:
+    """Steps that are taken in one call: their samples, hyperparameters and results.
+
+    Parameters
+    ----------
+    order : ndarray of int64
+    hyper : ndarray, (steps, 2, HYPER_ROW)
+    words : ndarray of uint32, (steps, n_hidden, 2), or None
+    """
+
+    def __init__(self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None) -> None:
+        self.order, self.hyper, self.steps = order, hyper, len(hyper)
+        self._words = np.zeros((len(hyper), 1, 2), np.uint32) if words is None else words
+        self.losses, self.correct = np.zeros(len(order)), np.zeros(len(order), np.int64)
+        # a step adds up the penalties of the one before it, and the first one's lie before it
+        self._penalty = np.zeros(len(hyper) + 1)
+        # by slot: the address, and how far it moves with a step and with a sample
+        self._places = [
+            (Slot.ORDER, order.ctypes.data, 0, 8),
+            (Slot.LOSSES, self.losses.ctypes.data, 0, 8),
+            (Slot.CORRECT, self.correct.ctypes.data, 0, 8),
+            (Slot.HYPER, hyper.ctypes.data, hyper.strides[0], 0),
+            (Slot.WORDS, self._words.ctypes.data, self._words.strides[0], 0),
+            (Slot.PENALTY, self._penalty.ctypes.data + 8, 8, 0),
+        ]
+
+    @property
+    def penalty(self) -> np.ndarray:
+        """The penalties of the weights before each step."""
+        return self._penalty[1:]
+
+    def part(self, first: int, last: int, batch_size: int) -> Run:
+        """Return some of the steps, as views."""
+        part = object.__new__(Run)
+        start, samples = first * batch_size, slice(first * batch_size, last * batch_size)
+        part.order, part.hyper, part.steps = self.order[samples], self.hyper[first:], last - first
+        part.losses, part.correct = self.losses[samples], self.correct[samples]
+        part._words, part._penalty = self._words, self._penalty[first : last + 1]
+        part._places = [
+            (slot, address + first * step + start * sample, step, sample)
+            for slot, address, step, sample in self._places
+        ]
+        return part
+
+    def enter(self, bases: np.ndarray, step: int, sample: int) -> None:
+        """Enter where steps from `step` on, whose samples begin at `sample`, find their data."""
+        for slot, address, of_step, of_sample in self._places:
+            bases[slot] = address + step * of_step + sample * of_sample
+        bases[Slot.PLACE] = 0
