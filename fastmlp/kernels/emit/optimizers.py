@@ -157,7 +157,6 @@ _RULES: dict[str, Rule] = {
     "rmsprop": Rule(partial(_scaled, forgets=True), 1),
     "adam": Rule(_adam, 2),
 }
-_STATE_ARRAYS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}
 OPTIMIZERS = {name: code for code, name in enumerate(_RULES)}  # the codes that drivers pass
 
 
@@ -227,4 +226,4 @@ def update_cases(
 
 def state_arrays(code: int) -> int:
     """Return how many arrays the rule of a code keeps beside the parameters."""
-    return _STATE_ARRAYS[list(OPTIMIZERS)[code]]
+    return _RULES[list(_RULES)[code]].slots
