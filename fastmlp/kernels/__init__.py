@@ -11,11 +11,11 @@ Four floors, each of which calls only those below it::
     emit/      what a kernel computes, and the fields of its record       (LLVM IR)
 
 An **operation** is a kernel and the values of its argument record. Operations stand in **shares**,
-one thread's work; the shares of a **phase** run at the same time. A **program** is phases. To follow
-a step on a mini-batch: `run.training` has it written by `program.minibatch` (`program.passes` is the
-forward and backward pass, `program.post_gradient` what follows) and run by `run.executor`; the
-kernels it names are listed in `jit.registry` and emitted by `emit.gemm` and its neighbours.
-``print(listing(phases, item))`` of `program.listing` shows one.
+one thread's work; the shares of a **phase** run at the same time. A **program** is phases. To
+follow a step on a mini-batch: `run.training` has it written by `program.minibatch`
+(`program.passes` is the forward and backward pass, `program.post_gradient` what follows) and run by
+`run.executor`; the kernels it names are listed in `jit.registry` and emitted by `emit.gemm` and its
+neighbours. ``print(listing(phases, item))`` of `program.listing` shows one.
 
 `layer_operations` and `network_operations` are the public operations.
 """
