@@ -128,8 +128,7 @@ class MLP(interchange.Interchange):
             if self._trains:
                 raise ValueError(f"optimizer: in fit, expected a schedule instead, got {optimizer}")
             self._parameters.clear_slots()
-            self._state.step = 0
-            self._optimizer = optimizer
+            self._state.step, self._optimizer = 0, optimizer
         self._state.slots = slots
 
     @property

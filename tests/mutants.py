@@ -29,6 +29,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CPU_SECONDS, SECONDS = 20, 200  # of a test, of a stage: a mutant that does not end is noticed
+KERNELS = ROOT / "fastmlp/kernels"
+# what steps of every kind leave
+STEPS = [
+    ["tests/test_determinism.py", "tests/sklearn/test_one_sample.py", "-k",
+     "not float64 and (once or chunks or dense_steps or zeros_out or predictions)"],
+    ["tests/test_parity.py", "tests/test_network.py", "tests/test_fit.py", "-k",
+     "(every_variant and float32 and (epoch or gradients or forward)) or agree or steps_in"],
+    ["tests/test_regularization.py", "tests/test_determinism.py", "-k",
+     "(train_alike or converted or any_network) and not float64 and not layer"],
+]  # fmt: skip
 # modules, and what is run on their mutants, one after the other until one fails
 GROUPS = {
     "reference": (
@@ -46,30 +56,27 @@ GROUPS = {
          ["tests/test_fit.py", "tests/test_many.py"]],
     ),
     "compiled": (
-        [ROOT / f"fastmlp/kernels/{name}.py" for name in ("training", "source", "workspace")],
+        [KERNELS / f"run/{name}.py" for name in ("training", "steps", "source", "workspace")],
         [["tests/test_fit.py", "tests/test_parity.py"],
          ["tests/test_determinism.py", "-k", "not layer"], ["tests/test_memory.py"]],
     ),
+    "programs": (
+        [KERNELS / f"program/{name}.py" for name in
+         ("full_batch", "inference", "job", "minibatch", "operation", "passes", "per_sample",
+          "post_gradient", "sparse_input")],
+        [["tests/test_steps.py"], ["tests/test_partition.py"], *STEPS],
+    ),
     "machine code": (
-        [ROOT / f"fastmlp/kernels/{name}.py" for name in
-         ("drivers", "finish", "full_batch", "inference", "lists", "single", "steps", "team")],
-        [["tests/test_drivers.py"],
-         ["tests/test_team.py", "tests/test_determinism.py", "tests/sklearn/test_one_sample.py",
-          "-k", "not float64 and (whoever or once or anew or chunks or dense_steps or zeros_out or "
-          "predictions)"],
-         ["tests/test_parity.py", "tests/test_network.py", "tests/test_fit.py", "-k",
-          "(every_variant and float32 and (epoch or gradients or forward)) or agree or steps_in"],
-         ["tests/test_regularization.py", "tests/test_determinism.py", "-k",
-          "(train_alike or converted or any_network) and not float64 and not layer"],
-         ["tests/test_shares.py", "-k", "portions or keep or evenly"]],
+        [KERNELS / "run/executor.py", KERNELS / "run/atomics.py"],
+        [["tests/test_executor.py"], ["tests/test_steps.py"], *STEPS],
     ),
     "shares": (
-        [ROOT / "fastmlp/kernels/shares.py"],
-        [["tests/test_shares.py"], ["tests/test_drivers.py"]],
+        [KERNELS / "run/partition.py", KERNELS / "run/packed_weights.py"],
+        [["tests/test_partition.py"], ["tests/test_steps.py"]],
     ),
     "decayed steps": (
-        [ROOT / "fastmlp/kernels/decayed.py"],
-        [["tests/sklearn/test_one_sample.py"], ["tests/test_drivers.py", "-k", "decayed"]],
+        [KERNELS / "run/decayed.py"],
+        [["tests/sklearn/test_one_sample.py"], ["tests/test_steps.py", "-k", "decayed"]],
     ),
     "files": (
         [ROOT / "fastmlp" / name for name in ("atomic.py", "persistence.py", "divergence.py")],
@@ -78,9 +85,7 @@ GROUPS = {
          ["tests/test_hostile_files.py", "-k", "model or header or history"]],
     ),
 }  # fmt: skip
-COMPILED = [
-    path for name in ("machine code", "shares", "decayed steps") for path in GROUPS[name][0]
-]
+COMPILED = GROUPS["machine code"][0]
 SWAPS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -117,96 +122,27 @@ JUDGED: dict[tuple[str, str], str] = {
         "decayed.py: steady",
         "rates.max() * l2 <= 1 - _LEAST -> rates.max() * l2 < 1 - _LEAST",
     ): "at the bound both kinds of steps serve",
-    ("decayed.py: decayed_serial", "0 -> 1"): "of the optimizer's state: plain descent has none",
     ("decayed.py: __init__", "1 -> 2"): "single samples are for a single thread, whatever is said",
-    ("decayed.py: steps", "1 -> 2"): "of what nobody reads; another number of steps",
-    ("decayed.py: steps", "2 -> 3"): "of words that nobody reads",
+    ("decayed.py: steps", "1 -> 2"): "another number of steps does as well",
     (
         "decayed.py: steps",
         "scales < _LEAST -> scales <= _LEAST",
     ): "another number of steps does as well",
-    ("decayed.py: _rows", "1 -> 2"): "any negative number stands for the length that fits",
     ("decayed.py: _flat_weights", "True -> False"): "both lists are of one length",
     ("decayed.py: _changes", "True -> False"): "all lists are of one length",
+    ("partition.py: module", "4 -> 5"): "who works on what changes no bit",
+    ("atomics.py: codegen", "builder.call(function, [])"): "waiting without pauses",
     (
-        "decayed.py: _enter_tables",
-        "int(own[:, Layer.LD_H].max()) // self._item -> int(own[:, Layer.LD_H].max()) * self._item",
-    ): "more zeros than are read",
-    ("decayed.py: decayed_serial", "1 -> 2"): "a row more, of the table or of deltas: zeros",
-    (
-        "lists.py: blocks_at_once",
-        "1 -> 2",
-    ): "in narrow layers it rounds otherwise, alike for any threads",
-    (
-        "lists.py: blocks_at_once",
-        "S[S_BATCH] == 1 -> S[S_BATCH] != 1",
-    ): "in narrow layers it rounds otherwise, alike for any threads",
-    (
-        "lists.py: blocks_at_once",
-        "S[S_N_CUTS] if S[S_BATCH] == 1 else 1 -> S[S_N_CUTS] if not S[S_BATCH] == 1 else 1",
-    ): "in narrow layers it rounds otherwise, alike for any threads",
-    (
-        "lists.py: forward_columns",
-        "0 -> 1",
-    ): "slopes that nobody keeps have the values stored over them",
-    (
-        "lists.py: prefetch_list",
-        "call(K[PREFETCH + S[S_LISTS] - 1], (S[S_ROWS] + position * 8, S[S_INDEX_STARTS], "
-        "S[S_INDEX_CUTS], S[S_N_CUTS], S[S_INDEX_COLUMNS], S[S_INDEX_VALUES], S[S_TABLE]))",
-    ): "it is a hint to the caches",
-    (
-        "lists.py: update_panels",
-        "code >= STORE -> code > STORE",
-    ): "stored portion by portion, the sums are the same",
-    ("shares.py: first_rows", "0 -> 1"): "without lists there are no panels",
-    ("shares.py: module", "4 -> 5"): "who works on what changes no bit",
-    ("team.py: codegen", "builder.call(function, [])"): "waiting without pauses",
-    (
-        "team.py: codegen",
+        "atomics.py: codegen",
         "if builder.module.triple.startswith(('x86_64', 'i686')): -> "
         "if not builder.module.triple.startswith(('x86_64', 'i686')):",
     ): "waiting without pauses",
-    ("team.py: module", "1 -> 2"): "a region that never comes",
-    ("team.py: module", "4000 -> 4001"): "looks before giving way",
+    ("executor.py: module", "1 -> 2"): "a phase that never comes",
+    ("atomics.py: module", "4000 -> 4001"): "looks before giving way",
     ("decayed.py: steps", "0 -> 1"): "the rate of biases is that of weights",
-    (
-        "lists.py: own_panels",
-        "if S[S_PANELS] < threads: -> if not S[S_PANELS] < threads:",
-    ): "who works on what changes no bit",
-    ("drivers.py: panel_width", "vectors <= NV -> vectors < NV"): "of NV either takes NV",
-    ("drivers.py: samples_region", "rows + MR - 1 -> rows + MR + 1"): "a tile more, of no rows",
-    ("drivers.py: regions", "1 -> 2"): "transposes are made twice",
-    ("drivers.py: apply_step", "2 -> 3"): "any number above 1 says: summed in pieces",
-    (
-        "drivers.py: sums",
-        "S[S_OPTIMIZER] >= STORE -> S[S_OPTIMIZER] > STORE",
-    ): "STORE is for the first chunk, which is stored in any case",
-    ("drivers.py: sums", "0 -> 1"): "a step leaves zeros where the gradient was summed",
-    (
-        "finish.py: norms_region",
-        "q[HAS_BIAS] and t == 0 -> q[HAS_BIAS] or t == 0",
-    ): "the same sum is noted more than once; without biases it is 0",
-    ("finish.py: norms_region", "0 -> 1"): "of a single row nobody asks how far the next is",
-    ("finish.py: finishing_regions", "2 -> 3"): "transposes are made twice",
-    ("single.py: update_one", "0 -> 1"): "of the optimizer's state: plain descent has none",
-    ("single.py: update_one", "1 -> 2"): "of 16 rows all but the first are zeros",
-    ("single.py: infer_few", "0 -> 1"): "of a single row nobody asks how far the next is",
-    ("full_batch.py: add_block", "0 -> 1"): "of the optimizer's state: adding up has none",
-    ("full_batch.py: full_region", "2 -> 3"): "any number above 1 says: summed in pieces",
-    ("full_batch.py: full_regions", "2 -> 3"): "any number above 1 says: summed in pieces",
-    ("full_batch.py: full_regions", "1 -> 2"): "transposes are made twice",
-    ("steps.py: take_part", "1 -> 2"): "any number but 0 says that somebody leads",
-    ("steps.py: take_part", "0 -> 1"): "looks before giving way",
-    ("steps.py: take_part", "own + k -> own - k"): "in which order others' shares are claimed",
-    ("steps.py: train_serial", "1 -> 2"): "transposes are made twice",
-    (
-        "steps.py: batch_share",
-        "number == 0 and t == 0 -> number == 0 or t == 0",
-    ): "the same number is noted more than once",
-    (
-        "steps.py: full_share",
-        "number == 0 and t == 0 -> number == 0 or t == 0",
-    ): "the same number is noted more than once",
+    ("executor.py: take_part", "1 -> 2"): "any number but 0 says that somebody leads",
+    ("executor.py: take_part", "0 -> 1"): "looks before giving way",
+    ("executor.py: work_on", "own + k -> own - k"): "in which order others' shares are claimed",
     ("backprop.py: batch_gradients", "False -> True"): "a copy more, of the same values",
     ("backprop.py: batch_gradients", "0.0 -> 1.0"): "it multiplies sums that are 0",
     (
@@ -301,11 +237,11 @@ def compile_anew(path: Path, within: str) -> None:
     intrinsic emits, all of its file and of those that import from it.
     """
     os.environ["FASTMLP_COMPILE_PROCESSES"] = "1"
-    from fastmlp.kernels.jit import cache as _jit
+    from fastmlp.kernels.jit.cache import _Cache
 
-    load, importing = _jit._Cache.load_overload, f"from .{path.stem} import"
+    load, importing = _Cache.load_overload, f"from .{path.stem} import"
     whole = {str(path)} | {str(file) for file in COMPILED if importing in file.read_text("utf-8")}
-    if within != "module" and path.stem != "team":
+    if within not in ("module", "codegen"):
         whole = set()
 
     def reached(function):
@@ -318,8 +254,8 @@ def compile_anew(path: Path, within: str) -> None:
     def load_overload(self, *arguments):
         return None if reached(self._py_func) else load(self, *arguments)
 
-    _jit._Cache.load_overload = load_overload
-    _jit._Cache.save_overload = lambda *arguments: None
+    _Cache.load_overload = load_overload
+    _Cache.save_overload = lambda *arguments: None
 
 
 class Limit:
@@ -385,7 +321,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("group", choices=GROUPS, nargs="?")
     parser.add_argument("--list", action="store_true", help="the groups and their modules")
-    parser.add_argument("--modules", help="only some of them, as steps,team")
+    parser.add_argument("--modules", help="only some of them, as executor,atomics")
     parser.add_argument("--part", default="1/1", help="which share of the mutants, as 2/5")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--record", help="a JSON file that results are added to, and gone on from")

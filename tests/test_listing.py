@@ -98,6 +98,20 @@ def test_a_zero_times_an_infinite_weight_is_nan_over_lists_too():
     assert not finite[X[:, 5] == 0].any()
 
 
+@pytest.mark.parametrize("batch_size", [1, 13, None])
+@pytest.mark.parametrize("dtype", ["bool", "int16", "uint8", "int64", "float32"])
+def test_a_sparse_matrix_may_hold_numbers_of_any_kind(dtype, batch_size):
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = _sparse_rows(np.random.default_rng(2), 40, 33, dtype), np.arange(40) % 3
+    nets = [MLP((33, 20, 3), rng=0) for _ in range(2)]
+    for net, kind in zip(nets, (dtype, "float64"), strict=True):
+        given = sparse.csr_array(X.astype(kind))
+        net.fit(given, y, epochs=2, batch_size=batch_size, optimizer="sgd")
+        net.evaluate(given, y), net.loss_and_gradients(given, y)
+    for ours, theirs in zip(nets[0].weights, nets[1].weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("fields", [("dst", "src"), ("dst", "src", "vectors", "pieces", "far")])
 def test_a_kernel_is_called_with_all_its_fields(fields):
     with pytest.raises(TypeError, match="add: expected the fields dst, src, vectors, pieces"):

@@ -73,7 +73,7 @@ class Source:
 
     @property
     def kind(self) -> str:
-        """What rows are gathered from: "u8", "f32" or "f64" (of lists: nothing is)."""
+        """What rows are gathered from: "u8", "f32" or "f64"; of lists, none are."""
         dtype = self.X.dtype if self.direct and not self.listed else self.dtype
         return _KINDS[dtype.name]
 
