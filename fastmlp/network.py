@@ -377,9 +377,10 @@ class MLP:
             If an argument is not of that kind; nothing is changed then.
         """
         from .trainer import fit
+        from .training.options import FitOptions
 
-        return fit(
-            self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+        options = FitOptions(
+            epochs=epochs, batch_size=batch_size, optimizer=optimizer,
             schedule=schedule, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm,
             label_smoothing=label_smoothing, max_norm=max_norm, shuffle=shuffle,
             validation_data=validation_data, validation_split=validation_split,
@@ -387,6 +388,7 @@ class MLP:
             class_weight=class_weight, metrics=metrics, on_divergence=on_divergence,
             resume=resume, progress=progress,
         )  # fmt: skip
+        return fit(self, X, y, options)
 
     # Files and models of other libraries: nothing of them is loaded before it is asked for.
     save = MethodElsewhere[None]("fastmlp.persistence", of="object")

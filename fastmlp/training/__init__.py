@@ -1,0 +1,1 @@
+"""Training: what `MLP.fit` is asked for, and the loop over epochs."""
