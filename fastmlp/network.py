@@ -10,12 +10,12 @@ import numpy as np
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
 from .extras import MethodElsewhere
-from .history import History
 from .initializers import Initializer, get_initializer, random_source
 from .operations import Gradients
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
 from .parameters import Parameters, ParameterViews, replace
 from .schedules import Schedule
+from .training.history import History
 from .validation import (
     as_rows,
     check_choice,
@@ -376,8 +376,8 @@ class MLP:
         TypeError, ValueError
             If an argument is not of that kind; nothing is changed then.
         """
-        from .trainer import fit
         from .training.options import FitOptions
+        from .training.trainer import fit
 
         options = FitOptions(
             epochs=epochs, batch_size=batch_size, optimizer=optimizer,

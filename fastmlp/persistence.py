@@ -14,10 +14,10 @@ import numpy as np
 from . import __version__
 from .architecture import Architecture
 from .atomic import replacing
-from .history import History
 from .initializers import RandomSource
 from .optimizers import OptimizerState, make_optimizer
 from .schedules import get_schedule
+from .training.history import History
 from .validation import check_choice, check_integer, check_path
 
 if TYPE_CHECKING:

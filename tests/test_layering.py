@@ -23,25 +23,23 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "atomic", "divergence", "operations", "parameters", "history", "extras",
-        "interrupts", "metrics", "notices", "regularization", "__version__",
+        "architecture", "atomic", "operations", "parameters", "extras", "metrics", "notices",
+        "regularization", "training.divergence", "training.history", "training.interrupts",
+        "__version__",
     },
     {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
     {"backends"},
     {"network", "persistence", "callbacks", "interchange"},
-    {"trainer", "samples", "evaluation", "training"},
-    {"distributed"},
+    {"training"},
+    {"training.many", "distributed"},
     {"cli", "__main__"},
 )  # fmt: skip
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 ABOVE = 5
 # Methods that hand over to what stands above them, imported when they are called.
 HANDED_OVER = {
-    ("network", "trainer"),
-    ("network", "training"),
-    ("history", "plots"),
-    ("interchange", "sklearn"),
-}
+    ("network", "training"), ("training.history", "plots"), ("interchange", "sklearn")
+}  # fmt: skip
 CORE_LIBRARIES = {"numpy", "numba", "llvmlite", "tqdm"}
 LLVM = {
     f"kernels/{name}.py"
@@ -50,7 +48,7 @@ LLVM = {
 # Signatures that the contract or scikit-learn fix.
 MOST_PARAMETERS = 8
 PUBLIC_SIGNATURES = {
-    "network.py: MLP.__init__", "network.py: MLP.fit", "many.py: fit_many",
+    "network.py: MLP.__init__", "network.py: MLP.fit", "training/many.py: fit_many",
     "distributed/_fit.py: fit", "distributed/_lbfgs.py: fit_lbfgs",
     "interchange/tensor_file.py: from_safetensors", "interchange/torch_model.py: from_torch",
     "interchange/keras_model.py: from_keras", "reference/epoch.py: train_epoch",
@@ -62,7 +60,9 @@ PUBLIC_SIGNATURES = {
 
 def part(module: str) -> str:
     """Return the part of the package that a dotted name below fastmlp belongs to."""
-    return module.split(".")[0]
+    names = module.split(".")
+    within = ".".join(names[:2])
+    return within if within in RANK else names[0]
 
 
 def is_type_checking(node: ast.AST) -> bool:
@@ -121,19 +121,21 @@ def test_the_reader_of_imports_sees_them():
     source = (
         "import numba.core\nfrom . import training\nfrom ..reference.dense import dense\n"
         "from fastmlp import cli\nif TYPE_CHECKING:\n    import torch\n"
-        "def f():\n    from ..trainer import fit\n"
+        "def f():\n    from ..training.trainer import fit\n"
     )
     found = imports_of("kernels/new.py", source)
     assert found == {
-        "numba.core", ".kernels.training", ".reference.dense.dense", ".cli", ".trainer.fit"
+        "numba.core", ".kernels.training", ".reference.dense.dense", ".cli",
+        ".training.trainer.fit",
     }  # fmt: skip
     assert upward("kernels/new.py", found) == {
-        ("kernels", "reference"), ("kernels", "cli"), ("kernels", "trainer")
+        ("kernels", "reference"), ("kernels", "cli"), ("kernels", "training")
     }  # fmt: skip
-    assert ".trainer.fit" not in imports_of("kernels/new.py", source, functions=False)
+    assert ".training.trainer.fit" not in imports_of("kernels/new.py", source, functions=False)
     assert upward("network.py", {".recipes.base"}) == {("network", "recipes")}
+    assert upward("network.py", {".training.history"}) == set()
     assert upward("sklearn.py", {".cli"}) == {("sklearn", "cli")}
-    assert not upward("recipes/base.py", {".trainer", ".recipes.other"})
+    assert not upward("recipes/base.py", {".training.trainer", ".recipes.other"})
 
 
 def test_imports_run_one_way():

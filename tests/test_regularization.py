@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fastmlp import MLP, SGD, Adam, AdamW, RMSProp, trainer
+from fastmlp import MLP, SGD, Adam, AdamW, RMSProp
 from fastmlp.architecture import Architecture
 from fastmlp.operations import DataSet, StepSettings
 from fastmlp.parameters import Parameters
@@ -18,7 +18,8 @@ from fastmlp.reference.losses import smooth_targets
 from fastmlp.reference.optimizers import optimizer_step
 from fastmlp.reference.penalties import clip_by_global_norm, limit_norms, penalty
 from fastmlp.regularization import Regularization, get_regularization, threshold
-from fastmlp.samples import dropout_key
+from fastmlp.training import trainer
+from fastmlp.training.samples import dropout_key
 from fastmlp.verification import TOLERANCE, difference
 
 BACKENDS = ("numpy", "numba")

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..extras import require
-from ..history import History
-from ..interrupts import CtrlC
 from ..network import MLP
 from ..notices import notices, warn
 from ..optimizers import Optimizer
 from ..schedules import Schedule
-from ..trainer import prepare
+from ..training.history import History
+from ..training.interrupts import CtrlC
 from ..training.options import FitOptions
+from ..training.trainer import prepare
 from ..validation import check_integer, check_number
 from ._cluster import Cluster, connected
 from ._samples import Data

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..divergence import DivergenceError
 from ..extras import require
-from ..history import History
 from ..network import MLP
 from ..notices import notices, warn
+from ..training.divergence import DivergenceError
+from ..training.history import History
 from ..training.options import get_callbacks
 from ..validation import check_integer, check_number
 from ._cluster import Cluster, connected

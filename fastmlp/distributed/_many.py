@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..history import History
 from ..persistence import set_rng
-from ..trainer import fit
+from ..training.history import History
+from ..training.trainer import fit
 from ._cluster import Cluster, DistributedError, connected
 
 if TYPE_CHECKING:
     from ..network import MLP
-    from ..trainer import Plan
     from ..training.options import FitOptions
+    from ..training.trainer import Plan
 
 __all__ = ["train_many"]
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..initializers import RandomSource
-from ..interrupts import CtrlC
 from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
 from ..kernels.run.training import Training
 from ..operations import StepSettings
 from ..optimizers import Adam
 from ..reference.dropout import key_words
+from ..training.interrupts import CtrlC
 from ._hooks import Hooks
 from ._network import Network
 

@@ -11,13 +11,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from ..callbacks import Callback
-from ..interrupts import CtrlC
 from ..network import MLP
 from ..operations import StepSettings
 from ..optimizers import SGD, Adam, Optimizer, OptimizerState, get_optimizer
 from ..regularization import Regularization, get_regularization
-from ..samples import dropout_key
 from ..schedules import get_schedule
+from ..training.interrupts import CtrlC
+from ..training.samples import dropout_key
 from ._epochs import Epochs, EpochSums, Samples, Targets, shuffled
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_mlp

@@ -11,12 +11,12 @@ import numpy as np
 
 from ..callbacks import Callback, EarlyStopping, ProgressBar
 from ..callbacks.early_stopping import get_early_stopping
-from ..divergence import ON_DIVERGENCE
 from ..metrics import Metric, get_metrics
 from ..optimizers import Optimizer, get_optimizer
 from ..regularization import Regularization, get_regularization
 from ..schedules import Schedule, get_schedule
 from ..validation import check_choice, check_integer, check_number
+from .divergence import ON_DIVERGENCE
 
 if TYPE_CHECKING:
     from ..network import MLP

@@ -15,16 +15,16 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from .callbacks import Callback, EarlyStopping, ProgressBar
+from ..callbacks import Callback, EarlyStopping, ProgressBar
+from ..network import MLP
+from ..notices import notices, warn
+from ..optimizers import Optimizer
+from ..schedules import Schedule
+from ..validation import as_rows, check_integer
 from .history import History
 from .interrupts import Halt
-from .network import MLP
-from .notices import notices, warn
-from .optimizers import Optimizer
-from .schedules import Schedule
+from .options import FitOptions
 from .trainer import Plan, prepare
-from .training.options import FitOptions
-from .validation import as_rows, check_integer
 
 __all__ = ["fit_many"]
 
@@ -163,7 +163,7 @@ def fit_many(
         return _on_cluster(plans, X, y, each, client, progress)
     sharing: AbstractContextManager[None] = nullcontext()
     if any(net.backend == "numba" for net in nets):
-        from .kernels.run.sharing import sharing as shared
+        from ..kernels.run.sharing import sharing as shared
 
         # a worker's non-zeros to train on and to evaluate; those of a sparse X in order
         sharing = shared(check.rows, most=3 * workers)
@@ -202,7 +202,7 @@ def _check_client(client: Any, y: Any, workers: Any, callbacks: Any) -> None:
 def _on_cluster(
     plans: list[Plan], X: Any, y: Any, each: list[FitOptions], client: Any, progress: Any
 ) -> list[History]:
-    from .distributed._many import train_many
+    from ..distributed._many import train_many
 
     run = _Run(plans, 1, None)
     with notices(progress):
@@ -216,7 +216,7 @@ def _on_cluster(
 def _check_workers(workers: Any, nets: list[MLP]) -> int:
     """Return how many networks train at a time: the process's cores at most."""
     if any(net.backend == "numba" for net in nets):
-        from .kernels.jit.threading_layer import thread_limit
+        from ..kernels.jit.threading_layer import thread_limit
 
         most = thread_limit()
     elif hasattr(os, "sched_getaffinity"):

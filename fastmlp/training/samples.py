@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backends import Train
-from .initializers import RandomSource
-from .operations import DataSet, StepSettings
-from .validation import check_class_weight, check_sample_weight
+from ..backends import Train
+from ..initializers import RandomSource
+from ..operations import DataSet, StepSettings
+from ..validation import check_class_weight, check_sample_weight
 
 if TYPE_CHECKING:
-    from .network import MLP
+    from ..network import MLP
 
 __all__ = [
     "ArraySamples",

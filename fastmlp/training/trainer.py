@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..notices import notices, warn
+from ..operations import EpochResult
+from ..persistence import make_rng, rng_state, set_rng
+from ..validation import check_sample_weight
 from .divergence import DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History
 from .interrupts import CtrlC, Halt
-from .notices import notices, warn
-from .operations import EpochResult
-from .persistence import make_rng, rng_state, set_rng
+from .options import FitOptions, FitSettings
 from .samples import (
     ArraySamples,
     ChunkSamples,
@@ -28,11 +30,9 @@ from .samples import (
     hold_out,
     make_samples,
 )
-from .training.options import FitOptions, FitSettings
-from .validation import check_sample_weight
 
 if TYPE_CHECKING:
-    from .network import MLP
+    from ..network import MLP
 
 __all__ = ["Plan", "fit", "prepare"]
 
