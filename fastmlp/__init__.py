@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "MLP": "network",
-    "History": "history",
+    "History": "training.history",
     "SGD": "optimizers",
     "AdaGrad": "optimizers",
     "RMSProp": "optimizers",
@@ -27,11 +27,11 @@ _HOME = {
     "CosineDecay": "schedules",
     "OneCycle": "schedules",
     "ReduceOnPlateau": "schedules",
-    "DivergenceError": "divergence",
+    "DivergenceError": "training.divergence",
     "Gradients": "operations",
     "EarlyStopping": "callbacks",
     "ModelCheckpoint": "callbacks",
-    "fit_many": "many",
+    "fit_many": "training.many",
 }
 _MODULES = (
     "callbacks",
@@ -105,9 +105,6 @@ if TYPE_CHECKING:
         schedules,
     )
     from .callbacks import EarlyStopping, ModelCheckpoint
-    from .divergence import DivergenceError
-    from .history import History
-    from .many import fit_many
     from .network import MLP
     from .operations import Gradients
     from .optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
@@ -121,6 +118,9 @@ if TYPE_CHECKING:
         ReduceOnPlateau,
         StepDecay,
     )
+    from .training.divergence import DivergenceError
+    from .training.history import History
+    from .training.many import fit_many
 
 
 def __getattr__(name: str) -> Any:

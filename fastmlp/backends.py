@@ -9,14 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import reference
-from .operations import EpochResult, Gradients, read_rows
-from .optimizers import Optimizer, OptimizerState
+from .operations import DataSet, EpochResult, Gradients, StepSettings, read_rows
 from .parameters import Parameters
 from .reference.backprop import hidden_and_logits
 from .reference.dropout import key_words
 from .reference.epoch import count_correct, train_steps
 from .reference.losses import sample_losses, smooth_targets
-from .regularization import Regularization
 from .validation import check_choice
 
 __all__ = ["BACKENDS", "Backend", "get_backend"]
@@ -29,17 +27,7 @@ class Backend(Protocol):
     """What a network asks of a backend. Everything that arrives here is checked already."""
 
     def trainer(
-        self,
-        parameters: Parameters,
-        X: Any,
-        y: np.ndarray,
-        sample_weight: np.ndarray | None,
-        *,
-        optimizer: Optimizer,
-        state: OptimizerState,
-        batch_size: int,
-        regularization: Regularization,
-        threads: int | None,
+        self, parameters: Parameters, data: DataSet, step: StepSettings, threads: int | None
     ) -> Train:
         """Return ``train(order, rates, key)``, which takes one step per batch of `order`.
 
@@ -98,24 +86,14 @@ class NumpyBackend:
     _ROWS = 1024  # samples taken forward at a time
 
     def trainer(
-        self,
-        parameters: Parameters,
-        X: Any,
-        y: np.ndarray,
-        sample_weight: np.ndarray | None,
-        *,
-        optimizer: Optimizer,
-        state: OptimizerState,
-        batch_size: int,
-        regularization: Regularization,
-        threads: int | None,
+        self, parameters: Parameters, data: DataSet, step: StepSettings, threads: int | None
     ) -> Train:
         """See `Backend`."""
 
         def train(order: np.ndarray, rates: np.ndarray, key: np.ndarray | None) -> EpochResult:
             return train_steps(
-                X, y, parameters.weights, parameters.biases, parameters.architecture, optimizer,
-                state, order, batch_size, rates, regularization, sample_weight, key,
+                data, parameters.weights, parameters.biases, parameters.architecture, step,
+                order, rates, key,
             )  # fmt: skip
 
         return train
@@ -192,22 +170,18 @@ class NumbaBackend:
     """The compiled kernels."""
 
     def trainer(
-        self,
-        parameters: Parameters,
-        X: Any,
-        y: np.ndarray,
-        sample_weight: np.ndarray | None,
-        *,
-        regularization: Regularization,
-        **settings: Any,
+        self, parameters: Parameters, data: DataSet, step: StepSettings, threads: int | None
     ) -> Train:
         """See `Backend`."""
         from .kernels.run.training import Training
 
-        r, a = regularization, parameters.architecture
+        r, a, y = step.regularization, parameters.architecture, data.y
         if r.label_smoothing:
             y = smooth_targets(y, r.label_smoothing, a.n_out, a.output, np.dtype(a.dtype))
-        run = Training(parameters, X, y, sample_weight, regularization=r, **settings)
+        run = Training(
+            parameters, data.X, y, data.sample_weight, optimizer=step.optimizer, state=step.state,
+            batch_size=step.batch_size, regularization=r, threads=threads,
+        )  # fmt: skip
 
         def train(order: np.ndarray, rates: np.ndarray, key: np.ndarray | None) -> EpochResult:
             if key is None:

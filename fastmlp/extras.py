@@ -1,11 +1,15 @@
-"""Optional libraries: imported on first use, and named with their extra when they are missing."""
+"""What is imported on first use: optional libraries, and methods that need them."""
 
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from collections.abc import Callable
+from types import MethodType, ModuleType
+from typing import Any, Generic, Literal, TypeVar
 
-__all__ = ["require"]
+__all__ = ["MethodElsewhere", "require"]
+
+Result = TypeVar("Result", covariant=True)
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -23,3 +27,40 @@ def require(module: str, extra: str) -> ModuleType:
         raise ImportError(
             f"{name} is needed for this; install it with: pip install 'fastmlp[{extra}]'"
         ) from error
+
+
+class MethodElsewhere(Generic[Result]):
+    """A method that is a function of the same name in another module, imported on first use.
+
+    Signature and docstring are the function's. Its first parameter is the object, or the class.
+    In brackets stands, for type checkers, what it returns.
+
+    Parameters
+    ----------
+    module : str
+        Absolute.
+    of : {"object", "class"}
+        What the method is called on.
+
+    Examples
+    --------
+    >>> from fastmlp.extras import MethodElsewhere
+    >>> class Path(str):
+    ...     basename = MethodElsewhere[str]("os.path", of="object")
+    >>> Path("a/b").basename()
+    'b'
+    """
+
+    def __init__(self, module: str, *, of: Literal["object", "class"]) -> None:
+        self._module, self._of_class = module, of == "class"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Take the name that the class gives."""
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Callable[..., Result]:
+        """Import the function, and bind it."""
+        function = getattr(importlib.import_module(self._module), self._name)
+        if self._of_class:
+            return MethodType(function, owner)
+        return function if instance is None else MethodType(function, instance)

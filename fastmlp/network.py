@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import interchange, persistence
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
-from .history import History
+from .extras import MethodElsewhere
 from .initializers import Initializer, get_initializer, random_source
 from .operations import Gradients
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
 from .parameters import Parameters, ParameterViews, replace
 from .schedules import Schedule
+from .training.history import History
 from .validation import (
     as_rows,
     check_choice,
@@ -30,7 +29,7 @@ from .validation import (
 __all__ = ["MLP"]
 
 
-class MLP(interchange.Interchange):
+class MLP:
     """A multilayer perceptron.
 
     Parameters
@@ -377,10 +376,11 @@ class MLP(interchange.Interchange):
         TypeError, ValueError
             If an argument is not of that kind; nothing is changed then.
         """
-        from .trainer import fit
+        from .training.options import FitOptions
+        from .training.trainer import fit
 
-        return fit(
-            self, X, y, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+        options = FitOptions(
+            epochs=epochs, batch_size=batch_size, optimizer=optimizer,
             schedule=schedule, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm,
             label_smoothing=label_smoothing, max_norm=max_norm, shuffle=shuffle,
             validation_data=validation_data, validation_split=validation_split,
@@ -388,50 +388,23 @@ class MLP(interchange.Interchange):
             class_weight=class_weight, metrics=metrics, on_divergence=on_divergence,
             resume=resume, progress=progress,
         )  # fmt: skip
+        return fit(self, X, y, options)
 
-    def save(self, path: str | Path) -> None:
-        """Write the network to one ``.npz`` file, whole or not at all.
-
-        Architecture, parameters, optimizer, schedule and random state go along, so that a
-        loaded network trains on as this one would.
-
-        Parameters
-        ----------
-        path : str or Path
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; an older file of that name stays as it was.
-        """
-        persistence.save(self, path)
-
-    @classmethod
-    def load(cls, path: str | Path, *, backend: str = "numba", threads: int | None = None) -> MLP:
-        """Read a network that `save` has written.
-
-        Parameters
-        ----------
-        path : str or Path
-        backend, threads
-            As for `MLP`.
-
-        Returns
-        -------
-        MLP
-
-        Raises
-        ------
-        OSError
-            If the file cannot be read.
-        ValueError
-            If it is damaged or not a network's.
-        """
-        return persistence.load(cls, path, backend=backend, threads=threads)
+    # Files and models of other libraries: nothing of them is loaded before it is asked for.
+    save = MethodElsewhere[None]("fastmlp.persistence", of="object")
+    load = MethodElsewhere["MLP"]("fastmlp.persistence", of="class")
+    to_onnx = MethodElsewhere[Any]("fastmlp.interchange.onnx_file", of="object")
+    to_safetensors = MethodElsewhere[None]("fastmlp.interchange.tensor_file", of="object")
+    from_safetensors = MethodElsewhere["MLP"]("fastmlp.interchange.tensor_file", of="class")
+    from_sklearn = MethodElsewhere["MLP"]("fastmlp.interchange.sklearn_model", of="class")
+    from_torch = MethodElsewhere["MLP"]("fastmlp.interchange.torch_model", of="class")
+    from_keras = MethodElsewhere["MLP"]("fastmlp.interchange.keras_model", of="class")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return arrays and plain values; nothing compiled, no views."""
-        header, arrays = persistence.pack(self)
+        from .persistence import pack
+
+        header, arrays = pack(self)
         return {
             "header": header, "arrays": arrays, "backend": self.backend, "threads": self.threads,
             "rng": self._rng, "history": self.history,
@@ -439,8 +412,10 @@ class MLP(interchange.Interchange):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the network from `__getstate__`."""
+        from .persistence import unpack
+
         self.backend, self.threads = state["backend"], state["threads"]
-        persistence.unpack(self, state["header"], state["arrays"])
+        unpack(self, state["header"], state["arrays"])
         self._rng, self.history = state["rng"], state["history"]
 
     def __repr__(self) -> str:

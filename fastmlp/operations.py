@@ -16,6 +16,7 @@ from .activations import ACTIVATIONS
 from .architecture import Architecture
 from .losses import OUTPUTS
 from .optimizers import Optimizer, OptimizerState
+from .regularization import Regularization
 from .validation import (
     as_rows,
     check_choice,
@@ -27,8 +28,10 @@ from .validation import (
 
 __all__ = [
     "OPERATIONS",
+    "DataSet",
     "EpochResult",
     "Gradients",
+    "StepSettings",
     "check_activate",
     "check_dense",
     "check_dense_backward",
@@ -54,6 +57,43 @@ OPERATIONS = (
     "softmax_cross_entropy",
     "train_epoch",
 )
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Samples and their targets, checked.
+
+    Attributes
+    ----------
+    X : ndarray, frame or scipy sparse matrix, (n, n_in)
+    y : ndarray
+        Labels (n,) or targets (n, n_out).
+    sample_weight : ndarray of float64, (n,), or None
+    """
+
+    X: Any
+    y: np.ndarray
+    sample_weight: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """How steps are taken, beside the learning rate.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+    state : OptimizerState
+        Changed in place, as the parameters are.
+    batch_size : int
+        Samples of a step.
+    regularization : Regularization
+    """
+
+    optimizer: Optimizer
+    state: OptimizerState
+    batch_size: int
+    regularization: Regularization
 
 
 @dataclass

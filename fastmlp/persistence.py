@@ -14,10 +14,10 @@ import numpy as np
 from . import __version__
 from .architecture import Architecture
 from .atomic import replacing
-from .history import History
 from .initializers import RandomSource
 from .optimizers import OptimizerState, make_optimizer
 from .schedules import get_schedule
+from .training.history import History
 from .validation import check_choice, check_integer, check_path
 
 if TYPE_CHECKING:
@@ -195,7 +195,20 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
 
 
 def save(net: MLP, path: str | Path) -> None:
-    """Write the network; see `MLP.save`."""
+    """Write the network to one ``.npz`` file, whole or not at all.
+
+    Architecture, parameters, optimizer, schedule and random state go along, so that a
+    loaded network trains on as this one would.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an older file of that name stays as it was.
+    """
     header, arrays = pack(net)
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     with replacing(path) as name, open(name, "wb") as file:
@@ -244,8 +257,28 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return header, {name: archive[name] for name in archive.files if name != "header"}
 
 
-def load(cls: type[MLP], path: str | Path, *, backend: str, threads: int | None) -> MLP:
-    """Read a network; see `MLP.load`."""
+def load(
+    cls: type[MLP], path: str | Path, *, backend: str = "numba", threads: int | None = None
+) -> MLP:
+    """Read a network that `save` has written.
+
+    Parameters
+    ----------
+    path : str or Path
+    backend, threads
+        As for `MLP`.
+
+    Returns
+    -------
+    MLP
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is damaged or not a network's.
+    """
     from .backends import BACKENDS
 
     path = check_path(path)

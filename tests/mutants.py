@@ -47,7 +47,10 @@ GROUPS = {
          ["tests/test_fit.py", "tests/test_regularization.py"]],
     ),
     "drivers": (
-        [ROOT / f"fastmlp/{name}.py" for name in ("trainer", "samples", "evaluation")],
+        [
+            ROOT / f"fastmlp/training/{name}.py"
+            for name in ("options", "trainer", "samples", "evaluation")
+        ],
         # one backend for all
         [["tests/test_epochs.py", "tests/test_fit.py", "tests/test_chunks.py", "-k", "not numba"],
          ["tests/test_callbacks.py", "tests/test_regularization.py", "-k", "not numba"],
@@ -79,7 +82,9 @@ GROUPS = {
         [["tests/sklearn/test_one_sample.py"], ["tests/test_steps.py", "-k", "decayed"]],
     ),
     "files": (
-        [ROOT / "fastmlp" / name for name in ("atomic.py", "persistence.py", "divergence.py")],
+        [
+            ROOT / f"fastmlp/{name}.py" for name in ("atomic", "persistence", "training/divergence")
+        ],
         [["tests/test_persistence.py", "tests/test_divergence.py"],
          ["tests/test_kill.py", "-k", "not killed_anywhere"],
          ["tests/test_hostile_files.py", "-k", "model or header or history"]],
@@ -101,7 +106,7 @@ JUDGED: dict[tuple[str, str], str] = {
         "rate and words is not None -> rate or words is not None",
     ): "a rate of 0 has factors of 1",
     ("activations.py: _softplus", "False -> True"): "a copy more, of the same values",
-    ("trainer.py: prepare", "False -> True"): "of no progress, either is a bool",
+    ("options.py: check", "False -> True"): "of no progress, either is a bool",
     ("trainer.py: begin", "False -> True"): "preparations that pay only for more epochs",
     (
         "trainer.py: _evaluation",

@@ -24,9 +24,9 @@ from fastmlp.callbacks import (
     TerminateOnNaN,
 )
 from fastmlp.callbacks.base import Monitor
-from fastmlp.history import History
 from fastmlp.metrics import METRICS, Metric
-from fastmlp.samples import hold_out
+from fastmlp.training.history import History
+from fastmlp.training.samples import hold_out
 
 BACKENDS = ("numpy", "numba")
 RNG = np.random.default_rng(0)
@@ -225,7 +225,7 @@ def test_ctrl_c_returns_the_history_so_far(backend):
 
 def test_ctrl_c_waits_for_the_end_of_a_step(backend, monkeypatch):
     """The signal comes while steps are running: they are finished, and counted."""
-    from fastmlp import samples
+    from fastmlp.training import samples
 
     net, segments = make(backend), samples.ArraySamples.segments
 
@@ -358,7 +358,7 @@ def test_a_split_for_early_stopping_is_stratified(shape, monkeypatch):
         y = np.minimum(y, 1)
         net, targets = make(layers=(6, 4, 1), output="sigmoid"), y
     seen = {}
-    from fastmlp import trainer
+    from fastmlp.training import trainer
 
     draw = trainer.hold_out
 
@@ -583,7 +583,7 @@ def test_a_history_with_metrics_is_saved(tmp_path):
 
 
 def test_a_large_held_out_part_is_read_in_pieces(backend, monkeypatch):
-    from fastmlp import evaluation
+    from fastmlp.training import evaluation
 
     whole, parts = make(backend), make(backend)
     options = {"epochs": 2, "validation_split": 0.4, "metrics": ["f1"]}

@@ -22,9 +22,9 @@ from fastmlp import (
     OneCycle,
 )
 from fastmlp.callbacks import Callback, ProgressBar
-from fastmlp.evaluation import Evaluation
 from fastmlp.metrics import get_metrics
-from fastmlp.samples import ChunkSamples
+from fastmlp.training.evaluation import Evaluation
+from fastmlp.training.samples import ChunkSamples
 
 BACKENDS = ("numpy", "numba")
 RNG = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numba.core.runtime import _nrt_python
 
-from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp, trainer
+from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.callbacks import Callback
 from fastmlp.datasets import load_mnist
@@ -25,6 +25,7 @@ from fastmlp.kernels.run.source import Source
 from fastmlp.kernels.run.training import Training
 from fastmlp.regularization import Regularization
 from fastmlp.schedules import AnnealOnRise, OneCycle
+from fastmlp.training import trainer
 from fastmlp.verification import TOLERANCE, difference
 
 OPTIMIZERS = {

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastmlp import MLP, AnnealOnRise, trainer
+from fastmlp import MLP, AnnealOnRise
 from fastmlp.callbacks import Callback
-from fastmlp.samples import ArraySamples
+from fastmlp.training import trainer
+from fastmlp.training.samples import ArraySamples
 
 RNG = np.random.default_rng(0)
 X, LABELS = RNG.standard_normal((64, 5)), RNG.integers(0, 3, 64)
@@ -27,7 +28,7 @@ class Steps(Callback):
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_what_an_epoch_tells(backend, monkeypatch):
     seen, callback = [], Steps()
-    monkeypatch.setattr("fastmlp.trainer._PIECE_SECONDS", 1e-9)  # steps one by one
+    monkeypatch.setattr("fastmlp.training.trainer._PIECE_SECONDS", 1e-9)  # steps one by one
     monkeypatch.setattr(
         AnnealOnRise, "after_epoch", lambda self, memory, *losses: seen.append(losses)
     )

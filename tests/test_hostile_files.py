@@ -24,7 +24,7 @@ import pytest
 
 import fastmlp
 from fastmlp import MLP, Adam, CosineDecay, EarlyStopping, History, ModelCheckpoint
-from fastmlp.command_files import read_features
+from fastmlp.cli.files import read_features
 from fastmlp.datasets import load_csv, load_idx, load_mnist, load_npz
 from fastmlp.initializers import Uniform
 from fastmlp.persistence import pack

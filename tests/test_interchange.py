@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import pydoc
 import re
 import struct
 import tracemalloc
@@ -54,6 +56,16 @@ def assert_close(got, wanted, dtype="float32"):
     assert got.shape == wanted.shape
     scale = max(1.0, np.abs(wanted).max(initial=0))
     np.testing.assert_allclose(got, wanted, rtol=0, atol=WITHIN[str(dtype)] * scale)
+
+
+def test_methods_show_the_signature_and_docstring_of_their_functions():
+    path = {"to_onnx", "to_safetensors", "from_safetensors", "save", "load"}
+    for name in (*path, "from_sklearn", "from_torch", "from_keras"):
+        method = getattr(make() if name.startswith(("to", "save")) else MLP, name)
+        first = {"from_sklearn": "estimator"}.get(name, "path" if name in path else "model")
+        assert next(iter(inspect.signature(method).parameters)) == first
+        assert "Parameters\n" in inspect.getdoc(method)
+        assert f"{name}(" in pydoc.plain(pydoc.render_doc(MLP))
 
 
 # ONNX

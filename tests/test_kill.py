@@ -43,7 +43,7 @@ from fastmlp import (
 )
 from fastmlp.atomic import replacing
 from fastmlp.callbacks import CSVLogger
-from fastmlp.command_files import write_json
+from fastmlp.cli.files import write_json
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.persistence import rng_state
 from fastmlp.plots import save_history
@@ -146,8 +146,8 @@ def test_every_optimizer_and_schedule_is_killed():
 @pytest.mark.parametrize("backend", KILLS_EACH)
 def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path, backend, count):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fastmlp.trainer", "fastmlp.network", "fastmlp.reference",
-                                    "fastmlp.kernels"])  # fmt: skip
+    modules = ("training.trainer", "network", "reference", "kernels")
+    context.set_forkserver_preload([f"fastmlp.{module}" for module in modules])
     rng, kills, resumed = np.random.default_rng(SEED), 0, 0
     for name in RUNS:
         path = tmp_path / "net.npz"

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import MLP, SGD, Adam, EarlyStopping, RMSProp, fit_many, many
+from fastmlp import MLP, SGD, Adam, EarlyStopping, RMSProp, fit_many
 from fastmlp.callbacks import Callback, TerminateOnNaN
-from fastmlp.interrupts import Halt
+from fastmlp.training import many
+from fastmlp.training.interrupts import Halt
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 20)).astype(np.float32)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 import fastmlp
 from fastmlp import plots
 from fastmlp.diagnostics import calibration, confusion_matrix, precision_recall
-from fastmlp.history import History
+from fastmlp.training.history import History
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (30, 12)).astype(np.uint8)

@@ -262,8 +262,9 @@ def many_fits() -> None:
 
 def ctrl_c() -> None:
     """Whenever it comes: the network has done whole steps, as many as it says."""
-    from fastmlp import MLP, Adam, trainer
+    from fastmlp import MLP, Adam
     from fastmlp.callbacks import Callback
+    from fastmlp.training import trainer
 
     class StopAt(Callback):
         def __init__(self, step):

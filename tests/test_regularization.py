@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from fastmlp import MLP, SGD, Adam, AdamW, RMSProp, trainer
+from fastmlp import MLP, SGD, Adam, AdamW, RMSProp
 from fastmlp.architecture import Architecture
+from fastmlp.operations import DataSet, StepSettings
 from fastmlp.parameters import Parameters
 from fastmlp.reference.backprop import batch_gradients
 from fastmlp.reference.dropout import draws, dropout_factors, key_words, mix
@@ -17,7 +18,8 @@ from fastmlp.reference.losses import smooth_targets
 from fastmlp.reference.optimizers import optimizer_step
 from fastmlp.reference.penalties import clip_by_global_norm, limit_norms, penalty
 from fastmlp.regularization import Regularization, get_regularization, threshold
-from fastmlp.samples import dropout_key
+from fastmlp.training import trainer
+from fastmlp.training.samples import dropout_key
 from fastmlp.verification import TOLERANCE, difference
 
 BACKENDS = ("numpy", "numba")
@@ -287,8 +289,8 @@ def test_a_step_is_made_of_its_parts(options):
     state.step = by_hand.step = 5
     key = KEY if settings.dropout else None
     order, rates = RNG.permutation(70), np.array([0.02, 0.01, 0.03])
-    train_steps(X, LABELS, ours.weights, ours.biases, shape, optimizer, state, order, 30, rates,
-                settings, None, key)  # fmt: skip
+    steps = StepSettings(optimizer, state, 30, settings)
+    train_steps(DataSet(X, LABELS), ours.weights, ours.biases, shape, steps, order, rates, key)
     for step, rate in enumerate(rates):
         rows = order[30 * step : 30 * (step + 1)]
         words = key_words(KEY, 5 + step, 1, 2)[0] if settings.dropout else None

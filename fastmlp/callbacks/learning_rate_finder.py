@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..extras import require
+from ..operations import DataSet, StepSettings
 from ..optimizers import Optimizer, get_optimizer
 from ..regularization import Regularization
 from ..validation import check_integer, check_number
@@ -138,14 +139,14 @@ class LearningRateFinder:
         """
         X, targets, _ = net._samples(X, y, None)
         size = min(check_integer("batch_size", batch_size, low=1), len(targets))
-        settings = Regularization(l2=check_number("l2", l2, low=0.0))
+        regularization = Regularization(l2=check_number("l2", l2, low=0.0))
         chosen = net.optimizer if optimizer is None else get_optimizer(optimizer)
         trial = copy.deepcopy(net)
         trial.optimizer = chosen
+        settings = StepSettings(chosen, trial._state, size, regularization)
         train = trial._backend().trainer(
-            trial._parameters, X, targets, None, optimizer=chosen, state=trial._state,
-            batch_size=size, regularization=settings, threads=trial.threads,
-        )  # fmt: skip
+            trial._parameters, DataSet(X, targets), settings, trial.threads
+        )
         whole = len(targets) // size * size
         order = np.concatenate(
             [

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..extras import require
-from ..history import History
-from ..interrupts import CtrlC
 from ..network import MLP
 from ..notices import notices, warn
 from ..optimizers import Optimizer
 from ..schedules import Schedule
-from ..trainer import prepare
+from ..training.history import History
+from ..training.interrupts import CtrlC
+from ..training.options import FitOptions
+from ..training.trainer import prepare
 from ..validation import check_integer, check_number
 from ._cluster import Cluster, connected
 from ._samples import Data
@@ -145,16 +146,16 @@ def fit(
     groups, timeout = check_network(net, y, groups, timeout)
     with connected(client, timeout) as found, notices(progress):
         cluster = Cluster(found, timeout)
-        validation_data = _fetched(cluster, validation_data)
-        data = Data(net, cluster, (X, y, sample_weight), groups, class_weight)
-        plan = prepare(
-            net, data, None, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-            schedule=schedule, l2=l2, dropout=dropout, shuffle=shuffle,
-            validation_data=validation_data, validation_split=0.0, early_stopping=early_stopping,
-            callbacks=callbacks, sample_weight=None, class_weight=None, l1=l1,
-            clip_norm=clip_norm, label_smoothing=label_smoothing, max_norm=max_norm,
-            metrics=metrics, on_divergence=on_divergence, resume=resume, progress=progress,
+        options = FitOptions(
+            epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule, l2=l2,
+            dropout=dropout, shuffle=shuffle, validation_data=_fetched(cluster, validation_data),
+            validation_split=0.0, early_stopping=early_stopping, callbacks=callbacks,
+            sample_weight=None, class_weight=None, l1=l1, clip_norm=clip_norm,
+            label_smoothing=label_smoothing, max_norm=max_norm, metrics=metrics,
+            on_divergence=on_divergence, resume=resume, progress=progress,
         )  # fmt: skip
+        data = Data(net, cluster, (X, y, sample_weight), groups, class_weight)
+        plan = prepare(net, data, None, options)
         history = plan.run(CtrlC(), warn)
     if history.interrupted:
         warn(

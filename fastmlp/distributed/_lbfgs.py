@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..divergence import DivergenceError
 from ..extras import require
-from ..history import History
 from ..network import MLP
 from ..notices import notices, warn
-from ..trainer import _callbacks
+from ..training.divergence import DivergenceError
+from ..training.history import History
+from ..training.options import get_callbacks
 from ..validation import check_integer, check_number
 from ._cluster import Cluster, connected
 from ._fit import check_network
@@ -120,7 +120,7 @@ def fit_lbfgs(
         "gtol": check_number("tol", tol, low=0.0),
     }
     l2 = check_number("l2", l2, low=0.0)
-    told = _callbacks(callbacks, None, progress)
+    told = get_callbacks(callbacks, None, progress)
     names = ["loss", "seconds"] + ["accuracy"] * (net.architecture.output != "identity")
     for callback in told:
         callback.check(names)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..history import History
 from ..persistence import set_rng
+from ..training.history import History
+from ..training.trainer import fit
 from ._cluster import Cluster, DistributedError, connected
 
 if TYPE_CHECKING:
     from ..network import MLP
-    from ..trainer import Plan
+    from ..training.options import FitOptions
+    from ..training.trainer import Plan
 
 __all__ = ["train_many"]
 
@@ -24,7 +27,7 @@ def train_many(
     plans: Sequence[Plan],
     X: Any,
     y: Any,
-    each: Sequence[dict[str, Any]],
+    each: Sequence[FitOptions],
     *,
     client: Any,
     timeout: float,
@@ -38,8 +41,8 @@ def train_many(
         Checked; their networks change once they are trained.
     X, y
         As for `fastmlp.fit_many`.
-    each : sequence of dict
-        Every network's arguments of `MLP.fit`.
+    each : sequence of FitOptions
+        Every network's.
     client, timeout
         As for `fit`.
     progress : bool or None
@@ -56,7 +59,11 @@ def train_many(
     histories = [History(interrupted=True) for _ in plans]
     failed: dict[int, BaseException] = {}
     told: list[tuple[int, str]] = []
-    shared = {name: each[0][name] for name in _SENT if len({id(own[name]) for own in each}) == 1}
+    shared = {
+        name: getattr(each[0], name)
+        for name in _SENT
+        if len({id(getattr(own, name)) for own in each}) == 1
+    }
     with connected(client, timeout) as found:
         cluster = Cluster(found, timeout)
         cluster.workers()
@@ -64,10 +71,10 @@ def train_many(
             data = found.scatter((X, y, shared), broadcast=True, hash=False)
             futures = {}
             for i, (plan, own) in enumerate(zip(plans, each, strict=True)):
-                settings = {k: v for k, v in own.items() if k not in shared}
-                if settings["optimizer"] is plan.net.optimizer:
-                    settings["optimizer"] = None  # goes on from its state
-                future = found.submit(_train, plan.net, data, settings, pure=False)
+                options = replace(own, **dict.fromkeys(shared))
+                if options.optimizer is plan.net.optimizer:
+                    options = replace(options, optimizer=None)  # goes on from its state
+                future = found.submit(_train, plan.net, data, options, pure=False)
                 futures[future.key] = i, future
         waiting, pressed = dict(futures), False
         with _bar(len(plans), progress) as bar:
@@ -118,7 +125,7 @@ def _enter(plan: Plan, trained: MLP) -> None:
 
 
 def _train(
-    net: MLP, data: tuple[Any, Any, dict[str, Any]], settings: dict[str, Any]
+    net: MLP, data: tuple[Any, Any, dict[str, Any]], options: FitOptions
 ) -> tuple[MLP, BaseException | None, list[str]]:
     """Train a network on a worker; return it, what ended it early, and its warnings."""
     X, y, shared = data
@@ -127,7 +134,7 @@ def _train(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            net.fit(X, y, progress=False, **settings, **shared)
+            fit(net, X, y, replace(options, **shared))
         except Exception as raised:
             error = raised
     net.threads = threads

@@ -13,7 +13,7 @@ from ..network import MLP
 from ..operations import EpochResult
 from ..reference.dropout import key_words
 from ..regularization import Regularization
-from ..samples import Segment, dropout_key
+from ..training.samples import Segment, dropout_key
 from ..validation import check_class_weight
 from ._cluster import Cluster
 from ._data import collections

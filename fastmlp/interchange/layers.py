@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from ..architecture import Architecture
 from ..initializers import Zeros
 from ..validation import check_choice, check_finite
 
-__all__ = ["Layer", "make_network", "network_of"]
+if TYPE_CHECKING:
+    from ..network import MLP
+
+__all__ = ["Layer", "NetworkOptions", "another", "made_by", "make_network", "network_of"]
 
 _OUTPUTS = ("softmax", "sigmoid", "identity")
 
@@ -35,6 +38,33 @@ class Layer:
     weights: Any
     biases: Any = None
     activation: str | None = None
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What is said of a network beside the layers it is made of; see `MLP.from_torch`."""
+
+    activation: Any = None
+    output: str | None = None
+    loss: str | None = None
+    input_scale: float | None = None
+    dtype: Any = None
+    rng: Any = None
+    backend: str = "numba"
+    threads: int | None = None
+
+
+def made_by(thing: Any, *packages: str) -> bool:
+    """Tell whether an object's class comes from one of these packages, without importing them."""
+    return type(thing).__module__.split(".")[0] in packages
+
+
+def another(arrays: str) -> str:
+    """Return how a model that is no Sequential comes in, for errors."""
+    return (
+        f"expected a Sequential; a model of another kind comes in as {arrays} with activation= "
+        "naming the hidden layers' activations"
+    )
 
 
 def _array(place: str, value: Any, ndim: int) -> np.ndarray:
@@ -124,7 +154,7 @@ def _output(argument: str, last: Layer, output: str | None) -> str:
 
 
 def make_network(
-    cls: Any,
+    cls: type[MLP],
     architecture: Architecture,
     weights: Sequence[np.ndarray],
     biases: Sequence[np.ndarray],
@@ -132,7 +162,7 @@ def make_network(
     rng: Any,
     backend: str,
     threads: int | None,
-) -> Any:
+) -> MLP:
     """Return a network of `cls` with these parameters, which fit the architecture."""
     net = cls(
         **architecture.config(), init=Zeros(), rng=rng, backend=backend, threads=threads,
@@ -142,19 +172,8 @@ def make_network(
 
 
 def network_of(
-    cls: Any,
-    argument: str,
-    layers: Sequence[Layer],
-    *,
-    activation: Any = None,
-    output: str | None = None,
-    loss: str | None = None,
-    input_scale: float | None = None,
-    dtype: Any = None,
-    rng: Any = None,
-    backend: str = "numba",
-    threads: int | None = None,
-) -> Any:
+    cls: type[MLP], argument: str, layers: Sequence[Layer], options: NetworkOptions
+) -> MLP:
     """Return a network of `cls` that computes what these layers do.
 
     Raises
@@ -164,20 +183,21 @@ def network_of(
     """
     layers = _checked(argument, layers)
     arrays = [layer.weights for layer in layers]
+    dtype = options.dtype
     if dtype is None:
         dtype = "float64" if np.result_type(*arrays).itemsize > 4 else "float32"
     biased = [layer.biases is not None for layer in layers]
     architecture = Architecture(
         [int(layers[0].weights.shape[0]), *(int(W.shape[1]) for W in arrays)],
-        activation=_hidden(argument, layers, activation),
-        output=_output(argument, layers[-1], output), loss=loss, bias=any(biased),
-        input_scale=input_scale, dtype=dtype,
+        activation=_hidden(argument, layers, options.activation),
+        output=_output(argument, layers[-1], options.output), loss=options.loss, bias=any(biased),
+        input_scale=options.input_scale, dtype=dtype,
     )  # fmt: skip
     biases = [
         np.zeros(layer.weights.shape[1]) if layer.biases is None else layer.biases
         for layer in layers
     ]
     return make_network(
-        cls, architecture, arrays, biases if any(biased) else [], rng=rng, backend=backend,
-        threads=threads,
+        cls, architecture, arrays, biases if any(biased) else [], rng=options.rng,
+        backend=options.backend, threads=options.threads,
     )  # fmt: skip

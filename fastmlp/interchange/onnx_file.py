@@ -121,8 +121,55 @@ def _model(net: MLP, input_dtype: np.dtype, names: list[str] | list[int] | None)
     return model
 
 
-def to_onnx(net: MLP, path: str | Path | None, *, input_dtype: Any, class_names: Any) -> Any:
-    """Write the network as ONNX, or return it; see `Interchange.to_onnx`."""
+def to_onnx(
+    net: MLP,
+    path: str | Path | None = None,
+    *,
+    input_dtype: Any = None,
+    class_names: Sequence[Any] | None = None,
+) -> Any:
+    """Write the network as ONNX, or return it; needs the ``export`` extra.
+
+    The graph (opset 13) has one input, ``X`` of shape (batch, n_in), any number of rows; it
+    divides by ``input_scale`` itself. Its first output is what `predict_proba` returns, in
+    the network's dtype: ``probabilities`` or, for the output identity, ``values`` (under the
+    loss poisson logarithms of rates, as here). ONNX has no files of 2 GiB and more.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        A file, written whole or not at all.
+    input_dtype : dtype, optional
+        The type of ``X``, by default the network's own; "uint8" takes pixels as they are.
+    class_names : sequence of str or of int, optional
+        A name for each class, two for one sigmoid output. The graph then has a second
+        output, ``label`` (batch,): the name of the class that `predict` returns. The names
+        are also in the model's metadata, as JSON.
+
+    Returns
+    -------
+    onnx.ModelProto or None
+        The model where there is no path.
+
+    Raises
+    ------
+    ImportError
+        If onnx is missing.
+    OSError
+        If the file cannot be written; an older file of that name stays as it was.
+    TypeError, ValueError
+        If an argument does not fit the network, the network is too large, or an activation
+        has no form in ONNX.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> net = fastmlp.MLP((4, 8, 2), rng=0, backend="numpy")
+    >>> [output.name for output in net.to_onnx().graph.output]
+    ['probabilities']
+    >>> [output.name for output in net.to_onnx(class_names=["cat", "dog"]).graph.output]
+    ['probabilities', 'label']
+    """
     a = net.architecture
     dtype = net.dtype if input_dtype is None else _check_input_dtype(input_dtype)
     names = None if class_names is None else _check_class_names(class_names, a.output, a.n_out)

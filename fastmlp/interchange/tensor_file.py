@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from ..architecture import Architecture
 from ..atomic import replacing
 from ..extras import require
 from ..validation import check_finite, check_path
-from .frameworks import layers_of_state
-from .layers import make_network, network_of
+from .layers import NetworkOptions, make_network, network_of
+from .torch_model import layers_of_state
 
 if TYPE_CHECKING:
     from ..network import MLP
@@ -27,7 +28,40 @@ _NUMPY = {"F16": "float16", "F32": "float32", "F64": "float64"}
 
 
 def to_safetensors(net: MLP, path: str | Path) -> None:
-    """Write architecture and parameters; see `Interchange.to_safetensors`."""
+    """Write architecture and parameters as safetensors; needs the ``export`` extra.
+
+    The tensors are named and shaped as in the state dict of the ``torch.nn.Sequential`` of
+    the same layers, an activation module after each but the last: ``0.weight`` (n_out, n_in),
+    ``0.bias``, ``2.weight`` and so on. PyTorch takes them with
+    ``model.load_state_dict(safetensors.torch.load_file(path))``; ``input_scale`` is no tensor,
+    so a framework is given X divided. The file's metadata carry the architecture, not the
+    optimizer and random state; `save` keeps those.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file, written whole or not at all.
+
+    Raises
+    ------
+    ImportError
+        If safetensors is missing.
+    OSError
+        If the file cannot be written; an older file of that name stays as it was.
+    ValueError
+        If a parameter is NaN or infinite.
+
+    Examples
+    --------
+    >>> import os, tempfile, fastmlp
+    >>> net = fastmlp.MLP((4, 8, 2), rng=0, backend="numpy")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     net.to_safetensors(path)
+    ...     again = fastmlp.MLP.from_safetensors(path, backend="numpy")
+    >>> bool((again.weights[0] == net.weights[0]).all())
+    True
+    """
     save = require("safetensors.numpy", "export").save
     tensors = {}
     for i, W in enumerate(net.weights):
@@ -91,12 +125,53 @@ def _foreign(file: Any) -> dict[str, np.ndarray]:
 
 
 def from_safetensors(
-    cls: Any, path: str | Path, *, rng: Any, backend: str, threads: int | None, **options: Any
-) -> Any:
-    """Read a file; see `Interchange.from_safetensors`."""
+    cls: type[MLP],
+    path: str | Path,
+    *,
+    activation: str | Sequence[str] | None = None,
+    output: str | None = None,
+    loss: str | None = None,
+    input_scale: float | None = None,
+    dtype: Any = None,
+    rng: Any = None,
+    backend: str = "numba",
+    threads: int | None = None,
+) -> MLP:
+    """Read a safetensors file; needs the ``export`` extra.
+
+    Of `to_safetensors`, or of a state dict of a ``torch.nn.Sequential``; then what the file
+    does not say is given by name.
+
+    Parameters
+    ----------
+    path : str or Path
+    activation, output, loss, input_scale, dtype
+        For a file that `to_safetensors` has not written, as for `from_torch`; a file that
+        it has written names them itself.
+    rng, backend, threads
+        As for `MLP`.
+
+    Returns
+    -------
+    MLP
+
+    Raises
+    ------
+    ImportError
+        If safetensors is missing.
+    OSError
+        If the file cannot be read.
+    TypeError, ValueError
+        If it is damaged, holds something else than a perceptron or numbers that are not
+        finite, or an argument does not fit.
+    """
     safetensors = require("safetensors", "export")
+    told = {
+        "activation": activation, "output": output, "loss": loss, "input_scale": input_scale,
+        "dtype": dtype,
+    }  # fmt: skip
     kept = {"rng": rng, "backend": backend, "threads": threads}
-    given = [name for name, value in options.items() if value is not None]
+    given = [name for name, value in told.items() if value is not None]
     path = check_path(path)
     with open(path, "rb"):  # the errors of a file that is not there are Python's own
         pass
@@ -114,11 +189,11 @@ def from_safetensors(
         ) from error
     if text is None:
         layers = layers_of_state("path", network)
-        return network_of(cls, "path", layers, **options, **kept)
+        return network_of(cls, "path", layers, NetworkOptions(**told, **kept))
     if given:
         raise ValueError(
             f"{given[0]}: expected None for a file of to_safetensors, which names its own, got "
-            f"{options[given[0]]!r}"
+            f"{told[given[0]]!r}"
         )
     architecture, tensors = network
     n = architecture.n_layers

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..extras import require
-from ..history import History
+from ..training.history import History
 from ._axes import new_axes
 
 __all__ = ["draw_curves", "plot_history", "save_history"]

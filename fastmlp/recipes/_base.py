@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..backends import BACKENDS
-from ..history import History
 from ..network import MLP
+from ..training.history import History
 from ..validation import check_choice, check_integer
 
 __all__ = ["Recipe", "Result", "Settings", "judge", "plain", "progress_bar", "timed_fit"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..operations import EpochResult, check_train_epoch, read_rows
+from ..operations import DataSet, EpochResult, StepSettings, check_train_epoch, read_rows
 from ..optimizers import OptimizerState
 from ..regularization import Regularization
 from .backprop import batch_gradients
@@ -91,25 +91,19 @@ def train_epoch(
         X, y, weights, biases, architecture, optimizer, state,
         order, batch_size, learning_rate, l2, sample_weight,
     )  # fmt: skip
-    return train_steps(
-        X, y, weights, biases, architecture, optimizer, state, order, size, rates,
-        Regularization(l2=l2), weight,
-    )  # fmt: skip
+    settings = StepSettings(optimizer, state, size, Regularization(l2=l2))
+    data = DataSet(X, y, weight)
+    return train_steps(data, weights, biases, architecture, settings, order, rates)
 
 
 def train_steps(
-    X: Any,
-    y: np.ndarray,
+    data: DataSet,
     weights: Arrays,
     biases: Arrays,
     architecture: Architecture,
-    optimizer: Any,
-    state: OptimizerState,
+    settings: StepSettings,
     order: np.ndarray,
-    batch_size: int,
     rates: np.ndarray,
-    regularization: Regularization,
-    sample_weight: np.ndarray | None,
     key: np.ndarray | None = None,
 ) -> EpochResult:
     """Take one step per batch of `order`, over arguments that are checked already.
@@ -120,13 +114,12 @@ def train_steps(
 
     Parameters
     ----------
-    X, y, weights, biases, architecture, optimizer, state
+    data : DataSet
+    weights, biases, architecture
         As for `train_epoch`.
+    settings : StepSettings
     order : ndarray of int64
-    batch_size : int
     rates : ndarray of float64, one per step
-    regularization : Regularization
-    sample_weight : ndarray of float64, (n,), or None
     key : ndarray of uint32, (2,), optional
         For dropout; with the state's number of steps it decides which units are left out.
 
@@ -134,8 +127,9 @@ def train_steps(
     -------
     EpochResult
     """
-    r, n_hidden = regularization, architecture.n_layers - 1
-    steps = len(rates)
+    X, y, sample_weight = data.X, data.y, data.sample_weight
+    optimizer, state, r = settings.optimizer, settings.state, settings.regularization
+    batch_size, steps, n_hidden = settings.batch_size, len(rates), architecture.n_layers - 1
     losses, totals, correct = np.zeros(steps), np.zeros(steps), np.zeros(steps, int)
     words = None if key is None else key_words(key, state.step, steps, n_hidden)
     for step, rate in enumerate(rates):

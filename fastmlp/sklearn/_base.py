@@ -22,13 +22,13 @@ from ..callbacks import Callback
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
-from ._epochs import Targets
+from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
 from ._lbfgs import Objective, fit_lbfgs
 from ._network import Network, activation_names, draw
 from ._random import source
-from ._stochastic import Samples, fit_stochastic
+from ._stochastic import fit_stochastic
 from ._tasks import Tasks
 
 __all__ = ["STOCHASTIC", "BaseMLP"]

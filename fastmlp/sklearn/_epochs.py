@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from ..initializers import RandomSource
-from ..interrupts import CtrlC
 from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
 from ..kernels.run.training import Training
-from ..optimizers import Adam, Optimizer, OptimizerState
+from ..operations import StepSettings
+from ..optimizers import Adam
 from ..reference.dropout import key_words
-from ..regularization import Regularization
+from ..training.interrupts import CtrlC
 from ._hooks import Hooks
 from ._network import Network
 
-__all__ = ["EpochSums", "Epochs", "Targets", "reported", "shuffled"]
+__all__ = ["EpochSums", "Epochs", "Samples", "Targets", "reported", "shuffled"]
 
 _L2, _EPSILON = HYPERPARAMETERS.index("l2"), HYPERPARAMETERS.index("epsilon")
 _SEEN = 1e-12  # what of a loss is told from rounding
@@ -44,6 +44,32 @@ class Targets:
             # y log y - y, 0 where y is 0
             logs = np.log(y, where=y > 0, out=np.zeros_like(y, np.float64))
             self.constant = (y * logs - y).sum(axis=1, dtype=np.float64)
+
+
+@dataclass
+class Samples:
+    """What is learned from, checked.
+
+    Attributes
+    ----------
+    X : array or sparse matrix
+    y : ndarray
+        As the user gave it, checked.
+    rows : ndarray, (n, n_out)
+        Targets as scikit-learn has them: bool for classes.
+    targets : Targets
+    weight : ndarray of float64, optional
+        Sample weights times class weights.
+    score_weight : ndarray of float64, optional
+        Sample weights alone.
+    """
+
+    X: Any
+    y: np.ndarray
+    rows: np.ndarray
+    targets: Targets
+    weight: np.ndarray | None
+    score_weight: np.ndarray | None
 
 
 def reported(
@@ -152,17 +178,11 @@ class Epochs:
     ----------
     network : Network
         Trained in place.
-    X : array or sparse matrix
-        All samples; an epoch's order says which are taken.
-    targets : Targets
-    sample_weight : ndarray of float64, optional
-    optimizer : Optimizer
-    state : OptimizerState
-        Goes on.
-    batch_size : int
-    regularization : Regularization
-        Dropout, and alpha as ``l2``: adds ``alpha / 2 * sum(W^2)``, divided by the batch's sum of
-        weights.
+    samples : Samples
+        All; an epoch's order says which are taken.
+    settings : StepSettings
+        The optimizer's state goes on. Of regularization dropout, and alpha as ``l2``: adds
+        ``alpha / 2 * sum(W^2)``, divided by the batch's sum of weights.
     published : bool
         Whether Adam's epsilon is added to the root of the uncorrected mean, as in the algorithm's
         efficient form (Kingma and Ba 2015, end of section 2).
@@ -173,18 +193,15 @@ class Epochs:
     def __init__(
         self,
         network: Network,
-        X: Any,
-        targets: Targets,
-        sample_weight: np.ndarray | None,
+        samples: Samples,
+        settings: StepSettings,
         *,
-        optimizer: Optimizer,
-        state: OptimizerState,
-        batch_size: int,
-        regularization: Regularization,
         published: bool,
         ctrl_c: CtrlC,
     ) -> None:
-        self.network, self.targets, self.sample_weight = network, targets, sample_weight
+        optimizer, state, batch_size = settings.optimizer, settings.state, settings.batch_size
+        regularization, sample_weight = settings.regularization, samples.weight
+        self.network, self.targets, self.sample_weight = network, samples.targets, sample_weight
         self.optimizer, self.state = optimizer, state
         self.batch_size, self.alpha = batch_size, regularization.l2
         self._ctrl_c = ctrl_c
@@ -193,11 +210,11 @@ class Epochs:
         self._settings: dict[str, Any] = {
             "optimizer": optimizer, "state": state, "regularization": regularization,
         }  # fmt: skip
-        self._data = (network.parameters, X, targets.y, sample_weight)
+        self._data = (network.parameters, samples.X, samples.targets.y, sample_weight)
         totals = sample_weight[sample_weight > 0] if sample_weight is not None else np.ones(1)
         self._strongest = self.alpha / totals.min() if len(totals) else 0.0
         self._one_by_one = batch_size == 1 and DecayedTraining.fits(
-            X, network.parameters, optimizer, regularization
+            samples.X, network.parameters, optimizer, regularization
         )
         self._made: dict[bool, Training] = {}
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..callbacks import Callback, ProgressBar
-from ..history import History
 from ..initializers import RandomSource
 from ..network import MLP
+from ..training.history import History
 from ._network import Network
 
 __all__ = ["Hooks", "as_callbacks", "as_mlp"]

@@ -11,13 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from ..callbacks import Callback
-from ..interrupts import CtrlC
 from ..network import MLP
+from ..operations import StepSettings
 from ..optimizers import SGD, Adam, Optimizer, OptimizerState, get_optimizer
 from ..regularization import Regularization, get_regularization
-from ..samples import dropout_key
 from ..schedules import get_schedule
-from ._epochs import Epochs, EpochSums, Targets, shuffled
+from ..training.interrupts import CtrlC
+from ..training.samples import dropout_key
+from ._epochs import Epochs, EpochSums, Samples, Targets, shuffled
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_mlp
 from ._network import Network
@@ -25,7 +26,7 @@ from ._random import legacy
 from ._stopping import Progress, lowered
 from ._tasks import Tasks
 
-__all__ = ["Samples", "fit_stochastic"]
+__all__ = ["fit_stochastic"]
 
 
 @dataclass(frozen=True)
@@ -34,32 +35,6 @@ class _SGD(SGD):
 
     def __post_init__(self) -> None:
         """Leave the checks to the estimator's own constraints."""
-
-
-@dataclass
-class Samples:
-    """What is learned from, checked.
-
-    Attributes
-    ----------
-    X : array or sparse matrix
-    y : ndarray
-        As the user gave it, checked.
-    rows : ndarray, (n, n_out)
-        Targets as scikit-learn has them: bool for classes.
-    targets : Targets
-    weight : ndarray of float64, optional
-        Sample weights times class weights.
-    score_weight : ndarray of float64, optional
-        Sample weights alone.
-    """
-
-    X: Any
-    y: np.ndarray
-    rows: np.ndarray
-    targets: Targets
-    weight: np.ndarray | None
-    score_weight: np.ndarray | None
 
 
 def _optimizer(estimator: Any) -> Optimizer:
@@ -212,11 +187,11 @@ def fit_stochastic(
     rates = _Rates(e, optimizer)
     state = OptimizerState(e._solver_state["step"], network.parameters.slot_views(optimizer.slots))
     dropout = get_regularization(network.parameters.architecture, dropout=e.dropout).dropout
-    epochs = Epochs(
-        network, samples.X, samples.targets, samples.weight, optimizer=optimizer, state=state,
-        batch_size=batch_size, regularization=Regularization(dropout=dropout, l2=float(e.alpha)),
-        published=e.optimizer is None, ctrl_c=(ctrl_c := CtrlC()),
-    )  # fmt: skip
+    settings = StepSettings(
+        optimizer, state, batch_size, Regularization(dropout=dropout, l2=float(e.alpha))
+    )
+    ctrl_c, published = CtrlC(), e.optimizer is None
+    epochs = Epochs(network, samples, settings, published=published, ctrl_c=ctrl_c)
     progress = _watch(e, network, held_out)
     net = _net(e, network, optimizer, state, rates) if callbacks else None
     hooks = Hooks(callbacks, net, 1 if incremental else e.max_iter, batch_size, n)

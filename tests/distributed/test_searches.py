@@ -111,7 +111,7 @@ def test_networks_outlive_a_worker():
 
 def test_without_workers():
     with local_cluster(0) as (_, client), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastmlp.many._TIMEOUT", 1.0)
+        patch.setattr("fastmlp.training.many._TIMEOUT", 1.0)
         with pytest.raises(DistributedError, match="no worker has come within 1 seconds"):
             fit_many(several(), X, LABELS, client=client)
 

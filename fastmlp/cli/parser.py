@@ -1,25 +1,19 @@
-"""The command line: what may be typed, and the only place that prints."""
+"""What may be typed: commands, their arguments and their help."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import __version__
-from .activations import ACTIVATIONS
-from .notices import notices
-from .optimizers import OPTIMIZERS
-from .schedules import SCHEDULES
-from .validation import check_integer, check_number
+from .. import __version__
+from ..activations import ACTIVATIONS
+from ..optimizers import OPTIMIZERS
+from ..schedules import SCHEDULES
+from ..validation import check_integer, check_number
 
-__all__ = ["main"]
+__all__ = ["UsageError", "build_parser"]
 
-_USAGE, _INTERRUPTED = 2, 130
 _DATA_HELP = (
     "mnist (default, comes with the package), or a path: a folder of IDX files or of "
     "mnist_train.csv and mnist_test.csv, an .npz with x_train, y_train, x_test, y_test, or one CSV "
@@ -32,23 +26,11 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, printed by `main`."""
+    """A parser whose errors are one line, printed by `fastmlp.cli.main`."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
         raise UsageError(f"{message} (see {self.prog} --help)")
-
-
-class Console:
-    """Standard output for results, standard error for what is said beside them."""
-
-    def say(self, text: str) -> None:
-        """Write a line to standard output."""
-        print(text, flush=True)
-
-    def note(self, text: str) -> None:
-        """Write a line to standard error, whatever it holds on one line."""
-        print(f"fastmlp: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 def _checked(convert: Callable[[str], Any], check: Callable[[Any], Any], expected: str) -> Any:
@@ -378,68 +360,3 @@ def build_parser() -> Parser:
     )
     p.add_argument("--json", action="store_true", help="as a JSON object")
     return parser
-
-
-def _run(argv: Sequence[str] | None, console: Console) -> int:
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.command is None:
-        console.say(parser.format_help().rstrip())
-        raise UsageError("expected a command")
-    from . import commands
-
-    with notices(not getattr(args, "quiet", False)):
-        code: int = getattr(commands, args.command)(args, console)
-    return code
-
-
-def _explained(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        What was typed behind ``fastmlp``; by default the process's own arguments.
-
-    Returns
-    -------
-    int
-        0 done, 1 a check fell short, 2 wrong usage or unreadable input, 130 interrupted.
-
-    Examples
-    --------
-    >>> from fastmlp.cli import main
-    >>> main(["--version"])  # doctest: +ELLIPSIS
-    fastmlp ...
-    0
-    """
-    console = Console()
-    try:
-        with warnings.catch_warnings():
-            # A diverging run is worth a line, not a traceback's worth of path and source.
-            warnings.filterwarnings("always", message="the loss of epoch|training diverged")
-            warnings.showwarning = lambda message, *_, **__: console.note(f"warning: {message}")
-            return _run(argv, console)
-    except SystemExit as stop:  # argparse leaves this way after --help and --version
-        return int(stop.code or 0)
-    except KeyboardInterrupt:
-        console.note("interrupted")
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read has seen enough. Nothing is left to be flushed when Python ends.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (UsageError, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
-        console.note(f"error: {_explained(error)}")
-        return _USAGE
-
-
-if __name__ == "__main__":
-    sys.exit(main())

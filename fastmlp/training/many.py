@@ -10,19 +10,21 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from .callbacks import Callback, EarlyStopping, ProgressBar
+from ..callbacks import Callback, EarlyStopping, ProgressBar
+from ..network import MLP
+from ..notices import notices, warn
+from ..optimizers import Optimizer
+from ..schedules import Schedule
+from ..validation import as_rows, check_integer
 from .history import History
 from .interrupts import Halt
-from .network import MLP
-from .notices import notices, warn
-from .optimizers import Optimizer
-from .schedules import Schedule
+from .options import FitOptions
 from .trainer import Plan, prepare
-from .validation import as_rows, check_integer
 
 __all__ = ["fit_many"]
 
@@ -139,18 +141,19 @@ def fit_many(
         )
     _check_client(client, y, workers, callbacks)
     workers = _check_workers(workers, nets)
-    each = _per_network(
-        len(nets), epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule,
-        l2=l2, dropout=dropout, shuffle=shuffle, validation_data=validation_data,
+    options = FitOptions(
+        epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule, l2=l2,
+        dropout=dropout, shuffle=shuffle, validation_data=validation_data,
         validation_split=validation_split, early_stopping=early_stopping, callbacks=callbacks,
         sample_weight=sample_weight, class_weight=class_weight, l1=l1, clip_norm=clip_norm,
         label_smoothing=label_smoothing, max_norm=max_norm, metrics=metrics,
-        on_divergence=on_divergence, resume=resume,
+        on_divergence=on_divergence, resume=resume, progress=False,
     )  # fmt: skip
+    each = _per_network(len(nets), options)
     check, plans = _Checked(), []
     for i, (net, own) in enumerate(zip(nets, each, strict=True)):
         try:
-            plans.append(prepare(net, X, y, progress=False, check=check, **own))
+            plans.append(prepare(net, X, y, own, check=check))
         except (TypeError, ValueError) as error:
             raise type(error)(f"nets[{i}]: {error}") from None
     _check_callbacks(plans)
@@ -160,7 +163,7 @@ def fit_many(
         return _on_cluster(plans, X, y, each, client, progress)
     sharing: AbstractContextManager[None] = nullcontext()
     if any(net.backend == "numba" for net in nets):
-        from .kernels.run.sharing import sharing as shared
+        from ..kernels.run.sharing import sharing as shared
 
         # a worker's non-zeros to train on and to evaluate; those of a sparse X in order
         sharing = shared(check.rows, most=3 * workers)
@@ -197,9 +200,9 @@ def _check_client(client: Any, y: Any, workers: Any, callbacks: Any) -> None:
 
 
 def _on_cluster(
-    plans: list[Plan], X: Any, y: Any, each: list[dict[str, Any]], client: Any, progress: Any
+    plans: list[Plan], X: Any, y: Any, each: list[FitOptions], client: Any, progress: Any
 ) -> list[History]:
-    from .distributed._many import train_many
+    from ..distributed._many import train_many
 
     run = _Run(plans, 1, None)
     with notices(progress):
@@ -213,7 +216,7 @@ def _on_cluster(
 def _check_workers(workers: Any, nets: list[MLP]) -> int:
     """Return how many networks train at a time: the process's cores at most."""
     if any(net.backend == "numba" for net in nets):
-        from .kernels.jit.threading_layer import thread_limit
+        from ..kernels.jit.threading_layer import thread_limit
 
         most = thread_limit()
     elif hasattr(os, "sched_getaffinity"):
@@ -225,8 +228,9 @@ def _check_workers(workers: Any, nets: list[MLP]) -> int:
     return max(1, min(most, len(nets)))
 
 
-def _per_network(n: int, **arguments: Any) -> list[dict[str, Any]]:
+def _per_network(n: int, options: FitOptions) -> list[FitOptions]:
     """Return each network's arguments: a list holds one per network, else one is for all."""
+    arguments = vars(options)
     for name, value in arguments.items():
         if isinstance(value, list) and len(value) != n:
             raise ValueError(
@@ -234,13 +238,11 @@ def _per_network(n: int, **arguments: Any) -> list[dict[str, Any]]:
                 "is for all networks is no list, but may be a tuple"
             )
     each = [
-        {name: v[i] if isinstance(v, list) else v for name, v in arguments.items()}
+        FitOptions(**{name: v[i] if isinstance(v, list) else v for name, v in arguments.items()})
         for i in range(n)
     ]
-    stopping = arguments["early_stopping"]
-    if isinstance(stopping, EarlyStopping):
-        for own in each:
-            own["early_stopping"] = copy.deepcopy(stopping)
+    if isinstance(options.early_stopping, EarlyStopping):
+        each = [replace(own, early_stopping=copy.deepcopy(own.early_stopping)) for own in each]
     return each
 
 

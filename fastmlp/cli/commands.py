@@ -11,8 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from .atomic import replacing
-from .command_files import (
+from ..atomic import replacing
+from ..diagnostics import confusion_matrix
+from ..network import MLP
+from ..validation import check_finite
+from .console import Console, percent
+from .files import (
     check_outputs,
     check_picture,
     data_source,
@@ -23,11 +27,7 @@ from .command_files import (
     read_test,
     write_json,
 )
-from .command_train import train
-from .console import Console, percent
-from .diagnostics import confusion_matrix
-from .network import MLP
-from .validation import check_finite
+from .train import train
 
 __all__ = [
     "bench",
@@ -115,8 +115,8 @@ def _reportdata_source(args: Namespace, net: MLP) -> str | None:
 
 def report(args: Namespace, console: Console) -> int:
     """Write a report of a model, and of what it makes of DATA's test set, as one HTML file."""
-    from .persistence import saved_with
-    from .report import write_report
+    from ..persistence import saved_with
+    from ..report import write_report
 
     check_outputs(out=args.out)
     net = MLP.load(args.model, backend=args.backend, threads=args.threads)
@@ -160,8 +160,8 @@ def _shown(value: Any) -> str:
 
 def reproduce(args: Namespace, console: Console) -> int:
     """Run published experiments; return 1 where one falls short."""
-    from .recipes import RECIPES
-    from .recipes import reproduce as run
+    from ..recipes import RECIPES
+    from ..recipes import reproduce as run
 
     names = list(RECIPES) if args.all or not args.names else list(dict.fromkeys(args.names))
     for name in names:
@@ -188,7 +188,7 @@ def reproduce(args: Namespace, console: Console) -> int:
 
 def bench(args: Namespace, console: Console) -> int:
     """Compare with the installed peers; ratios above 1 say that fastmlp is faster."""
-    from .bench import WORKLOADS, compare, fma_peak, save_speed
+    from ..bench import WORKLOADS, compare, fma_peak, save_speed
 
     names = list(dict.fromkeys(args.names)) or list(WORKLOADS)
     for name in names:
@@ -248,7 +248,7 @@ def profile(args: Namespace, console: Console) -> int:
 
 def verify(args: Namespace, console: Console) -> int:
     """Check this machine: parity, gradients, threads; exit code 1 where one falls short."""
-    from .checks import verify as findings
+    from ..checks import verify as findings
 
     check_outputs(json=args.json)
     found = []
@@ -266,7 +266,7 @@ def verify(args: Namespace, console: Console) -> int:
 
 def info(args: Namespace, console: Console) -> int:
     """Print versions, processor, vector path, threads and cache folder."""
-    from .environment import environment
+    from ..environment import environment
 
     found = environment()
     if args.json:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backends import Train
-from .initializers import RandomSource
-from .validation import check_class_weight, check_sample_weight
+from ..backends import Train
+from ..initializers import RandomSource
+from ..operations import DataSet, StepSettings
+from ..validation import check_class_weight, check_sample_weight
 
 if TYPE_CHECKING:
-    from .network import MLP
+    from ..network import MLP
 
 __all__ = [
     "ArraySamples",
@@ -64,7 +65,7 @@ class ArraySamples:
     batch_size : int or None
     shuffle : bool
     settings : dict
-        Of the backend's trainer.
+        ``optimizer`` and ``regularization``.
     """
 
     def __init__(
@@ -80,11 +81,8 @@ class ArraySamples:
         self.count = len(rows)
         self.batch_size = self.count if batch_size is None else min(batch_size, self.count)
         self.steps = -(-self.count // self.batch_size)
-        X, y, weight = chunk
-        self._train = net._backend().trainer(
-            net._parameters, X, y, weight, state=net._state, batch_size=self.batch_size,
-            threads=net.threads, **settings,
-        )  # fmt: skip
+        step = StepSettings(state=net._state, batch_size=self.batch_size, **settings)
+        self._train = net._backend().trainer(net._parameters, DataSet(*chunk), step, net.threads)
 
     def segments(self) -> Iterator[Segment]:
         """Yield the epoch, one segment, in an order of its own."""

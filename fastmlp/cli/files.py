@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .atomic import replacing
-from .datasets import MNIST, load_csv, load_idx, load_mnist
-from .datasets._csv import numbered_lines
-from .datasets._files import naming, open_unpacked
-from .datasets._npz import read_arrays
-from .datasets._sources import read_sets
-from .extras import require
+from ..atomic import replacing
+from ..datasets import MNIST, load_csv, load_idx, load_mnist
+from ..datasets._csv import numbered_lines
+from ..datasets._files import naming, open_unpacked
+from ..datasets._npz import read_arrays
+from ..datasets._sources import read_sets
+from ..extras import require
 
 __all__ = [
     "check_outputs", "check_picture", "data_source", "divided", "looks_like_pixels", "read_data",
@@ -211,7 +211,7 @@ def divided(X: Any, scale: float, dtype: np.dtype) -> np.ndarray:
 
 def write_json(path: str, value: Any) -> None:
     """Write strict JSON, null for what is no number, whole or not at all."""
-    from .recipes._base import plain
+    from ..recipes._base import plain
 
     text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
     with replacing(path) as name:

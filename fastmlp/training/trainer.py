@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,18 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .callbacks import Callback, EarlyStopping, ProgressBar
-from .callbacks.early_stopping import get_early_stopping
-from .divergence import ON_DIVERGENCE, DivergenceError, Watch
+from ..notices import notices, warn
+from ..operations import EpochResult
+from ..persistence import make_rng, rng_state, set_rng
+from ..validation import check_sample_weight
+from .divergence import DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History
 from .interrupts import CtrlC, Halt
-from .metrics import Metric, get_metrics
-from .notices import notices, warn
-from .operations import EpochResult
-from .optimizers import Optimizer, get_optimizer
-from .persistence import make_rng, rng_state, set_rng
-from .regularization import Regularization, get_regularization
+from .options import FitOptions, FitSettings
 from .samples import (
     ArraySamples,
     ChunkSamples,
@@ -34,11 +30,9 @@ from .samples import (
     hold_out,
     make_samples,
 )
-from .schedules import Schedule, get_schedule
-from .validation import check_choice, check_integer, check_number, check_sample_weight
 
 if TYPE_CHECKING:
-    from .network import MLP
+    from ..network import MLP
 
 __all__ = ["Plan", "fit", "prepare"]
 
@@ -46,23 +40,6 @@ _PIECE_SECONDS = 0.1  # Python is re-entered about this often: callbacks, Ctrl-C
 
 Work = tuple[ArraySamples | ChunkSamples, Evaluation | None]
 Check = Callable[["MLP", Any, Any], tuple[Any, np.ndarray]]
-
-
-@dataclass
-class _Settings:
-    """What a fit has checked."""
-
-    epochs: int
-    batch_size: int | None
-    optimizer: Optimizer
-    schedule: Schedule
-    regularization: Regularization
-    shuffle: bool
-    metrics: tuple[Metric, ...]
-    stopping: EarlyStopping | None
-    callbacks: list[Callback]
-    on_divergence: str
-    resume: bool
 
 
 @dataclass
@@ -80,7 +57,7 @@ class Plan:
     """
 
     net: MLP
-    settings: _Settings
+    settings: FitSettings
     begin: Callable[[], Work | None]
 
     def run(self, ctrl_c: CtrlC | Halt, tell: Callable[[str], None]) -> History:
@@ -92,10 +69,10 @@ class Plan:
         return _Fit(self.net, self.settings, *work, ctrl_c, tell).run()
 
 
-def fit(net: MLP, X: Any, y: Any, *, progress: bool | None, **arguments: Any) -> History:
+def fit(net: MLP, X: Any, y: Any, options: FitOptions) -> History:
     """Train a network; see `MLP.fit`."""
-    plan = prepare(net, X, y, progress=progress, **arguments)
-    with notices(progress):
+    plan = prepare(net, X, y, options)
+    with notices(options.progress):
         history = plan.run(CtrlC(), warn)
     if history.interrupted:
         warn(
@@ -108,82 +85,16 @@ def _samples(net: MLP, X: Any, y: Any) -> tuple[Any, np.ndarray]:
     return net._samples(X, y, None)[:2]
 
 
-def prepare(
-    net: MLP,
-    X: Any,
-    y: Any,
-    *,
-    epochs: int,
-    batch_size: int | None,
-    optimizer: Any,
-    schedule: Any,
-    shuffle: bool,
-    validation_data: Any,
-    validation_split: float,
-    early_stopping: Any,
-    callbacks: Any,
-    sample_weight: Any,
-    class_weight: Any,
-    metrics: Any,
-    on_divergence: Any,
-    resume: Any,
-    progress: bool | None,
-    check: Check = _samples,
-    **regularization: Any,
-) -> Plan:
+def prepare(net: MLP, X: Any, y: Any, options: FitOptions, *, check: Check = _samples) -> Plan:
     """Check all arguments of `MLP.fit`; `check` returns samples and targets as checked."""
-    if batch_size is not None:
-        batch_size = check_integer("batch_size", batch_size, low=1)
-    for name, flag in (("shuffle", shuffle), ("resume", resume), ("progress", progress or False)):
-        if not isinstance(flag, bool | np.bool_):
-            raise TypeError(f"{name}: expected True or False, got {flag!r}")
-    stopping = get_early_stopping(early_stopping)
-    chosen = net.optimizer if optimizer is None else get_optimizer(optimizer)
-    if resume and chosen == net.optimizer:
-        chosen = net.optimizer  # the same object goes on where it was
-    s = _Settings(
-        epochs=check_integer("epochs", epochs, low=0),
-        batch_size=batch_size,
-        optimizer=chosen,
-        schedule=get_schedule(schedule),
-        regularization=get_regularization(net.architecture, **regularization),
-        shuffle=bool(shuffle),
-        metrics=get_metrics(metrics, net.architecture),
-        stopping=stopping,
-        callbacks=_callbacks(callbacks, stopping, progress),
-        resume=bool(resume),
-        on_divergence=check_choice("on_divergence", on_divergence, ON_DIVERGENCE),
-    )
-    share = check_number("validation_split", validation_split, low=0.0, below=1.0)
-    if share and validation_data is not None:
-        raise ValueError("validation_split: expected 0 where validation_data is given")
-    validation = _validation(net, validation_data, check)
+    s = options.check(net)
+    validation = _validation(net, options.validation_data, check)
     if chunks_of(X, y):
-        if share or sample_weight is not None:
-            name = "validation_split" if share else "sample_weight"
+        if s.validation_split or options.sample_weight is not None:
+            name = "validation_split" if s.validation_split else "sample_weight"
             raise ValueError(f"{name}: expected none where X comes in chunks")
-        return Plan(net, s, _prepare_chunks(net, X, s, validation, class_weight))
-    data = check(net, X, y)
-    begin = _prepare_arrays(net, *data, s, validation, share, sample_weight, class_weight)
-    return Plan(net, s, begin)
-
-
-def _callbacks(callbacks: Any, stopping: EarlyStopping | None, progress: Any) -> list[Callback]:
-    if isinstance(callbacks, Callback):
-        callbacks = [callbacks]
-    if not isinstance(callbacks, Sequence) or isinstance(callbacks, str):
-        raise TypeError(f"callbacks: expected a sequence of Callback objects, got {callbacks!r}")
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise TypeError(
-                f"callbacks: expected objects of fastmlp.callbacks.Callback, got {callback!r}"
-            )
-    # The best parameters are back before others see the end of training.
-    found = [*([] if stopping is None else [stopping]), *callbacks]
-    if progress is None:
-        watched = sys.stderr is not None and sys.stderr.isatty()
-        progress = watched and not any(isinstance(c, ProgressBar) for c in found)
-    return [*found, ProgressBar()] if progress else found
+        return Plan(net, s, _prepare_chunks(net, X, s, validation, options.class_weight))
+    return Plan(net, s, _prepare_arrays(net, check(net, X, y), options, s, validation))
 
 
 def _validation(net: MLP, data: Any, check: Check) -> tuple[Any, np.ndarray] | None:
@@ -199,16 +110,14 @@ def _validation(net: MLP, data: Any, check: Check) -> tuple[Any, np.ndarray] | N
 
 def _prepare_arrays(
     net: MLP,
-    X: Any,
-    targets: np.ndarray,
-    s: _Settings,
+    data: tuple[Any, np.ndarray],
+    options: FitOptions,
+    s: FitSettings,
     validation: tuple[Any, np.ndarray] | None,
-    share: float,
-    sample_weight: Any,
-    class_weight: Any,
 ) -> Callable[[], Work | None]:
-    n = len(targets)
-    weight = check_sample_weight(sample_weight, n)
+    X, targets = data
+    class_weight, share, n = options.class_weight, s.validation_split, len(targets)
+    weight = check_sample_weight(options.sample_weight, n)
     combined = combined_weight(net, weight, class_weight, targets)
     name, by_class = "validation_split", False
     if s.stopping is not None and s.stopping.monitor.startswith("val_") and validation is None:
@@ -243,7 +152,7 @@ def _prepare_arrays(
             net, (X, targets, weights), rows, s.batch_size, s.shuffle, _trainer_settings(s)
         )
         if held is not None:
-            return samples, _evaluation(net, s, (X, targets), held)
+            return samples, _evaluation(net, s, data, held)
         if validation is None and s.metrics:
             return samples, Evaluation(net, X, targets, None, s.metrics, prefix="", repeated=False)
         return samples, _evaluation(net, s, validation, None)
@@ -252,7 +161,7 @@ def _prepare_arrays(
 
 
 def _prepare_chunks(
-    net: MLP, X: Any, s: _Settings, validation: tuple[Any, np.ndarray] | None, class_weight: Any
+    net: MLP, X: Any, s: FitSettings, validation: tuple[Any, np.ndarray] | None, class_weight: Any
 ) -> Callable[[], Work | None]:
     if s.metrics and validation is None:
         raise ValueError("metrics: expected validation_data beside chunks")
@@ -272,18 +181,18 @@ def _prepare_chunks(
 
 
 def _evaluation(
-    net: MLP, s: _Settings, data: tuple[Any, np.ndarray] | None, rows: np.ndarray | None
+    net: MLP, s: FitSettings, data: tuple[Any, np.ndarray] | None, rows: np.ndarray | None
 ) -> Evaluation | None:
     if data is None:
         return None
     return Evaluation(net, *data, rows, s.metrics, prefix="val_", repeated=s.epochs > 2)
 
 
-def _trainer_settings(s: _Settings) -> dict[str, Any]:
+def _trainer_settings(s: FitSettings) -> dict[str, Any]:
     return {"optimizer": s.optimizer, "regularization": s.regularization}
 
 
-def _check_callbacks(net: MLP, s: _Settings, *, validated: bool) -> None:
+def _check_callbacks(net: MLP, s: FitSettings, *, validated: bool) -> None:
     classifier = net.architecture.output != "identity"
     own = ["loss", "accuracy"] if classifier else ["loss"]
     prefix = "val_" if validated else ""
@@ -300,7 +209,7 @@ def _check_callbacks(net: MLP, s: _Settings, *, validated: bool) -> None:
         callback.check(names)
 
 
-def _install(net: MLP, s: _Settings) -> None:
+def _install(net: MLP, s: FitSettings) -> None:
     """Give the network its optimizer and schedule; another one starts afresh."""
     net.optimizer = s.optimizer
     if s.schedule != net._schedule or (s.schedule.spans_fit and not s.resume):
@@ -318,7 +227,7 @@ class _Fit:
     def __init__(
         self,
         net: MLP,
-        settings: _Settings,
+        settings: FitSettings,
         samples: ArraySamples | ChunkSamples,
         evaluation: Evaluation | None,
         ctrl_c: CtrlC | Halt,

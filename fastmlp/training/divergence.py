@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .operations import EpochResult
+from ..operations import EpochResult
 
 if TYPE_CHECKING:
-    from .network import MLP
+    from ..network import MLP
 
 __all__ = ["ON_DIVERGENCE", "DivergenceError", "Watch"]
 

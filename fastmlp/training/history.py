@@ -109,6 +109,6 @@ class History:
         -------
         matplotlib Axes, or an array of two
         """
-        from .plots import plot_history
+        from ..plots import plot_history
 
         return plot_history(self, axes)

@@ -7,9 +7,17 @@ import warnings
 from argparse import Namespace
 from typing import Any
 
-from .atomic import replacing
-from .callbacks import EarlyStopping, ModelCheckpoint
-from .command_files import (
+from ..atomic import replacing
+from ..callbacks import EarlyStopping, ModelCheckpoint
+from ..datasets import MNIST
+from ..network import MLP
+from ..optimizers import Optimizer, make_optimizer
+from ..schedules import Schedule, get_schedule
+from ..training.divergence import DivergenceError
+from ..training.history import History
+from ..validation import check_finite
+from .console import Console, percent
+from .files import (
     check_outputs,
     check_picture,
     data_source,
@@ -17,14 +25,6 @@ from .command_files import (
     read_data,
     write_json,
 )
-from .console import Console, percent
-from .datasets import MNIST
-from .divergence import DivergenceError
-from .history import History
-from .network import MLP
-from .optimizers import Optimizer, make_optimizer
-from .schedules import Schedule, get_schedule
-from .validation import check_finite
 
 __all__ = ["train"]
 
@@ -233,7 +233,7 @@ def train(args: Namespace, console: Console) -> int:
     say(_summary(history, before, seconds))
     test = net.evaluate(data.x_test, data.y_test)
     if plot is not None:
-        from .plots import save_history
+        from ..plots import save_history
 
         with replacing(plot) as name:
             save_history(history, name, f"test accuracy {percent(test['accuracy'])}")

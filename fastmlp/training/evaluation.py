@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .metrics import Metric
+from ..metrics import Metric
 
 if TYPE_CHECKING:
-    from .network import MLP
+    from ..network import MLP
 
 __all__ = ["Evaluation"]
 

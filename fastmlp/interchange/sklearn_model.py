@@ -1,0 +1,94 @@
+"""Networks out of estimators of scikit-learn and of `fastmlp.sklearn`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .layers import Layer, NetworkOptions, network_of
+
+if TYPE_CHECKING:
+    from ..network import MLP
+
+__all__ = ["from_sklearn"]
+
+_OUTPUTS = {
+    "softmax": "softmax", "logistic": "sigmoid", "identity": "identity", "exp": "identity",
+}  # fmt: skip
+
+
+def from_sklearn(
+    cls: type[MLP],
+    estimator: Any,
+    *,
+    input_scale: float | None = None,
+    dtype: Any = None,
+    rng: Any = None,
+    backend: str = "numba",
+    threads: int | None = None,
+) -> MLP:
+    """Make the network of a fitted MLPClassifier or MLPRegressor.
+
+    Of scikit-learn or of `fastmlp.sklearn`. Several classes are softmax outputs; two classes
+    are one sigmoid output, the probability of the second; several labels are a sigmoid
+    output each; poisson's output is the logarithm of the rate, so that the estimator
+    predicts its exponential. Classes are numbers here: for several
+    ``estimator.classes_[net.predict(X)]``, for two
+    ``estimator.classes_[net.predict(X)[:, 0]]``.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+    input_scale : float, optional
+        A divisor of X, if the estimator was fitted on X divided by it.
+    dtype : {"float32", "float64"}, optional
+        By default the estimator's.
+    rng, backend, threads
+        As for `MLP`.
+
+    Returns
+    -------
+    MLP
+        With the estimator's parameters, copied; its optimizer is the default.
+
+    Raises
+    ------
+    TypeError
+        If it is another estimator.
+    ValueError
+        If it is not fitted, or an argument or parameter is out of range.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier(solver="lbfgs", max_iter=2000, random_state=0).fit(X, y)
+    >>> net = fastmlp.MLP.from_sklearn(model, backend="numpy")
+    >>> bool(abs(net.predict_proba(X) - model.predict_proba(X)).max() < 1e-12)
+    True
+    """
+    names = {base.__name__ for base in type(estimator).__mro__}
+    if not names & {"MLPClassifier", "MLPRegressor"}:
+        raise TypeError(
+            "estimator: expected a fitted MLPClassifier or MLPRegressor, got "
+            f"{type(estimator).__name__}"
+        )
+    if not hasattr(estimator, "coefs_"):
+        raise ValueError(f"estimator: expected a fitted one, got {estimator!r} before fit")
+    coefs, intercepts = estimator.coefs_, estimator.intercepts_
+    named = estimator.activation
+    hidden = [named] * (len(coefs) - 1) if isinstance(named, str) else list(named)
+    activations = [
+        "sigmoid" if name == "logistic" else name
+        for name in (*hidden, _OUTPUTS[estimator.out_activation_])
+    ]
+    layers = [
+        Layer(f"layer {i}", *parts)
+        for i, parts in enumerate(zip(coefs, intercepts, activations, strict=True))
+    ]
+    options = NetworkOptions(
+        output=activations[-1], loss=estimator.loss if "MLPRegressor" in names else None,
+        input_scale=input_scale, dtype=dtype, rng=rng, backend=backend, threads=threads,
+    )  # fmt: skip
+    return network_of(cls, "estimator", layers, options)
