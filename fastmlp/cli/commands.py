@@ -220,7 +220,7 @@ def bench(args: Namespace, console: Console) -> int:
 
 def profile(args: Namespace, console: Console) -> int:
     """Print what the operations of a step take."""
-    from .bench import profile_step
+    from ..bench import profile_step
 
     check_outputs(json=args.json)
     profiles = profile_step(
