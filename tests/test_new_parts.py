@@ -183,7 +183,6 @@ optimizers.OPTIMIZERS["amsgrad"] = AMSGrad
 formulas._RULES["amsgrad"] = formula
 vectors._RULES["amsgrad"] = vectors.Rule(on_vectors, 3)
 code = vectors.OPTIMIZERS["amsgrad"] = len(vectors.OPTIMIZERS)
-registry._VARIANTS["amsgrad"] = frozenset({code, vectors.STORE, vectors.ADD})
 
 rng, done = np.random.default_rng(0), 0
 dense, y = rng.normal(size=(700, 40)), rng.integers(0, 3, 700)

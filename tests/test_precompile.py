@@ -14,7 +14,7 @@ from numba.core.errors import NumbaWarning
 
 from fastmlp import MLP, SGD, Adam
 from fastmlp.kernels.emit.activations import ACTIVATIONS
-from fastmlp.kernels.emit.optimizers import OPTIMIZERS
+from fastmlp.kernels.emit.optimizers import ADD, STORE
 from fastmlp.kernels.jit import precompile, registry, threading_layer
 from fastmlp.kernels.run import training
 from fastmlp.kernels.run.atomics import spin_wait
@@ -22,7 +22,7 @@ from fastmlp.kernels.run.atomics import spin_wait
 # groups
 
 
-@pytest.mark.parametrize("group", ["common", "update:adam", "forward:linear", "index f32"])
+@pytest.mark.parametrize("group", ["labels", "update:adam", "forward:relu", "index f32"])
 def test_a_group_has_the_addresses_of_its_kernels_only(group):
     addresses = registry.kernel_addresses("float32", group)
     family = group.partition(":")[0]
@@ -33,22 +33,21 @@ def test_a_group_has_the_addresses_of_its_kernels_only(group):
         addresses["dropout"]
 
 
-def test_the_short_group_is_for_the_activations_that_it_has():
-    for name in ACTIVATIONS:
-        short = registry.forward_group("forward", ["relu", name]) == "forward:linear"
-        assert short == (ACTIVATIONS[name] in registry._VARIANTS["linear"])
-    for rule, code in OPTIMIZERS.items():
-        assert code in registry._VARIANTS[rule]
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_forward_group_has_its_activations_and_no_others(name):
+    codes = {ACTIVATIONS[name], ACTIVATIONS["identity"]}
+    (group,) = precompile.groups_of(["forward"], [name], "adam")
+    assert registry._kept(group) & set(ACTIVATIONS.values()) >= codes
+    assert registry._kept(group) - codes == {STORE, ADD}
 
 
-def test_every_kernel_is_in_the_group_that_its_name_asks_for():
+def test_every_kernel_is_in_the_group_that_its_cases_ask_for():
     for name, kernel in registry.KERNELS.items():
         (group,) = precompile.groups_of([name], ["gelu"], "adam")
-        family, _, variant = group.partition(":")
+        family, _, cases = group.partition(":")
         assert family == kernel.family
-        assert variant == ("adam" if family.endswith("update") else "")
-        (short,) = precompile.groups_of([name], ["relu"], "adam")
-        assert (short == f"{family}:linear") == family.endswith("forward")
+        assert ("adam" in cases) == (kernel.cases == "rule")
+        assert ("gelu" in cases) == (kernel.cases in ("activations", "derivatives"))
 
 
 # jobs

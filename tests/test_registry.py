@@ -18,15 +18,17 @@ from fastmlp.kernels.jit.precompile import groups_of
 from fastmlp.kernels.jit.registry import (
     KERNELS,
     KINDS,
-    forward_group,
     kernel_addresses,
     launch,
+    variant,
 )
 
 DTYPES = ("float32", "float64")
 
 
-@pytest.mark.parametrize("group", ["forwards", "update:sdg", "", "forwards:linear", "add"])
+@pytest.mark.parametrize(
+    "group", ["forwards", "update:sdg", "", "forward:", "forwards:relu", "forward:relu+", "add"]
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_unknown_group_is_refused(dtype, group):
     with pytest.raises(ValueError, match="group: expected"):
@@ -38,13 +40,13 @@ def test_an_unknown_kernel_is_refused(dtype):
     with pytest.raises(LookupError, match="multiply"):
         launch("multiply", dtype, dst=0)
     with pytest.raises(LookupError, match="multiply: is no kernel"):
-        kernel_addresses(dtype, "common")["multiply"]
+        kernel_addresses(dtype, "penalties")["multiply"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_kernel_of_a_group_that_was_not_compiled_is_refused(dtype):
-    addresses = kernel_addresses(dtype, "common")
-    assert set(addresses) == {name for name, kernel in KERNELS.items() if kernel.family == "common"}
+    addresses = kernel_addresses(dtype, "penalties")
+    assert set(addresses) == {"penalties", "reduce_penalties"}
     assert len(set(addresses.values())) == len(addresses)
     assert all(addresses.values())
     for name in ("update", "forward", "gather_u8"):
@@ -53,7 +55,7 @@ def test_a_kernel_of_a_group_that_was_not_compiled_is_refused(dtype):
 
 
 def test_groups_together_have_the_kernels_of_each():
-    groups = ("common", "update:sgd", "gather f32")
+    groups = ("labels", "update:sgd", "gather f32")
     together = kernel_addresses("float32", *groups)
     for group in groups:
         assert kernel_addresses("float32", group).items() <= together.items()
@@ -64,12 +66,17 @@ def test_kernels_are_in_the_groups_that_are_asked_for():
     for activations, rule in (({"relu"}, "sgd"), ({"relu", "tanh"}, "adam")):
         groups = groups_of(KERNELS, activations, rule)
         assert len(groups) == len({kernel.family for kernel in KERNELS.values()})
-        linear = activations == {"relu"}
-        assert ("forward:linear" in groups) == ("online forward:linear" in groups) == linear
-        assert {f"update:{rule}", f"feature update:{rule}"} <= set(groups)
-    assert groups_of(["add", "output"], {"relu"}, "sgd") == ["common"]
-    assert forward_group("forward", ["relu", "leaky_relu"]) == "forward:linear"
-    assert forward_group("forward", ["relu", "gelu"]) == "forward"
+        names = "+".join(sorted({"identity", *activations}))
+        assert {f"forward:{names}", f"vector forward:{names}"} <= set(groups)
+        assert {f"update:{rule}", f"feature update:{rule}", f"optimizer:{rule}"} <= set(groups)
+    assert groups_of(["add", "output"], {"relu"}, "sgd") == ["groups", "outputs"]
+    assert variant(KERNELS["forward"], ["relu", "identity"], "sgd") == "forward:identity+relu"
+
+
+def test_kernels_of_a_family_have_the_same_cases():
+    families = {}
+    for kernel in KERNELS.values():
+        assert families.setdefault(kernel.family, kernel.cases) == kernel.cases
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from typing import Any
 from numba import types
 
 from .cache import cache_folder, is_cached
-from .registry import KERNELS, forward_group, kernel_group
+from .registry import KERNELS, kernel_group, variant
 from .threading_layer import start_threads, thread_limit
 
 __all__ = ["Unit", "compiled", "groups_of", "prepare"]
@@ -59,19 +59,12 @@ def groups_of(names: Iterable[str], activations: Iterable[str], rule: str) -> li
     ----------
     names : iterable of str
     activations : iterable of str
-        Of the hidden layers: only where they are piecewise linear are others left out.
+        Of the hidden layers; no others are compiled.
     rule : str
         The optimizer's; no other is compiled.
     """
-    groups = set()
-    for family in {KERNELS[name].family for name in names}:
-        if family.endswith("forward"):
-            groups.add(forward_group(family, activations))
-        elif family.endswith("update"):
-            groups.add(f"{family}:{rule}")
-        else:
-            groups.add(family)
-    return sorted(groups)
+    activations = tuple(activations)
+    return sorted({variant(KERNELS[name], activations, rule) for name in names})
 
 
 def _argument_types(function: Any) -> tuple[Any, ...]:

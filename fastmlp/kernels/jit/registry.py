@@ -13,20 +13,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from types import FunctionType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..emit import csr as listing
-from ..emit import elementwise as rows
-from ..emit import gemm, sparse
-from ..emit import gemv as online
-from ..emit import losses as outputs
-from ..emit import regularization as restraint
-from ..emit.activations import ACTIVATIONS
+from ..emit import csr, elementwise, gemm, gemv, losses, regularization, sparse
+from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.optimizers import ADD, OPTIMIZERS, STORE
 from ..emit.records import Emitter, emit_kernel, fields_of
 from ..emit.simd import I64, VOID
@@ -39,14 +34,14 @@ __all__ = [
     "KINDS",
     "Kernel",
     "call",
-    "forward_group",
     "kernel_addresses",
     "kernel_group",
     "launch",
+    "variant",
 ]
 
 KINDS = ("u8", "f32", "f64")  # of inputs
-PIECEWISE_LINEAR = frozenset({"identity", "relu", "leaky_relu"})  # the others are long
+Cases = Literal["all", "activations", "derivatives", "rule"]
 
 
 @dataclass(frozen=True)
@@ -57,10 +52,14 @@ class Kernel:
     ----------
     emit : callable
     family : str
+    cases : {"all", "activations", "derivatives", "rule"}
+        Which cases of its switch are compiled: all, or those of the network's activations (forward
+        or backward) or of the optimizer's rule. All of a family have the same.
     """
 
     emit: Emitter
     family: str
+    cases: Cases = "all"
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -94,56 +93,84 @@ def _of_input(kind: str) -> dict[str, Kernel]:
     """Return the kernels that read inputs of one kind."""
     index = f"index {kind}"
     kernels = {
-        f"gather_{kind}": Kernel(getattr(rows, f"gather_{kind}"), f"gather {kind}"),
-        f"list_rows_{kind}": Kernel(partial(listing.list_rows, kind=kind), f"listing {kind}"),
-        f"index_count_{kind}": Kernel(partial(listing.index_count, kind=kind), index),
-        f"index_fill_{kind}": Kernel(partial(listing.index_fill, kind=kind), index),
+        f"gather_{kind}": Kernel(getattr(elementwise, f"gather_{kind}"), f"gather {kind}"),
+        f"list_rows_{kind}": Kernel(partial(csr.list_rows, kind=kind), f"listing {kind}"),
+        f"index_count_{kind}": Kernel(partial(csr.index_count, kind=kind), index),
+        f"index_fill_{kind}": Kernel(partial(csr.index_fill, kind=kind), index),
     }
     if kind != "u8":
-        kernels[f"encode_{kind}"] = Kernel(partial(listing.encode, kind=kind), index)
+        kernels[f"encode_{kind}"] = Kernel(partial(csr.encode, kind=kind), index)
     return kernels
 
 
 KERNELS: dict[str, Kernel] = {
-    "forward": Kernel(gemm.forward, "forward"),
-    "map_activation": Kernel(rows.map_activation, "forward"),
-    "backward": Kernel(gemm.backward, "common"),
-    "transpose": Kernel(gemm.transpose, "common"),
-    "add": Kernel(rows.add, "common"),
-    "softmax_labels": Kernel(outputs.softmax_labels, "common"),
-    "output": Kernel(outputs.output, "common"),
-    "penalties": Kernel(restraint.penalties, "common"),
-    "reduce_penalties": Kernel(restraint.reduce_penalties, "common"),
-    "softmax_targets": Kernel(outputs.softmax_targets, "targets"),
-    "elementwise_loss": Kernel(outputs.elementwise_loss, "targets"),
-    "update": Kernel(gemm.update, "update"),
-    "bias_update": Kernel(rows.bias_update, "update"),
-    "optimizer": Kernel(rows.optimizer, "update"),
-    "feature_update": Kernel(sparse.feature_update, "feature update"),
-    "vector_forward": Kernel(online.vector_forward, "online forward"),
-    "vector_backward": Kernel(online.vector_backward, "online"),
-    "vector_update": Kernel(online.vector_update, "online"),
-    "step_row": Kernel(rows.step_row, "online"),
-    "dropout": Kernel(restraint.dropout, "dropout"),
-    "gradient_squares": Kernel(restraint.gradient_squares, "whole gradient"),
-    "clip": Kernel(restraint.clip, "whole gradient"),
-    "limit_columns": Kernel(restraint.limit_columns, "whole gradient"),
+    "forward": Kernel(gemm.forward, "forward", "activations"),
+    "map_activation": Kernel(elementwise.map_activation, "activation maps", "activations"),
+    "backward": Kernel(gemm.backward, "backward", "derivatives"),
+    "transpose": Kernel(gemm.transpose, "backward", "derivatives"),
+    "add": Kernel(elementwise.add, "groups"),
+    "softmax_labels": Kernel(losses.softmax_labels, "labels"),
+    "softmax_targets": Kernel(losses.softmax_targets, "targets"),
+    "elementwise_loss": Kernel(losses.elementwise_loss, "targets"),
+    "output": Kernel(losses.output, "outputs"),
+    "penalties": Kernel(regularization.penalties, "penalties"),
+    "reduce_penalties": Kernel(regularization.reduce_penalties, "penalties"),
+    "update": Kernel(gemm.update, "update", "rule"),
+    "bias_update": Kernel(elementwise.bias_update, "update", "rule"),
+    "optimizer": Kernel(elementwise.optimizer, "optimizer", "rule"),
+    "feature_update": Kernel(sparse.feature_update, "feature update", "rule"),
+    "vector_forward": Kernel(gemv.vector_forward, "vector forward", "activations"),
+    "vector_backward": Kernel(gemv.vector_backward, "vector update"),
+    "vector_update": Kernel(gemv.vector_update, "vector update"),
+    "step_row": Kernel(elementwise.step_row, "vector update"),
+    "dropout": Kernel(regularization.dropout, "dropout"),
+    "gradient_squares": Kernel(regularization.gradient_squares, "whole gradient"),
+    "clip": Kernel(regularization.clip, "whole gradient"),
+    "limit_columns": Kernel(regularization.limit_columns, "whole gradient"),
     **_of_lists(True),
     **_of_lists(False),
     **{name: kernel for kind in KINDS for name, kernel in _of_input(kind).items()},
 }
 _PLACES = {name: i for i, name in enumerate(KERNELS)}  # in what a group writes its addresses to
 _FAMILIES = frozenset(kernel.family for kernel in KERNELS.values())
-# What a family may be cut down to: the cases of its kernels' switch.
-_VARIANTS: dict[str, frozenset[int]] = {
-    "linear": frozenset(ACTIVATIONS[name] for name in PIECEWISE_LINEAR),
-    **{rule: frozenset({code, STORE, ADD}) for rule, code in OPTIMIZERS.items()},
-}
 
 
-def forward_group(family: str, activations: Iterable[str]) -> str:
-    """Return the group of a family of forward kernels that has these activations."""
-    return f"{family}:linear" if set(activations) <= PIECEWISE_LINEAR else family
+def variant(kernel: Kernel, activations: Iterable[str], rule: str) -> str:
+    """Return the group of a kernel that has the cases which a network needs.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    activations : iterable of str
+        Of the hidden layers; the identity is the last one's.
+    rule : str
+        The optimizer's.
+    """
+    if kernel.cases == "all":
+        return kernel.family
+    if kernel.cases == "rule":
+        return f"{kernel.family}:{rule}"
+    names = {"identity", *activations}
+    if kernel.cases == "derivatives":
+        names.add(min(SLOPES))  # where dropout has saved f'(z) itself
+    return f"{kernel.family}:{'+'.join(sorted(names))}"
+
+
+def _kept(group: str) -> frozenset[int] | None:
+    """Return the codes of the cases that a group has; None for all.
+
+    Raises
+    ------
+    ValueError
+        If there is no such family or case.
+    """
+    family, colon, names = group.partition(":")
+    if family in _FAMILIES and not colon:
+        return None
+    codes = {**ACTIVATIONS, **OPTIMIZERS} if family in _FAMILIES else {}
+    if not all(name in codes for name in names.split("+")):
+        raise ValueError(f"group: expected a family of kernels, or family:cases, got {group!r}")
+    return frozenset({*(codes[name] for name in names.split("+")), STORE, ADD})
 
 
 def vectors_through(dtype: str, target: Target, kept: frozenset[int] | None) -> Any:
@@ -161,8 +188,8 @@ def vectors_through(dtype: str, target: Target, kept: frozenset[int] | None) -> 
 def _emit_group(
     dtype: str, group: str, context: Any, builder: ir.IRBuilder, sig: Any, args: Any
 ) -> Any:
-    family, _, variant = group.partition(":")
-    new = vectors_through(dtype, current_target(), _VARIANTS.get(variant))
+    family, _, _ = group.partition(":")
+    new = vectors_through(dtype, current_target(), _kept(group))
     for name, kernel in KERNELS.items():
         if kernel.family == family:
             function = emit_kernel(builder.module, f"fastmlp_{name}_{dtype}", kernel.emit, new)
@@ -180,16 +207,14 @@ def kernel_group(dtype: str, group: str) -> Any:
     ----------
     dtype : str
     group : str
-        A family of kernels, or ``"family:variant"`` for some cases only.
+        A family of kernels, or ``"family:case+case"`` for some cases only.
 
     Raises
     ------
     ValueError
-        If there is no such family or variant.
+        If there is no such family or case.
     """
-    family, _, variant = group.partition(":")
-    if family not in _FAMILIES or variant not in {"", *_VARIANTS}:
-        raise ValueError(f"group: expected a family of kernels, or family:variant, got {group!r}")
+    _kept(group)
 
     def emit(typingctx, table):
         return types.void(types.int64), partial(_emit_group, dtype, group)
