@@ -1,9 +1,8 @@
 """The operations of `fastmlp.reference`, compiled: the same names, signatures and errors.
 
-LLVM vector kernels (`microkernel`, `rows`, `outputs`, `sparse`, `online`) are compiled once per
-dtype into a table of addresses (`table`). Numba drivers (`drivers`, `full_batch`, `single`,
-`inference`) call through it in a fixed order. `training` and `forward` turn arrays into the
-addresses they work on; `functions` and `network_functions` are the public operations.
+Four floors, each of which knows those before it alone: `emit` writes kernels as LLVM code, `jit`
+compiles them, `program` writes down which of them work on what and in which order, `run` carries
+that out. `layer_operations` and `network_operations` are the public operations.
 """
 
 from .layer_operations import (
