@@ -1,4 +1,4 @@
-"""fastmlp over time, for asv: kernels, drivers, operations, recipes' epochs, ratios to peers,
+"""fastmlp over time, for asv: kernels, steps, operations, recipes' epochs, ratios to peers,
 memory, and the time to the first result.
 
 Arrays are built in ``setup``, and what is compiled is compiled there, so that a steady state is

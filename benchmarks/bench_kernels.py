@@ -2,47 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from fastmlp.kernels.workspace import Layer, Workspace
 
 from fastmlp import MLP
 from fastmlp.bench import fma_peak
-from fastmlp.kernels import drivers
 from fastmlp.kernels.emit.activations import ACTIVATIONS
 from fastmlp.kernels.emit.optimizers import OPTIMIZERS, STORE
-from fastmlp.kernels.jit.registry import kernel_addresses, launch
+from fastmlp.kernels.emit.target import current_target
+from fastmlp.kernels.jit.registry import launch
+from fastmlp.kernels.program.operation import At, Slot
+from fastmlp.kernels.run.workspace import Workspace
 
 ROWS, SIZES = 64, (784, 256, 256)
 DTYPES = ("float32", "float64")
 
 
 class Dense:
-    """The tiles of one hidden layer of 256 x 256 over 64 samples."""
+    """One hidden layer of 256 x 256 over 64 samples."""
 
     params = (("forward", "backward", "update", "transpose"), DTYPES)
     param_names = ("kernel", "dtype")
 
     def setup(self, kernel: str, dtype: str) -> None:
-        self.net = MLP(SIZES, activation="relu", dtype=dtype, rng=0)
-        self.workspace = Workspace(self.net._parameters, ROWS)
-        addresses = kernel_addresses(dtype, "common", "forward", "update")
-        layers = self.workspace.layers
-        row, item = layers[1], np.dtype(dtype).itemsize
-        n_in, self.hyper = SIZES[1], np.zeros(32, dtype)
-        self.gradient = np.zeros_like(self.net._parameters.flat)
-        shift = self.gradient.ctypes.data - self.net._parameters.flat.ctypes.data
-        hyper = self.hyper.ctypes.data
-        work: dict[str, Callable[[], None]] = {
-            "forward": lambda: drivers.dense_forward(addresses, row, 0, ROWS),
-            "backward": lambda: drivers.backward_rows(addresses, layers, 0, ROWS),
-            "update": lambda: drivers.update_rows(
-                addresses, item, row, 0, n_in, 0, ROWS, STORE, 0, shift, hyper
-            ),
-            "transpose": lambda: drivers.transpose_rows(addresses, item, row, 0, n_in),
+        parameters = MLP(SIZES, activation="relu", dtype=dtype, rng=0)._parameters
+        workspace, target = Workspace(parameters, ROWS), current_target()
+        self.hyper, self.gradient = np.zeros(32, dtype), np.zeros_like(parameters.flat)
+        bases = {
+            Slot.PARAMETERS: parameters.flat.ctypes.data, Slot.WORKSPACE: workspace.address,
+            Slot.GRADIENT: self.gradient.ctypes.data,
+        }  # fmt: skip
+        before, q = workspace.layers[:2]
+        tiles, item = -(-ROWS // target.tile_rows), parameters.dtype.itemsize
+        records: dict[str, dict[str, int | At]] = {
+            "forward": {
+                "c": q.h, "ldc": q.ld_h, "a": q.a, "lda": q.ld_a, "w": q.w, "ldw": q.ld_w,
+                "k": q.n_in, "bias": q.bias, "code": q.code, "slope": q.slope, "tiles": tiles,
+                "vectors": q.vectors_out,
+            },
+            "backward": {
+                "e": before.d, "lde": before.ld_h, "d": q.d, "ldd": q.ld_h, "wt": q.wt,
+                "ldwt": q.ld_wt, "k": q.n_out, "h": before.kept, "code": before.kept_code,
+                "tiles": tiles, "vectors": q.vectors_in,
+            },
+            "update": {
+                "w": At(Slot.GRADIENT, q.w.offset), "ldw": q.ld_w, "a": q.a, "lda": q.ld_a,
+                "d": q.d, "ldd": q.ld_h, "k": ROWS, "code": STORE, "state": 0,
+                "hyper": self.hyper.ctypes.data, "tiles": -(-q.n_in // target.tile_rows),
+                "vectors": q.vectors_out,
+            },
+            "transpose": {
+                "dst": q.wt, "ldd": q.ld_wt, "src": q.w, "lds": q.ld_w,
+                "row_blocks": q.n_in * item // target.vector_bytes, "vectors": q.vectors_out,
+            },
+        }  # fmt: skip
+        values = {
+            name: bases[value.slot] + value.offset if isinstance(value, At) else value
+            for name, value in records[kernel].items()
         }
-        self.call = work[kernel]
+        self.keep = parameters, workspace
+        self.call = partial(launch, kernel, dtype, **values)
         self.call()
 
     def time_kernel(self, kernel: str, dtype: str) -> None:
@@ -73,28 +93,41 @@ class Elementwise:
         self.pixels = rng.integers(0, 256, (n, width)).astype(np.uint8)
         self.order, self.labels = np.arange(n), rng.integers(0, width, n)
         self.losses, self.correct = np.zeros(n), np.zeros(n, np.int64)
+        self.totals = np.zeros(n // 16 * width)
         self.hyper, self.scale = np.full(32, 0.5, dtype), np.array([255.0])
         x, out, stride = self.x.ctypes.data, self.out.ctypes.data, self.x.strides[0]
-        row = Workspace(MLP((width, 1), dtype=dtype)._parameters, 16).layers[0]
-        order, vectors = self.order.ctypes.data, n * int(row[Layer.VECTORS_IN])
+        order, vectors = self.order.ctypes.data, self.x.strides[0] // current_target().vector_bytes
+        losses, correct = self.losses.ctypes.data, self.correct.ctypes.data
         kind, _, name = kernel.partition(" ")
-        arguments = {
-            "activation": ("map_activation", out, out + self.x.nbytes, x, vectors,
-                           ACTIVATIONS.get(name, 0), 1),
-            "softmax": ("softmax_labels", out, self.losses.ctypes.data, self.correct.ctypes.data,
-                        x, stride, self.labels.ctypes.data, order, 0, width, n),
-            "optimizer": ("optimizer", out, x, vectors, OPTIMIZERS.get(name, 0), self.x.nbytes,
-                          self.hyper.ctypes.data),
-            "gather": ("gather_u8", out, stride, self.pixels.ctypes.data, self.pixels.strides[0],
-                       order, width, n, self.scale.ctypes.data),
-            "penalties": ("penalties", self.correct.ctypes.data, n // 16 * 8, x, stride,
-                          vectors // n, n // 16, self.losses.ctypes.data),
+        records: dict[str, tuple[str, dict[str, int]]] = {
+            "activation": ("map_activation", {
+                "y": out, "slope": out + self.x.nbytes, "x": x, "ld": stride, "rows": n,
+                "vectors": vectors, "code": ACTIVATIONS.get(name, 0), "always": 1,
+            }),
+            "softmax": ("softmax_labels", {
+                "d": out, "loss": losses, "correct": correct, "z": x, "ldz": stride,
+                "y": self.labels.ctypes.data, "order": order, "weight": 0, "n": width, "rows": n,
+            }),
+            "optimizer": ("optimizer", {
+                "w": out, "g": x, "vectors": n * vectors, "code": OPTIMIZERS.get(name, 0),
+                "state": self.x.nbytes, "hyper": self.hyper.ctypes.data,
+            }),
+            "gather": ("gather_u8", {
+                "dst": out, "ldd": stride, "x": self.pixels.ctypes.data,
+                "ldx": self.pixels.strides[0], "order": order, "n": width, "rows": n,
+                "scale": self.scale.ctypes.data,
+            }),
+            "penalties": ("penalties", {
+                "totals": self.totals.ctypes.data, "step": n // 16 * 8, "w": x, "ldw": stride,
+                "vectors": vectors, "blocks": n // 16, "coefficients": losses,
+            }),
         }  # fmt: skip
-        self.name, *self.arguments = arguments[kind]
-        self.time_kernel(kernel)
+        name, values = records[kind]
+        self.call = partial(launch, name, "float32", **values)
+        self.call()
 
     def time_kernel(self, kernel: str) -> None:
-        launch(self.name, "float32", *self.arguments)
+        self.call()
 
 
 class Peak:

@@ -45,8 +45,8 @@ PROMISES = (
      ("test_hostile_arrays",), ("fits while another thread writes into X and y",)),
     ("No memory is touched out of range",
      "every array between pages that nobody may touch: all shapes of the parity tests, every "
-     "driver; once more with Numba's bounds checks",
-     ("test_guard_zones",), ("calls between guard zones", "fits with checks of every index")),
+     "kind of step",
+     ("test_guard_zones",), ("calls between guard zones",)),
     ("Divergence is seen",
      "epoch and step are named, for every kind of step; the last finite state comes back",
      ("test_divergence",), ()),
@@ -58,9 +58,9 @@ PROMISES = (
     ("No stale or foreign machine code",
      "an edit, another version or processor compiles anew; damaged, foreign, missing and "
      "read-only caches; processes that compile at once",
-     ("test_cache", "test_compiling"), ()),
+     ("test_cache", "test_precompile"), ()),
     ("Older processors",
-     "all operations and drivers compiled for AVX-512, AVX2 and plain x86-64 without FMA",
+     "all operations and kinds of step compiled for AVX-512, AVX2 and plain x86-64 without FMA",
      ("test_targets", "test_assembly"), ("operations compared for an older processor",)),
 )  # fmt: skip
 

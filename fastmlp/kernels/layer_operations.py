@@ -1,7 +1,7 @@
 """The operations of a layer over plain arrays: copies into padded memory, a kernel, copies out.
 
 The network's own training and inference do not pass through here; they work in place. These are
-the same kernels and drivers, for whoever wants one operation, and for the tests that hold each
+the same kernels, for whoever wants one operation, and for the tests that hold each
 against its twin in `fastmlp.reference`, whose docstrings give formulas and shapes.
 """
 

@@ -1,4 +1,4 @@
-"""The operations of a whole network over plain arrays, as `functions` has those of a layer."""
+"""The operations of a whole network over plain arrays, as `layer_operations` has a layer's."""
 
 from __future__ import annotations
 

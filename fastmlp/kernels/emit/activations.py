@@ -80,7 +80,7 @@ _TABLE = {
     "softplus": Activation(_softplus),
 }
 
-# The codes that drivers pass; SLOPES activations have f'(z) kept beside f(z).
+# The codes that programs pass; SLOPES activations have f'(z) kept beside f(z).
 ACTIVATIONS = {name: code for code, name in enumerate(NAMES)}
 SLOPES = frozenset(name for name in NAMES if _TABLE[name].derivative is None)
 

@@ -157,7 +157,7 @@ _RULES: dict[str, Rule] = {
     "rmsprop": Rule(partial(_scaled, forgets=True), 1),
     "adam": Rule(_adam, 2),
 }
-OPTIMIZERS = {name: code for code, name in enumerate(_RULES)}  # the codes that drivers pass
+OPTIMIZERS = {name: code for code, name in enumerate(_RULES)}  # the codes that programs pass
 
 
 def _hyperparameters(v: Vec, address: Any) -> dict[str, Any]:

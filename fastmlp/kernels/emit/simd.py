@@ -2,7 +2,7 @@
 
 A `Vectors` object is an IR builder bound to an element type and a vector length. Its methods emit
 instructions; nothing here runs at training time. Addresses are 64-bit integers and offsets are
-bytes, so that the drivers need no pointers, slices or reshapes.
+bytes, so that callers need no pointers, slices or reshapes.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def canonical(X: Any) -> Any:
 
 
 def make_index_of_csr(X: Any, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
-    """Return the non-zeros of a `canonical` matrix; as `index.make_index` of a dense one."""
+    """Return the non-zeros of a `canonical` matrix; as `csr_index.make_index` of a dense one."""
     n, d = X.shape
     block = block_columns(row_bytes)
     blocks = -(-d // block)

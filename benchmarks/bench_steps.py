@@ -1,11 +1,11 @@
-"""Every compiled driver alone: an epoch, or a pass forward, over arrays that are at hand."""
+"""Every kind of step alone: an epoch, or a pass forward, over arrays that are at hand."""
 
 from __future__ import annotations
 
 import numpy as np
-from fastmlp.kernels.training import Training
 
 from fastmlp import MLP, SGD
+from fastmlp.kernels.run.training import Training
 from fastmlp.regularization import Regularization
 
 SAMPLES, FEATURES = 2048, 784
@@ -25,12 +25,12 @@ class Train:
     """An epoch of 2,048 samples through 784-128-10."""
 
     params = (tuple(BATCHES), ("dense", "zeros", "converted"), (1, 2))
-    param_names = ("driver", "data", "threads")
+    param_names = ("steps", "data", "threads")
 
-    def setup(self, driver: str, data: str, threads: int) -> None:
+    def setup(self, steps: str, data: str, threads: int) -> None:
         X, y = samples(data)
         self.net = MLP((FEATURES, 128, 10), rng=0)
-        size = BATCHES[driver]
+        size = BATCHES[steps]
         self.training = Training(
             self.net._parameters, X, y, None, optimizer=SGD(0.01), state=self.net._state,
             batch_size=size, regularization=Regularization(), threads=threads,
@@ -38,7 +38,7 @@ class Train:
         self.order, self.rates = np.arange(SAMPLES), np.full(SAMPLES // size, 1e-3)
         self.training.train(self.order[:size], self.rates[:1])
 
-    def time_epoch(self, driver: str, data: str, threads: int) -> None:
+    def time_epoch(self, steps: str, data: str, threads: int) -> None:
         self.training.train(self.order, self.rates)
 
 
