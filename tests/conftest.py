@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import signal
 from collections import defaultdict
 from pathlib import Path
 
@@ -30,6 +31,22 @@ def count(request):
         total[1] += here if full is None else full
 
     return note
+
+
+@pytest.fixture
+def ctrl_c_is_heard():
+    """Have Ctrl-C raise KeyboardInterrupt, also where the tests run as a shell's background job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def ctrl_c_is_ignored():
+    """Have Ctrl-C ignored, as a process finds it that a shell has started as a background job."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_runtest_logreport(report) -> None:

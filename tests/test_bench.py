@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fastmlp.bench import WORKLOADS, Row, Workload, compare, fma_peak, save_speed
+from fastmlp.bench import WORKLOADS, Row, Workload, compare, fma_peak, peak, save_speed
 from fastmlp.bench.peers import PEERS, FastMLP, installed
 from fastmlp.optimizers import SGD, Adam
 
@@ -69,8 +71,17 @@ def test_operations_are_counted_by_hand():
 
 
 def test_peaks_are_those_of_a_processor():
+    for dtype in ("float32", "float64"):
+        assert 0 < fma_peak(dtype, threads=1) < 1e12
+
+
+def test_a_peak_is_the_work_of_the_shortest_run(monkeypatch):
+    """By a clock that is put forward by 3, 2 and 1 ms in turn."""
+    moments = itertools.accumulate(itertools.cycle([0, 3e-3, 0, 2e-3, 0, 1e-3]))
+    monkeypatch.setattr(peak, "time", SimpleNamespace(perf_counter=moments.__next__))
     single, double = fma_peak("float32", threads=1), fma_peak("float64", threads=1)
-    assert 1e9 < double < single < 1e12
+    assert single == pytest.approx(2 * double)  # twice as many numbers in a vector
+    assert fma_peak("float64", threads=2) == pytest.approx(2 * double)
 
 
 def test_workloads_fit_their_data():

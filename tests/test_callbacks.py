@@ -209,6 +209,7 @@ class Interrupt(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_returns_the_history_so_far(backend):
     net, twin = make(backend), make(backend)
     with pytest.warns(RuntimeWarning, match="interrupted after 2 whole epochs") as caught:
@@ -223,6 +224,7 @@ def test_ctrl_c_returns_the_history_so_far(backend):
     assert not net.fit(X, LABELS, epochs=1).interrupted
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_waits_for_the_end_of_a_step(backend, monkeypatch):
     """The signal comes while steps are running: they are finished, and counted."""
     from fastmlp.training import samples
@@ -250,6 +252,17 @@ def test_ctrl_c_waits_for_the_end_of_a_step(backend, monkeypatch):
     assert net._state.step == 1
     assert not np.array_equal(flat(net), after)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.usefixtures("ctrl_c_is_ignored")
+def test_ctrl_c_that_is_ignored_stays_so(backend):
+    net, twin = make(backend), make(backend)
+    history = net.fit(X, LABELS, epochs=3, callbacks=[Interrupt(1)])
+    assert not history.interrupted
+    assert len(history) == 3
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    twin.fit(X, LABELS, epochs=3)
+    np.testing.assert_array_equal(flat(net), flat(twin))
 
 
 def test_fit_runs_in_another_thread():
@@ -333,6 +346,7 @@ def test_what_is_watched_can_be_chosen():
     assert EarlyStopping("val_gain", mode="max").monitor == "val_gain"
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_brings_the_best_parameters_back():
     net, stopping, kept = make(), EarlyStopping(), Keeper()
     with pytest.warns(RuntimeWarning, match="interrupted"):

@@ -297,7 +297,7 @@ def test_damaged_files_load_or_are_refused(tmp_path, name, count):
             path.write_bytes(data)
             told = f"FASTMLP_TEST_SEED={SEED}, file {number} of {name}"
             begun = time.process_time()
-            signal.setitimer(signal.ITIMER_REAL, 20 * SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, 60 * SECONDS)
             try:
                 loaded, lines = traced(read, path)
                 if isinstance(loaded, Exception):

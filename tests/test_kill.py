@@ -42,7 +42,7 @@ from fastmlp import (
     StepDecay,
 )
 from fastmlp.atomic import replacing
-from fastmlp.callbacks import CSVLogger
+from fastmlp.callbacks import Callback, CSVLogger
 from fastmlp.cli.files import write_json
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.persistence import rng_state
@@ -88,7 +88,7 @@ RUNS = {
 }  # fmt: skip
 
 
-def train(path: str | Path, name, started=None, *, backend="numpy", callbacks=()) -> MLP:
+def train(path: str | Path, name, *, backend="numpy", callbacks=()) -> MLP:
     """Train as a user would whose machine may go away: the same lines begin and go on.
 
     `name` is that of a run, or the run itself.
@@ -98,8 +98,6 @@ def train(path: str | Path, name, started=None, *, backend="numpy", callbacks=()
     rng = options.pop("rng", 7)
     data = ([(X[:50], LABELS[:50]), (X[50:], LABELS[50:])],) if options.pop("chunks", 0) else (
         X, LABELS)  # fmt: skip
-    if started is not None:
-        started.set()
     if os.path.exists(path):
         net = MLP.load(path, backend=backend)
     else:
@@ -111,12 +109,25 @@ def train(path: str | Path, name, started=None, *, backend="numpy", callbacks=()
     return net
 
 
-def in_child(path: Path, name: str, started, backend: str) -> None:
-    """Train in a process that will be killed; its kernels are loaded before the clock starts."""
-    if backend == "numba":
+class Tell(Callback):
+    """Set an event when an epoch begins that so many others have gone before in this process."""
+
+    def __init__(self, epochs: int, event) -> None:
+        self.left, self.event = epochs, event
+
+    def on_epoch_begin(self, epoch, logs) -> None:
+        if self.left == 0:
+            self.event.set()
+        self.left -= 1
+
+
+def in_child(path: Path, name: str, backend: str, epochs: int, event) -> None:
+    """Train in a process that will be killed once `event` is set, after so many epochs."""
+    if backend == "numba":  # loads the kernels
         with tempfile.TemporaryDirectory() as folder:
             train(Path(folder, "net.npz"), name, backend=backend)
-    train(path, name, started, backend=backend)
+    train(path, name, backend=backend, callbacks=[Tell(epochs, event)])
+    event.set()
 
 
 def bits(net: MLP) -> tuple:
@@ -148,7 +159,7 @@ def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path, backend, count):
     context = multiprocessing.get_context("forkserver")
     modules = ("training.trainer", "network", "reference", "kernels")
     context.set_forkserver_preload([f"fastmlp.{module}" for module in modules])
-    rng, kills, resumed = np.random.default_rng(SEED), 0, 0
+    rng, kills = np.random.default_rng(SEED), 0
     for name in RUNS:
         path = tmp_path / "net.npz"
         train(tmp_path / "warm.npz", name, backend=backend)
@@ -157,28 +168,25 @@ def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path, backend, count):
         seconds = time.perf_counter() - begun
         for kill in range(KILLS_EACH[backend]):
             told = f"run {name!r}, kill {kill}, FASTMLP_TEST_SEED={SEED}"
-            while True:
-                started = context.Event()
-                child = context.Process(target=in_child, args=(path, name, started, backend))
+            while True:  # the first kill of a run comes between its checkpoints
+                event, epochs = context.Event(), int(rng.integers(1 if kill == 0 else 0, 4))
+                child = context.Process(target=in_child, args=(path, name, backend, epochs, event))
                 child.start()
-                assert started.wait(60), told
-                child.join(rng.uniform(0, seconds))
+                assert event.wait(120), told
+                child.join(rng.uniform(0, 2 * seconds / EPOCHS))
                 child.kill()
                 child.join()
-                if child.exitcode == -signal.SIGKILL:
+                assert child.exitcode in (0, -signal.SIGKILL), told
+                done = len(MLP.load(path).history) if path.exists() else 0
+                assert (0 if kill else epochs) <= done <= EPOCHS, told
+                if child.exitcode == -signal.SIGKILL and (kill or done < EPOCHS):
                     break
-                assert child.exitcode == 0, told  # it was quicker: once more, from the beginning
-                path.unlink()
+                path.unlink()  # it was quicker: once more, from the beginning
             kills += 1
-            if path.exists():
-                done = len(MLP.load(path).history)
-                assert 1 <= done <= EPOCHS, told
-                resumed += done < EPOCHS
         assert bits(train(path, name, backend=backend)) == whole, told
         for file in tmp_path.iterdir():
             file.unlink()
     assert kills >= (200 if FULL else len(RUNS))
-    assert resumed > kills / 4  # and not all before the first checkpoint or after the last
     count(f"kills, {backend}", kills, 12 * len(RUNS))
 
 

@@ -309,9 +309,10 @@ class Presses(Callback):
         if epoch == self.epoch:
             if self.presses:
                 signal.raise_signal(signal.SIGINT)  # goes to the main thread
-            assert self.heard[0].wait(20)
+            assert self.heard[0].wait(60)
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_ends_all_after_their_step(four_cores, monkeypatch):
     heard = []
 
@@ -346,6 +347,17 @@ def test_ctrl_c_ends_all_after_their_step(four_cores, monkeypatch):
     assert {net.threads for net in nets} == {2}
 
 
+@pytest.mark.usefixtures("ctrl_c_is_ignored")
+def test_ctrl_c_that_is_ignored_ends_nothing(four_cores):
+    class Press(Callback):
+        def on_epoch_begin(self, epoch, logs):
+            signal.raise_signal(signal.SIGINT)
+
+    histories = fit_many(several(), X, LABELS, epochs=2, callbacks=[[Press()], [], []], workers=2)
+    assert [(len(history), history.interrupted) for history in histories] == [(2, False)] * 3
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_ctrl_c_while_a_thread_starts_trains_nothing(number, four_cores, monkeypatch):
     start, nets, started = threading.Thread.start, several(3), []
@@ -361,7 +373,7 @@ def test_ctrl_c_while_a_thread_starts_trains_nothing(number, four_cores, monkeyp
     with pytest.warns(RuntimeWarning, match="interrupted when 0 of 3 networks"):
         histories = fit_many(nets, X, LABELS, epochs=20, workers=2)
     for thread in started:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     assert all(history.interrupted and len(history) == 0 for history in histories)
     for net, parameters in zip(nets, before, strict=True):
@@ -372,33 +384,35 @@ def test_ctrl_c_while_a_thread_starts_trains_nothing(number, four_cores, monkeyp
 
 
 class Counts(Callback):
-    """Count how many networks are under way."""
+    """Count how many networks are under way; the first wait for as many as are expected."""
 
-    lock, now, most = threading.Lock(), 0, 0
+    changed, expected, now, most = threading.Condition(), 0, 0, 0
 
     def on_train_begin(self, logs):
-        with Counts.lock:
+        with Counts.changed:
             Counts.now += 1
             Counts.most = max(Counts.most, Counts.now)
+            Counts.changed.notify_all()
+            assert Counts.changed.wait_for(lambda: Counts.most >= Counts.expected, 60)
 
     def on_epoch_end(self, epoch, logs):
-        time.sleep(0.01)
+        time.sleep(0.01)  # one more than may train would come in between
 
     def on_train_end(self, logs):
-        with Counts.lock:
+        with Counts.changed:
             Counts.now -= 1
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize(("workers", "expected"), [(None, 4), (1, 1), (3, 3), (99, 4)])
 def test_no_more_train_at_once_than_may(workers, expected, backend, four_cores):
-    Counts.now = Counts.most = 0
+    Counts.expected, Counts.now, Counts.most = expected, 0, 0
     nets = [MLP((20, 3), rng=i, backend=backend) for i in range(9)]
     fit_many(nets, X, LABELS, epochs=2, workers=workers, callbacks=[[Counts()] for _ in nets])
     assert Counts.most == expected
     for thread in threading.enumerate():
         if thread.name.startswith("fastmlp"):
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
 
 
