@@ -270,8 +270,8 @@ JOBS = [
     *(Job(f"schedule {name}", train, net(*SMALL), {"schedule": name, "epochs": 3}, {})
       for name in SCHEDULES),
     *(Job(f"weights from {name}", train, net(*SMALL, init=init), {}, {})
-      for name, init in {name: name for name in INITIALIZERS}.items()
-      | {"normal": Normal(0.05), "uniform": Uniform(-0.1, 0.2)}.items()),
+      for name, init in [*zip(INITIALIZERS, INITIALIZERS, strict=True), ("normal", Normal(0.05)),
+                         ("uniform", Uniform(-0.1, 0.2))]),
     *(Job(f"weight of {value} in {way} of {form}", train,
           net(*sizes, init=Spoiled(value), output="identity"), fit | {"on_divergence": "ignore"},
           data | {"form": form, "zeros": 0.8, "target": "values"})
