@@ -73,6 +73,7 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
     "frame": lambda X: pd.DataFrame(X),
     "csr": lambda X: scipy.sparse.csr_array(X.astype(np.float32)),
     "csr of uint8": lambda X: scipy.sparse.csr_array(FORMS["uint8"](X)),
+    "csr out of order": lambda X: scipy.sparse.csr_array(X)[:, ::-1].astype(np.int16),
     "csc": lambda X: scipy.sparse.csc_array(X),
 }
 # What y may be: labels of so many classes, or rows of so many targets.
@@ -206,7 +207,7 @@ CHANGES: dict[str, tuple[Settings, Settings, Settings]] = {
         {"l1": 1e-4, "l2": 1e-3, "clip_norm": 0.5, "max_norm": 0.8, "dropout": 0.2,
          "optimizer": ADAM},
         *({"schedule": name, "epochs": 3} for name in SCHEDULES),
-        {"validation_split": 0.2, "metrics": ["f1"]}, {"early_stopping": True, "epochs": 20},
+        {"validation_split": 0.2, "epochs": 4}, {"early_stopping": True, "epochs": 20},
         {"resume": True, "epochs": 3, "optimizer": ADAM, "dropout": 0.2, "schedule": "stepdecay"})},
     **{f"weights from {init}": ({"init": init}, {}, {})
        for init in (*INITIALIZERS, Normal(0.05), Uniform(-0.1, 0.2))},
@@ -258,12 +259,13 @@ JOBS = [
           [*net(*DIGITS), *net(*DIGITS, rng=1, dtype="float64"), *net(784, 33, 20, 10, rng=2)],
           {"optimizer": [ADAM, MOMENTUM, None], "batch_size": [64, None, 1]},
           {"n": 301, "form": form, "zeros": 0.8}) for form in ("float32", "csr")),
-    *(Job(f"inference, {sizes}, {output}, {dtype}, {form} threads={threads}", infer,
-          net(*sizes, output=output, dtype=dtype, activation="tanh", threads=threads),
+    *(Job(f"inference, {sizes}, {output}, {dtype}, {form}, {init} threads={threads}", infer,
+          net(*sizes, output=output, dtype=dtype, activation="tanh", threads=threads, init=init),
           {"rows": (1, 3, 4, 5, 100, 2000)}, {"form": form, "zeros": 0.8})
       for sizes, output in ((SMALL, "sigmoid"), (DEEP, "identity"), (DIGITS, "softmax"),
                             ((300, 600, 200, 10), "softmax"))
-      for dtype in DTYPES for form in ("float32", "int16", "csr") for threads in (None, 2)),
+      for dtype in DTYPES for form in ("float32", "int16", "csr")
+      for init in ("he_normal", Spoiled(np.nan)) for threads in (None, 2)),
     *(Job(f"gradients, {sizes}, {n} samples, {dtype}, {form}", gradients,
           net(*sizes, dtype=dtype), {"l2": 0.01},
           {"n": n, "form": form, "zeros": 0.5, "weighted": n > 100})
