@@ -207,7 +207,7 @@ CHANGES: dict[str, tuple[Settings, Settings, Settings]] = {
     "sample_weight": ({}, {}, {"weighted": True}),
     **{str(fit): ({}, fit, {}) for fit in (
         {"l1": 1e-3}, {"l2": 1e-2}, {"clip_norm": 0.5}, {"max_norm": 0.8}, {"dropout": 0.3},
-        {"l1": 3.0, "l2": 9.0, "optimizer": SGD(1e-5)}, {"shuffle": False},
+        {"l1": 3.1, "l2": 9.3, "optimizer": SGD(1e-5), "epochs": 8}, {"shuffle": False},
         {"label_smoothing": 0.1}, {"class_weight": "balanced"},
         {"l1": 1e-4, "l2": 1e-3, "clip_norm": 0.5, "max_norm": 0.8, "dropout": 0.2,
          "optimizer": ADAM},
