@@ -1,6 +1,6 @@
 """The README's table of promises, made of what the tests have recorded.
 
-``FASTMLP_TEST_RECORD=FILE python -m pytest`` records outcomes and counts, with
+``FASTMLP_TEST_RECORD=FILE python -m pytest -m ""`` records outcomes and counts, with
 ``FASTMLP_FULL_TESTS=1`` the full ones; several runs may add to one file.
 """
 

@@ -1,7 +1,8 @@
 """How many cases the long tests go through, here and in full, said at the end of a run.
 
-``FASTMLP_FULL_TESTS=1`` runs them in full. ``FASTMLP_TEST_RECORD=FILE`` adds each test's outcome
-and each count to a JSON file, of which ``benchmarks/readme.py promises FILE`` makes a table.
+``FASTMLP_FULL_TESTS=1 python -m pytest -m ""`` runs them in full. ``FASTMLP_TEST_RECORD=FILE`` adds
+each test's outcome and each count to a JSON file, of which ``benchmarks/readme.py promises FILE``
+makes a table.
 """
 
 from __future__ import annotations
@@ -54,10 +55,13 @@ def pytest_runtest_logreport(report) -> None:
         OUTCOMES[report.nodeid] = report.outcome
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
+def pytest_terminal_summary(terminalreporter, config) -> None:
     for name, (here, full) in sorted(COUNTS.items()):
-        more = "" if here == full else f", {full:,} with FASTMLP_FULL_TESTS=1"
+        # without the slow tests nobody knows how many there are in full
+        more = "" if here == full or config.option.markexpr else f", {full:,} in full"
         terminalreporter.write_line(f"{name}: {here:,}{more}")
+    if COUNTS and not FULL:
+        terminalreporter.write_line("in full: FASTMLP_FULL_TESTS=1 python -m pytest -m ''")
 
 
 def pytest_sessionfinish() -> None:

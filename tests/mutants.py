@@ -293,7 +293,7 @@ def passes(path: Path, tree: ast.Module | None, tests: list[str], within: str = 
             compile_anew(path, within)
         import pytest
 
-        options = ["-x", "-q", f"--basetemp={folder}/pytest"]
+        options = ["-x", "-q", "-m", "", f"--basetemp={folder}/pytest"]
         os._exit(int(pytest.main([*options, *tests], plugins=[Limit()])))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with suppress(ProcessLookupError, PermissionError):

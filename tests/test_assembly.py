@@ -108,10 +108,13 @@ def read(lines: list[str], target: Target, triple: str, dtype: str) -> list[Loop
 
 
 CASES = [
-    pytest.param(_TARGETS[row], processor, id=f"{row}-{processor[1]}")
+    pytest.param(
+        _TARGETS[row], processor, id=f"{row}-{processor[1]}",
+        marks=() if processor is processors[0] else pytest.mark.slow,
+    )
     for row, processors in PROCESSORS.items()
     for processor in processors
-]
+]  # fmt: skip
 
 
 def check(target: Target, processor: tuple[str, str, str], dtype: str, tile: str) -> None:

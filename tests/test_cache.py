@@ -139,6 +139,7 @@ def test_a_library_without_the_lock_that_a_fork_takes(house):
     assert ended(start(house, script=SCRIPT + forked))[:2] == (42, False)
 
 
+@pytest.mark.slow
 def test_another_version_or_processor_compiles_anew(house):
     _, _, folder = call(house)
     _, cached, generic = call(house, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
@@ -160,13 +161,14 @@ def test_another_version_or_processor_compiles_anew(house):
     assert call(house) == (42, True, folder)
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_do_not_break_each_other(house):
     together = [start(house) for _ in range(4)]
     assert [ended(process)[0] for process in together] == [42] * 4
     assert call(house)[:2] == (42, True)
 
 
-@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("kind", ["nbi", pytest.param("nbc", marks=pytest.mark.slow)])
 def test_a_damaged_file_is_replaced(house, kind):
     _, _, folder = call(house)
     (file,) = Path(folder).glob(f"*.{kind}")
@@ -190,6 +192,7 @@ def test_every_flipped_bit_is_seen(house):
         assert call(house)[:2] == (42, False)
 
 
+@pytest.mark.slow
 def test_code_of_another_signature_under_the_same_name_is_not_taken(house):
     # as two processes leave it that compile at once: each names its code number 1
     _, _, folder = call(house)
@@ -235,6 +238,7 @@ def test_the_folder_of_another_user_is_left_alone(house):
     assert call(house) == (42, False, "None")
 
 
+@pytest.mark.slow
 def test_a_full_disk_takes_time_and_no_error(house):
     pytest.importorskip("resource")
     site = house / "house" / "sitecustomize.py"

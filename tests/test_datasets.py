@@ -176,6 +176,7 @@ def test_another_expected_hash_is_refused(monkeypatch):
         load_mnist("uint8")
 
 
+@pytest.mark.slow
 def test_pack_joins_the_four_files_and_what_it_writes_loads(raw, tmp_path, monkeypatch):
     names = [f"{stem}-ubyte" for stem in STEMS]
     names[1], names[2] = names[1] + ".gz", names[2].replace("-idx", ".idx")

@@ -137,6 +137,7 @@ net.save(sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_the_wheel_works_without_the_checkout(built, tmp_path):
     site, source = tmp_path / "site", tmp_path / "source"
     run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-compile",

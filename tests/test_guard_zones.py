@@ -332,11 +332,15 @@ def run(program, place: str) -> subprocess.CompletedProcess:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="guard pages are set up for Linux")
 
 
-@pytest.mark.parametrize("place", ["end", "begin"])
+PROGRAMS = operations, networks, large_batches, estimators, sums_in_parts, whole_vectors
+LONG = operations, networks, estimators  # at the end they go through five times as many shapes
+
+
 @pytest.mark.parametrize(
-    "program",
-    [operations, networks, large_batches, estimators, sums_in_parts, whole_vectors],
-)
+    ("program", "place"),
+    [pytest.param(program, place, marks=pytest.mark.slow if at == (program in LONG) else ())
+     for program in PROGRAMS for place, at in (("end", True), ("begin", False))],
+)  # fmt: skip
 def test_no_access_out_of_range(program, place, count):
     done = run(program, place)
     assert done.returncode == 0, f"{done.returncode}: {done.stderr[-3000:]}"

@@ -88,6 +88,11 @@ RUNS = {
 }  # fmt: skip
 
 
+# what is not slow
+FEW = ("adam, anneal on rise", "adamw, dropout", "early stopping", "chunks")
+NAMES = [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in RUNS]
+
+
 def train(path: str | Path, name, *, backend="numpy", callbacks=()) -> MLP:
     """Train as a user would whose machine may go away: the same lines begin and go on.
 
@@ -155,43 +160,38 @@ def test_every_optimizer_and_schedule_is_killed():
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
 @pytest.mark.parametrize("backend", KILLS_EACH)
-def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path, backend, count):
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path, name, backend, count):
     context = multiprocessing.get_context("forkserver")
     modules = ("training.trainer", "network", "reference", "kernels")
     context.set_forkserver_preload([f"fastmlp.{module}" for module in modules])
-    rng, kills = np.random.default_rng(SEED), 0
-    for name in RUNS:
-        path = tmp_path / "net.npz"
-        train(tmp_path / "warm.npz", name, backend=backend)
-        begun = time.perf_counter()
-        whole = bits(train(tmp_path / "whole.npz", name, backend=backend))
-        seconds = time.perf_counter() - begun
-        for kill in range(KILLS_EACH[backend]):
-            told = f"run {name!r}, kill {kill}, FASTMLP_TEST_SEED={SEED}"
-            while True:  # the first kill of a run comes between its checkpoints
-                event, epochs = context.Event(), int(rng.integers(1 if kill == 0 else 0, 4))
-                child = context.Process(target=in_child, args=(path, name, backend, epochs, event))
-                child.start()
-                assert event.wait(120), told
-                child.join(rng.uniform(0, 2 * seconds / EPOCHS))
-                child.kill()
-                child.join()
-                assert child.exitcode in (0, -signal.SIGKILL), told
-                done = len(MLP.load(path).history) if path.exists() else 0
-                assert (0 if kill else epochs) <= done <= EPOCHS, told
-                if child.exitcode == -signal.SIGKILL and (kill or done < EPOCHS):
-                    break
-                path.unlink()  # it was quicker: once more, from the beginning
-            kills += 1
-        assert bits(train(path, name, backend=backend)) == whole, told
-        for file in tmp_path.iterdir():
-            file.unlink()
-    assert kills >= (200 if FULL else len(RUNS))
-    count(f"kills, {backend}", kills, 12 * len(RUNS))
+    rng, path = np.random.default_rng([SEED, list(RUNS).index(name)]), tmp_path / "net.npz"
+    train(tmp_path / "warm.npz", name, backend=backend)
+    begun = time.perf_counter()
+    whole = bits(train(tmp_path / "whole.npz", name, backend=backend))
+    seconds = time.perf_counter() - begun
+    for kill in range(KILLS_EACH[backend]):
+        told = f"kill {kill}, FASTMLP_TEST_SEED={SEED}"
+        while True:  # the first kill comes between checkpoints
+            event, epochs = context.Event(), int(rng.integers(1 if kill == 0 else 0, 4))
+            child = context.Process(target=in_child, args=(path, name, backend, epochs, event))
+            child.start()
+            assert event.wait(120), told
+            child.join(rng.uniform(0, 2 * seconds / EPOCHS))
+            child.kill()
+            child.join()
+            assert child.exitcode in (0, -signal.SIGKILL), told
+            done = len(MLP.load(path).history) if path.exists() else 0
+            assert (0 if kill else epochs) <= done <= EPOCHS, told
+            if child.exitcode == -signal.SIGKILL and (kill or done < EPOCHS):
+                break
+            path.unlink()  # it was quicker: once more, from the beginning
+    assert bits(train(path, name, backend=backend)) == whole, told
+    count(f"kills, {backend}", KILLS_EACH[backend], 12)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_checkpoint_leads_to_the_same_bits(tmp_path, name, backend):
     saver = ModelCheckpoint(tmp_path / "net-{epoch}.npz")
     whole = bits(train(tmp_path / "last.npz", name, backend=backend, callbacks=[saver]))
@@ -200,7 +200,7 @@ def test_every_checkpoint_leads_to_the_same_bits(tmp_path, name, backend):
         assert bits(train(path, name, backend=backend)) == whole, path
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.slow)])
 def test_every_combination_goes_on(tmp_path, backend, count):
     """Every optimizer with every schedule, dropout or none, shuffled or not, either generator."""
     made = list(RUNS.values())

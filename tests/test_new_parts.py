@@ -273,7 +273,7 @@ def run(copy: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     }
     return subprocess.run(
         [sys.executable, "-P", *map(str, arguments)],
-        cwd=copy, env=environment, capture_output=True, text=True, timeout=300,
+        cwd=copy, env=environment, capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
 
 
@@ -294,6 +294,7 @@ def passed(done: subprocess.CompletedProcess[str]) -> int:
     return int(re.search(r"(\d+) passed", done.stdout)[1])
 
 
+@pytest.mark.slow
 def test_three_places_are_enough(copy):
     done = run(copy, "-c", USE, copy)
     assert done.returncode == 0, done.stderr

@@ -98,6 +98,7 @@ def said(cache, level: str = "WARNING", wish: str = "none") -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_compiling_is_said_once_and_a_cached_start_says_nothing(tmp_path):
     first = said(tmp_path / "a", wish="show")
     assert first.startswith("fastmlp: compiling kernels for this processor, once; kept in ")

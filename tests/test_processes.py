@@ -28,6 +28,7 @@ SECONDS = 600  # a scenario that is not over by then hangs
 THREADS = 4
 MOMENTS = 50  # of Ctrl-C
 FITS = 1000  # in a row
+FEW_FITS = 126
 
 
 def layers() -> list[str]:
@@ -226,7 +227,16 @@ def resources() -> tuple[int, int, int]:
     return pages * resource.getpagesize(), files, tasks
 
 
+def few_fits() -> None:
+    fits_in_a_row(60, FEW_FITS)
+
+
 def many_fits() -> None:
+    fits_in_a_row(240, FITS)
+
+
+def fits_in_a_row(before: int, fits: int) -> None:
+    """Measure what grows, after so many fits; both end with teams of three threads."""
     from fastmlp import MLP
 
     X, y = data()["dense"]
@@ -244,13 +254,13 @@ def many_fits() -> None:
                 new.join()
 
     os.sched_getaffinity = lambda _: range(THREADS)
-    some(240)  # both end with teams of three
+    some(before)
     memory, files, tasks = resources()
     grown = []
     for _ in range(3):  # what grows once is no leak
-        some(FITS // 3)
-        before, memory = memory, resources()[0]
-        grown.append(memory - before)
+        some(fits // 3)
+        last, memory = memory, resources()[0]
+        grown.append(memory - last)
     assert min(grown) < 1 << 17, f"{grown} bytes"
     until = time.monotonic() + 60  # the team of a thread that is over ends a little later
     while resources()[2] > tasks and time.monotonic() < until:
@@ -323,7 +333,13 @@ def ctrl_c() -> None:
 
 EVERY_LAYER = [eight_threads, one_network_in_eight_threads, one_core]
 FORKS = [fork_after_training, fork_before_training, fork_during_training, pool_of_forks]
-POOLS = [pool_of_spawned, joblib_loky, joblib_multiprocessing, joblib_threading]
+POOLS = [
+    pool_of_spawned, *(pytest.param(scenario, marks=pytest.mark.slow) for scenario in
+                       (joblib_loky, joblib_multiprocessing, joblib_threading)),
+]  # fmt: skip
+LAYERS = [
+    pytest.param(layer, marks=pytest.mark.slow if i else ()) for i, layer in enumerate(layers())
+]
 
 
 def run(scenario, layer: str) -> None:
@@ -341,20 +357,20 @@ def run(scenario, layer: str) -> None:
     assert done.stdout.split()[-1] == layer  # Numba has its say about forks under TBB
 
 
-@pytest.mark.parametrize("layer", layers())
+@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("scenario", EVERY_LAYER)
 def test_threads(scenario, layer):
     run(scenario, layer)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.parametrize("layer", layers())
+@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("scenario", FORKS)
 def test_forks(scenario, layer):
     run(scenario, layer)
 
 
-@pytest.mark.parametrize("layer", layers())
+@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("scenario", POOLS)
 def test_pools(scenario, layer):
     if scenario is not pool_of_spawned:
@@ -363,14 +379,21 @@ def test_pools(scenario, layer):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc on this system")
-@pytest.mark.parametrize("layer", layers())
+@pytest.mark.parametrize("layer", LAYERS)
+def test_fits_leave_nothing_behind(layer):
+    run(few_fits, layer)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc on this system")
+@pytest.mark.parametrize("layer", LAYERS)
 def test_a_thousand_fits_leave_nothing_behind(layer, count):
     run(many_fits, layer)
     count("fits in rows of 1,000", FITS)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals between threads on this system")
-@pytest.mark.parametrize("layer", layers())
+@pytest.mark.parametrize("layer", LAYERS)
 def test_ctrl_c_at_fifty_moments(layer, count):
     run(ctrl_c, layer)
     count("moments of Ctrl-C", MOMENTS)

@@ -34,6 +34,7 @@ def test_the_recipes_are_those_of_the_contract_in_its_order():
     assert RECIPES["dnn-torch"].published == RECIPES["dnn-keras"].published == {}
 
 
+@pytest.mark.slow
 def test_numpy_ann_gives_the_published_digits():
     (result,) = reproduce(["numpy-ann"], progress=False)
     assert result.measured["test_accuracy"] == 0.8669
@@ -84,8 +85,12 @@ def test_a_short_run_has_figures_and_is_never_ok(name):
 
 @pytest.mark.parametrize(
     ("module", "epochs"),
-    [(from_scratch, 3), (simple_nn, 1), (dnn_sgd, 1), (_sigmoid, 1)],
-)
+    [
+        (simple_nn, 1), pytest.param(from_scratch, 3, marks=pytest.mark.slow),
+        pytest.param(dnn_sgd, 1, marks=pytest.mark.slow),
+        pytest.param(_sigmoid, 1, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_too_little_training_falls_short(module, epochs, monkeypatch):
     monkeypatch.setattr(module, "EPOCHS", epochs)
     names = ["dnn-torch", "dnn-keras"] if module is _sigmoid else [module.RECIPE.name]
@@ -95,6 +100,7 @@ def test_too_little_training_falls_short(module, epochs, monkeypatch):
         assert result.note != "shortened: not judged"
 
 
+@pytest.mark.slow
 def test_dnn_sgd_trains_as_published():
     (result,) = reproduce(["dnn-sgd"], progress=False)
     assert result.ok
@@ -154,7 +160,10 @@ def ours_as_a_framework(rate=1.0, loss=1.0):
     return run
 
 
-@pytest.mark.parametrize("experiment", [dnn_torch.EXPERIMENT, dnn_keras.EXPERIMENT])
+@pytest.mark.parametrize(
+    "experiment",
+    [dnn_torch.EXPERIMENT, pytest.param(dnn_keras.EXPERIMENT, marks=pytest.mark.slow)],
+)
 def test_a_framework_that_does_otherwise_is_noticed(experiment, monkeypatch):
     data = load_mnist("uint8")
     settings = Settings(progress=False)

@@ -485,6 +485,7 @@ def noisy_digits():
     return x, y, held, (data.x_test[:4000], data.y_test[:4000])
 
 
+@pytest.mark.slow
 def test_dropout_and_early_stopping_raise_the_test_accuracy(noisy_digits):
     x, y, held, test = noisy_digits
 

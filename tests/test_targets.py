@@ -62,7 +62,10 @@ TARGETS = {
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="another processor")
-@pytest.mark.parametrize("expected", TARGETS)
+@pytest.mark.parametrize(
+    "expected",
+    [pytest.param(t, marks=() if "generic" in t else pytest.mark.slow) for t in TARGETS],
+)
 def test_parity_on_an_older_processor(expected, count):
     from fastmlp.kernels.emit.target import current_target
 

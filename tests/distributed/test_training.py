@@ -128,6 +128,7 @@ class At(Callback):
             self.timer.start()
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_changes_only_the_time():
     """Two kills soon after an epoch has begun: where in a step they land is left to chance."""
     rows = np.concatenate([X] * 20)

@@ -24,6 +24,7 @@ def memory(pid: int) -> tuple[float, float]:
     return tuple(float(found[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
 
 
+@pytest.mark.slow
 def test_a_worker_has_its_partitions_and_200_mb_at_most():
     """At its peak, with all that Python, Dask, Numba and the kernels are; nothing is held twice."""
     n, d = 40_000, 500  # 80 MB, made on the worker
