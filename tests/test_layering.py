@@ -174,10 +174,6 @@ def test_every_floor_of_the_kernels_knows_those_below_it():
     assert {name: found for name in kernels if (found := above(name, ALL[name]))} == {}
 
 
-# What only a type checker reads, until `Samples` has a module below both.
-KNOWN_CIRCLES = {"kernels.program.sparse_input": {"kernels.program.passes"}}
-
-
 def module_of(item: str, modules: set[str]) -> str:
     """Return which module an imported dotted name is, or is taken from."""
     name = item.lstrip(".")
@@ -206,7 +202,7 @@ def import_graph(sources: dict[str, str]) -> dict[str, set[str]]:
         for item in imports_of(file, sources[file], functions=False, types=True):
             if item.startswith(".") and (found := module_of(item, modules)):
                 needed |= {found} | (packages_of(found) - packages_of(module) - {module})
-        graph[module] = needed - {module} - KNOWN_CIRCLES.get(module, set())
+        graph[module] = needed - {module}
     return graph
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from . import elementwise as rows
+from . import elementwise
 from .elementwise import over_rows
 from .records import record, subroutine
 from .simd import BOOL, F32, F64, I8, I16, I32, I64, const, ir
@@ -196,7 +196,7 @@ def list_rows(v: Vec, q: Any, kind: str) -> None:
     """
     b = v.b
     count = b.udiv(b.add(q.rows, const(_AT_ONCE - 1)), const(_AT_ONCE))
-    gather = subroutine(v, f"gather_{kind}_of_{v.suffix}", getattr(rows, f"gather_{kind}"))
+    gather = subroutine(v, f"gather_{kind}_of_{v.suffix}", getattr(elementwise, f"gather_{kind}"))
     own = "f32" if v.size == 4 else "f64"
     fill = subroutine(v, f"fill_{own}", partial(index_fill, kind=own))
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from ..emit.optimizers import ADD, STORE
 from . import post_gradient, sparse_input
 from .job import BLOCK, Job
-from .minibatch import _add_penalties_of_step_before
+from .minibatch import add_penalties_of_step_before
 from .operation import At, Phase, Share
-from .passes import Samples, through, update_bias, update_rows
+from .passes import through, update_bias, update_rows
+from .samples import Samples
 
 __all__ = ["step"]
 
@@ -31,7 +32,7 @@ def step(job: Job, size: int) -> list[Phase]:
         Phase.of("groups", job.shares, lambda share, t: _groups(job, share, t, size)),
         Phase.of("combine", job.shares, combine),
     ]
-    _add_penalties_of_step_before(job, phases[0])
+    add_penalties_of_step_before(job, phases[0])
     return phases if alone else phases + following
 
 

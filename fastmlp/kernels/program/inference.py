@@ -5,8 +5,9 @@ from __future__ import annotations
 from . import sparse_input
 from .job import Job
 from .operation import Phase, Share, Slot
-from .passes import Samples, forward, output_delta
+from .passes import forward, output_delta
 from .per_sample import forward_one
+from .samples import Samples
 
 __all__ = ["blocks", "few", "repeated_tile"]
 

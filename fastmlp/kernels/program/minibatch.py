@@ -14,9 +14,10 @@ from ..emit.optimizers import ADD, STORE
 from . import post_gradient, sparse_input
 from .job import Job
 from .operation import Phase, Share, Slot
-from .passes import Samples, through, update_bias, update_rows
+from .passes import through, update_bias, update_rows
+from .samples import Samples
 
-__all__ = ["apply_sums", "step", "sum_gradient"]
+__all__ = ["add_penalties_of_step_before", "apply_sums", "penalties", "step", "sum_gradient"]
 
 
 def step(job: Job, size: int) -> list[Phase]:
@@ -30,7 +31,7 @@ def step(job: Job, size: int) -> list[Phase]:
         if whole or len(starts) > 1:
             code = STORE if start == 0 else ADD
         phases += _chunk(job, start, min(job.chunk, size - start), size, code)
-    _add_penalties_of_step_before(job, phases[0])
+    add_penalties_of_step_before(job, phases[0])
     return phases + (post_gradient.phases(job) if whole else [])
 
 
@@ -55,7 +56,7 @@ def penalties(job: Job, *, before: bool) -> Phase:
     return Phase.of("penalties", job.shares, build)
 
 
-def _add_penalties_of_step_before(job: Job, phase: Phase) -> None:
+def add_penalties_of_step_before(job: Job, phase: Phase) -> None:
     """Let a step's first phase add up the last step's penalties: no phase of its own for them."""
     if job.regularizing.penalty:
         first = Share()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..emit.optimizers import STORE
 from . import sparse_input
 from .job import Job
 from .operation import At, Share, Slot, Value
+from .samples import Samples
 
 __all__ = [
-    "Samples",
     "backward",
     "forward",
     "gather",
@@ -19,44 +17,6 @@ __all__ = [
     "update_bias",
     "update_rows",
 ]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Some samples on their way: which ones, and in which rows of the workspace.
-
-    Attributes
-    ----------
-    first : int
-        The first one's place in the order of this step.
-    row : int
-        Its row, at the beginning of a tile.
-    count : int
-    step, turn : int
-        Samples by which the place moves with every step and turn.
-    row_turn : int
-        Rows by which the row moves with every turn.
-    """
-
-    first: int
-    row: int
-    count: int
-    step: int = 0
-    turn: int = 0
-    row_turn: int = 0
-
-    def of(self, slot: Slot, bytes_each: int = 8) -> At:
-        """Return the address of the first one's element in an array that is in order."""
-        return At(slot, self.first * bytes_each, self.step * bytes_each, self.turn * bytes_each)
-
-    def at(self, rows: At, stride: int) -> At:
-        """Return the address of the first one's row."""
-        moved = rows + self.row * stride
-        return moved.moving(turn=self.row_turn * stride) if self.row_turn else moved
-
-    def tiles(self, job: Job) -> int:
-        """Return how many tiles hold their rows."""
-        return -(-self.count // job.tile_rows)
 
 
 def gather(job: Job, share: Share, samples: Samples) -> None:

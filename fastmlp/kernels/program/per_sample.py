@@ -14,7 +14,8 @@ from ..emit.optimizers import OPTIMIZERS
 from . import sparse_input
 from .job import Job, Layer
 from .operation import At, Phase, Share, Slot
-from .passes import Samples, gather, output_delta
+from .passes import gather, output_delta
+from .samples import Samples
 
 __all__ = ["Scaled", "decayed", "forward_one", "step"]
 

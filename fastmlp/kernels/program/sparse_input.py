@@ -9,14 +9,12 @@ shares, all take part in every panel: by samples forward, by rows in the update)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..emit.optimizers import STORE
 from .job import BLOCK, Job, Packed
 from .operation import At, Share, Slot
-
-if TYPE_CHECKING:
-    from .passes import Samples
+from .samples import Samples
 
 __all__ = [
     "add_gradient",
