@@ -17,6 +17,13 @@ FIRST = {
     "epoch": DATA + "net.fit(X, y, epochs=1)",
     "full batch": DATA + "net.fit(X, y, epochs=1, batch_size=None)",
     "prediction": DATA + "net.predict(X[:1])",
+    # another activation, optimizer and dtype after a first job: what is missing is compiled
+    "second job": DATA
+    + """
+net.fit(X, y, epochs=1, optimizer="adam")
+other = fastmlp.MLP((20, 16, 3), activation="tanh", dtype="float64", rng=0)
+other.fit(X, y, epochs=1, optimizer=fastmlp.SGD(0.1, momentum=0.9))
+""",
 }
 
 
