@@ -11,6 +11,7 @@ process included. Beside them stands scikit-learn's first fit, if it is installe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -78,10 +79,8 @@ def main():
                     found.setdefault((job, name), []).append(took)
                 cached = run(JOBS, "cached", **where)["first"]
                 found.setdefault(("cached", name), []).append(cached)
-        try:
+        with contextlib.suppress(subprocess.CalledProcessError):
             found.setdefault(("cached", "scikit-learn"), []).append(run(PEER)["scikit-learn"])
-        except subprocess.CalledProcessError:
-            pass
     for (job, name), times in found.items():
         waits, processor = (statistics.median(column) for column in zip(*times, strict=True))
         print(f"{job:7} {name:13} waits {waits:6.2f} s, processor {processor:6.2f} s")
