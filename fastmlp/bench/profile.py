@@ -109,7 +109,11 @@ def profile_step(
     batch_size = check_integer("batch_size", batch_size, low=1)
     most = thread_limit() if threads is None else check_integer("threads", threads, low=1)
     architecture = Architecture(layer_sizes, activation=activation, dtype=dtype)
-    return [_profile(architecture, batch_size, optimizer, count) for count in sorted({1, most})]
+    alone = _profile(architecture, batch_size, optimizer, 1)
+    if most == 1:
+        return [alone]
+    together = _profile(architecture, batch_size, optimizer, most)
+    return [alone, together] if together.threads > 1 else [alone]
 
 
 def _profile(architecture: Architecture, batch_size: int, optimizer: str, threads: int) -> Profile:
