@@ -305,7 +305,7 @@ def mixing(steps: int) -> tuple[Executable, np.ndarray, list[np.ndarray]]:
             share.add("step_row", dst=dst, src=src, vectors=1, hyper=At(Slot.HYPER))
 
     phases = [Phase.of("add", SHARES, add), Phase.of("halve", SHARES, halve)]
-    addresses = kernel_addresses("float64", "update:sgd", "online")
+    addresses = kernel_addresses("float64", "update:sgd", "optimizer:sgd", "vector update")
     program = Executable(Program(SHARES, {"all": phases}), addresses)
     for slot, array in ((Slot.PARAMETERS, rows), (Slot.GRADIENT, sums), (Slot.HYPER, hyper)):
         program.bases[slot] = array.ctypes.data

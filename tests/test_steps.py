@@ -192,7 +192,8 @@ def test_few_rows_fill_their_outputs_and_no_more(kind):
     expected, X = net.predict_proba(DATA[kind]), DATA[kind]
     few = SmallInference(net._parameters)
     assert few.outputs(X[:5]) is few.outputs(X[:0]) is None
-    for n, executable in enumerate(few._prepare(X), 1):
+    few.outputs(X[:1])
+    for n, executable in enumerate(few._prepared[X.dtype]._executables, 1):
         assert difference([few.outputs(X[:n])], [expected[:n]]) < 1e-14
         assert difference([net.predict_proba(X[:n])], [expected[:n]]) < 1e-14
         room = np.full((n + 8, 3), np.nan)
@@ -218,6 +219,7 @@ class Guarded(Run):
             room[32:-32] = array
             setattr(self, name, room[32:-32])
             self.rooms.append(room)
+        self._locate()
         self.made.append(self)
 
 

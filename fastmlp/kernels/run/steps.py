@@ -25,9 +25,15 @@ class Run:
         self.losses, self.correct = np.zeros(len(order)), np.zeros(len(order), np.int64)
         # a step adds up the penalties of the one before it, and the first one's lie before it
         self._penalty = np.zeros(len(hyper) + 1)
-        # by slot: the address, and how far it moves with a step and with a sample
+        self._locate()
+
+    def _locate(self) -> None:
+        """Note by slot where the data are, and how far that moves with a step and a sample: asking
+        NumPy for an address takes a microsecond.
+        """
+        hyper = self.hyper
         self._places = [
-            (Slot.ORDER, order.ctypes.data, 0, 8),
+            (Slot.ORDER, self.order.ctypes.data, 0, 8),
             (Slot.LOSSES, self.losses.ctypes.data, 0, 8),
             (Slot.CORRECT, self.correct.ctypes.data, 0, 8),
             (Slot.HYPER, hyper.ctypes.data, hyper.strides[0], 0),
