@@ -168,7 +168,8 @@ def test_processes_that_compile_at_once_do_not_break_each_other(house):
     assert call(house)[:2] == (42, True)
 
 
-@pytest.mark.parametrize("kind", ["nbi", pytest.param("nbc", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
 def test_a_damaged_file_is_replaced(house, kind):
     _, _, folder = call(house)
     (file,) = Path(folder).glob(f"*.{kind}")
@@ -209,6 +210,7 @@ def test_code_of_another_signature_under_the_same_name_is_not_taken(house):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are a matter of POSIX")
+@pytest.mark.slow
 def test_without_a_folder_it_takes_time_and_no_error(house):
     blocked = house / "blocked"
     blocked.write_text("a file is no folder")
@@ -232,6 +234,7 @@ def test_a_folder_that_may_only_be_read(house):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="only root gives away")
+@pytest.mark.slow
 def test_the_folder_of_another_user_is_left_alone(house):
     _, _, folder = call(house)
     os.chown(folder, 65534, 65534)

@@ -356,8 +356,8 @@ def grown(kind: str, path: Path, backend: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts as Linux does")
 @pytest.mark.parametrize(
     "kind",
-    ["uint8", "chunks", *(pytest.param(k, marks=pytest.mark.slow)
-                          for k in ("float32", "mostly zeros"))],
+    ["chunks", *(pytest.param(k, marks=pytest.mark.slow)
+                 for k in ("uint8", "float32", "mostly zeros"))],
 )  # fmt: skip
 def test_peak_memory_stays_below_the_data_and_50_mb(backend, kind, tmp_path):
     path, size = tmp_path / "x.npy", 120 * MB

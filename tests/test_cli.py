@@ -766,6 +766,7 @@ def test_help_loads_neither_numba_nor_matplotlib():
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_packaged_mnist_is_the_default_data(here, capsys):
     data = load_mnist("uint8")
     net = fastmlp.MLP((784, 10), input_scale=255.0, rng=0, backend="numpy")

@@ -98,7 +98,7 @@ def test_class_counts(raw):
     ]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_floats_are_the_rounded_quotients(raw, dtype):
     got = load_mnist(dtype)
     quotients = (np.arange(256) / 255.0).astype(dtype)
@@ -154,7 +154,7 @@ def altered_payload(archive):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (altered_payload, "SHA-256"),
+        pytest.param(altered_payload, "SHA-256", marks=pytest.mark.slow),
         (lambda archive: archive[:-50_000], "SHA-256"),
         (lambda archive: lzma.compress(bytes(_mnist.PAYLOAD_BYTES + 9), preset=0), "SHA-256"),
         (lambda archive: archive[:5_000_000] + b"!!!!" + archive[5_000_004:], "xz|orrupt|SHA"),

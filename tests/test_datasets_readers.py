@@ -436,7 +436,9 @@ def test_npz_broken_archives(refused):
     refused(load_npz, bytes(outside), "should begin within")
 
 
-@pytest.mark.parametrize("pack", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize(
+    "pack", [pytest.param(np.savez, marks=pytest.mark.slow), np.savez_compressed]
+)
 def test_any_flipped_byte_reads_or_raises_value_error(tmp_path, pack):
     rng = np.random.default_rng(1)
     sources = [

@@ -280,7 +280,9 @@ DRIVERS = {
 }
 
 
-@pytest.mark.parametrize("rng", [lambda: 3, lambda: np.random.RandomState(3)])
+@pytest.mark.parametrize(
+    "rng", [lambda: 3, pytest.param(lambda: np.random.RandomState(3), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("options", DRIVERS.values(), ids=DRIVERS)
 def test_saved_loaded_and_resumed_is_run_through(tmp_path, mnist, options, backend, rng):
@@ -315,7 +317,7 @@ class Cuts(Callback):
         self.sizes.append(step - self.begun)
 
 
-@pytest.mark.parametrize("converted", [False, True])
+@pytest.mark.parametrize("converted", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("options", DRIVERS.values(), ids=DRIVERS)
 def test_where_an_epoch_is_cut_has_no_influence(monkeypatch, mnist, options, backend, converted):
@@ -421,12 +423,11 @@ def any_networks(count: int) -> int:
     return len(EXAMPLES) - before
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(300, marks=pytest.mark.slow)])
-def test_any_network_trains_to_the_same_bits_on_any_number_of_threads(examples, count):
-    done = any_networks(examples)
-    assert done >= examples
-    if examples == 300:
-        count("random networks, each on 1, 2, 3 and 8 threads", done)
+@pytest.mark.slow
+def test_any_network_trains_to_the_same_bits_on_any_number_of_threads(count):
+    done = any_networks(300)
+    assert done >= 300
+    count("random networks, each on 1, 2, 3 and 8 threads", done)
 
 
 def networks_on_a_layer(examples: str) -> None:

@@ -91,8 +91,9 @@ def test_divergence_is_visible(backend, batch_size):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
     ("n", "n_in", "n_out"),
-    [(1, N_IN, CLASSES), (N, 1, CLASSES), (N, N_IN, 1), (1, 1, 1), (20, 10000, 3), (20, 3, 10000)],
-)
+    [(1, N_IN, CLASSES), (N, 1, CLASSES), (N, N_IN, 1), (1, 1, 1), (20, 10000, 3),
+     pytest.param(20, 3, 10000, marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_extreme_sizes(n, n_in, n_out, dtype, batch_size):
     X = np.random.default_rng(1).normal(size=(n, n_in)).astype(dtype)
     y = np.arange(n) % n_out
@@ -139,7 +140,9 @@ def hostile_layouts(x: np.ndarray, folder):
     yield "read-only", frozen
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "float32", pytest.param("float64", marks=pytest.mark.slow)]
+)
 def test_layouts(dtype, tmp_path):
     x = (PLAIN * 20).clip(0, 255).astype(dtype)
     for batch_size in BATCHES:

@@ -476,7 +476,14 @@ BOMBS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "read", "message"), BOMBS.values(), ids=BOMBS)
+LARGE = {"npz of as many zeros as it says", "model of more than it has", "samples.gz of zeros"}
+
+
+@pytest.mark.parametrize(
+    ("make", "read", "message"),
+    [pytest.param(*bomb, id=name, marks=pytest.mark.slow if name in LARGE else ())
+     for name, bomb in BOMBS.items()],
+)  # fmt: skip
 def test_bombs_are_refused(tmp_path, make, read, message):
     path = tmp_path / "bomb"
     path.write_bytes(make())

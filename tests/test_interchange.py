@@ -545,7 +545,11 @@ def test_estimators_that_cannot_be_read_are_refused():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in ("words", "values") else pytest.mark.slow)
+     for kind in TARGETS],
+)  # fmt: skip
 def test_skl2onnx_converts_a_pipeline_with_an_estimator(kind, dtype):
     register_skl2onnx()
     rows = X.astype(dtype)

@@ -89,7 +89,7 @@ RUNS = {
 
 
 # what is not slow
-FEW = ("adam, anneal on rise", "adamw, dropout", "early stopping", "chunks")
+FEW = "adamw, dropout", "early stopping", "chunks"
 NAMES = [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in RUNS]
 
 
@@ -200,7 +200,8 @@ def test_every_checkpoint_leads_to_the_same_bits(tmp_path, name, backend):
         assert bits(train(path, name, backend=backend)) == whole, path
 
 
-@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_every_combination_goes_on(tmp_path, backend, count):
     """Every optimizer with every schedule, dropout or none, shuffled or not, either generator."""
     made = list(RUNS.values())

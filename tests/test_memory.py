@@ -30,7 +30,14 @@ def mnist():
     return load_mnist("uint8")
 
 
-@pytest.mark.parametrize("case", FITS.values(), ids=FITS)
+QUICK = "from-scratch", "train", "full batch"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=name, marks=() if name in QUICK else pytest.mark.slow)
+     for name, case in FITS.items()],
+)  # fmt: skip
 def test_arrays_of_a_fit(mnist, case):
     layers, dtype, batch_size, optimizer = case
     net = MLP(layers, dtype=dtype, input_scale=255.0, rng=0)

@@ -109,6 +109,7 @@ def test_compiling_is_said_once_and_a_cached_start_says_nothing(tmp_path):
     assert said(tmp_path / "c", "INFO").startswith("log: compiling kernels")
 
 
+@pytest.mark.slow
 def test_without_a_folder_every_process_says_it(tmp_path):
     (tmp_path / "file").touch()
     shown = said(tmp_path / "file" / "folder", wish="show")

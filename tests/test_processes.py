@@ -270,7 +270,15 @@ def fits_in_a_row(before: int, fits: int) -> None:
     assert now[2] <= tasks, f"{now[2]} threads, {tasks} before"
 
 
-def ctrl_c() -> None:
+def ctrl_c_a_few_times() -> None:
+    ctrl_c(10)
+
+
+def ctrl_c_at_fifty_moments() -> None:
+    ctrl_c(MOMENTS)
+
+
+def ctrl_c(moments: int) -> None:
     """Whenever it comes: the network has done whole steps, as many as it says."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     from fastmlp import MLP, Adam
@@ -303,7 +311,7 @@ def ctrl_c() -> None:
     network().fit(X, y, epochs=2, **options)  # compiled
     chance = random.Random(0)
     warnings.simplefilter("ignore", RuntimeWarning)
-    for moment in range(MOMENTS):
+    for moment in range(moments):
         net, over = network(), threading.Event()
         # every fifth comes while the fit begins, the others when training is under way
         steps = 0 if moment % 5 == 0 else chance.randint(1, 400)
@@ -331,15 +339,18 @@ def ctrl_c() -> None:
     again.fit(X, y, epochs=1, **options)
 
 
-EVERY_LAYER = [eight_threads, one_network_in_eight_threads, one_core]
-FORKS = [fork_after_training, fork_before_training, fork_during_training, pool_of_forks]
-POOLS = [
-    pool_of_spawned, *(pytest.param(scenario, marks=pytest.mark.slow) for scenario in
-                       (joblib_loky, joblib_multiprocessing, joblib_threading)),
-]  # fmt: skip
-LAYERS = [
+QUICK = eight_threads, fork_after_training, fork_during_training, pool_of_spawned
+EVERY_LAYER = eight_threads, one_network_in_eight_threads, one_core
+FORKS = fork_after_training, fork_before_training, fork_during_training, pool_of_forks
+POOLS = pool_of_spawned, joblib_loky, joblib_multiprocessing, joblib_threading
+LAYERS = [  # their first is quick
     pytest.param(layer, marks=pytest.mark.slow if i else ()) for i, layer in enumerate(layers())
 ]
+
+
+def some_slow(scenarios) -> list:
+    """Return scenarios as parameters, those marked that are not among the quick ones."""
+    return [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in scenarios]
 
 
 def run(scenario, layer: str) -> None:
@@ -358,20 +369,20 @@ def run(scenario, layer: str) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("scenario", EVERY_LAYER)
+@pytest.mark.parametrize("scenario", some_slow(EVERY_LAYER))
 def test_threads(scenario, layer):
     run(scenario, layer)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("scenario", FORKS)
+@pytest.mark.parametrize("scenario", some_slow(FORKS))
 def test_forks(scenario, layer):
     run(scenario, layer)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("scenario", POOLS)
+@pytest.mark.parametrize("scenario", some_slow(POOLS))
 def test_pools(scenario, layer):
     if scenario is not pool_of_spawned:
         pytest.importorskip("joblib")
@@ -394,8 +405,15 @@ def test_a_thousand_fits_leave_nothing_behind(layer, count):
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals between threads on this system")
 @pytest.mark.parametrize("layer", LAYERS)
+def test_ctrl_c(layer):
+    run(ctrl_c_a_few_times, layer)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="no signals between threads on this system")
+@pytest.mark.parametrize("layer", LAYERS)
 def test_ctrl_c_at_fifty_moments(layer, count):
-    run(ctrl_c, layer)
+    run(ctrl_c_at_fifty_moments, layer)
     count("moments of Ctrl-C", MOMENTS)
 
 
@@ -403,7 +421,7 @@ def main(name: str, layer: str) -> None:
     import numba
 
     globals()[name]()
-    if name != "ctrl_c":
+    if not name.startswith("ctrl_c"):
         os.sched_getaffinity = lambda _: range(THREADS)
     trained(0, threads=2)
     assert numba.threading_layer() == layer

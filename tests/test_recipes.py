@@ -70,7 +70,11 @@ def test_the_printed_cost_is_the_binary_form_over_all_classes():
     assert numpy_ann.printed_cost(a, np.array([0, 2])) == pytest.approx(expected, rel=1e-15)
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "dnn-torch" else pytest.mark.slow)
+     for name in RECIPES],
+)  # fmt: skip
 def test_a_short_run_has_figures_and_is_never_ok(name):
     (result,) = reproduce([name], backend="numpy", epochs=2, samples=300, progress=False)
     assert result.name == name
@@ -108,6 +112,7 @@ def test_dnn_sgd_trains_as_published():
     assert 0.92 < result.measured["test_accuracy"] < 0.95
 
 
+@pytest.mark.slow
 def test_from_scratch_takes_one_result_of_each_seed():
     settings = Settings("numpy", seed=3, epochs=1, samples=100, progress=False)
     both = from_scratch.run(settings, seeds=2).measured

@@ -266,6 +266,7 @@ def test_every_text_is_escaped(net, fast):
     assert "数 \ufffd" in page.text
 
 
+@pytest.mark.slow
 def test_nasty_names_can_be_drawn_and_written(net, tmp_path):
     write_report(net, tmp_path / "r.html", X, Y, class_names=NASTY)
     assert "数" in (tmp_path / "r.html").read_text("utf-8")

@@ -61,6 +61,7 @@ OPTIONS = {
 }
 BATCHES = dict.fromkeys(("plain", "everything"), (1, 13, 32, 33, None))
 CASES = [(name, size) for name in OPTIONS for size in BATCHES.get(name, (13, 33, None))]
+QUICK = ("plain", 33), ("everything", 33), ("everything", None), ("clipped", 13)
 LAYERS = ((40, 70, 9, 3), (40, 9, 17, 3), (40, 3))
 LISTED = ("codes", "values", "sparse")
 
@@ -92,7 +93,10 @@ def trained(X, layers, backend, threads, **options) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", DATA)
-@pytest.mark.parametrize(("name", "batch_size"), CASES)
+@pytest.mark.parametrize(
+    ("name", "batch_size"),
+    [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES],
+)
 def test_every_kind_of_step_is_the_reference(in_pieces, monkeypatch, name, batch_size, kind):
     optimizer = SGD(0.05, momentum=0.0 if batch_size == 1 else 0.9)
     options = {**OPTIONS[name], "batch_size": batch_size, "optimizer": optimizer}

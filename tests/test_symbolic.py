@@ -558,7 +558,7 @@ def test_rmsprop():
             assert_equal_roots(run.w[t][i], w)
 
 
-@pytest.mark.parametrize("decays", [False, True])
+@pytest.mark.parametrize("decays", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_adam_and_adamw(decays):
     """Algorithm 1 of Kingma and Ba 2015, its means unrolled as in their equation 1; AdamW: w is
     shrunk by 1 - r decay first (Loshchilov and Hutter 2019, algorithm 2), biases are not.

@@ -69,8 +69,8 @@ def mean_loss(arrays: list[np.ndarray], f, output: str):
 @pytest.mark.parametrize(
     ("activation", "output", "loss"),
     [
-        ("tanh", "softmax", "cross_entropy"),
-        ("sigmoid", "sigmoid", "binary_cross_entropy"),
+        pytest.param("tanh", "softmax", "cross_entropy", marks=pytest.mark.slow),
+        pytest.param("sigmoid", "sigmoid", "binary_cross_entropy", marks=pytest.mark.slow),
         ("softplus", "identity", "poisson"),
     ],
 )

@@ -182,6 +182,7 @@ def test_no_worker_is_left():
     assert np.array_equal(state(wanted), state(net))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_the_scheduler_goes():
     net = make()
