@@ -43,9 +43,17 @@ class Shared:
         cluster, client = self._found
         cluster.scale(n_workers)
         deadline = time.monotonic() + 60
-        while len(client.nthreads()) != n_workers and time.monotonic() < deadline:
+        while not self._settled(n_workers) and time.monotonic() < deadline:
             time.sleep(0.01)
         return cluster, client
+
+    def _settled(self, n_workers: int) -> bool:
+        """Tell whether those who are there are those who stay: one that was killed comes back, and
+        may do so while it is being sent away.
+        """
+        cluster, client = self._found
+        mine = {nanny.worker_address for nanny in list(cluster.workers.values())}
+        return len(cluster.workers) == n_workers and mine == set(client.nthreads())
 
     def close(self) -> None:
         """Close it."""
