@@ -140,7 +140,7 @@ def room_for_lists(rows: int, n_in: int, row_bytes: int, dtype: np.dtype) -> Ind
     block = block_columns(row_bytes)
     cuts = np.zeros((rows, -(-n_in // block) + 1), np.uint16)
     columns, values = np.empty(rows * n_in, np.uint16), np.empty(rows * n_in, dtype)
-    starts = np.arange(rows + 1) * n_in
+    starts = np.arange(rows + 1, dtype=np.int64) * n_in
     return Index(starts, cuts, columns, values, np.zeros(0, dtype), block, block_counts(cuts))
 
 
