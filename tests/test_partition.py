@@ -23,7 +23,7 @@ from fastmlp.kernels.emit.sparse import PANEL, over_even_panels
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.emit.vector_math import Vec
 from fastmlp.kernels.program import minibatch
-from fastmlp.kernels.program.job import BLOCK, Input, Job, Layer, Lists, Loss, Packed
+from fastmlp.kernels.program.job import BLOCK, Job, Layer, Lists, Loss, Packed
 from fastmlp.kernels.program.operation import At, Operation, Phase, Slot
 from fastmlp.kernels.run.csr_index import make_index
 from fastmlp.kernels.run.packed_weights import PackedWeights, panel_count
@@ -153,7 +153,7 @@ def job_of(sizes, shares: int, size: int, *, listed: bool = False) -> Job:
         packed = weights.described(blocks)
         lists = Lists("values", index.cuts.shape[1], index.block, 1)
     return Job(
-        layers=layers, item=8, vector=VECTOR, tile_rows=MR, shares=shares, input=Input("f64"),
+        layers=layers, item=8, vector=VECTOR, tile_rows=MR, shares=shares, input="f64",
         loss=Loss("softmax_labels", {"y": At(Slot.Y)}), batch_size=size, chunk=size,
         bounds=tuple(bounds), optimizer=OPTIMIZERS["sgd"], lists=lists, packed=packed,
     )  # fmt: skip

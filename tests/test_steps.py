@@ -19,7 +19,7 @@ from fastmlp.kernels.emit.optimizers import HYPER_ROW, OPTIMIZERS
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.jit.registry import launch
 from fastmlp.kernels.program import inference, minibatch, per_sample
-from fastmlp.kernels.program.job import Input, Job, Lists, Loss, Regularizing
+from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
 from fastmlp.kernels.program.operation import At, Phase, Slot
 from fastmlp.kernels.run import choose, csr_index, decayed, training
 from fastmlp.kernels.run.decayed import DecayedTraining
@@ -167,7 +167,7 @@ def job_of(
     layers = Workspace(Parameters(Architecture(sizes, dtype="float64")), size).layers
     return Job(
         layers=layers, item=8, vector=TARGET.vector_bytes, tile_rows=MR, shares=shares,
-        input=Input("f64"), loss=Loss("softmax_labels", {"y": At(Slot.Y)}) if loss else None,
+        input="f64", loss=Loss("softmax_labels", {"y": At(Slot.Y)}) if loss else None,
         batch_size=size, chunk=size, bounds=row_bounds(layers, shares, size)[1:],
         optimizer=OPTIMIZERS["sgd"], lists=lists, **more,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..emit.optimizers import HYPER_ROW, STORE
 from .operation import At, Slot, Value
 
-__all__ = ["BLOCK", "Input", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing"]
+__all__ = ["BLOCK", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing"]
 
 BLOCK = 16  # rows of W that belong together
 
@@ -78,14 +78,6 @@ class Layer:
         block's columns, so that no panel shows in them.
         """
         return self.blocks * self.vectors_out
-
-
-@dataclass(frozen=True)
-class Input:
-    """How samples are read: ``kind`` is that of the kernels "gather_..." and "list_rows_..."."""
-
-    kind: str
-    rows: Slot = Slot.ROWS  # where the samples' places in X stand
 
 
 @dataclass(frozen=True)
@@ -196,7 +188,8 @@ class Job:
     tile_rows : int
         Rows of a tile, whole tiles of which a share has.
     shares : int
-    input : Input
+    input : {"u8", "f32", "f64"}
+        How samples are read: by the kernels "gather_..." and "list_rows_..." of that name.
     loss : Loss or None
         None where outputs are wanted.
     batch_size, chunk : int
@@ -216,7 +209,7 @@ class Job:
     vector: int
     tile_rows: int
     shares: int
-    input: Input
+    input: str
     loss: Loss | None
     batch_size: int
     chunk: int

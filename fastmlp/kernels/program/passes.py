@@ -23,8 +23,8 @@ def gather(job: Job, share: Share, samples: Samples) -> None:
     """Bring samples into their rows of the workspace."""
     q = job.layers[0]
     share.add(
-        f"gather_{job.input.kind}", dst=samples.at(q.a, q.ld_a), ldd=q.ld_a, x=At(Slot.X),
-        ldx=At(Slot.LD_X), order=samples.of(job.input.rows), n=q.n_in, rows=samples.count,
+        f"gather_{job.input}", dst=samples.at(q.a, q.ld_a), ldd=q.ld_a, x=At(Slot.X),
+        ldx=At(Slot.LD_X), order=samples.of(Slot.ROWS), n=q.n_in, rows=samples.count,
         scale=At(Slot.SCALE),
     )  # fmt: skip
 

@@ -45,11 +45,11 @@ def list_samples(job: Job, share: Share, samples: Samples) -> None:
     assert lists is not None
     starts, cuts = (At(slot) for slot in (Slot.INDEX_STARTS, Slot.INDEX_CUTS))
     share.add(
-        f"list_rows_{job.input.kind}", columns=At(Slot.INDEX_COLUMNS),
+        f"list_rows_{job.input}", columns=At(Slot.INDEX_COLUMNS),
         values=At(Slot.INDEX_VALUES), cuts=samples.at(cuts, lists.n_cuts * 2),
         starts=samples.at(starts, 8), stage=samples.at(q.a, q.ld_a), ld_stage=q.ld_a,
         block=lists.block, n_cuts=lists.n_cuts, x=At(Slot.X), ldx=At(Slot.LD_X),
-        order=samples.of(job.input.rows), n=q.n_in, rows=samples.count, scale=At(Slot.SCALE),
+        order=samples.of(Slot.ROWS), n=q.n_in, rows=samples.count, scale=At(Slot.SCALE),
     )  # fmt: skip
 
 

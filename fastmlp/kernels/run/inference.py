@@ -16,7 +16,7 @@ from ..jit.precompile import groups_of
 from ..jit.registry import kernel_addresses
 from ..jit.threading_layer import run
 from ..program import inference
-from ..program.job import Input, Job, Lists, Loss
+from ..program.job import Job, Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
 from .csr_index import Index, is_sparse, room_for_lists
@@ -37,7 +37,7 @@ def _job(
     target = current_target()
     return Job(
         layers=workspace.layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
-        tile_rows=target.tile_rows, shares=shares, input=Input(kind), loss=loss, batch_size=0,
+        tile_rows=target.tile_rows, shares=shares, input=kind, loss=loss, batch_size=0,
         chunk=chunk, lists=lists,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from ..emit.target import current_target
 from ..jit.registry import kernel_addresses
 from ..jit.threading_layer import run
 from ..program.inference import repeated_tile
-from ..program.job import Input, Job, Layer
+from ..program.job import Job, Layer
 from ..program.operation import At, Program, Slot
 from .executor import Executable, run_parallel, run_serial
 
@@ -47,7 +47,7 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
     )  # fmt: skip
     job = Job(
         layers=(layer,), item=item, vector=target.vector_bytes, tile_rows=target.tile_rows,
-        shares=threads, input=Input("f32"), loss=None, batch_size=1, chunk=1,
+        shares=threads, input="f32", loss=None, batch_size=1, chunk=1,
     )  # fmt: skip
     program = Program(threads, {"tiles": repeated_tile(job, repeats, stride)})
     executable = Executable(program, kernel_addresses(dtype, "forward:identity"))

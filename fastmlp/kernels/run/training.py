@@ -19,7 +19,7 @@ from ..jit.precompile import groups_of, prepare
 from ..jit.registry import kernel_addresses
 from ..jit.threading_layer import choose_driver, run
 from ..program import full_batch, minibatch, per_sample, post_gradient
-from ..program.job import Input, Job, Lists, Regularizing
+from ..program.job import Job, Lists, Regularizing
 from ..program.operation import Phase, Program, Slot
 from . import choose
 from .autotune import Autotuner
@@ -146,7 +146,7 @@ class Training:
         size = parameters.size * parameters.dtype.itemsize
         return Job(
             layers=layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
-            tile_rows=target.tile_rows, shares=self.threads, input=Input(self._source.kind),
+            tile_rows=target.tile_rows, shares=self.threads, input=self._source.kind,
             loss=loss_of(self.architecture, self._y), batch_size=self.batch_size, chunk=self.chunk,
             bounds=row_bounds(layers, self.threads, self.chunk)[1:],
             optimizer=OPTIMIZERS[self.optimizer.rule] if self.optimizer else STORE, state=size,
