@@ -215,8 +215,8 @@ def take_part(x: Integers, program: Any, own: Any) -> None:
 
 @function
 def take_parts(x: Integers, numbers: Any, counts: Any, steps: Any, program: Any) -> None:
-    """Do the parts that Numba's threading layer gives a thread: as many as counts[0], the first
-    one's number is numbers[0], the next is steps[0] further.
+    """Do the parts that Numba's threading layer gives a thread: counts[0] of them, whose numbers
+    begin at numbers[0] and are steps[0] apart.
     """
     own = x.variable(x.read(numbers, 0))
     with x.count(0, x.read(counts, 0)):

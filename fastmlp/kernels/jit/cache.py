@@ -20,7 +20,7 @@ from pathlib import Path
 import llvmlite
 import numpy as np
 
-from ...notices import notice
+from ...support.notices import notice
 from ..emit.target import processor
 
 __all__ = ["announce", "cache_folder", "load_code", "save_code"]

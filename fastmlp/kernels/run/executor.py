@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from ...parameters import aligned_zeros
+from ...contract.parameters import aligned_zeros
 from ..emit import executor as emitted
 from ..emit.executor import (
     BASES,
