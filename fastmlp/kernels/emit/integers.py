@@ -216,5 +216,3 @@ def emit_functions(module: ir.Module, functions: dict[str, Function]) -> None:
         builder = ir.IRBuilder(made.append_basic_block("entry"))
         x = Integers(builder)
         builder.ret(emitted(x, *(Integer(builder, value) for value in made.args)).value)
-
-

@@ -221,9 +221,8 @@ def _group_addresses(dtype: str, group: str) -> dict[str, int]:
     family, _, _ = group.partition(":")
     _kept(group)
     code = machine_code(f"{group} {dtype}", partial(_emit_group, dtype, group))
-    return {
-        name: code.address(f"fastmlp_{name}") for name, kernel in KERNELS.items() if kernel.family == family
-    }
+    names = [name for name, kernel in KERNELS.items() if kernel.family == family]
+    return {name: code.address(f"fastmlp_{name}") for name in names}
 
 
 def fill_record(name: str, values: dict[str, int]) -> np.ndarray:

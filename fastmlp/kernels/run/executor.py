@@ -63,7 +63,7 @@ def function_address(name: str) -> int:
 
 @cache
 def serial_driver() -> Callable[[int], None]:
-    """Return what runs the program at an address on this thread alone; the GIL is free meanwhile."""
+    """Return what runs the program at an address on this thread; the GIL is free meanwhile."""
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(function_address("run_serial"))
 
 
