@@ -7,13 +7,15 @@ time. Bits must not depend on the threads, so whatever changes bits is chosen fr
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ...architecture import Architecture
 from ...contract.parameters import Parameters
 from ...optimizers import Optimizer
 from ...regularization import Regularization
+from ..emit.target import current_target
 from ..jit.threading_layer import LEAST_LAUNCH_SECONDS, launch_seconds, thread_limit
+from .caches import data_cache
 
 __all__ = [
     "BLOCK_ROWS",
@@ -21,6 +23,7 @@ __all__ = [
     "FEW",
     "GROUPS",
     "Mode",
+    "Packing",
     "choose_threads",
     "flops",
     "inference_blocks",
@@ -28,6 +31,7 @@ __all__ = [
     "lists_pay_in_passing",
     "mode_of",
     "most_groups",
+    "packing",
 ]
 
 Mode = Literal["batch", "full", "single"]
@@ -42,6 +46,11 @@ FEW = 4  # rows of inference that go through one by one: a tile of eight would b
 _FEWEST_ROWS = 16  # of a share of inference
 _LISTED_INPUTS = 8192  # longer rows would push W out of the cache
 _NARROW = 3  # vectors: fewer columns are summed in several chains, which the bits would tell
+
+_WIDE_BYTES = 1 << 10
+_PACKED_SAMPLES = 128
+_LEAST_BLOCK = 256
+_COPIED_ROWS = 128
 
 # What one core does at least (AVX-512, float32: measured 120 GFLOP/s); slower ones gain more.
 _FLOPS_PER_SECOND = 1e11
@@ -95,6 +104,45 @@ def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
 def lists_pay_in_passing(n_in: int, n_out: int, item: int, vector_bytes: int) -> bool:
     """Tell whether a first layer is such that non-zeros are worth listing to be used once."""
     return n_out * item > (_NARROW - 1) * vector_bytes and n_in <= _LISTED_INPUTS
+
+
+class Packing(NamedTuple):
+    """How the operands of a wide layer are packed.
+
+    Attributes
+    ----------
+    block : int
+        Of k, that a pass goes through at a time.
+    forward : bool
+        Whether W lies in panels for the forward pass.
+    rows : int
+        Of W, that are copied at a time once they are stepped.
+    """
+
+    block: int
+    forward: bool
+    rows: int = _COPIED_ROWS
+
+
+def packing(n_in: int, n_out: int, samples: int, item: int) -> Packing | None:
+    """Return how a layer's operands are packed; None where they are not.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    samples : int
+        That are gone through at a time.
+    item : int
+        Bytes of an element.
+    """
+    if min(n_in, n_out) * item < _WIDE_BYTES or samples < _PACKED_SAMPLES:
+        return None
+    target = current_target()
+    row = target.tile_vectors * target.vector_bytes  # of a panel
+    near, far = (data_cache(level) // row for level in (1, 2))
+    if near * 2 // 3 >= _LEAST_BLOCK:
+        return Packing(_LEAST_BLOCK, samples >= _LEAST_BLOCK)
+    return Packing(max(_LEAST_BLOCK, far // 4), False)
 
 
 def flops(architecture: Architecture, rows: int) -> int:
