@@ -305,7 +305,7 @@ def test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
     optimizer = "sgd" if batch_size in ("decayed", 1) else "adam"
     options = {"batch_size": batch_size, "penalties": penalties, "optimizer": optimizer}
     options |= {"kind": kind, "threads": 3, "samples": samples, "dropout": batch_size == 6}
-    monkeypatch.setattr("fastmlp.kernels.run.csr_index._BLOCK_BYTES", 1)
+    monkeypatch.setattr("fastmlp.kernels.run.choose._BLOCK_BYTES", 1)
     left = []
     for watched in (False, True):
         made = training(**options)

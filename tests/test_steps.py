@@ -22,7 +22,7 @@ from fastmlp.kernels.jit.registry import launch
 from fastmlp.kernels.program import inference, minibatch, per_sample
 from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
 from fastmlp.kernels.program.operation import At, Phase, Slot
-from fastmlp.kernels.run import choose, csr_index, decayed, training
+from fastmlp.kernels.run import choose, decayed, training
 from fastmlp.kernels.run.decayed import DecayedTraining
 from fastmlp.kernels.run.executor import Executable, run_serial
 from fastmlp.kernels.run.inference import SmallInference
@@ -72,7 +72,7 @@ def in_pieces(monkeypatch):
     monkeypatch.setattr(choose, "CHUNK", 32)
     monkeypatch.setattr(choose, "BLOCK_ROWS", 16)
     monkeypatch.setattr(choose, "GROUPS", 5)
-    monkeypatch.setattr(csr_index, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(choose, "_BLOCK_BYTES", 1)
 
 
 def trained(X, layers, backend, threads, **options) -> list[np.ndarray]:

@@ -15,17 +15,11 @@ from typing import Any
 import numba
 
 __all__ = [
-    "LEAST_LAUNCH_SECONDS",
     "choose_driver",
-    "launch_seconds",
     "run",
     "start_threads",
     "thread_limit",
 ]
-
-# What launching two threads takes, and waiting for them, measured beside work of their own.
-_LAUNCH_SECONDS = {"omp": 4e-6, "tbb": 6e-6, "workqueue": 93e-6}
-LEAST_LAUNCH_SECONDS = min(_LAUNCH_SECONDS.values())
 
 
 class _Teams:
@@ -113,11 +107,6 @@ def start_threads() -> str:
         if ours:
             del os.environ[name]
     return str(numba.threading_layer())  # type: ignore[attr-defined]
-
-
-def launch_seconds() -> float:
-    """Return what a parallel region costs under the threading layer in use, which it loads."""
-    return _LAUNCH_SECONDS.get(start_threads(), max(_LAUNCH_SECONDS.values()))
 
 
 def choose_driver(drivers: tuple[Any, Any], threads: int) -> Any:
