@@ -54,6 +54,7 @@ PUBLIC_SIGNATURES = {
     "distributed/_fit.py: fit", "distributed/_lbfgs.py: fit_lbfgs",
     "interchange/tensor_file.py: from_safetensors", "interchange/torch_model.py: from_torch",
     "interchange/keras_model.py: from_keras", "reference/epoch.py: train_epoch",
+    "contract/signatures.py: train_epoch",
     "contract/operations.py: check_train_epoch",  # the same arguments, from both backends
     "sklearn/_classifier.py: MLPClassifier.__init__",
     "sklearn/_regressor.py: MLPRegressor.__init__",
@@ -75,6 +76,7 @@ def walk(tree: ast.AST, functions: bool, types: bool = False):
     """Yield nodes; what only a type checker reads, and functions' bodies, where asked for."""
     for node in ast.iter_child_nodes(tree):
         if not types and is_type_checking(node):
+            yield from walk(ast.Module(node.orelse, []), functions, types)
             continue
         if not functions and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
@@ -122,13 +124,13 @@ def upward(name: str, imports: set[str]) -> set[tuple[str, str]]:
 def test_the_reader_of_imports_sees_them():
     source = (
         "import numba.core\nfrom . import training\nfrom ..reference.dense import dense\n"
-        "from fastmlp import cli\nif TYPE_CHECKING:\n    import torch\n"
+        "from fastmlp import cli\nif TYPE_CHECKING:\n    import torch\nelse:\n    import numpy\n"
         "def f():\n    from ..training.trainer import fit\n"
     )
     found = imports_of("kernels/new.py", source)
     assert found == {
         "numba.core", ".kernels.training", ".reference.dense.dense", ".cli",
-        ".training.trainer.fit",
+        ".training.trainer.fit", "numpy",
     }  # fmt: skip
     assert upward("kernels/new.py", found) == {
         ("kernels", "reference"), ("kernels", "cli"), ("kernels", "training")
