@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP
+from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import KERNELS
 from fastmlp.kernels.program import footprint, minibatch
@@ -54,14 +55,15 @@ def training(network="float32 tanh", kind="dense", optimizer="adam", batch_size=
     if kind != "sparse":
         X = np.tile(X.astype(dtype) if kind in ("dense", "values") else X, (times, 1))
     rates = (0.3,) * (len(sizes) - 2) if dropout else ()
-    options = {"regularization": Regularization(dropout=rates, **PENALTIES[penalties])}
-    options |= {"optimizer": optimizer and get_optimizer(optimizer), "state": OptimizerState()}
-    if batch_size == "decayed":
-        return DecayedTraining(parameters, X, np.tile(Y, times), None, **options)
-    size = batch_size or samples
-    return Training(
-        parameters, X, np.tile(Y, times), None, batch_size=size, threads=threads, **options
-    )
+    decayed, data = batch_size == "decayed", DataSet(X, np.tile(Y, times))
+    settings = StepSettings(
+        optimizer and get_optimizer(optimizer), OptimizerState(),
+        1 if decayed else batch_size or samples,
+        Regularization(dropout=rates, **PENALTIES[penalties]),
+    )  # fmt: skip
+    if decayed:
+        return DecayedTraining(parameters, data, settings)
+    return Training(parameters, data, settings, threads=threads)
 
 
 def all_faults(made: Training, samples=N) -> list[str]:

@@ -99,7 +99,8 @@ class StepSettings:
 
     Attributes
     ----------
-    optimizer : Optimizer
+    optimizer : Optimizer or None
+        None, in the kernels alone: gradients are summed and the parameters left alone.
     state : OptimizerState
         Changed in place, as the parameters are.
     batch_size : int
@@ -107,10 +108,10 @@ class StepSettings:
     regularization : Regularization
     """
 
-    optimizer: Optimizer
+    optimizer: Optimizer | None
     state: OptimizerState
     batch_size: int
-    regularization: Regularization
+    regularization: Regularization = Regularization()  # noqa: RUF009  frozen
 
 
 @dataclass

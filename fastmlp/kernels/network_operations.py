@@ -10,8 +10,10 @@ import numpy as np
 from ..architecture import Architecture
 from ..contract import signatures
 from ..contract.operations import (
+    DataSet,
     EpochResult,
     Gradients,
+    StepSettings,
     check_network_call,
     check_optimizer_step,
     check_train_epoch,
@@ -129,10 +131,8 @@ def train_epoch(
         for view, array in zip(slot, given, strict=True):
             view[...] = array
     progress = OptimizerState(state.step, views)
-    run = Training(
-        parameters, X, y, weight, optimizer=optimizer, state=progress, batch_size=size,
-        regularization=Regularization(l2=l2), threads=None,
-    )  # fmt: skip
+    settings = StepSettings(optimizer, progress, size, Regularization(l2=l2))
+    run = Training(parameters, DataSet(X, y, weight), settings, threads=None)
     result = run.train(order, rates)
     for array, view in zip([*weights, *biases], [*parameters.weights, *parameters.biases],
                            strict=True):  # fmt: skip
