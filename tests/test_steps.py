@@ -447,13 +447,12 @@ def test_a_step_adds_up_the_penalties_of_the_one_before():
 def test_decayed_steps_of_scaled_inputs_are_steps(kind, l2):
     """A weak penalty, and one that leaves 0.6 of a weight in a step."""
     left, order, rates = [], np.arange(N), np.full(N, 0.05)
-    for make, more in ((Training, {"batch_size": 1, "threads": 1}), (DecayedTraining, {})):
+    data = DataSet(DATA[kind], LABELS)
+    for make in (functools.partial(Training, threads=1), DecayedTraining):
         parameters = MLP(LAYERS[1], rng=1, dtype="float64", input_scale=4.0)._parameters
-        options = {"optimizer": SGD(0.05), "regularization": Regularization(l2=l2), **more}
         state = OptimizerState()
-        result = make(parameters, DATA[kind], LABELS, None, state=state, **options).train(
-            order, rates
-        )
+        settings = StepSettings(SGD(0.05), state, 1, Regularization(l2=l2))
+        result = make(parameters, data, settings).train(order, rates)
         left.append([*parameters.weights, *parameters.biases, result.losses])
         assert state.step == N
     assert difference(*left) < 1e-11
