@@ -12,8 +12,9 @@ from fastmlp import MLP
 from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import KERNELS
-from fastmlp.kernels.program import footprint, minibatch
-from fastmlp.kernels.program.footprint import FOOTPRINTS, faults
+from fastmlp.kernels.program import checker, footprint, minibatch
+from fastmlp.kernels.program.checker import faults
+from fastmlp.kernels.program.footprint import FOOTPRINTS
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
 from fastmlp.kernels.run import choose, extents
 from fastmlp.kernels.run.decayed import DecayedTraining
@@ -285,7 +286,7 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
                                 )
                             )
                             of_slot = arrays.get(slot, ())
-                            for start, end in footprint._spans(moved, step, 1, of_slot):
+                            for start, end in checker._spans(moved, step, 1, of_slot):
                                 for array in of_slot if access.writes else ():
                                     a, b = start - array.start, end - array.start
                                     if array.size and executable.bases[slot]:
