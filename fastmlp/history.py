@@ -1,4 +1,4 @@
-"""Where 0.1.0 had `History`: what it pickled, networks too, names this module."""
+"""Where the first release had `History`: what it pickled, networks too, names this module."""
 
 from .training.history import History
 
