@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -175,13 +176,11 @@ class NumbaBackend:
         """See `Backend`."""
         from .kernels.run.training import Training
 
-        r, a, y = step.regularization, parameters.architecture, data.y
-        if r.label_smoothing:
-            y = smooth_targets(y, r.label_smoothing, a.n_out, a.output, np.dtype(a.dtype))
-        run = Training(
-            parameters, data.X, y, data.sample_weight, optimizer=step.optimizer, state=step.state,
-            batch_size=step.batch_size, regularization=r, threads=threads,
-        )  # fmt: skip
+        smoothing, a = step.regularization.label_smoothing, parameters.architecture
+        if smoothing:
+            y = smooth_targets(data.y, smoothing, a.n_out, a.output, np.dtype(a.dtype))
+            data = replace(data, y=y)
+        run = Training(parameters, data, step, threads=threads)
 
         def train(order: np.ndarray, rates: np.ndarray, key: np.ndarray | None) -> EpochResult:
             if key is None:

@@ -19,16 +19,10 @@ from typing import Any
 import llvmlite.binding as llvm
 
 __all__ = [
-    "LEAST_LAUNCH_SECONDS",
-    "launch_seconds",
     "run_on_threads",
     "start_threads",
     "thread_limit",
 ]
-
-# What launching two threads takes, and waiting for them, measured beside work of their own.
-_LAUNCH_SECONDS = {"omp": 4e-6, "tbb": 6e-6, "workqueue": 93e-6}
-LEAST_LAUNCH_SECONDS = min(_LAUNCH_SECONDS.values())
 
 
 class _Teams:
@@ -125,11 +119,6 @@ def start_threads() -> str:
         if ours:
             del os.environ[name]
     return str(numba.threading_layer())  # type: ignore[attr-defined]
-
-
-def launch_seconds() -> float:
-    """Return what a parallel region costs under the threading layer in use, which it loads."""
-    return _LAUNCH_SECONDS.get(start_threads(), max(_LAUNCH_SECONDS.values()))
 
 
 @cache

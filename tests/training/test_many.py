@@ -14,7 +14,7 @@ import pytest
 import fastmlp
 from fastmlp import MLP, SGD, Adam, EarlyStopping, RMSProp, fit_many
 from fastmlp.callbacks import Callback, TerminateOnNaN
-from fastmlp.training import many
+from fastmlp.training import pool
 from fastmlp.training.interrupts import Halt
 
 RNG = np.random.default_rng(0)
@@ -321,7 +321,7 @@ def test_ctrl_c_ends_all_after_their_step(four_cores, monkeypatch):
             heard.append(asked)
             super().__init__(asked)
 
-    monkeypatch.setattr(many, "Halt", Spy)
+    monkeypatch.setattr(pool, "Halt", Spy)
     nets, twins = several(4, threads=2), several(4)
     before = [flat(net) for net in nets]
     callbacks = [Presses(2, False, heard), Presses(3, True, heard), [], []]
