@@ -156,7 +156,7 @@ def fit(
         )  # fmt: skip
         data = Data(net, cluster, (X, y, sample_weight), groups, class_weight)
         plan = prepare(net, data, None, options)
-        history = plan.run(CtrlC(), warn)
+        history = plan.run(CtrlC(breakable=True), warn)
     if history.interrupted:
         warn(
             f"fit was interrupted after {len(history)} whole epochs; the network is trained so far"
