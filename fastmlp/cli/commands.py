@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import replacing
+from ..atomic import is_stream, replacing
 from ..diagnostics import confusion_matrix
 from ..network import MLP
 from ..validation import check_finite
@@ -132,7 +132,8 @@ def report(args: Namespace, console: Console) -> int:
         class_names=args.class_names, image_shape=args.image_shape,
         saved_with=saved_with(args.model),
     )  # fmt: skip
-    console.say(f"written: {args.out}")
+    if not is_stream(args.out):
+        console.tell(f"written: {args.out}")
     return 0
 
 
