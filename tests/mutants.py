@@ -83,7 +83,8 @@ GROUPS = {
     ),
     "files": (
         [
-            ROOT / f"fastmlp/{name}.py" for name in ("atomic", "persistence", "training/divergence")
+            ROOT / f"fastmlp/{name}.py"
+            for name in ("support/atomic", "persistence", "training/divergence")
         ],
         [["tests/test_persistence.py", "tests/test_divergence.py"],
          ["tests/test_kill.py", "-k", "not killed_anywhere"],

@@ -22,7 +22,7 @@ from fastmlp.kernels.jit import cache
 PACKAGE = Path(fastmlp.__file__).parent
 SCRIPT = """
 import sys
-from fastmlp import notices
+from fastmlp.support import notices
 from fastmlp.kernels.jit import cache
 from fastmlp.kernels.tiny import triple
 with notices.notices(True):
@@ -44,9 +44,10 @@ def house(tmp_path):
     """Make a package of its own, light enough to be edited: the decorator and one function."""
     kernels = tmp_path / "house" / "fastmlp" / "kernels"
     (kernels / "jit").mkdir(parents=True)
-    for name in ("__init__.py", "activations.py", "notices.py"):
+    (kernels.parent / "support").mkdir()
+    for name in ("__init__.py", "activations.py", "support/notices.py"):
         shutil.copy(PACKAGE / name, kernels.parent / name)
-    for folder in (kernels, kernels / "jit"):
+    for folder in (kernels, kernels / "jit", kernels.parent / "support"):
         (folder / "__init__.py").write_text("")
     shutil.copy(PACKAGE / "kernels" / "jit" / "cache.py", kernels / "jit" / "cache.py")
     (kernels / "tiny.py").write_text(TINY.replace("FACTOR", "3"))

@@ -109,7 +109,7 @@ Guards.Handler._fields_ = [
 
 def guard_everything() -> None:
     """Have every buffer end (or begin) at a guard page, those that begin on a page too."""
-    from fastmlp import parameters
+    from fastmlp.contract import parameters
 
     KEPT.append(Guards(at_end=at_end()))
     KEPT[0].install()

@@ -22,16 +22,15 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 # trainer and below the command line: nothing here may need it.
 LAYERS = (
     {
-        "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "atomic", "operations", "parameters", "extras", "metrics", "notices",
-        "regularization", "training.divergence", "training.history", "training.interrupts",
-        "__version__",
+        "support", "contract", "activations", "architecture", "losses", "optimizers",
+        "schedules", "initializers", "metrics", "regularization", "training.divergence",
+        "training.history", "training.interrupts", "__version__",
     },
-    {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
+    {"reference", "kernels", "plots", "datasets", "diagnostics"},
     {"backends"},
     {"network", "persistence", "callbacks", "interchange"},
     {"training"},
-    {"training.many", "distributed"},
+    {"training.many", "distributed", "support.environment"},
     {"cli", "__main__"},
 )  # fmt: skip
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
@@ -55,7 +54,7 @@ PUBLIC_SIGNATURES = {
     "distributed/_fit.py: fit", "distributed/_lbfgs.py: fit_lbfgs",
     "interchange/tensor_file.py: from_safetensors", "interchange/torch_model.py: from_torch",
     "interchange/keras_model.py: from_keras", "reference/epoch.py: train_epoch",
-    "operations.py: check_train_epoch",  # the same arguments, from both backends
+    "contract/operations.py: check_train_epoch",  # the same arguments, from both backends
     "sklearn/_classifier.py: MLPClassifier.__init__",
     "sklearn/_regressor.py: MLPRegressor.__init__",
 }  # fmt: skip
@@ -240,7 +239,7 @@ def test_a_planted_circle_is_seen(planted):
 
 def test_nothing_is_imported_in_a_circle():
     graph = import_graph(SOURCES)
-    assert {"operations", "validation"} <= graph["reference.backprop"]
+    assert {"contract.operations", "support.validation"} <= graph["reference.backprop"]
     assert {"callbacks", "callbacks.early_stopping", "network"} <= graph["training.options"]
     assert "training.trainer" not in graph["network"]
     assert circle(graph) == []

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from fastmlp.notices import LOGGER, notice, notices
+from fastmlp.support.notices import LOGGER, notice, notices
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_line_stands_above_a_progress_bar(terminal):
 
 TWO_FUNCTIONS = """
 import sys, logging
-from fastmlp.notices import notices
+from fastmlp.support.notices import notices
 from fastmlp.kernels.jit.precompile import compiled
 from fastmlp.kernels.run.atomics import spin_wait
 from fastmlp.kernels.run.executor import enter_bases

@@ -14,6 +14,7 @@ import pytest
 
 from fastmlp import MLP, SGD, Adam
 from fastmlp.architecture import Architecture
+from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.losses import OUTPUTS
 from fastmlp.kernels.emit.optimizers import HYPER_ROW, OPTIMIZERS
 from fastmlp.kernels.emit.target import current_target
@@ -29,7 +30,6 @@ from fastmlp.kernels.run.partition import row_bounds
 from fastmlp.kernels.run.training import Run, Training
 from fastmlp.kernels.run.workspace import Workspace
 from fastmlp.optimizers import OptimizerState
-from fastmlp.parameters import Parameters
 from fastmlp.regularization import Regularization
 from fastmlp.verification import difference
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from ..notices import notices
+from ..support.notices import notices
 from .console import Console
 from .parser import UsageError, build_parser
 

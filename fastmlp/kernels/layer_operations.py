@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ..operations import (
+from ..contract.operations import (
     check_activate,
     check_dense,
     check_dense_backward,
     check_output_loss,
     check_softmax,
 )
-from ..parameters import aligned_zeros, row_length
+from ..contract.parameters import aligned_zeros, row_length
 from .emit.activations import ACTIVATIONS, SLOPES
 from .emit.losses import ELEMENTWISE, OUTPUTS
 from .emit.optimizers import STORE

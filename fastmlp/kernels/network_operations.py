@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..operations import (
+from ..contract.operations import (
     EpochResult,
     Gradients,
     check_network_call,
     check_optimizer_step,
     check_train_epoch,
 )
+from ..contract.parameters import Parameters, aligned_zeros
 from ..optimizers import OptimizerState
-from ..parameters import Parameters, aligned_zeros
 from ..regularization import Regularization
-from ..validation import check_number, check_sample_weight, check_targets
+from ..support.validation import check_number, check_sample_weight, check_targets
 from .emit.optimizers import OPTIMIZERS, hyperparameters
 from .jit.registry import launch
 from .layer_operations import padded, vectors_of

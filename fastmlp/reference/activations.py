@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..operations import check_activate
+from ..contract.operations import check_activate
 
 __all__ = ["activate", "activation_function", "sigmoid"]
 

@@ -26,7 +26,7 @@ from llvmlite.binding import ffi
 from numba.core import caching, serialize
 from numba.core.compiler_lock import global_compiler_lock
 
-from ...notices import notice
+from ...support.notices import notice
 
 __all__ = ["cache_folder", "is_cached", "jit"]
 

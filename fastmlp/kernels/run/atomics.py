@@ -13,7 +13,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from ...parameters import aligned_zeros
+from ...contract.parameters import aligned_zeros
 from ..emit.simd import I64, ir
 from ..jit.cache import jit
 

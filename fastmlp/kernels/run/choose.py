@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Literal
 
 from ...architecture import Architecture
+from ...contract.parameters import Parameters
 from ...optimizers import Optimizer
-from ...parameters import Parameters
 from ...regularization import Regularization
 from ..jit.threading_layer import LEAST_LAUNCH_SECONDS, launch_seconds, thread_limit
 

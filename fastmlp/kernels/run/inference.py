@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...parameters import Parameters, row_length
+from ...contract.parameters import Parameters, row_length
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
 from ..jit.precompile import groups_of

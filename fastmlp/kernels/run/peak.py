@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...parameters import aligned_zeros
+from ...contract.parameters import aligned_zeros
 from ..emit.activations import ACTIVATIONS
 from ..emit.target import current_target
 from ..jit.registry import kernel_addresses

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ...operations import EpochResult
+from ...contract.operations import EpochResult
+from ...contract.parameters import Parameters, aligned_zeros
 from ...optimizers import Optimizer, OptimizerState
-from ...parameters import Parameters, aligned_zeros
 from ...regularization import Regularization
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target

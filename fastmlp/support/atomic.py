@@ -58,7 +58,7 @@ def check_target(path: str | os.PathLike[str], *, streams: bool = True) -> None:
 
     Examples
     --------
-    >>> from fastmlp.atomic import check_target
+    >>> from fastmlp.support.atomic import check_target
     >>> check_target("new.npz")
     >>> check_target("/dev")
     Traceback (most recent call last):
@@ -78,9 +78,7 @@ def check_target(path: str | os.PathLike[str], *, streams: bool = True) -> None:
         return
     if number is not None or not stat.S_ISREG(mode):
         kind = "a stream" if number is not None else _KINDS.get(stat.S_IFMT(mode), "no file")
-        raise ValueError(
-            f"path: expected a file or the name of a new one, but {target} is {kind}"
-        )
+        raise ValueError(f"path: expected a file or the name of a new one, but {target} is {kind}")
     if not (mode & 0o222 and os.access(target, os.W_OK)):  # the first also stops root
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
 
