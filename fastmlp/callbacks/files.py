@@ -21,7 +21,10 @@ def _check_file(path: str) -> None:
         raise ValueError(f"path: expected a folder that exists, got {str(folder)!r}")
     if not os.access(folder, os.W_OK):
         raise ValueError(f"path: expected a folder that can be written, got {str(folder)!r}")
-    check_target(path, streams=False)
+    try:
+        check_target(path, streams=False)
+    except OSError as error:
+        raise ValueError(f"path: {path!r}: {error.strerror}") from None
 
 
 class ModelCheckpoint(Callback):

@@ -137,8 +137,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     check_target(path)
     number = _stream(check_path(path))
     if number is not None:
-        with _sending(number) as name:
-            yield name
+        with _sending(number) as sent:
+            yield sent
         return
     target = Path(os.path.realpath(path))
     prefix = f".{target.stem[:40]}.partial-"
