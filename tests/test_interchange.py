@@ -384,6 +384,8 @@ def rewritten(path, change) -> bytes:
 
 HEADERS = {
     "another version": lambda h, t: t.update(version=2),
+    "a true version": lambda h, t: t.update(version=True),
+    "a version with a point": lambda h, t: t.update(version=1.0),
     "no JSON": lambda h, t: "{",
     "no architecture": lambda h, t: t.pop("architecture") and None,
     "nested for ever": lambda h, t: "[" * 100_000,
@@ -541,6 +543,45 @@ def test_estimators_that_cannot_be_read_are_refused():
     model.coefs_[1][0, 0] = np.inf
     with pytest.raises(ValueError, match="estimator: layer 1: expected finite numbers"):
         MLP.from_sklearn(model)
+
+
+class Shifted(neural_network.MLPRegressor):
+    def predict(self, X):
+        return super().predict(X) + 1
+
+
+class MLPClassifier:  # a namesake
+    coefs_ = intercepts_ = ()
+
+
+CHANGES = {
+    "fewer biases": (lambda m: m.intercepts_.pop(), "expected coefs_ and intercepts_ of 3 layers"),
+    "another output": (lambda m: setattr(m, "out_activation_", "cube"), "out_activation_: expect"),
+    "another activation": (lambda m: setattr(m, "activation", "cube"), "activation: expected one"),
+    "a patched method": (
+        lambda m: setattr(m, "predict_proba", lambda X: X), "own predict_proba, got one that",
+    ),
+    "words": (
+        lambda m: m.coefs_.__setitem__(0, m.coefs_[0].astype(str)), "layer 0: expected an array of",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_estimators_that_were_changed_are_refused(library, change, message):
+    model = fitted(library, "words")
+    change(model)
+    with pytest.raises((TypeError, ValueError), match=message):
+        MLP.from_sklearn(model)
+
+
+def test_estimators_that_compute_something_else_are_refused():
+    model = Shifted(max_iter=1).fit(X, X[:, 0])
+    with pytest.raises(TypeError, match="own predict, got one that Shifted has replaced"):
+        MLP.from_sklearn(model)
+    with pytest.raises(TypeError, match="expected a fitted MLPClassifier or MLPRegressor, got MLP"):
+        MLP.from_sklearn(MLPClassifier())
 
 
 # skl2onnx

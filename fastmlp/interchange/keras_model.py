@@ -62,7 +62,7 @@ def _check_rank(model: Any) -> None:
 
 def _output_told(model: Any) -> str | None:
     """Return what becomes of logits, which the compiled loss says: from_logits is its word."""
-    loss = getattr(model, "loss", None) if getattr(model, "compiled", False) else None
+    loss: Any = getattr(model, "loss", None) if getattr(model, "compiled", False) else None
     if isinstance(loss, list | tuple) and len(loss) == 1:
         loss = loss[0]
     config = loss.get_config() if hasattr(loss, "get_config") and made_by(loss, *_PACKAGES) else {}
@@ -141,7 +141,8 @@ def from_keras(
     A Sequential may hold Dense, Activation, Dropout (which predictions leave out; here it is
     an argument of `fit`), and in front InputLayer, Flatten and Rescaling, which becomes
     ``input_scale``. A linear output stays linear, unless `output` says otherwise or the model was
-    compiled with a cross-entropy ``from_logits=True``: then it is softmax or sigmoid. Keras' own gelu and leaky_relu are other functions than fastmlp's.
+    compiled with a cross-entropy ``from_logits=True``: then it is softmax or sigmoid.
+    Keras' own gelu and leaky_relu are other functions than fastmlp's.
 
     Parameters
     ----------

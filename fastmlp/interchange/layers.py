@@ -16,7 +16,15 @@ from ..support.validation import check_choice, check_finite
 if TYPE_CHECKING:
     from ..network import MLP
 
-__all__ = ["Layer", "NetworkOptions", "another", "check_hooks", "made_by", "make_network", "network_of"]
+__all__ = [
+    "Layer",
+    "NetworkOptions",
+    "another",
+    "check_hooks",
+    "made_by",
+    "make_network",
+    "network_of",
+]
 
 _OUTPUTS = ("softmax", "sigmoid", "identity")
 

@@ -139,8 +139,8 @@ def from_torch(
     A Sequential, nested or not, may hold Linear, Sigmoid, Tanh, ReLU, LeakyReLU, ELU, SiLU,
     Softplus, GELU (``approximate="tanh"``), each with the default parameters, Identity and
     Dropout (which predictions leave out after ``model.eval()``; here it is an argument of
-    `fit`), Flatten in front, and at the end Sigmoid, Softmax or LogSoftmax. A layer without biases among layers with
-    them gets zeros.
+    `fit`), Flatten in front, and at the end Sigmoid, Softmax or LogSoftmax. A layer without
+    biases among layers with them gets zeros.
 
     Parameters
     ----------
@@ -172,7 +172,8 @@ def from_torch(
         If the model holds another module, named with its place.
     ValueError
         If a module has other parameters than fastmlp's activations, shares its weights, has
-        hooks or a patched ``forward``, drops out in training mode, layers do not fit to each other, a parameter is not finite, or an argument is out of range.
+        hooks or a patched ``forward``, drops out in training mode, layers do not fit to
+        each other, a parameter is not finite, or an argument is out of range.
 
     Examples
     --------
