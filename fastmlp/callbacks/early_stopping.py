@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..support.interrupts import CtrlC
 from ..support.validation import check_integer, check_number
-from ..training.interrupts import CtrlC
 from .base import Callback, Logs, Monitor
 
 __all__ = ["EarlyStopping"]

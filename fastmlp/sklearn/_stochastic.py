@@ -16,7 +16,7 @@ from ..network import MLP
 from ..optimizers import SGD, Adam, Optimizer, OptimizerState, get_optimizer
 from ..regularization import Regularization, get_regularization
 from ..schedules import get_schedule
-from ..training.interrupts import BrokenOff, CtrlC
+from ..support.interrupts import BrokenOff, CtrlC
 from ..training.samples import dropout_key
 from ._epochs import Epochs, EpochSums, Samples, Targets, shuffled
 from ._held_out import HeldOut

@@ -19,10 +19,10 @@ from ..callbacks import Callback, EarlyStopping, ProgressBar
 from ..network import MLP
 from ..optimizers import Optimizer
 from ..schedules import Schedule
+from ..support.interrupts import Halt
 from ..support.notices import notices, warn
 from ..support.validation import as_rows, check_integer
 from .history import History
-from .interrupts import Halt
 from .options import FitOptions
 from .trainer import Plan, prepare
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from ..contract.operations import EpochResult
 from ..persistence import make_rng, rng_state, set_rng
+from ..support.interrupts import BrokenOff, CtrlC, Halt
 from ..support.notices import notices, warn
 from ..support.validation import check_sample_weight
 from .divergence import DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History
-from .interrupts import BrokenOff, CtrlC, Halt
 from .options import FitOptions, FitSettings
 from .samples import (
     ArraySamples,

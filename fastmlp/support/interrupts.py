@@ -60,14 +60,13 @@ class CtrlC:
                 signal.signal(number, before)
 
     def __enter__(self) -> None:
-        self._before = {}
         if threading.current_thread() is not threading.main_thread():
             return
         try:
             for number in _SIGNALS:
                 before = signal.getsignal(number)
-                if callable(before):  # neither ignored nor left to the system
-                    self._before[number] = before
+                if callable(before) and before != self._handle:  # as it is after a rare race
+                    self._before[number] = before  # neither ignored nor left to the system
                     signal.signal(number, self._handle)
             self._holding = True
         except BaseException:  # a signal that came just now
