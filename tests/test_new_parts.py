@@ -307,7 +307,7 @@ def test_three_places_are_enough(copy):
 def test_an_optimizer_may_remember_three_arrays(tmp_path):
     """In a process and with a cache of its own: what it compiles is not the package's."""
     environment = {
-        **os.environ, "PYTHONPATH": str(PACKAGE.parent), "FASTMLP_COMPILE_PROCESSES": "1",
+        **os.environ, "PYTHONPATH": str(PACKAGE.parent),
         "FASTMLP_CACHE_DIR": str(tmp_path / "cache"),
     }  # fmt: skip
     done = subprocess.run(

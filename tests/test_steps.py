@@ -26,7 +26,7 @@ from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
 from fastmlp.kernels.program.operation import At, Phase, Slot
 from fastmlp.kernels.run import choose, decayed, training
 from fastmlp.kernels.run.decayed import DecayedTraining
-from fastmlp.kernels.run.executor import Executable, run_serial
+from fastmlp.kernels.run.executor import Executable, serial_driver
 from fastmlp.kernels.run.inference import SmallInference
 from fastmlp.kernels.run.partition import row_bounds
 from fastmlp.kernels.run.training import Run, Training
@@ -202,7 +202,7 @@ def test_few_rows_fill_their_outputs_and_no_more(kind):
         assert difference([net.predict_proba(X[:n])], [expected[:n]]) < 1e-14
         room = np.full((n + 8, 3), np.nan)
         executable.bases[Slot.OUT] = room[4:].ctypes.data
-        run_serial(executable.address, 1)
+        serial_driver()(executable.address)
         assert np.isnan(room[:4]).all()
         assert np.isnan(room[-4:]).all()
         assert difference([room[4:-4]], [expected[:n]]) < 1e-14
