@@ -146,7 +146,7 @@ def test_the_picture_shows_every_ratio(monkeypatch):
 
 @pytest.fixture
 def scaling(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     return importlib.import_module("scaling")
 
 

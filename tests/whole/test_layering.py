@@ -15,7 +15,7 @@ import pytest
 import fastmlp
 
 PACKAGE = Path(fastmlp.__file__).parent
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 # What a part may import lies below it or beside it. A part that is not named is on top of the

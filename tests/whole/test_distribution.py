@@ -17,7 +17,7 @@ import pytest
 
 import fastmlp
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 SOURCES = ("fastmlp", "tests", "benchmarks", ".ci", ".github", ".gitignore", "README.md", "LICENSE",
            "pyproject.toml", "asv.conf.json")  # fmt: skip
@@ -153,9 +153,9 @@ def test_the_wheel_works_without_the_checkout(built, tmp_path):
     script = only(site / "bin" if (site / "bin").exists() else site / "Scripts", "fastmlp*")
     assert run(script, "--version", **here) == f"fastmlp {fastmlp.__version__}\n"
     shown = run(
-        sys.executable, "-P", "-m", "pytest", "--import-mode=importlib",
-        "-c", unpacked / "pyproject.toml", "--rootdir", unpacked,
-        unpacked / "tests" / "test_reference.py", site / "fastmlp" / "optimizers.py", **here,
+        sys.executable, "-P", "-m", "pytest", "-c", unpacked / "pyproject.toml",
+        "--rootdir", unpacked, unpacked / "tests" / "reference" / "test_reference.py",
+        site / "fastmlp" / "optimizers.py", **here,
     )  # fmt: skip
     assert re.search(r"^\d\d\d passed in ", shown, re.M), shown
 

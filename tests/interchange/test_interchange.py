@@ -668,7 +668,7 @@ def test_wrong_models_are_refused(method, model, options, message):
 
 
 def test_the_programs_of_the_readme_run(tmp_path, monkeypatch):
-    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     section = re.search(r"^## In and out$(.*?)^## ", text, re.S | re.M)[1]
     programs = re.findall(r"```python\n(.*?)```", section, re.S)
     monkeypatch.chdir(tmp_path)

@@ -344,7 +344,7 @@ MB = 1 << 20
 
 def grown(kind: str, path: Path, backend: str) -> int:
     """Return by how many bytes a fit raises the peak of a process that is warm."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, kind, str(path), backend],
         capture_output=True, text=True, env=environment, timeout=120,
