@@ -49,6 +49,7 @@ class _Memory:
         self.item = item
         target = current_target()
         self.vector, self.tile = target.vector_bytes, target.tile_rows
+        self.panel = target.tile_vectors
 
     def rows(
         self, at: Any, count: int, stride: int, size: int, *, writes: bool = False
@@ -143,6 +144,65 @@ def _update(q: Any, m: _Memory) -> list[Access]:
         *m.stepped(q, q.w, rows, q.ldw, q.vectors), *m.rows(q.a, q.k, q.lda, rows * m.item),
         *m.vectors(q.d, q.k, q.ldd, q.vectors),
     ]  # fmt: skip
+
+
+def _packed_forward(q: Any, m: _Memory) -> list[Access]:
+    rows, length = q.tiles * m.tile, q.vectors
+    slope = q.slope if q.code in _WRITE_SLOPES else None
+    return [
+        *m.vectors(q.c, rows, q.ldc, length, writes=True),
+        *m.vectors(slope, rows, q.ldc, length, writes=True),
+        *m.rows(q.a, rows, q.lda, q.k * m.item), *m.vectors(q.w, 1, 0, q.depth * length),
+        *m.vectors(q.bias, 1, 0, length),
+    ]  # fmt: skip
+
+
+def _packed_backward(q: Any, m: _Memory) -> list[Access]:
+    rows, length = q.tiles * m.tile, q.vectors
+    kept = None if q.code == ACTIVATIONS["identity"] else q.h
+    return [
+        *m.vectors(q.e, rows, q.lde, length, writes=True),
+        *m.rows(q.d, rows, q.ldd, q.k * m.item), *m.vectors(q.wt, 1, 0, q.k * length),
+        *m.vectors(q.zeros, 1, 0, min(length, m.panel)), *m.vectors(kept, rows, q.lde, length),
+    ]  # fmt: skip
+
+
+def _packed_update(q: Any, m: _Memory) -> list[Access]:
+    rows = q.tiles * m.tile
+    return [
+        *m.stepped(q, q.w, rows, q.ldw, q.vectors), *m.rows(q.a, 1, 0, q.k * rows * m.item),
+        *m.vectors(q.d, 1, 0, q.k * q.vectors),
+    ]  # fmt: skip
+
+
+def _pack_columns_left(q: Any, m: _Memory) -> list[Access]:
+    row = m.tile * m.item
+    blocks = -(-q.n // m.tile)
+    return [
+        *m.rows(q.dst + q.first * row, blocks, q.depth * row, q.k * row, writes=True),
+        *m.rows(q.src, q.k, q.lds, q.n * m.item),
+    ]
+
+
+def _pack_columns_right(q: Any, m: _Memory) -> list[Access]:
+    row = m.panel * m.vector
+    whole, rest = divmod(_padded(m, q.n), row)
+    last = q.dst + (whole * q.depth * row + q.first * rest)
+    return [
+        *m.rows(q.dst + q.first * row, whole, q.depth * row, q.k * row, writes=True),
+        *m.rows(last, 1, 0, q.k * rest, writes=True), *m.rows(q.src, q.k, q.lds, q.n * m.item),
+    ]  # fmt: skip
+
+
+def _pack_rows_right(q: Any, m: _Memory) -> list[Access]:
+    found = m.rows(q.src, q.rows, q.lds, q.depth * m.item)
+    count = min(_padded(m, q.rows) // m.vector, q.vectors - q.first)
+    for number in range(q.first, q.first + count):
+        panel, inside = divmod(number, m.panel)
+        width = min(m.panel, q.vectors - panel * m.panel)
+        at = q.dst + (panel * m.panel * q.depth + inside) * m.vector
+        found += m.vectors(at, q.depth, width * m.vector, 1, writes=True)
+    return found
 
 
 def _bias_update(q: Any, m: _Memory) -> list[Access]:
@@ -308,6 +368,9 @@ def _prefetch(q: Any, m: _Memory) -> list[Access]:
 
 FOOTPRINTS: dict[str, Footprint] = {
     "forward": _forward, "map_activation": _map_activation, "backward": _backward,
+    "packed_forward": _packed_forward, "packed_backward": _packed_backward,
+    "packed_update": _packed_update, "pack_columns_left": _pack_columns_left,
+    "pack_columns_right": _pack_columns_right, "pack_rows_right": _pack_rows_right,
     "transpose": _transpose, "add": _add, "softmax_labels": _loss, "softmax_targets": _loss,
     "elementwise_loss": _loss, "output": _output, "penalties": _penalties,
     "reduce_penalties": _reduce_penalties, "update": _update, "bias_update": _bias_update,

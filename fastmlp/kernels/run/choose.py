@@ -8,7 +8,7 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from ...contract.parameters import Parameters
 from ...optimizers import Optimizer
 from ...regularization import Regularization
 from ..emit.sparse import PANEL
+from ..emit.target import current_target
 from ..jit.threading_layer import start_threads, thread_limit
+from .caches import data_cache
 
 __all__ = [
     "BETTER",
@@ -35,6 +37,7 @@ __all__ = [
     "STAGE_BYTES",
     "TRIAL",
     "Mode",
+    "Packing",
     "block_columns",
     "choose_threads",
     "density",
@@ -47,6 +50,7 @@ __all__ = [
     "lists_pay_in_passing",
     "mode_of",
     "most_groups",
+    "packing",
     "panel_count",
 ]
 
@@ -63,6 +67,11 @@ STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much 
 
 FEW = 4  # rows of inference that go through one by one: a tile of eight would be half empty
 _FEWEST_ROWS = 16  # of a share of inference
+
+_WIDE_BYTES = 1 << 10
+_PACKED_SAMPLES = 128
+_LEAST_BLOCK = 256
+_COPIED_ROWS = 128
 
 # lists of non-zeros
 
@@ -181,6 +190,45 @@ def panel_count(vectors: int, threads: int) -> int:
 def lists_pay_in_passing(n_in: int, n_out: int, item: int, vector_bytes: int) -> bool:
     """Tell whether a first layer is such that non-zeros are worth listing to be used once."""
     return n_out * item > (_NARROW - 1) * vector_bytes and n_in <= _LISTED_INPUTS
+
+
+class Packing(NamedTuple):
+    """How the operands of a wide layer are packed.
+
+    Attributes
+    ----------
+    block : int
+        Of k, that a pass goes through at a time.
+    forward : bool
+        Whether W lies in panels for the forward pass.
+    rows : int
+        Of W, that are copied at a time once they are stepped.
+    """
+
+    block: int
+    forward: bool
+    rows: int = _COPIED_ROWS
+
+
+def packing(n_in: int, n_out: int, samples: int, item: int) -> Packing | None:
+    """Return how a layer's operands are packed; None where they are not.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    samples : int
+        That are gone through at a time.
+    item : int
+        Bytes of an element.
+    """
+    if min(n_in, n_out) * item < _WIDE_BYTES or samples < _PACKED_SAMPLES:
+        return None
+    target = current_target()
+    row = target.tile_vectors * target.vector_bytes  # of a panel
+    near, far = (data_cache(level) // row for level in (1, 2))
+    if near * 2 // 3 >= _LEAST_BLOCK:
+        return Packing(_LEAST_BLOCK, samples >= _LEAST_BLOCK)
+    return Packing(max(_LEAST_BLOCK, far // 4), False)
 
 
 def flops(architecture: Architecture, rows: int) -> int:

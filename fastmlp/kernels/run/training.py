@@ -115,7 +115,16 @@ class Training:
 
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
-        return Workspace(self.parameters, rows, dropout=self.regularization.dropout)
+        return Workspace(
+            self.parameters, rows, dropout=self.regularization.dropout, packing=self._packing()
+        )
+
+    def _packing(self) -> list[choose.Packing | None]:
+        """Return how each layer is packed."""
+        if self._mode != "batch":
+            return []
+        item = self.parameters.dtype.itemsize
+        return [choose.packing(*sizes, self.chunk, item) for sizes in self.architecture.layers]
 
     def _take_memory(self) -> None:
         parameters, r = self.parameters, self.regularization
@@ -198,13 +207,13 @@ class Training:
         size = min(self.batch_size, len(self._y))
         if self._source.direct or self.batch_size <= self.chunk:
             return [key for key, _, _ in self._segments(1, size)]
-        return ["transposes", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
+        return ["copies", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
 
     def _phases(self, job: Job, key: Hashable) -> list[Phase]:
         """Return the phases of a section."""
         match key:
-            case "transposes":
-                return [post_gradient.transposes(job)]
+            case "copies":
+                return [post_gradient.copies(job)]
             case "penalties":
                 return [minibatch.penalties(job, before=True)]
             case "apply":
@@ -225,7 +234,7 @@ class Training:
         if self._mode == "single":
             return ((("step", 1), 0, steps),)
         full = min(steps, samples // self.batch_size)
-        segments: list[Segment] = [("transposes", 0, 1)]
+        segments: list[Segment] = [("copies", 0, 1)]
         if full:
             segments.append((("step", self.batch_size), 0, full))
         if full < steps:
@@ -400,7 +409,7 @@ class Training:
             staged = self._source.stage(whole.order[start:stop])
             rows = np.arange(stop - start, dtype=np.int64)
             executable = self._executable(
-                False, (("transposes", 0, 1), (("sum", stop - start, code), 0, 1))
+                False, (("copies", 0, 1), (("sum", stop - start, code), 0, 1))
             )
             bases = executable.bases
             self._source.enter(bases, staged, scaled=True)

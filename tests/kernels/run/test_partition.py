@@ -386,7 +386,7 @@ def panels(over: Callable[[Vec, Any, Callable[[int, Any], None]], None]) -> list
 @pytest.mark.parametrize("widest", [2, 3, 4])
 def test_rows_are_cut_into_few_panels_and_none_is_narrow(monkeypatch, widest):
     monkeypatch.setattr(gemm, "NV", widest)
-    for vectors, widths in enumerate(panels(gemm._over_panels), 1):
+    for vectors, widths in enumerate(panels(gemm.over_panels), 1):
         assert len(widths) == -(-vectors // widest)
         assert widths == sorted(widths, reverse=True)
         assert 0 < min(widths) <= max(widths) <= widest

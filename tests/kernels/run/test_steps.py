@@ -136,15 +136,15 @@ def test_steps_of_every_kind_are_among_them(in_pieces, kind):
 
     panels = ["panels"] * (kind in LISTED)
     chunk = [*panels, "samples", "weights"]
-    alone = ["sample"] if kind != "converted" else ["transposes", *chunk]
+    alone = ["sample"] if kind != "converted" else ["copies", *chunk]
     assert phases(1) == alone
-    assert phases(1, l2=0.1) == ["transposes", *chunk, "penalties"]
-    assert phases(32) == ["transposes", *chunk]
+    assert phases(1, l2=0.1) == ["copies", *chunk, "penalties"]
+    assert phases(32) == ["copies", *chunk]
     assert phases(32, clip_norm=1.0, max_norm=1.0) == [
-        "transposes", *chunk, "norms", "optimizer", "limits", "transposes",
+        "copies", *chunk, "norms", "optimizer", "limits", "copies",
     ]  # fmt: skip
     if kind != "converted":  # which is converted chunk by chunk
-        assert phases(100) == ["transposes", "groups", "combine"]
+        assert phases(100) == ["copies", "groups", "combine"]
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh"])
