@@ -32,19 +32,19 @@ CPU_SECONDS, SECONDS = 20, 200  # of a test, of a stage: a mutant that does not 
 KERNELS = ROOT / "fastmlp/kernels"
 # what steps of every kind leave
 STEPS = [
-    ["tests/test_determinism.py", "tests/sklearn/test_one_sample.py", "-k",
+    ["tests/whole/test_determinism.py", "tests/sklearn/test_one_sample.py", "-k",
      "not float64 and (once or chunks or dense_steps or zeros_out or predictions)"],
-    ["tests/test_parity.py", "tests/test_network.py", "tests/test_fit.py", "-k",
+    ["tests/whole/test_parity.py", "tests/test_network.py", "tests/training/test_fit.py", "-k",
      "(every_variant and float32 and (epoch or gradients or forward)) or agree or steps_in"],
-    ["tests/test_regularization.py", "tests/test_determinism.py", "-k",
+    ["tests/test_regularization.py", "tests/whole/test_determinism.py", "-k",
      "(train_alike or converted or any_network) and not float64 and not layer"],
 ]  # fmt: skip
 # modules, and what is run on their mutants, one after the other until one fails
 GROUPS = {
     "reference": (
         sorted(ROOT.glob("fastmlp/reference/*.py")),
-        [["tests/test_reference.py"], ["tests/test_parity.py"],
-         ["tests/test_fit.py", "tests/test_regularization.py"]],
+        [["tests/reference/test_reference.py"], ["tests/whole/test_parity.py"],
+         ["tests/training/test_fit.py", "tests/test_regularization.py"]],
     ),
     "drivers": (
         [
@@ -52,43 +52,45 @@ GROUPS = {
             for name in ("options", "trainer", "samples", "evaluation")
         ],
         # one backend for all
-        [["tests/test_epochs.py", "tests/test_fit.py", "tests/test_chunks.py", "-k", "not numba"],
-         ["tests/test_callbacks.py", "tests/test_regularization.py", "-k", "not numba"],
-         ["tests/test_divergence.py", "tests/test_kill.py", "-k",
+        [["tests/training/test_epochs.py", "tests/training/test_fit.py",
+          "tests/training/test_chunks.py", "-k", "not numba"],
+         ["tests/callbacks/test_callbacks.py", "tests/test_regularization.py", "-k", "not numba"],
+         ["tests/training/test_divergence.py", "tests/whole/test_kill.py", "-k",
           "(numpy or resume or goes_on) and not numba and not killed_anywhere"],
-         ["tests/test_fit.py", "tests/test_many.py"]],
+         ["tests/training/test_fit.py", "tests/training/test_many.py"]],
     ),
     "compiled": (
         [KERNELS / f"run/{name}.py" for name in ("training", "steps", "source", "workspace")],
-        [["tests/test_fit.py", "tests/test_parity.py"],
-         ["tests/test_determinism.py", "-k", "not layer"], ["tests/test_memory.py"]],
+        [["tests/training/test_fit.py", "tests/whole/test_parity.py"],
+         ["tests/whole/test_determinism.py", "-k", "not layer"], ["tests/whole/test_memory.py"]],
     ),
     "programs": (
         [KERNELS / f"program/{name}.py" for name in
          ("full_batch", "inference", "job", "minibatch", "operation", "passes", "per_sample",
           "post_gradient", "sparse_input")],
-        [["tests/test_steps.py"], ["tests/test_partition.py"], *STEPS],
+        [["tests/kernels/run/test_steps.py"], ["tests/kernels/run/test_partition.py"], *STEPS],
     ),
     "machine code": (
         [KERNELS / "emit/executor.py", KERNELS / "emit/integers.py", KERNELS / "run/executor.py"],
-        [["tests/test_executor.py"], ["tests/test_steps.py"], *STEPS],
+        [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_steps.py"], *STEPS],
     ),
     "shares": (
         [KERNELS / "run/partition.py", KERNELS / "run/packed_weights.py"],
-        [["tests/test_partition.py"], ["tests/test_steps.py"]],
+        [["tests/kernels/run/test_partition.py"], ["tests/kernels/run/test_steps.py"]],
     ),
     "decayed steps": (
         [KERNELS / "run/decayed.py"],
-        [["tests/sklearn/test_one_sample.py"], ["tests/test_steps.py", "-k", "decayed"]],
+        [["tests/sklearn/test_one_sample.py"],
+         ["tests/kernels/run/test_steps.py", "-k", "decayed"]],
     ),
     "files": (
         [
             ROOT / f"fastmlp/{name}.py"
             for name in ("support/atomic", "persistence", "training/divergence")
         ],
-        [["tests/test_persistence.py", "tests/test_divergence.py"],
-         ["tests/test_kill.py", "-k", "not killed_anywhere"],
-         ["tests/test_hostile_files.py", "-k", "model or header or history"]],
+        [["tests/test_persistence.py", "tests/training/test_divergence.py"],
+         ["tests/whole/test_kill.py", "-k", "not killed_anywhere"],
+         ["tests/whole/test_hostile_files.py", "-k", "model or header or history"]],
     ),
 }  # fmt: skip
 COMPILED = GROUPS["machine code"][0]

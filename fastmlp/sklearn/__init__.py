@@ -41,6 +41,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..support.extras import require
+from ..support.interrupts import CtrlC
 from ._patch import patch, unpatch
 
 if find_spec("sklearn") is None:
@@ -65,6 +66,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    with CtrlC():
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
     globals()[name] = value
     return value

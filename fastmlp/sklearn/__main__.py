@@ -67,15 +67,14 @@ def _main(arguments: list[str]) -> None:
         if option != "--verbose":
             _wrong(f"{option}: no such option")
         verbose = True
-    run = _run_file
-    if arguments[:1] == ["-m"]:
-        run = _run_module
+    module = arguments[:1] == ["-m"]
+    if module:
         del arguments[0]
     if not arguments:
         _wrong("expected a program")
     patch(verbose=verbose)
     try:
-        run(arguments[0], arguments[1:])
+        (_run_module if module else _run_file)(arguments[0], arguments[1:])
     except BaseException:
         shown = sys.excepthook
 

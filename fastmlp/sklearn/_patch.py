@@ -91,7 +91,7 @@ def _warn(text: str) -> None:
 class _Twin(ABCMeta):
     """The type of both classes while one stands for the other."""
 
-    def __new__(  # noqa: D102
+    def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
     ) -> Any:
         own = {n for n, value in namespace.items() if isinstance(value, FunctionType)}
