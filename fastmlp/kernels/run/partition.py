@@ -39,7 +39,7 @@ def row_bounds(
     costs, work, first = [_block_costs(q, samples) for q in layers], np.zeros(shares), 0
     if index is not None:
         bounds[0] = index.shares(shares)
-        listed = index.columns.size / index.starts.size  # of a sample
+        listed = index.columns.size / len(index.cuts)  # of a sample
         costs[0] = _block_costs(layers[0], samples * listed / layers[0].n_in)
         if panels >= shares:
             vectors = layers[0].vectors_out
