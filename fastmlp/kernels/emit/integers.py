@@ -172,11 +172,11 @@ class Integers:
 
     def pause(self) -> None:
         """Let the core's other thread go first for a moment, where the processor can."""
-        if self.module.triple.startswith(("x86_64", "i686")):
+        if self.module.triple.startswith(("x86_64", "i686")):  # mutant not: waiting without pauses
             kind = ir.FunctionType(VOID, [])
             name = "llvm.x86.sse2.pause"
             function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
-            self.b.call(function, [])
+            self.b.call(function, [])  # mutant pass: waiting without pauses
 
     def give_way(self) -> None:
         """Ask the system whether another thread is due."""
