@@ -1,11 +1,11 @@
 """Break the package one operator at a time and see whether the tests notice.
 
 ``python tests/mutants.py reference`` goes through a group of modules (``--list`` names them,
-``--modules`` takes some of them, ``--function`` one, ``--part 2/5`` a fifth of the mutants): comparisons, arithmetic,
-constants and conditions are changed, calls and assignments left out, and the group's tests run on
-each change in a process of its own. What no test noticed is printed, to be judged: a test that is
-missing, or a mutant that may live. Of the latter a comment on its line, or right above it, says
-what the mutant has there, and why it may live::
+``--modules`` takes some of them, ``--function`` one, ``--part 2/5`` a fifth of the mutants):
+comparisons, arithmetic, constants and conditions are changed, calls and assignments left out, and
+the group's tests run on each change in a process of its own. What no test noticed is printed, to
+be judged: a test that is missing, or a mutant that may live. Of the latter a comment on its line,
+or right above it, says what the mutant has there, and why it may live::
 
     return np.where(z > 0, z, np.expm1(z))  # mutant >=: at 0 both branches are 0
 
