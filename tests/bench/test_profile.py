@@ -10,11 +10,11 @@ import pytest
 from fastmlp import MLP, Adam
 from fastmlp.bench import profile_step
 from fastmlp.cli import main
+from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.kernels.program.listing import flops, lines, listing
 from fastmlp.kernels.run.profiler import time_steps
 from fastmlp.kernels.run.training import Training
 from fastmlp.optimizers import OptimizerState
-from fastmlp.regularization import Regularization
 
 X = np.random.default_rng(0).standard_normal((96, 30)).astype("float32")
 Y = np.arange(96) % 3
@@ -22,10 +22,8 @@ Y = np.arange(96) % 3
 
 def training(batch_size: int = 32, threads: int = 2) -> Training:
     parameters = MLP((30, 40, 3), activation="relu", rng=0)._parameters
-    return Training(
-        parameters, X, Y, None, optimizer=Adam(), state=OptimizerState(), batch_size=batch_size,
-        regularization=Regularization(), threads=threads,
-    )  # fmt: skip
+    settings = StepSettings(Adam(), OptimizerState(), batch_size)
+    return Training(parameters, DataSet(X, Y), settings, threads=threads)
 
 
 def phases_of(made: Training):
@@ -76,10 +74,11 @@ def test_timed_steps_leave_the_same_bits():
 
 def test_turns_are_counted_in_a_full_batch():
     made = Training(
-        MLP((30, 40, 3), activation="relu", rng=0)._parameters, np.tile(X, (60, 1)),
-        np.tile(Y, 60), None, optimizer=Adam(), state=OptimizerState(), batch_size=5760,
-        regularization=Regularization(), threads=1,
-    )  # fmt: skip
+        MLP((30, 40, 3), activation="relu", rng=0)._parameters,
+        DataSet(np.tile(X, (60, 1)), np.tile(Y, 60)),
+        StepSettings(Adam(), OptimizerState(), 5760),
+        threads=1,
+    )
     assert made._mode == "full"
     rows = [line for line in lines(phases_of(made), 4) if line.kernel == "forward"]
     products = sum(line.flops * line.turns for line in rows[::2])

@@ -14,8 +14,8 @@ import pytest
 import fastmlp
 from fastmlp import MLP, SGD, Adam, EarlyStopping, RMSProp, fit_many
 from fastmlp.callbacks import Callback, TerminateOnNaN
-from fastmlp.training import many
-from fastmlp.training.interrupts import Halt
+from fastmlp.support.interrupts import Halt
+from fastmlp.training import pool
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 20)).astype(np.float32)
@@ -321,7 +321,7 @@ def test_ctrl_c_ends_all_after_their_step(four_cores, monkeypatch):
             heard.append(asked)
             super().__init__(asked)
 
-    monkeypatch.setattr(many, "Halt", Spy)
+    monkeypatch.setattr(pool, "Halt", Spy)
     nets, twins = several(4, threads=2), several(4)
     before = [flat(net) for net in nets]
     callbacks = [Presses(2, False, heard), Presses(3, True, heard), [], []]

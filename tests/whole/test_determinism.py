@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.callbacks import Callback
+from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.datasets import load_mnist
 from fastmlp.kernels.jit import threading_layer as kernel_threads
 from fastmlp.kernels.run.source import Source
@@ -503,11 +504,11 @@ def trained(steps: int, threads: int, case: dict) -> tuple[Training, np.ndarray,
     X, y = rng.normal(size=(640, 256)), rng.integers(0, 10, 640)
     X = (X * (rng.random(X.shape) < case.get("filled", 1.0))).astype(case["X"])
     net._state.slots = net._parameters.slot_views(2)
-    training = Training(
-        net._parameters, X, y, None, optimizer=case.get("optimizer", Adam(1e-4)), state=net._state,
-        batch_size=case["batch"], threads=threads,
-        regularization=Regularization(l2=case.get("l2", 0.01)),
+    step = StepSettings(
+        case.get("optimizer", Adam(1e-4)), net._state, case["batch"],
+        Regularization(l2=case.get("l2", 0.01)),
     )  # fmt: skip
+    training = Training(net._parameters, DataSet(X, y), step, threads=threads)
     assert (training._index is not None) == ("filled" in case)
     assert (training._mode == "single") == (case["batch"] == 1)
     order = np.arange(steps * case["batch"]) % 640

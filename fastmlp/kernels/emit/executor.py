@@ -151,7 +151,8 @@ def run_serial(x: Integers, program: Any) -> None:
         with x.count(0, x.read(program, SHARES)) as share:
             run_share(x, program, phase, share, step)
 
-    _phases(x, program, use)
+    with x.subnormals_as_zero():
+        _phases(x, program, use)
 
 
 @function
@@ -209,10 +210,11 @@ def take_part(x: Integers, program: Any, own: Any) -> None:
     """Do one thread's part: the first to come leads, the others follow what it announces."""
     sync = x.read(program, SYNC)
     leads = x.compare_and_swap(sync, 0, 1)  # mutant 2: any number but 0 says that somebody leads
-    with x.when(leads):
-        lead(x, program, sync, own)
-    with x.when(~leads):
-        follow(x, program, sync, own)
+    with x.subnormals_as_zero():
+        with x.when(leads):
+            lead(x, program, sync, own)
+        with x.when(~leads):
+            follow(x, program, sync, own)
 
 
 @function

@@ -16,7 +16,17 @@ from typing import Any, Literal
 import numpy as np
 from llvmlite import ir
 
-from ..emit import csr, elementwise, gemm, gemv, losses, regularization, sparse
+from ..emit import (
+    csr,
+    elementwise,
+    gemm,
+    gemv,
+    losses,
+    packed_gemm,
+    packing,
+    regularization,
+    sparse,
+)
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.optimizers import ADD, OPTIMIZERS, STORE
 from ..emit.records import Emitter, emit_kernel, fields_of
@@ -104,6 +114,12 @@ KERNELS: dict[str, Kernel] = {
     "map_activation": Kernel(elementwise.map_activation, "activation maps", "activations"),
     "backward": Kernel(gemm.backward, "backward", "derivatives"),
     "transpose": Kernel(gemm.transpose, "backward", "derivatives"),
+    "packed_forward": Kernel(packed_gemm.packed_forward, "packed forward", "activations"),
+    "packed_backward": Kernel(packed_gemm.packed_backward, "packed backward", "derivatives"),
+    "packed_update": Kernel(packed_gemm.packed_update, "packed update", "rule"),
+    "pack_rows_right": Kernel(packing.pack_rows_right, "packing"),
+    "pack_columns_left": Kernel(packing.pack_columns_left, "packing"),
+    "pack_columns_right": Kernel(packing.pack_columns_right, "packing"),
     "add": Kernel(elementwise.add, "groups"),
     "softmax_labels": Kernel(losses.softmax_labels, "labels"),
     "softmax_targets": Kernel(losses.softmax_targets, "targets"),

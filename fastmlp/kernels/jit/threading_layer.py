@@ -18,17 +18,13 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from ...support.interrupts import CtrlC
+
 __all__ = [
-    "LEAST_LAUNCH_SECONDS",
-    "launch_seconds",
     "run_on_threads",
     "start_threads",
     "thread_limit",
 ]
-
-# What launching two threads takes, and waiting for them, measured beside work of their own.
-_LAUNCH_SECONDS = {"omp": 4e-6, "tbb": 6e-6, "workqueue": 93e-6}
-LEAST_LAUNCH_SECONDS = min(_LAUNCH_SECONDS.values())
 
 
 class _Teams:
@@ -113,7 +109,8 @@ def start_threads() -> str:
     (64 ms an epoch both ways), then the thread sleeps and lets the other one run. GNU OpenMP
     reads the setting once, when it is loaded.
     """
-    import numba
+    with CtrlC():  # Numba whose import was broken off cannot be imported again
+        import numba
 
     name = "GOMP_SPINCOUNT"
     ours = name not in os.environ and "OMP_WAIT_POLICY" not in os.environ
@@ -125,11 +122,6 @@ def start_threads() -> str:
         if ours:
             del os.environ[name]
     return str(numba.threading_layer())  # type: ignore[attr-defined]
-
-
-def launch_seconds() -> float:
-    """Return what a parallel region costs under the threading layer in use, which it loads."""
-    return _LAUNCH_SECONDS.get(start_threads(), max(_LAUNCH_SECONDS.values()))
 
 
 @cache

@@ -17,7 +17,7 @@ from ..program import inference
 from ..program.job import Job, Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
-from .csr_index import Index, is_sparse, room_for_lists
+from .csr_index import Index, room_for_lists
 from .executor import Executable, run, serial_driver
 from .source import Source, index_bases, loss_of, padded_targets
 from .workspace import Workspace
@@ -218,7 +218,7 @@ class Inference:
         n_in, n_out = self.architecture.layers[0]
         item = self.parameters.dtype.itemsize
         pays = choose.lists_pay_in_passing(n_in, n_out, item, current_target().vector_bytes)
-        if not (source.direct and pays and is_sparse(X)):
+        if not (source.direct and pays and choose.is_sparse(X)):
             return None
         if self._passing is None or len(self._passing.cuts) < rows:
             self._passing = room_for_lists(rows, n_in, self._row_bytes(), self.parameters.dtype)

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -49,7 +50,8 @@ def triple(value):
 """
 PARTS = (
     "activations.py", "kernels/emit/integers.py", "kernels/emit/simd.py", "kernels/emit/target.py",
-    "kernels/jit/cache.py", "kernels/jit/compiler.py", "support/notices.py",
+    "kernels/jit/cache.py", "kernels/jit/compiler.py", "support/interrupts.py",
+    "support/notices.py",
 )  # fmt: skip
 
 
@@ -127,9 +129,14 @@ def test_what_kernels_take_from_elsewhere_is_code_or_in_the_hash():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level == outside and node.module:
                 source = PACKAGE / (node.module.replace(".", "/") + ".py")
-                for alias in node.names:
-                    value = getattr(importlib.import_module(f"fastmlp.{node.module}"), alias.name)
-                    assert callable(value) or source.resolve() in here, (path.name, alias.name)
+                module = importlib.import_module(f"fastmlp.{node.module}")
+                for name in [alias.name for alias in node.names]:
+                    value = module if name == "*" else getattr(module, name)
+                    values = [value]
+                    if isinstance(value, ModuleType):
+                        values = [getattr(value, each) for each in value.__all__]
+                    code = all(callable(each) for each in values)
+                    assert code or source.resolve() in here, (path.name, name)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

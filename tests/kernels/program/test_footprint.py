@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP
+from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import KERNELS
-from fastmlp.kernels.program import footprint, minibatch
-from fastmlp.kernels.program.footprint import FOOTPRINTS, faults
+from fastmlp.kernels.program import checker, footprint, minibatch
+from fastmlp.kernels.program.checker import faults
+from fastmlp.kernels.program.footprint import FOOTPRINTS
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
 from fastmlp.kernels.run import choose, extents, inference
 from fastmlp.kernels.run.decayed import DecayedTraining
@@ -54,14 +56,15 @@ def training(network="float32 tanh", kind="dense", optimizer="adam", batch_size=
     if kind != "sparse":
         X = np.tile(X.astype(dtype) if kind in ("dense", "values") else X, (times, 1))
     rates = (0.3,) * (len(sizes) - 2) if dropout else ()
-    options = {"regularization": Regularization(dropout=rates, **PENALTIES[penalties])}
-    options |= {"optimizer": optimizer and get_optimizer(optimizer), "state": OptimizerState()}
-    if batch_size == "decayed":
-        return DecayedTraining(parameters, X, np.tile(Y, times), None, **options)
-    size = batch_size or samples
-    return Training(
-        parameters, X, np.tile(Y, times), None, batch_size=size, threads=threads, **options
-    )
+    decayed, data = batch_size == "decayed", DataSet(X, np.tile(Y, times))
+    settings = StepSettings(
+        optimizer and get_optimizer(optimizer), OptimizerState(),
+        1 if decayed else batch_size or samples,
+        Regularization(dropout=rates, **PENALTIES[penalties]),
+    )  # fmt: skip
+    if decayed:
+        return DecayedTraining(parameters, data, settings)
+    return Training(parameters, data, settings, threads=threads)
 
 
 def all_faults(made: Training, samples=N) -> list[str]:
@@ -304,7 +307,7 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
                                 )
                             )
                             of_slot = arrays.get(slot, ())
-                            for start, end in footprint._spans(moved, step, 1, of_slot):
+                            for start, end in checker._spans(moved, step, 1, of_slot):
                                 for array in of_slot if access.writes else ():
                                     a, b = start - array.start, end - array.start
                                     if array.size and executable.bases[slot]:
@@ -326,7 +329,7 @@ def test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
     optimizer = "sgd" if batch_size in ("decayed", 1) else "adam"
     options = {"batch_size": batch_size, "penalties": penalties, "optimizer": optimizer}
     options |= {"kind": kind, "threads": 3, "samples": samples, "dropout": batch_size == 6}
-    monkeypatch.setattr("fastmlp.kernels.run.csr_index._BLOCK_BYTES", 1)
+    monkeypatch.setattr("fastmlp.kernels.run.choose._BLOCK_BYTES", 1)
     left = []
     for watched in (False, True):
         made = training(**options)

@@ -26,8 +26,9 @@ from fastmlp.kernels.emit.vector_math import Vec
 from fastmlp.kernels.program import minibatch
 from fastmlp.kernels.program.job import BLOCK, Job, Layer, Lists, Loss, Packed
 from fastmlp.kernels.program.operation import At, Operation, Phase, Slot
+from fastmlp.kernels.run import choose
 from fastmlp.kernels.run.csr_index import make_index
-from fastmlp.kernels.run.packed_weights import PackedWeights, panel_count
+from fastmlp.kernels.run.packed_weights import PackedWeights
 from fastmlp.kernels.run.partition import _STEP as STEP
 from fastmlp.kernels.run.partition import _block_costs, _filled_up, row_bounds
 from fastmlp.kernels.run.workspace import Workspace
@@ -72,7 +73,7 @@ def test_every_row_is_one_shares_own(sizes, shares, lists):
     layers = layers_of(sizes)
     index, panels = None, 0
     if lists:
-        panels = panel_count(layers[0].vectors_out, shares)
+        panels = choose.panel_count(layers[0].vectors_out, shares)
         index = make_index(mostly_zeros(200, sizes[0]), 256, np.dtype("float32"), None)
     found = row_bounds(layers, shares, 64, index, panels)
     assert all(isinstance(edge, int) for edges in found for edge in edges)
@@ -385,7 +386,7 @@ def panels(over: Callable[[Vec, Any, Callable[[int, Any], None]], None]) -> list
 @pytest.mark.parametrize("widest", [2, 3, 4])
 def test_rows_are_cut_into_few_panels_and_none_is_narrow(monkeypatch, widest):
     monkeypatch.setattr(gemm, "NV", widest)
-    for vectors, widths in enumerate(panels(gemm._over_panels), 1):
+    for vectors, widths in enumerate(panels(gemm.over_panels), 1):
         assert len(widths) == -(-vectors // widest)
         assert widths == sorted(widths, reverse=True)
         assert 0 < min(widths) <= max(widths) <= widest

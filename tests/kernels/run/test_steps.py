@@ -5,6 +5,7 @@ numbers, and nothing read or written that is not theirs.
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from fastmlp import MLP, SGD, Adam
 from fastmlp.architecture import Architecture
+from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.losses import OUTPUTS
 from fastmlp.kernels.emit.optimizers import HYPER_ROW, OPTIMIZERS
@@ -22,7 +24,7 @@ from fastmlp.kernels.jit.registry import launch
 from fastmlp.kernels.program import inference, minibatch, per_sample
 from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
 from fastmlp.kernels.program.operation import At, Phase, Slot
-from fastmlp.kernels.run import choose, csr_index, decayed, training
+from fastmlp.kernels.run import choose, decayed, training
 from fastmlp.kernels.run.decayed import DecayedTraining
 from fastmlp.kernels.run.executor import Executable, serial_driver
 from fastmlp.kernels.run.inference import SmallInference
@@ -72,7 +74,7 @@ def in_pieces(monkeypatch):
     monkeypatch.setattr(choose, "CHUNK", 32)
     monkeypatch.setattr(choose, "BLOCK_ROWS", 16)
     monkeypatch.setattr(choose, "GROUPS", 5)
-    monkeypatch.setattr(csr_index, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(choose, "_BLOCK_BYTES", 1)
 
 
 def trained(X, layers, backend, threads, **options) -> list[np.ndarray]:
@@ -116,10 +118,8 @@ def test_steps_of_every_kind_are_among_them(in_pieces, kind):
 
     def phases(batch_size: int, **options: float) -> list[str]:
         parameters = MLP(LAYERS[0], rng=1, dtype="float64")._parameters
-        run = Training(
-            parameters, DATA[kind], LABELS, None, optimizer=SGD(0.1), state=OptimizerState(),
-            batch_size=batch_size, regularization=Regularization(**options), threads=3,
-        )  # fmt: skip
+        settings = StepSettings(SGD(0.1), OptimizerState(), batch_size, Regularization(**options))
+        run = Training(parameters, DataSet(DATA[kind], LABELS), settings, threads=3)
         names: list[str] = []
 
         class Seen(Executable):
@@ -136,15 +136,15 @@ def test_steps_of_every_kind_are_among_them(in_pieces, kind):
 
     panels = ["panels"] * (kind in LISTED)
     chunk = [*panels, "samples", "weights"]
-    alone = ["sample"] if kind != "converted" else ["transposes", *chunk]
+    alone = ["sample"] if kind != "converted" else ["copies", *chunk]
     assert phases(1) == alone
-    assert phases(1, l2=0.1) == ["transposes", *chunk, "penalties"]
-    assert phases(32) == ["transposes", *chunk]
+    assert phases(1, l2=0.1) == ["copies", *chunk, "penalties"]
+    assert phases(32) == ["copies", *chunk]
     assert phases(32, clip_norm=1.0, max_norm=1.0) == [
-        "transposes", *chunk, "norms", "optimizer", "limits", "transposes",
+        "copies", *chunk, "norms", "optimizer", "limits", "copies",
     ]  # fmt: skip
     if kind != "converted":  # which is converted chunk by chunk
-        assert phases(100) == ["transposes", "groups", "combine"]
+        assert phases(100) == ["copies", "groups", "combine"]
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh"])
@@ -234,16 +234,16 @@ def test_nothing_is_noted_before_the_first_or_behind_the_last_sample(monkeypatch
     monkeypatch.setattr(Guarded, "made", made, raising=False)
     for module in (training, decayed):
         monkeypatch.setattr(module, "Run", Guarded)
-    settings = {"optimizer": SGD(0.05), "state": OptimizerState()}
     make, size = DecayedTraining, 1
-    settings["regularization"] = Regularization(l2=0.0 if batch_size == 1 else 0.1)
     if batch_size != "decayed":
-        make, size = Training, batch_size
-        settings |= {"batch_size": size, "threads": 1}
+        make, size = functools.partial(Training, threads=1), batch_size
+    penalty = Regularization(l2=0.0 if batch_size == 1 else 0.1)
+    settings = StepSettings(SGD(0.05), OptimizerState(), size, penalty)
     parameters = MLP(LAYERS[1], rng=1, dtype="float64")._parameters
     for taken in (N, 1):
         rates = np.full(-(-taken // size), 0.05)
-        make(parameters, DATA[kind], LABELS, None, **settings).train(np.arange(N)[-taken:], rates)
+        trainer = make(parameters, DataSet(DATA[kind], LABELS), settings)
+        trainer.train(np.arange(N)[-taken:], rates)
         run = made[-1]
         assert len(run.losses) == taken
         assert run.losses.all()
@@ -281,12 +281,11 @@ def test_the_lists_of_the_next_samples_are_asked_for(in_pieces, monkeypatch, mak
             return super()._executable(listed, wanted)
 
     segments: list[Any] = []
-    settings = {"optimizer": SGD(0.05), "state": OptimizerState()}
-    settings["regularization"] = Regularization(l2=0.1 if make == "decayed" else 0.0)
-    if make != "decayed":
-        settings |= {"batch_size": size, "threads": 1}
+    options = {} if make == "decayed" else {"threads": 1}
+    penalty = Regularization(l2=0.1 if make == "decayed" else 0.0)
+    settings = StepSettings(SGD(0.05), OptimizerState(), size, penalty)
     parameters = MLP(LAYERS[1], rng=1, dtype="float64")._parameters
-    run = Watched(parameters, DATA["values"], LABELS, None, **settings)
+    run = Watched(parameters, DataSet(DATA["values"], LABELS), settings, **options)
     run.train(order, np.full(-(-taken // size), 0.05))
     full = taken // size * size
     expected = np.concatenate([order, order[:size]])[size:][:full].tolist()
@@ -321,10 +320,8 @@ def test_each_share_has_its_own_copy_of_what_clipping_changes(packed):
     """And steps with it: weights with its first row, biases with its second."""
     kind = "values" if packed else "dense"
     parameters = MLP(LAYERS[0], rng=1, dtype="float64")._parameters
-    run = Training(
-        parameters, DATA[kind], LABELS, None, optimizer=SGD(0.1), state=OptimizerState(),
-        batch_size=13, regularization=Regularization(clip_norm=0.1), threads=3,
-    )  # fmt: skip
+    settings = StepSettings(SGD(0.1), OptimizerState(), 13, Regularization(clip_norm=0.1))
+    run = Training(parameters, DataSet(DATA[kind], LABELS), settings, threads=3)
     run.train(np.arange(N), np.full(8, 0.1))
     first, *others = run._clipped
     assert len(others) == 2
@@ -450,13 +447,12 @@ def test_a_step_adds_up_the_penalties_of_the_one_before():
 def test_decayed_steps_of_scaled_inputs_are_steps(kind, l2):
     """A weak penalty, and one that leaves 0.6 of a weight in a step."""
     left, order, rates = [], np.arange(N), np.full(N, 0.05)
-    for make, more in ((Training, {"batch_size": 1, "threads": 1}), (DecayedTraining, {})):
+    data = DataSet(DATA[kind], LABELS)
+    for make in (functools.partial(Training, threads=1), DecayedTraining):
         parameters = MLP(LAYERS[1], rng=1, dtype="float64", input_scale=4.0)._parameters
-        options = {"optimizer": SGD(0.05), "regularization": Regularization(l2=l2), **more}
         state = OptimizerState()
-        result = make(parameters, DATA[kind], LABELS, None, state=state, **options).train(
-            order, rates
-        )
+        settings = StepSettings(SGD(0.05), state, 1, Regularization(l2=l2))
+        result = make(parameters, data, settings).train(order, rates)
         left.append([*parameters.weights, *parameters.biases, result.losses])
         assert state.step == N
     assert difference(*left) < 1e-11
@@ -467,7 +463,8 @@ def test_decayed_steps_are_for_plain_descent_with_a_penalty_alone():
 
     def fits(kind="dense", optimizer=plain, **options) -> bool:
         regularization = Regularization(**{"l2": 0.1, **options})
-        return DecayedTraining.fits(DATA[kind], parameters, optimizer, regularization)
+        settings = StepSettings(optimizer, OptimizerState(), 1, regularization)
+        return DecayedTraining.fits(DATA[kind], parameters, settings)
 
     assert all(fits(kind) for kind in ("dense", "codes", "values", "sparse"))
     assert not fits("converted")
