@@ -61,7 +61,8 @@ GROUPS = {
         # one backend for all
         [["tests/training/test_epochs.py", "tests/training/test_fit.py",
           "tests/training/test_chunks.py", "-k", "not numba"],
-         ["tests/callbacks/test_callbacks.py", "tests/test_regularization.py", "-k", "not numba"],
+         ["tests/callbacks", "tests/test_metrics.py", "tests/test_regularization.py",
+          "-k", "not numba"],
          ["tests/training/test_divergence.py", "tests/whole/test_kill.py", "-k",
           "(numpy or resume or goes_on) and not numba and not killed_anywhere"],
          ["tests/training/test_fit.py", "tests/training/test_many.py"]],
@@ -75,11 +76,13 @@ GROUPS = {
         [KERNELS / f"program/{name}.py" for name in
          ("full_batch", "inference", "job", "minibatch", "operation", "passes", "per_sample",
           "post_gradient", "sparse_input")],
-        [["tests/kernels/run/test_steps.py"], ["tests/kernels/run/test_partition.py"], *STEPS],
+        [["tests/kernels/program/test_shares.py", "tests/kernels/run/test_steps.py"],
+         ["tests/kernels/run/test_partition.py"], *STEPS],
     ),
     "machine code": (
         [KERNELS / "emit/executor.py", KERNELS / "emit/integers.py", KERNELS / "run/executor.py"],
-        [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_steps.py"], *STEPS],
+        [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_executor_threads.py"],
+         ["tests/kernels/run/test_steps.py"], *STEPS],
     ),
     "shares": (
         [KERNELS / "run/partition.py", KERNELS / "run/packed_weights.py"],
@@ -87,7 +90,7 @@ GROUPS = {
     ),
     "decayed steps": (
         [KERNELS / "run/decayed.py"],
-        [["tests/sklearn/test_one_sample.py"],
+        [["tests/sklearn/test_one_sample.py", "tests/kernels/run/test_decayed.py"],
          ["tests/kernels/run/test_steps.py", "-k", "decayed"]],
     ),
     "files": (

@@ -21,11 +21,6 @@ FLOATS = ("float16", "float32", "float64")
 INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
-
-
 def parameters(net) -> list[np.ndarray]:
     return [a.copy() for a in (*net.weights, *net.biases)]
 

@@ -33,11 +33,6 @@ TASKS = {
 }
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
-
-
 def make(backend="numpy", layers=(6, 9, 7, 3), **options) -> MLP:
     return MLP(layers, backend=backend, **{"rng": 1, "dtype": "float64", **options})
 

@@ -45,11 +45,6 @@ X = RNG.normal(size=(70, 6))
 LABELS = np.digitize(X[:, 0] + X[:, 1] ** 2, [0.3, 1.3])
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
-
-
 def make(backend="numpy", layers=(6, 5, 3), **options) -> MLP:
     return MLP(layers, backend=backend, **{"rng": 1, "dtype": "float64", **options})
 
