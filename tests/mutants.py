@@ -50,7 +50,8 @@ STEPS = [
 GROUPS = {
     "reference": (
         sorted(ROOT.glob("fastmlp/reference/*.py")),
-        [["tests/reference/test_reference.py"], ["tests/whole/test_parity.py"],
+        [["tests/reference/test_reference.py", "tests/reference/test_dropout.py"],
+         ["tests/whole/test_parity.py"],
          ["tests/training/test_fit.py", "tests/test_regularization.py"]],
     ),
     "drivers": (
@@ -60,12 +61,14 @@ GROUPS = {
         ],
         # one backend for all
         [["tests/training/test_epochs.py", "tests/training/test_fit.py",
+          "tests/training/test_options.py", "tests/test_schedules.py",
           "tests/training/test_chunks.py", "-k", "not numba"],
          ["tests/callbacks", "tests/test_metrics.py", "tests/test_regularization.py",
           "-k", "not numba"],
          ["tests/training/test_divergence.py", "tests/whole/test_kill.py", "-k",
           "(numpy or resume or goes_on) and not numba and not killed_anywhere"],
-         ["tests/training/test_fit.py", "tests/training/test_many.py"]],
+         ["tests/training/test_fit.py", "tests/training/test_options.py",
+          "tests/training/test_many.py"]],
     ),
     "compiled": (
         [KERNELS / f"run/{name}.py" for name in ("training", "steps", "source", "workspace")],
