@@ -43,7 +43,11 @@ def test_skl2onnx_converts_a_pipeline_with_an_estimator(kind, dtype):
     assert found["label"].shape == y.shape
 
 
-@pytest.mark.parametrize("activation", [*ACTIVATIONS, "logistic", ["relu", "gelu"]])
+@pytest.mark.parametrize(
+    "activation",
+    [*(pytest.param(name, marks=pytest.mark.slow) for name in ACTIVATIONS), "logistic",
+     ["relu", "gelu"]],
+)  # fmt: skip
 def test_skl2onnx_converts_every_activation(activation):
     register_skl2onnx()
     model = fitted("fastmlp", "words", activation=activation)
