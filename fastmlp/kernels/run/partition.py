@@ -12,6 +12,7 @@ from .csr_index import Index
 
 __all__ = ["row_bounds"]
 
+# mutant 5: who works on what changes no bit
 _STEP = 4  # stepping a vector of W, as often as it is multiplied and added
 
 
