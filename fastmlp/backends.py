@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,6 +18,7 @@ from .reference.backprop import hidden_and_logits
 from .reference.dropout import key_words
 from .reference.epoch import count_correct, train_steps
 from .reference.losses import sample_losses, smooth_targets
+from .support.interrupts import CtrlC
 from .support.validation import check_choice
 
 __all__ = ["BACKENDS", "Backend", "get_backend"]
@@ -251,6 +254,9 @@ BACKENDS: dict[str, Backend] = {"numba": NumbaBackend(), "numpy": NumpyBackend()
 
 def get_backend(name: str) -> Backend:
     """Return the backend of that name; nothing compiled is loaded before it is used."""
+    if name == "numba" and f"{__package__}.kernels" not in sys.modules:
+        with CtrlC():  # its modules import each other: broken off, they could not begin again
+            importlib.import_module(f"{__package__}.kernels")
     try:
         return BACKENDS[name]
     except (KeyError, TypeError):

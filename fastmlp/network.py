@@ -15,6 +15,7 @@ from .initializers import Initializer, get_initializer, random_source
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
 from .schedules import Schedule
 from .support.extras import MethodElsewhere
+from .support.interrupts import CtrlC
 from .support.validation import (
     as_rows,
     check_choice,
@@ -376,9 +377,9 @@ class MLP:
         TypeError, ValueError
             If an argument is not of that kind; nothing is changed then.
         """
-        from .training.options import FitOptions
-        from .training.trainer import fit
-
+        with CtrlC():
+            from .training.options import FitOptions
+            from .training.trainer import fit
         options = FitOptions(
             epochs=epochs, batch_size=batch_size, optimizer=optimizer,
             schedule=schedule, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm,

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..diagnostics import confusion_matrix
 from ..network import MLP
-from ..support.atomic import replacing
+from ..support.atomic import is_stream, replacing
 from ..support.validation import check_finite
 from .console import Console, percent
 from .files import (
@@ -132,7 +132,8 @@ def report(args: Namespace, console: Console) -> int:
         class_names=args.class_names, image_shape=args.image_shape,
         saved_with=saved_with(args.model),
     )  # fmt: skip
-    console.say(f"written: {args.out}")
+    if not is_stream(args.out):
+        console.tell(f"written: {args.out}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
 import warnings
 import zipfile
@@ -18,7 +19,7 @@ from ..datasets._csv import numbered_lines
 from ..datasets._files import naming, open_unpacked
 from ..datasets._npz import read_arrays
 from ..datasets._sources import read_sets
-from ..support.atomic import replacing
+from ..support.atomic import check_target, is_stream, replacing
 from ..support.extras import require
 
 __all__ = [
@@ -171,8 +172,16 @@ def check_outputs(**paths: str | None) -> None:
         if given is None:
             continue
         path = Path(given)
-        if not given or (path.exists() and not path.is_file()):
+        if not given:
             raise ValueError(f"--{option}: expected the name of a file, got {given!r}")
+        try:
+            check_target(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error).removeprefix("path: ")
+            raise ValueError(f"--{option}: {given!r}: {reason}") from None
+        if is_stream(path):
+            continue
+        path = Path(os.path.realpath(path))
         if not path.parent.is_dir():
             raise ValueError(f"--{option}: there is no folder {str(path.parent)!r}")
         try:
@@ -182,10 +191,9 @@ def check_outputs(**paths: str | None) -> None:
             raise ValueError(
                 f"--{option}: nothing can be written into {str(path.parent)!r} ({error.strerror})"
             ) from None
-        resolved = path.resolve()
-        if resolved in seen:
-            raise ValueError(f"--{option}: expected another file than --{seen[resolved]}")
-        seen[resolved] = option
+        if path in seen:
+            raise ValueError(f"--{option}: expected another file than --{seen[path]}")
+        seen[path] = option
 
 
 def check_picture(path: str) -> None:

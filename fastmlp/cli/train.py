@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from argparse import Namespace
+from functools import partial
 from typing import Any
 
 from ..callbacks import EarlyStopping, ModelCheckpoint
@@ -180,6 +181,15 @@ def _checkpoints(args: Namespace) -> list[ModelCheckpoint]:
     return [saver]
 
 
+def _interrupted(net: MLP, out: str | None, step: int) -> str:
+    """Save what was trained since that step; return what there is to say."""
+    saved = "not saved"
+    if out is not None and net._state.step != step:
+        net.save(out)
+        saved = f"saved to {out}"
+    return f"interrupted after {len(net.history)} whole epochs, {saved}"
+
+
 def train(args: Namespace, console: Console) -> int:
     """Train on DATA, save and draw what was asked for, end with the test accuracy."""
     out, plot = _outputs(args, console)
@@ -201,7 +211,8 @@ def train(args: Namespace, console: Console) -> int:
     if before >= args.epochs:
         console.note(f"{args.resume} has {before} epochs behind it, --epochs {args.epochs} is all")
     share = _held_out(args, len(data.y_train))
-    say = (lambda _: None) if args.quiet else console.say
+    say = (lambda _: None) if args.quiet else console.tell
+    console.when_interrupted = partial(_interrupted, net, out, net._state.step)
     begun = time.perf_counter()
     try:
         say(_plan(args, net, schedule, data, share))
@@ -215,18 +226,11 @@ def train(args: Namespace, console: Console) -> int:
                 early_stopping=stopping, callbacks=checkpoints, on_divergence=args.on_divergence,
                 resume=loaded is not None, progress=False if args.quiet else None,
             )  # fmt: skip
-        interrupted = history.interrupted
-    except KeyboardInterrupt:
-        interrupted = True
     except DivergenceError as error:
         console.note(f"error: {error}")
         return 1
-    if interrupted:
-        if out is not None:
-            net.save(out)
-        saved = "not saved" if out is None else f"saved to {out}"
-        console.note(f"interrupted after {len(net.history)} whole epochs, {saved}")
-        return 130
+    if history.interrupted:
+        raise KeyboardInterrupt
     seconds = time.perf_counter() - begun
     if out is not None:
         net.save(out)
@@ -243,5 +247,5 @@ def train(args: Namespace, console: Console) -> int:
     written = [name for name in (out, plot, args.json) if name is not None]
     if written:
         say(f"written: {', '.join(written)}")
-    console.say(f"test accuracy {percent(test['accuracy'])}, loss {test['loss']:.4f}")
+    console.tell(f"test accuracy {percent(test['accuracy'])}, loss {test['loss']:.4f}")
     return 0

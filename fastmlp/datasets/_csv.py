@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..support.validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
-from ._files import naming, open_unpacked
+from ._files import Unpacking, naming, open_unpacked
 
 MAX_TEXT = 2 << 30
 """The most characters read from one file; MNIST as CSV has 110 million."""
@@ -100,12 +100,14 @@ def load_csv(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.int
 def numbered_lines(text: TextIO, file: Path) -> Iterator[_Line]:
     """Yield the number and text of each line of a file that is not blank, within the bounds."""
     most = min(MAX_TEXT, max(FREE_TEXT, TEXT_RATIO * file.stat().st_size))
+    unpacking = Unpacking(file, most)
     total = number = 0
     while line := text.readline(_MAX_LINE):
         number += 1
         total += len(line)
-        if len(line) == _MAX_LINE or total > most:
-            raise ValueError(f"line {number} goes beyond the length allowed for a line or file")
+        if len(line) == _MAX_LINE:
+            raise ValueError(f"line {number} goes beyond the length allowed for a line")
+        unpacking.check(total)
         if line.strip():
             yield number, line
 

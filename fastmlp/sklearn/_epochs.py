@@ -15,7 +15,7 @@ from ..kernels.run.decayed import SEGMENT, DecayedTraining
 from ..kernels.run.training import Training
 from ..optimizers import Adam
 from ..reference.dropout import key_words
-from ..training.interrupts import CtrlC
+from ..support.interrupts import CtrlC
 from ._hooks import Hooks
 from ._network import Network
 

@@ -10,9 +10,9 @@ from contextvars import copy_context
 from typing import Any
 
 from ..callbacks import Callback, ProgressBar
+from ..support.interrupts import Halt
 from ..support.notices import warn
 from .history import History
-from .interrupts import Halt
 from .trainer import Plan
 
 __all__ = ["Pool", "add_bar", "report"]

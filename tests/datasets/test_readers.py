@@ -245,7 +245,8 @@ def test_csv_damage(refused, content, reason):
 
 def test_csv_bounds(refused, monkeypatch):
     monkeypatch.setattr(_csv, "MAX_TEXT", 1000)
-    refused(load_csv, gzip.compress(b"1,2\n" * 251), "line 251 goes beyond")
+    refused(load_csv, gzip.compress(b"1,2\n" * 251), "it goes beyond the length allowed, 1000")
+    refused(load_csv, b"1,2\n" * 251, "it goes beyond the length allowed, 1000")
     monkeypatch.setattr(_csv, "_MAX_LINE", 100)
     refused(load_csv, b"1,2\n" + b"1" * 5000, "line 2 goes beyond")
 

@@ -11,7 +11,7 @@ import pytest
 from fastmlp import MLP, Adam
 
 torch = pytest.importorskip("torch")
-nn = torch.nn
+nn, prune = torch.nn, pytest.importorskip("torch.nn.utils.prune")
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 X = np.random.default_rng(0).normal(size=(40, 6)) * 2
@@ -65,7 +65,7 @@ def test_every_activation_of_a_sequential(name, bias):
     assert (net.architecture.bias, net.dtype) == (bias, np.float32)
     assert_same(net, model)
     state = OrderedDict(model.state_dict())
-    again = read(state, activation=name)
+    again = read(state, activation=name, output="softmax")
     np.testing.assert_array_equal(again.predict_proba(X), read(model).predict_proba(X))
 
 
@@ -74,14 +74,14 @@ def test_what_ends_a_sequential():
         model = perceptron(nn.Tanh, end)
         assert_same(read(model), model, of)
     logits = perceptron(nn.Tanh)
-    assert_same(read(logits, output="identity", loss="huber"), logits)
-    assert read(logits).architecture.output == "softmax"
-    assert_same(read(logits), perceptron(nn.Tanh, nn.Softmax(1)))
+    assert_same(read(logits, loss="huber"), logits)
+    assert_same(read(nn.Sequential(*logits, nn.Identity())), logits)
+    value = nn.Linear(6, 1)
+    assert_same(read(value), value)
+    assert_same(read(logits, output="softmax"), perceptron(nn.Tanh, nn.Softmax(1)))
     assert_same(read(logits, output="sigmoid"), perceptron(nn.Tanh, nn.Sigmoid()))
     with pytest.raises(ValueError, match="output: expected sigmoid, with which model ends"):
         read(perceptron(nn.Tanh, nn.Sigmoid()), output="softmax")
-    with pytest.raises(ValueError, match="output: expected sigmoid or identity"):
-        read(nn.Sequential(nn.Linear(6, 1)))
 
 
 def test_what_is_left_out_nested_or_used_twice():
@@ -92,11 +92,16 @@ def test_what_is_left_out_nested_or_used_twice():
         nn.Flatten(), block, nn.Linear(5, 5), relu, nn.Linear(5, 4), relu,
         nn.Linear(4, 4), nn.Identity(), nn.Linear(4, 3)
     )  # fmt: skip
-    net = read(model, output="identity")
+    with pytest.raises(
+        ValueError, match=r"1.drop \(Dropout\): expected .* model.eval\(\), got one in"
+    ):
+        read(model)
+    net = read(model.eval())
     assert net.architecture.activations == ("relu", "relu", "relu", "identity")
     assert_same(net, model, rows=ROWS.reshape(40, 2, 3))
     layer = nn.Linear(6, 3)
-    assert_same(read(layer, output="identity"), layer)
+    assert_same(read(layer), layer)
+    assert read(nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.0))).layer_sizes == (6, 3)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
@@ -133,10 +138,29 @@ class Linear(nn.Linear):
         return 2 * super().forward(x)
 
 
-def hooked():
+def doubled(*arguments):
+    return 2 * arguments[-1]
+
+
+def changed(change):
     model = perceptron()
-    model[2].register_forward_hook(lambda module, args, output: 2 * output)
+    change(model)
     return model
+
+
+def patched(module):
+    module.forward = doubled
+
+
+def tied(model):
+    model[4] = nn.Linear(4, 5)
+    model.append(nn.Linear(5, 4))
+    model[5].weight = model[2].weight
+
+
+def repeated():
+    layer = nn.Linear(6, 6)
+    return nn.Sequential(layer, nn.ReLU(), layer)
 
 
 def unfinished():
@@ -171,7 +195,42 @@ WRONG = {
     "no chain": (
         nn.Sequential(nn.Linear(6, 5), nn.Linear(4, 3)), r"model: 1 \(Linear\): expected 5 inputs",
     ),
-    "hooks": (hooked(), r"model: 2 \(Linear\): expected no hooks"),
+    "a hook": (
+        changed(lambda model: model[2].register_forward_hook(doubled)),
+        r"model: 2 \(Linear\): expected no hooks",
+    ),
+    "a hook on all": (
+        changed(lambda model: model.register_forward_hook(doubled)),
+        r"model: Sequential: expected no hooks",
+    ),
+    "a hook on a part": (
+        nn.Sequential(changed(lambda model: model.register_forward_pre_hook(doubled))),
+        r"model: 0 \(Sequential\): expected no hooks",
+    ),
+    "a patched layer": (
+        changed(lambda model: patched(model[0])), r"model: 0 \(Linear\): expected PyTorch's own",
+    ),
+    "a patched model": (changed(patched), r"model: Sequential: expected PyTorch's own forward"),
+    "weight norm": (
+        changed(lambda model: nn.utils.parametrizations.weight_norm(model[0])),
+        r"model: 0 \(ParametrizedLinear\): expected a Sequential",
+    ),
+    "pruned": (
+        changed(lambda model: prune.l1_unstructured(model[0], "weight", 0.5)),
+        r"model: 0 \(Linear\): expected no hooks",
+    ),
+    "tied weights": (
+        changed(tied), r"model: 5 \(Linear\): expected a weight of its own, got that of 2",
+    ),
+    "a layer twice": (repeated(), r"model: 2 \(Linear\): expected a weight of its own"),
+    "dropout in training": (
+        perceptron(lambda: nn.Dropout(0.5)), r"model: 1 \(Dropout\): expected .*model.eval\(\)",
+    ),
+    "a lazy layer": (nn.Sequential(nn.LazyLinear(3)), r"model: 0 \(LazyLinear\): expected no"),
+    "complex numbers": (
+        nn.Sequential(nn.Linear(6, 3, dtype=torch.complex64)), r"floats, got dtype complex64",
+    ),
+    "a wrapped model": (nn.DataParallel(perceptron()), "model: DataParallel: expected a Sequ"),
     "not a number": (unfinished(), r"model: 2 \(Linear\): expected finite numbers, got nan"),
     "no numbers": (nn.Linear(6, 3, device="meta"), "model: Linear: expected an array of floats"),
     "a part of it": (nn.Sequential(nn.Flatten(2), nn.Linear(6, 3)), r"0 \(Flatten\): expected one"),
@@ -189,7 +248,8 @@ def test_a_sequential_names_its_activations_itself():
         read(perceptron(), activation="relu")
     with pytest.raises(ValueError, match="activation: expected the names of the hidden"):
         read(perceptron().state_dict())
-    assert read(Net().state_dict(), activation="relu").layer_sizes == (6, 5, 4, 3)
+    net = read(Net().state_dict(), activation="relu", output="identity")
+    assert net.layer_sizes == (6, 5, 4, 3)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -209,7 +269,8 @@ def test_pytorch_loads_our_safetensors_as_a_state_dict(tmp_path, dtype, bias):
     found = answer(model, torch.from_numpy(X.astype(dtype)))
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 if dtype == "float64" else 1e-6)
     safetensors.save_file(model.state_dict(), tmp_path / "theirs")
-    again = MLP.from_safetensors(tmp_path / "theirs", activation=["elu", "gelu"], backend="numpy")
+    options = {"activation": ["elu", "gelu"], "output": "softmax", "backend": "numpy"}
+    again = MLP.from_safetensors(tmp_path / "theirs", **options)
     np.testing.assert_array_equal(again.predict_proba(X), wanted)
 
 
@@ -266,8 +327,32 @@ def test_the_front_and_the_end_of_a_keras_model(keras):
     with pytest.raises(ValueError, match="input_scale: expected None, since the model has its own"):
         MLP.from_keras(model, input_scale=255.0)
     model = dense(keras, layers.Dense(5, "tanh"), layers.Dense(2))
-    net = MLP.from_keras(model, output="identity", loss="absolute_error", backend="numpy")
+    net = MLP.from_keras(model, loss="absolute_error", backend="numpy")
     np.testing.assert_allclose(net.predict(X), model.predict(X, verbose=0), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "output"),
+    [
+        ("mse", {}, "identity"), ("SparseCategoricalCrossentropy", {}, "identity"),
+        ("SparseCategoricalCrossentropy", {"from_logits": True}, "softmax"),
+        ("CategoricalCrossentropy", {"from_logits": True}, "softmax"),
+        ("BinaryCrossentropy", {"from_logits": True}, "sigmoid"), (None, {}, "identity"),
+    ],
+)  # fmt: skip
+def test_a_linear_output_stays_linear_unless_the_compiled_loss_takes_logits(
+    keras, name, options, output
+):
+    model = dense(keras, keras.layers.Dense(5, "relu"), keras.layers.Dense(3))
+    if name is not None:
+        model.compile(loss=name if name == "mse" else getattr(keras.losses, name)(**options))
+    net = MLP.from_keras(model, backend="numpy")
+    assert net.architecture.output == output
+    wanted = model.predict(X, verbose=0)
+    made = {"identity": lambda z: z, "sigmoid": keras.ops.sigmoid, "softmax": keras.ops.softmax}
+    np.testing.assert_allclose(net.predict_proba(X), made[output](wanted), rtol=0, atol=2e-6)
+    told = MLP.from_keras(model, output="identity", backend="numpy")
+    np.testing.assert_allclose(told.predict(X), wanted, rtol=0, atol=2e-6)
 
 
 def test_keras_models_that_are_no_perceptron_are_refused(keras):
@@ -293,6 +378,36 @@ def test_keras_models_that_are_no_perceptron_are_refused(keras):
             keras, layers.Flatten("channels_first"), layers.Dense(3), inputs=(2, 3)
         ),
         r"expected at least one layer": dense(keras),
+    }
+
+    def changed(change, **options):
+        model = dense(keras, layers.Dense(3, name="first"), layers.Dense(3), **options)
+        change(model)
+        return model
+
+    def relu(x):
+        return 2 * x
+
+    wrong |= {
+        r"first \(Dense\): expected one of linear, .*, got '.*relu'": dense(
+            keras, layers.Dense(3, relu, name="first")
+        ),
+        r"samples of one dimension, or Flatten in front, got \(5, 6\)": changed(
+            lambda model: None, inputs=(5, 6)
+        ),
+        r"first \(Dense\): expected plain weights, got quantized ones or LoRA": changed(
+            lambda model: model.layers[0].enable_lora(2)
+        ),
+        r"first \(Dense\): expected Keras' own call": changed(
+            lambda model: setattr(model.layers[0], "call", relu)
+        ),
+        r"Sequential: expected Keras' own call": changed(
+            lambda model: setattr(model, "call", relu)
+        ),
+        r"\(GaussianNoise\): expected Dense": dense(
+            keras, layers.GaussianNoise(0.1), layers.Dense(3)
+        ),
+        r"\(Masking\): expected Dense": dense(keras, layers.Masking(), layers.Dense(3)),
     }
     for message, model in wrong.items():
         with pytest.raises((TypeError, ValueError), match=message):

@@ -307,12 +307,14 @@ def test_a_foreign_state_dict_loads_by_the_names_given(tmp_path):
     path = tmp_path / "net"
     safetensors.numpy.save_file(state, path)
     assert list(safetensors.numpy.load_file(path)).index("net.10.weight") < 4  # in text's order
-    again = MLP.from_safetensors(path, activation="gelu", backend="numpy")
+    again = MLP.from_safetensors(path, activation="gelu", output="softmax", backend="numpy")
     np.testing.assert_array_equal(again.predict_proba(X), net.predict_proba(X))
     with pytest.raises(ValueError, match="activation: expected the names of the hidden"):
         MLP.from_safetensors(path)
+    with pytest.raises(ValueError, match="output: expected softmax, sigmoid or identity, since"):
+        MLP.from_safetensors(path, activation="gelu")
     with pytest.raises(ValueError, match="activation: expected one name, or 6"):
-        MLP.from_safetensors(path, activation=["relu"] * 5)
+        MLP.from_safetensors(path, activation=["relu"] * 5, output="softmax")
 
 
 FOREIGN = {
@@ -382,6 +384,8 @@ def rewritten(path, change) -> bytes:
 
 HEADERS = {
     "another version": lambda h, t: t.update(version=2),
+    "a true version": lambda h, t: t.update(version=True),
+    "a version with a point": lambda h, t: t.update(version=1.0),
     "no JSON": lambda h, t: "{",
     "no architecture": lambda h, t: t.pop("architecture") and None,
     "nested for ever": lambda h, t: "[" * 100_000,
@@ -541,6 +545,45 @@ def test_estimators_that_cannot_be_read_are_refused():
         MLP.from_sklearn(model)
 
 
+class Shifted(neural_network.MLPRegressor):
+    def predict(self, X):
+        return super().predict(X) + 1
+
+
+class MLPClassifier:  # a namesake
+    coefs_ = intercepts_ = ()
+
+
+CHANGES = {
+    "fewer biases": (lambda m: m.intercepts_.pop(), "expected coefs_ and intercepts_ of 3 layers"),
+    "another output": (lambda m: setattr(m, "out_activation_", "cube"), "out_activation_: expect"),
+    "another activation": (lambda m: setattr(m, "activation", "cube"), "activation: expected one"),
+    "a patched method": (
+        lambda m: setattr(m, "predict_proba", lambda X: X), "own predict_proba, got one that",
+    ),
+    "words": (
+        lambda m: m.coefs_.__setitem__(0, m.coefs_[0].astype(str)), "layer 0: expected an array of",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_estimators_that_were_changed_are_refused(library, change, message):
+    model = fitted(library, "words")
+    change(model)
+    with pytest.raises((TypeError, ValueError), match=message):
+        MLP.from_sklearn(model)
+
+
+def test_estimators_that_compute_something_else_are_refused():
+    model = Shifted(max_iter=1).fit(X, X[:, 0])
+    with pytest.raises(TypeError, match="own predict, got one that Shifted has replaced"):
+        MLP.from_sklearn(model)
+    with pytest.raises(TypeError, match="expected a fitted MLPClassifier or MLPRegressor, got MLP"):
+        MLP.from_sklearn(MLPClassifier())
+
+
 # skl2onnx
 
 
@@ -601,7 +644,7 @@ def test_skl2onnx_options_and_older_opsets():
 
 def test_a_state_dict_of_arrays():
     net = make(activation="silu", dtype="float64")
-    again = MLP.from_torch(layers_of(net), activation="silu", backend="numpy")
+    again = MLP.from_torch(layers_of(net), activation="silu", output="softmax", backend="numpy")
     np.testing.assert_array_equal(again.predict_proba(X), net.predict_proba(X))
     names = ["input", "hidden", "last"]  # not the alphabet's order
     state = {}
@@ -617,10 +660,11 @@ def net_logits(net):
 
 def test_a_layer_without_biases_gets_zeros():
     state = {"0.weight": np.eye(6), "0.bias": np.ones(6), "2.weight": np.ones((2, 6))}
-    net = MLP.from_torch(state, activation="relu", backend="numpy")
+    options = {"activation": "relu", "output": "identity", "backend": "numpy"}
+    net = MLP.from_torch(state, **options)
     assert [b.tolist() for b in net.biases] == [[1] * 6, [0] * 2]
     del state["0.bias"]
-    assert MLP.from_torch(state, activation="relu", backend="numpy").biases == []
+    assert MLP.from_torch(state, **options).biases == []
 
 
 def test_arrays_of_keras():
@@ -635,6 +679,7 @@ def test_arrays_of_keras():
     assert (again.dtype, again.architecture.input_scale) == (np.float64, 2.0)
 
 
+SOFTMAX = {"output": "softmax"}
 WRONG_MODELS = {
     "no model": ("from_torch", 3, {}, "model: expected a torch.nn.Sequential, or a state dict"),
     "a list": ("from_torch", [np.eye(3)], {}, "model: expected a torch.nn.Sequential"),
@@ -647,12 +692,33 @@ WRONG_MODELS = {
     "one word": ("from_keras", "abc", {}, "model: expected a keras.Sequential"),
     "a file": ("from_keras", Path("model.keras"), {}, "model: expected a keras.Sequential"),
     "objects": ("from_keras", [np.eye(3, dtype=object)], {}, "array 0: expected an array of floa"),
-    "one output": ("from_keras", [np.ones((3, 1))], {}, "output: expected sigmoid or identity"),
+    "no output": ("from_keras", [np.eye(3)], {}, "output: expected softmax, sigmoid or identity"),
+    "one output": ("from_torch", {"0.weight": np.ones((1, 3))}, {}, "output: expected softmax, s"),
     "an output": ("from_keras", [np.eye(3)], {"output": "relu"}, "output: expected one of"),
-    "a loss": ("from_keras", [np.eye(3)], {"loss": "poisson"}, "loss with output 'softmax'"),
-    "a name": ("from_keras", [np.eye(3)] * 2, {"activation": "cube"}, "activation: expected one"),
-    "a dtype": ("from_keras", [np.eye(3)], {"dtype": "float16"}, "dtype: expected float32 or"),
-    "a backend": ("from_keras", [np.eye(3)], {"backend": "torch"}, "backend: expected one of"),
+    "a loss": (
+        "from_keras",
+        [np.eye(3)],
+        {"loss": "poisson", **SOFTMAX},
+        "loss with output 'softmax'",
+    ),
+    "a name": (
+        "from_keras",
+        [np.eye(3)] * 2,
+        {"activation": "cube", **SOFTMAX},
+        "activation: expected one",
+    ),
+    "a dtype": (
+        "from_keras",
+        [np.eye(3)],
+        {"dtype": "float16", **SOFTMAX},
+        "dtype: expected float32 or",
+    ),
+    "a backend": (
+        "from_keras",
+        [np.eye(3)],
+        {"backend": "torch", **SOFTMAX},
+        "backend: expected one of",
+    ),
 }
 
 

@@ -14,8 +14,8 @@ import pytest
 import fastmlp
 from fastmlp import MLP, SGD, Adam, EarlyStopping, RMSProp, fit_many
 from fastmlp.callbacks import Callback, TerminateOnNaN
+from fastmlp.support.interrupts import Halt
 from fastmlp.training import pool
-from fastmlp.training.interrupts import Halt
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 20)).astype(np.float32)

@@ -460,6 +460,14 @@ BOMBS = {
     "csv.gz of zeros": (
         lambda: gzip.compress(b"0,0\n" * (1 << 24)), load_csv, "beyond the length allowed",
     ),
+    "csv.gz in parts": (
+        lambda: gzip.compress(b"0,0\n" * (1 << 24)) + gzip.compress(b"0,0\n"), load_csv,
+        "beyond the length allowed",
+    ),
+    "csv.gz that states less": (
+        lambda: gzip.compress(b"0,0\n" * (1 << 24))[:-4] + bytes(4), load_csv,
+        "beyond the length allowed",
+    ),
     "csv.gz of one line": (
         lambda: gzip.compress(b"0," * (1 << 25)), load_csv, "beyond the length allowed",
     ),

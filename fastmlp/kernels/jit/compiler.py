@@ -17,6 +17,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from llvmlite.binding import ffi
 
+from ...support.interrupts import CtrlC
 from ..emit.target import processor
 from .cache import announce, load_code, save_code
 
@@ -131,7 +132,7 @@ def machine_code(name: str, emit: Callable[[ir.Module], None]) -> MachineCode:
     emit : callable
         Emits functions into an empty module.
     """
-    with _lock:
+    with CtrlC(), _lock:  # what LLVM has begun is not to be broken off
         code = load_code(name)
         if code is None:
             announce()

@@ -18,11 +18,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-__all__ = [
-    "run_on_threads",
-    "start_threads",
-    "thread_limit",
-]
+from ...support.interrupts import CtrlC
+
+__all__ = ["run_on_threads", "start_threads", "thread_limit"]
 
 
 class _Teams:
@@ -107,7 +105,8 @@ def start_threads() -> str:
     (64 ms an epoch both ways), then the thread sleeps and lets the other one run. GNU OpenMP
     reads the setting once, when it is loaded.
     """
-    import numba
+    with CtrlC():  # Numba whose import was broken off cannot be imported again
+        import numba
 
     name = "GOMP_SPINCOUNT"
     ours = name not in os.environ and "OMP_WAIT_POLICY" not in os.environ
