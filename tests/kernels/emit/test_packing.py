@@ -182,17 +182,17 @@ def test_packed_layers_are_the_reference(monkeypatch, dtype, width):
 )
 def test_panels_fit_the_caches(monkeypatch, level_1, level_2, block, forward):
     monkeypatch.setattr(choose, "data_cache", {1: level_1, 2: level_2}.get)
-    way = choose.packing(1024, 1024, 256, 4)
+    way = choose.packing(1024, 1024, 256)
     assert way is not None
     row = NV * TARGET.vector_bytes
     assert (way.block, way.forward) == (block if forward else block // row, forward)
 
 
 def test_what_is_packed():
-    assert choose.packing(1024, 1024, 256, 4) is not None
-    assert choose.packing(1024, 1024, 16, 4) is None
-    assert choose.packing(1024, 10, 256, 4) is None
-    assert choose.packing(64, 1024, 256, 8) is None
+    assert choose.packing(1024, 1024, 256) is not None
+    assert choose.packing(1024, 1024, 16) is None
+    assert choose.packing(2048, 100, 256) is None
+    assert choose.packing(300, 300, 512) is None
 
 
 def test_sizes_of_caches_are_read(monkeypatch, tmp_path):
