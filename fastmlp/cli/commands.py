@@ -15,6 +15,7 @@ from ..diagnostics import confusion_matrix
 from ..network import MLP
 from ..support.atomic import is_stream, replacing
 from ..support.validation import check_finite
+from .cache import cache
 from .console import Console, percent
 from .files import (
     check_outputs,
@@ -31,6 +32,7 @@ from .train import train
 
 __all__ = [
     "bench",
+    "cache",
     "evaluate",
     "info",
     "predict",

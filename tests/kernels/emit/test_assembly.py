@@ -19,7 +19,10 @@ from fastmlp.kernels.emit.records import subroutine
 from fastmlp.kernels.emit.target import _TARGETS, Target, current_target
 from fastmlp.kernels.jit.registry import vectors_through
 
-TILES = ("tile_forward", "tile_backward", "tile_update")
+TILES = (
+    "tile_forward", "tile_backward", "tile_update", "packed_tile_forward", "packed_tile_backward",
+    "packed_tile_update",
+)  # fmt: skip
 DTYPES = ("float32", "float64")
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 # table row -> processors that get it: (name, features)
@@ -129,7 +132,7 @@ def check(target: Target, processor: tuple[str, str, str], dtype: str, tile: str
 
 
 @pytest.mark.parametrize("tile", TILES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("target", "processor"), CASES)
 def test_the_loop_is_multiply_adds_in_registers(target, processor, dtype, tile):
     check(target, processor, dtype, tile)
