@@ -29,6 +29,8 @@ _STYLE = """
 .fastmlp figcaption, .fastmlp caption { opacity: .7; font-size: .9em; text-align: left; }
 .fastmlp figcaption { max-width: 30rem; }
 .fastmlp .scroll { overflow: auto; max-height: 24rem; max-width: 100%; }
+.fastmlp th, .fastmlp td { padding: .1rem .6rem; text-align: right; white-space: nowrap; }
+.fastmlp th:first-child { text-align: left; }
 .fastmlp summary { cursor: pointer; }
 """
 

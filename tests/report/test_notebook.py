@@ -59,7 +59,10 @@ def test_a_report_is_shown_as_the_page_it_is(net):
 
 
 def test_a_profile():
-    rows = [ProfileRow("samples", "forward", "64x9", 4.0, 12.5, 0.25), ProfileRow("rows", "x", "", 1)]
+    rows = [
+        ProfileRow("samples", "forward", "64x9", 4.0, 12.5, 0.25),
+        ProfileRow("rows", "x", "", 1),
+    ]
     shown = Profile(2, 10.0, 50.0, rows)._repr_html_()
     assert Tags(shown).seen.count("tr") == 3
     for text in ("40.00 %", "12.5", "25.00 %", "10.0 µs", "50 GFLOP/s"):
@@ -118,11 +121,11 @@ def test_a_notebook(tmp_path):
         [o.data for o in cell.outputs if "data" in o] for cell in book.cells
     )
     # the bars are the notebook's own
-    for bars, text in ((trained, "epoch 3/3"), (many, "100%")):
+    widgets = book.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    texts = [str(w["state"].get("value")).replace("\u2007", " ") for w in widgets.values()]
+    for bars, text in ((trained, "epoch 3/3: 100%"), (many, "networks 2/2: 100%")):
         assert any("application/vnd.jupyter.widget-view+json" in data for data in bars)
-        states = [w["state"] for w in book.metadata.widgets[
-            "application/vnd.jupyter.widget-state+json"]["state"].values()]
-        assert any(text in str(state.get("value")) for state in states)
+        assert text in texts
     assert "History(loss=[" in history[0]["text/plain"]
     for shown, text in ((history, "<figure>"), (net, "64-9-3"), (report, "<iframe")):
         assert text in shown[0]["text/html"]
