@@ -60,15 +60,12 @@ def run(folder: str, copies: int = 5, samples: int = 60_000) -> dict[str, float]
         for begin in range(0, len(labels), samples):
             yield images[begin : begin + samples], labels[begin : begin + samples]
 
-    settings = {"epochs": 1, "optimizer": "adam", "progress": False}
     nets = [fastmlp.MLP((784, 64, 10), input_scale=255.0, rng=0) for _ in range(2)]
-    nets[0].fit(images, labels, **settings)
-    nets[1].fit(pieces, **settings)
+    nets[0].fit(images, labels, epochs=1, optimizer="adam", progress=False)
+    nets[1].fit(pieces, epochs=1, optimizer="adam", progress=False)
     whole, piecewise = (net.evaluate(data.x_test, data.y_test)["accuracy"] for net in nets)
-    size = images.nbytes / 1e6
-    del images  # some systems remove no file that is mapped
     return {
-        "file, MB": size,
+        "file, MB": images.nbytes / 1e6,
         "test accuracy, shuffled as a whole": whole,
         "test accuracy, piece by piece": piecewise,
     }

@@ -31,9 +31,7 @@ HOLDS = {
         and f["same labels after the way back"] == 1
         and f["test accuracy after training on"] > f["test accuracy"] > 0.9
     ),
-    "reading_a_profile": lambda f: (
-        f["ns a sample, batches of 512"] < f["ns a sample, batches of 8"]
-    ),
+    "reading_a_profile": lambda f: 0.1 < f["its share of the step"] <= 1,  # no figure of speed
 }
 
 
