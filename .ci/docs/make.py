@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import matplotlib
 import numpy as np
+
 import fastmlp
 import fastmlp.examples
 from fastmlp.report import make_report
@@ -172,8 +173,8 @@ def broken_links(folder: Path) -> list[str]:
             if there and fragment and target in pages:
                 there = fragment in pages[target].ids
             if not there:
-                found.append(f"{path.relative_to(folder.resolve())}: {link}")
-    return found
+                found.append(f"{path.relative_to(folder.resolve()).as_posix()}: {link}")
+    return sorted(found)
 
 
 def far_pages(folder: Path, clicks: int = 3) -> list[str]:
