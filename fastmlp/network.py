@@ -10,6 +10,7 @@ import numpy as np
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
 from .extras import MethodElsewhere
+from .frames import column_names, in_order
 from .initializers import Initializer, get_initializer, random_source
 from .operations import Gradients
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
@@ -21,6 +22,7 @@ from .validation import (
     check_choice,
     check_finite,
     check_integer,
+    check_names,
     check_number,
     check_sample_weight,
     check_targets,
@@ -57,6 +59,14 @@ class MLP:
     threads : int, optional
         How many threads a step may use; by default chosen from the work at hand. The result is
         the same for any number.
+
+    Attributes
+    ----------
+    feature_names : tuple of str or None
+        The columns of the frame that the network was trained on. They are saved with it, and
+        columns of another frame are put into their order; one that is missing or new is an error.
+    class_names : tuple of str or None
+        What the classes are called.
 
     Raises
     ------
@@ -113,6 +123,23 @@ class MLP:
         self._best: np.ndarray | None = None  # kept by early stopping
         self.stop_training = False
         self._trains = False
+        self.feature_names: tuple[str, ...] | None = None
+        self._class_names: tuple[str, ...] | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What classes, labels or outputs are called, one name each; None: their numbers.
+
+        They are saved with the network, and used by reports and on the command line. Of one
+        sigmoid output both classes are named.
+        """
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[Any] | None) -> None:
+        a = self.architecture
+        expected = 2 if a.n_out == 1 and a.output == "sigmoid" else a.n_out
+        self._class_names = check_names("class_names", names, expected)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -167,8 +194,10 @@ class MLP:
         return get_backend(self.backend)
 
     def _rows(self, X: Any) -> Any:
+        X = in_order("X", X, self.feature_names)
+        names = column_names(X)
         X = as_rows("X", X, self.architecture.n_in)
-        check_finite("X", X)
+        check_finite("X", X, names)
         return X
 
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:

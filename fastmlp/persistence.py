@@ -28,6 +28,7 @@ __all__ = ["load", "make_rng", "pack", "rng_state", "save", "saved_with", "set_r
 FORMAT = "fastmlp-network"
 VERSION = 1
 _HEADER_BYTES = 1 << 20  # read as JSON, it takes up to thirty times as many
+_NAMES = ("feature_names", "class_names")  # beside the header, as wide tables have many
 _STATE_DTYPES = ("uint32", "uint64")  # of random generators
 
 
@@ -120,6 +121,9 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if best is not None:
         weights, biases = parameters.views(best)
         arrays |= {f"best_{i}": array for i, array in enumerate([*weights, *biases])}
+    for what in _NAMES:
+        if (names := getattr(net, what)) is not None:
+            arrays[what] = np.frombuffer(json.dumps(names).encode(), np.uint8)
     return header, {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
@@ -133,6 +137,17 @@ def _history(names: Any, arrays: dict[str, np.ndarray]) -> History:
     return History.from_dict(
         {name: array.tolist() for name, array in zip(names, found, strict=True)}
     )
+
+
+def _names(what: str, arrays: dict[str, np.ndarray]) -> tuple[str, ...] | None:
+    if what not in arrays:
+        return None
+    if arrays[what].dtype != np.uint8 or arrays[what].ndim != 1:
+        raise ValueError(f"{what}: expected text")
+    names = json.loads(arrays[what].tobytes())
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{what}: expected names")
+    return tuple(names)
 
 
 def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -167,6 +182,11 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
                 f"{name}: expected {architecture.dtype} {shape}, "
                 f"got {arrays[name].dtype} {arrays[name].shape}"
             )
+    feature_names, class_names = (_names(what, arrays) for what in _NAMES)
+    if feature_names is not None and len(feature_names) != architecture.n_in:
+        raise ValueError(
+            f"feature_names: expected {architecture.n_in} names, got {len(feature_names)}"
+        )
     schedule = header["schedule"]
     rng, held_out = make_rng(header["rng"]), header.get("held_out")
     if held_out is not None:
@@ -192,6 +212,7 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     net._schedule = None if schedule is None else get_schedule(schedule)
     net._schedule_memory = memory
     net._rng, net._held_out, net.history = rng, held_out, history
+    net.feature_names, net.class_names = feature_names, class_names
 
 
 def save(net: MLP, path: str | Path) -> None:

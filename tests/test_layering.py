@@ -24,7 +24,8 @@ LAYERS = (
     {
         "activations", "losses", "optimizers", "schedules", "initializers", "validation",
         "architecture", "atomic", "operations", "parameters", "extras", "metrics", "notices",
-        "regularization", "training.divergence", "training.history", "training.interrupts",
+        "regularization", "frames",
+        "training.divergence", "training.history", "training.interrupts",
         "__version__",
     },
     {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},

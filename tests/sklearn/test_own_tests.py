@@ -17,8 +17,6 @@ LEFT_OUT = {
     "test_gradient": "calls _loss_grad_lbfgs with scikit-learn's own lists of work arrays; "
     "test_solvers.py holds the compiled gradient against finite differences",
 }
-# Private attributes that have a public counterpart here.
-RENAMED = {"._optimizer.learning_rate": ".learning_rate_"}
 
 
 def _module() -> dict:
@@ -29,9 +27,6 @@ def _module() -> dict:
         r"from sklearn\.neural_network import MLPClassifier, MLPRegressor", ours, source
     )
     assert replaced == 1
-    for theirs, name in RENAMED.items():
-        assert theirs in source
-        source = source.replace(theirs, name)
     names = {"__name__": "sklearn_test_mlp", "__file__": str(path)}
     exec(compile(source, str(path), "exec"), names)
     return names
