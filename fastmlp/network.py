@@ -66,7 +66,7 @@ class MLP:
         The columns of the frame that the network was trained on. They are saved with it, and
         columns of another frame are put into their order; one that is missing or new is an error.
     class_names : tuple of str or None
-        What the classes are called.
+        What the classes are called: saved too, and used by reports and the command line.
 
     Raises
     ------
@@ -128,11 +128,7 @@ class MLP:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """What classes, labels or outputs are called, one name each; None: their numbers.
-
-        They are saved with the network, and used by reports and on the command line. Of one
-        sigmoid output both classes are named.
-        """
+        """What classes, labels or outputs are called; of one sigmoid output both classes."""
         return self._class_names
 
     @class_names.setter
