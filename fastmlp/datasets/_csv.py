@@ -5,7 +5,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
 from ._files import naming, open_unpacked
+from ._header import numbers_are_names
 
 MAX_TEXT = 2 << 30
 """The most characters read from one file; MNIST as CSV has 110 million."""
@@ -24,6 +25,7 @@ FREE_TEXT, TEXT_RATIO = 8 << 20, 100
 MNIST has 8 for a byte, a bomb 1,000."""
 
 _MAX_LINE = 1 << 24
+_LOOKED_AT = 50  # lines below the first, to tell whether it has numbers for names
 _BLOCK = 1 << 22  # characters parsed at a time: a row of MNIST has about 1,800
 
 _Line = tuple[int, str]
@@ -34,8 +36,9 @@ def load_csv(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.int
     r"""Read samples and their labels from a CSV file, plain or gzip.
 
     A first line with anything but numbers in it is a header, and its column `label` (in any
-    case) holds the labels, wherever it stands. Without a header the labels are the first
-    column. Empty lines are skipped.
+    case) holds the labels, wherever it stands. Without a header, and under one of numbers alone
+    (0, 1, 2 ... or years, as pandas writes them), the labels are the first column. Empty lines
+    are skipped.
 
     Parameters
     ----------
@@ -88,7 +91,10 @@ def load_csv(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.int
         header = _cells(first[1])
         label_column, width = 0, len(header)
         if all(_is_number(cell) for cell in header):
-            lines = chain([first], lines)
+            below = list(islice(lines, _LOOKED_AT))
+            lines = chain(below, lines)
+            if not numbers_are_names(header, [_cells(line) for _, line in below]):
+                lines = chain([first], lines)
         else:
             label_column = _label_column(header)
         if width < 2:

@@ -14,6 +14,7 @@ from ._files import naming, open_binary
 from ._idx import load_idx
 from ._npz import load_npz
 from ._sets import MNIST, check_sets
+from ._split import train_test_split
 
 IDX_NAMES = (
     "train-images-idx3-ubyte",
@@ -103,6 +104,12 @@ def _split_csv(file: Path) -> MNIST:
     X, y = load_csv(file)
     if len(X) < 2:
         raise ValueError(f"{file}: expected at least 2 rows to split, got {len(X)}")
-    # One part in seven is the test set of MNIST's own 70,000 images.
-    n_train = len(X) - max(1, len(X) // 7)
-    return MNIST(X[:n_train], y[:n_train], X[n_train:], y[n_train:])
+    # One part in seven is the test set of MNIST's own 70,000 images. Files may be sorted by class,
+    # so each class gives its share; the draw is the same every time.
+    n_test = max(1, len(X) // 7)
+    counts = np.unique(y, return_counts=True)[1]
+    by_class = counts.min() > 1 and len(counts) <= n_test <= len(y) - len(counts)
+    rows = np.arange(len(y))
+    train, test, *_ = train_test_split(rows, y, test_size=n_test, stratify=bool(by_class), rng=0)
+    train, test = np.sort(train), np.sort(test)
+    return MNIST(X[train], y[train], X[test], y[test])

@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..frames import kind_of
-from .layout import number_in
+from .layout import label_column, number_in
 from .reading import Table
 
-__all__ = ["LABEL_NAMES", "Columns", "as_numbers", "as_texts", "describe", "label_column"]
-
-LABEL_NAMES = ("label", "class", "target", "y")
-"""What the label's column is called where nobody says it, in any case."""
+__all__ = ["Columns", "as_numbers", "as_texts", "describe"]
 
 _INDEX_NAMES = ("index", "id", "row", "row_id", "rowid", "rownames", "no", "no.", "nr")
 _DATES = re.compile(
@@ -27,7 +24,6 @@ _DATES = re.compile(
 _FEW = 20  # so many texts or numbers are kinds of something
 _MOST_CATEGORIES = 1000
 _LOOKED_AT = 1000  # texts, for what they are
-_MOST_LISTED = 8  # names in a message
 
 
 @dataclass
@@ -55,51 +51,6 @@ class Columns:
     def features(self) -> list[str]:
         """All features, numbers first."""
         return [*self.numbers, *self.categories]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return ", ".join(map(repr, names[:_MOST_LISTED])) + more
-
-
-def label_column(names: list[str], label: str | None, where: str = "") -> str:
-    """Return the name of the label's column.
-
-    Parameters
-    ----------
-    names : list of str
-    label : str or None
-        Its name or its number, counted from 0; by default the column called label, class, target
-        or y.
-    where : str
-        What the message begins with.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or more than one; the columns are listed.
-
-    Examples
-    --------
-    >>> from fastmlp.tables.columns import label_column
-    >>> label_column(["height", "Class"], None), label_column(["height", "Class"], "0")
-    ('Class', 'height')
-    """
-    if label is not None:
-        if label in names:
-            return label
-        if re.fullmatch(r"-?\d+", label) and -len(names) <= int(label) < len(names):
-            return names[int(label)]
-        raise ValueError(f"{where}--label: expected one of the columns {_listed(names)}, or a "
-                         f"number from 0 to {len(names) - 1}, got {label!r}")  # fmt: skip
-    for wanted in LABEL_NAMES:
-        found = [name for name in names if name.strip().lower() == wanted]
-        if len(found) == 1:
-            return found[0]
-    raise ValueError(
-        f"{where}--label: expected the name or the number of the label's column, as no column is "
-        f"called {', '.join(LABEL_NAMES)}; the columns are {_listed(names)}"
-    )
 
 
 def as_texts(series: Any) -> Any:
@@ -130,15 +81,15 @@ def as_numbers(table: Table, name: str, expected: str = "a number") -> np.ndarra
         if table.layout is not None:
             decimal, thousands = table.layout.decimal, table.layout.thousands
         missing = series.isna().to_numpy()
-        for row in np.flatnonzero(~missing):
+        for row in np.flatnonzero(~missing).tolist():
             cell = series.iloc[row]
             number = number_in(str(cell), decimal, thousands)
             if number is None:
-                table.blame(int(row), name, expected, repr(str(cell)[:40]))
+                table.blame(row, name, expected, repr(str(cell)[:40]))
             values[row] = number
     if np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values)))
-        table.blame(row, name, "a finite number", str(values[row]))
+        worst = int(np.argmax(np.isinf(values)))
+        table.blame(worst, name, "a finite number", str(values[worst]))
     return values
 
 
@@ -205,7 +156,7 @@ def _is_regression(table: Table, label: str, wanted: bool | None) -> bool:
 
 
 def describe(table: Table, label: str | None = None, *, regression: bool | None = None) -> Columns:
-    """Return what the columns of a table are.
+    r"""Return what the columns of a table are.
 
     Parameters
     ----------
@@ -226,7 +177,7 @@ def describe(table: Table, label: str | None = None, *, regression: bool | None 
     >>> from fastmlp.tables import describe, read_table
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder, "people.csv")
-    ...     _ = file.write_text("id,height,city,label\\n7,1.8,Bonn,a\\n9,1.6,Rom,b\\n")
+    ...     _ = file.write_text("id,height,city,label\n7,1.8,Bonn,a\n9,1.6,Rom,b\n")
     ...     found = describe(read_table(file))
     >>> found.numbers, found.categories, found.left_out
     (['height'], ['city'], {'id': 'it numbers the rows'})

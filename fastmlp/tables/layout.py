@@ -10,16 +10,24 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..datasets._header import MISSING, is_missing, numbers_are_names
 from .packing import kind_of_file, open_plain
 
-__all__ = ["MISSING", "Layout", "find_layout", "first_is_header", "is_missing", "number_in"]
+__all__ = [
+    "LABEL_NAMES",
+    "MISSING",
+    "Layout",
+    "find_layout",
+    "first_is_header",
+    "is_missing",
+    "label_column",
+    "number_in",
+]
 
-MISSING = (
-    "", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "-nan", "-NaN", "<NA>", "NULL",
-    "null", "None",
-)  # fmt: skip
-"""What stands for a missing value."""
+LABEL_NAMES = ("label", "class", "target", "y")
+"""What the label's column is called where nobody says it, in any case."""
 
+_MOST_LISTED = 8  # names in a message
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -32,7 +40,6 @@ _BLANKS = r"\s+"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")
-_YEARS = range(1800, 2201)
 
 
 @dataclass(frozen=True)
@@ -84,11 +91,6 @@ class Layout:
         if not self.has_header:
             said.append("no header")
         return ", ".join(said)
-
-
-def is_missing(cell: str) -> bool:
-    """Tell whether a cell stands for a missing value."""
-    return cell.strip() in MISSING
 
 
 def number_in(cell: str, decimal: str = ".", thousands: str | None = None) -> float | None:
@@ -203,35 +205,6 @@ def _decimal(rows: list[list[str]], separator: str) -> tuple[str, str | None]:
     return ".", None
 
 
-def _counts_up(cells: Sequence[str]) -> bool:
-    if len(cells) < 2 or not all(re.fullmatch(r"\d{1,9}", cell) for cell in cells):
-        return False
-    numbers = [int(cell) for cell in cells]
-    return all(b - a == 1 for a, b in zip(numbers, numbers[1:], strict=False))
-
-
-def _numbers_are_names(head: list[str], body: list[list[str]], decimal: str) -> bool:
-    """Tell whether a first line's numbers are names: 0, 1, 2 ..., years, whole ones over others."""
-    cells = [cell for cell in head if not is_missing(cell)]
-    if len(cells) < len(head) - 1 or (len(cells) < len(head) and not is_missing(head[0])):
-        return False
-    if not cells or not all(re.fullmatch(r"\d{1,9}", cell) for cell in cells):
-        return False
-    numbers = [int(cell) for cell in cells]
-    if len(set(numbers)) < len(numbers):
-        return False
-    under = [[row[at] for row in body if at < len(row)] for at in range(len(head))]
-    broken = [any(decimal in cell for cell in column) for column in under]
-    if sum(broken) >= 0.8 * len(head) and numbers == sorted(numbers):
-        return True
-    if not _counts_up(cells):
-        return False
-    if any(_counts_up([cell for cell in row if cell]) for row in body):
-        return False
-    begins = numbers[0] in (0, 1) or numbers[0] in _YEARS
-    return (begins and len(cells) > 2) or any(broken)
-
-
 def first_is_header(
     rows: list[list[str]], decimal: str = ".", thousands: str | None = None
 ) -> bool:
@@ -271,7 +244,7 @@ def first_is_header(
     ):
         rest = [cell for at, cell in enumerate(head) if at not in words]
         below = [[row[at] for at in range(len(row)) if at not in words] for row in body]
-        return _numbers_are_names(rest, below, decimal)
+        return numbers_are_names(rest, below, decimal)
     return not any(head[at] in under[at] for at in words)
 
 
@@ -339,3 +312,48 @@ def find_layout(path: Path, *, header: bool | None = None, known: Collection[str
         kind, encoding, separator, decimal, thousands, skip + lines, names, unnamed, header,
         separator + " " in text,
     )  # fmt: skip
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(map(repr, names[:_MOST_LISTED])) + more
+
+
+def label_column(names: list[str], label: str | None, where: str = "") -> str:
+    """Return the name of the label's column.
+
+    Parameters
+    ----------
+    names : list of str
+    label : str or None
+        Its name or its number, counted from 0; by default the column called label, class, target
+        or y.
+    where : str
+        What the message begins with.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or more than one; the columns are listed.
+
+    Examples
+    --------
+    >>> from fastmlp.tables.layout import label_column
+    >>> label_column(["height", "Class"], None), label_column(["height", "Class"], "0")
+    ('Class', 'height')
+    """
+    if label is not None:
+        if label in names:
+            return label
+        if re.fullmatch(r"-?\d+", label) and -len(names) <= int(label) < len(names):
+            return names[int(label)]
+        raise ValueError(f"{where}--label: expected one of the columns {_listed(names)}, or a "
+                         f"number from 0 to {len(names) - 1}, got {label!r}")  # fmt: skip
+    for wanted in LABEL_NAMES:
+        found = [name for name in names if name.strip().lower() == wanted]
+        if len(found) == 1:
+            return found[0]
+    raise ValueError(
+        f"{where}--label: expected the name or the number of the label's column, as no column is "
+        f"called {', '.join(LABEL_NAMES)}; the columns are {_listed(names)}"
+    )

@@ -117,7 +117,8 @@ def open_plain(path: Path, kind: str) -> Iterator[BinaryIO]:
             (name,) = [n for n in archive.namelist() if n.lower().endswith(_TEXT_MEMBERS)]
             unpacked = archive.open(name)
         else:
-            unpacked = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}[kind](stream)
+            opener: Any = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}[kind]
+            unpacked = opener(stream)
         with unpacked:
             bounded = io.BufferedReader(_Bounded(unpacked, unpacked_bytes(length)), 1 << 18)
             yield cast(BinaryIO, bounded)

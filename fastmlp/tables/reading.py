@@ -7,14 +7,15 @@ import io
 import itertools
 import warnings
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..datasets._files import naming
 from ..extras import require
 from ..validation import check_path
-from .layout import MISSING, Layout, find_layout
+from .layout import MISSING, Layout, find_layout, label_column
 from .packing import kind_of_file, open_plain
 
 __all__ = ["Table", "read_table"]
@@ -125,7 +126,7 @@ def _read_text(path: Path, layout: Layout, texts: Collection[str], whole: Collec
         if layout.encoding != "utf-8":
             raise
         # the first byte that is no UTF-8 stands beyond the sample
-        return _read_text(path, _with_encoding(layout, "cp1252"), texts, whole)
+        return _read_text(path, replace(layout, encoding="cp1252"), texts, whole)
     except pandas.errors.EmptyDataError:
         raise ValueError("it has a header and no rows") from None
     except (pandas.errors.ParserError, pandas.errors.ParserWarning) as error:
@@ -138,19 +139,13 @@ def _read_text(path: Path, layout: Layout, texts: Collection[str], whole: Collec
     return frame
 
 
-def _with_encoding(layout: Layout, encoding: str) -> Layout:
-    from dataclasses import replace
-
-    return replace(layout, encoding=encoding)
-
-
 def read_table(
     path: Any,
     *,
     header: bool | None = None,
     known: Collection[str] = (),
     texts: Collection[str] = (),
-    label: str | int | None = None,
+    label: str | None = None,
 ) -> Table:
     r"""Read a table from CSV text or a Parquet file.
 
@@ -166,9 +161,9 @@ def read_table(
         Names that a header should have.
     texts : collection of str
         Columns that stay as they are written.
-    label : str or int, optional
-        A column of labels, by name or number: stays as it is written, and "None" is a text
-        there.
+    label : str, optional
+        The column of labels, as `label_column` finds it: stays as it is written, and "None" is a
+        text there.
 
     Returns
     -------
@@ -195,7 +190,7 @@ def read_table(
     ([1.8, 1.6], 'cells between ;, decimal commas')
     """
     require("pandas", "table")
-    file = check_path(path)
+    file, whole = check_path(path), []
     with naming(file, "a table as CSV or Parquet"):
         kind = kind_of_file(file)
         if kind in ("npz", "idx"):
@@ -203,18 +198,9 @@ def read_table(
         if kind == "parquet":
             return Table(_read_parquet(file), file, None)
         layout = find_layout(file, header=header, known=known)
-        whole = [] if label is None else [_name_of(layout.names, label)]
+        with suppress(ValueError):  # of a table without labels
+            whole.append(label_column(list(layout.names), label))
         return Table(_read_text(file, layout, texts, whole), file, layout)
-
-
-def _name_of(names: Collection[str], label: str | int) -> str:
-    """Return a column's name, as it is or from its number."""
-    if isinstance(label, str) and label in names:
-        return label
-    try:
-        return list(names)[int(label)]
-    except (ValueError, IndexError):
-        return ""  # which no column has: whoever asks for it says so
 
 
 def _read_parquet(path: Path) -> Any:
