@@ -216,10 +216,10 @@ def check_finite(name: str, X: Any, columns: Sequence[str] | None = None) -> Non
         if len(bad):
             row, column = bad[0]
             value = rows[row, column]
-            got = "nan (a missing value)" if np.isnan(value) else str(value)
             called = column if columns is None else repr(columns[column])
             where = "" if sparse else f" in row {start + row}, column {called}"
-            raise ValueError(f"{name}: expected finite numbers, got {got}{where}")
+            missing = " (a missing value)" if np.isnan(value) else ""
+            raise ValueError(f"{name}: expected finite numbers, got {value}{where}{missing}")
 
 
 def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -227,8 +227,10 @@ def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
     if y.dtype.kind == "f":
         if not np.isfinite(y).all():
             row = int(np.argmin(np.isfinite(y)))
-            what = "NaN (a missing value)" if np.isnan(y[row]) else "infinity"
-            raise ValueError(f"{name}: expected class labels, got {what} in row {row}")
+            what, missing = "infinity", ""
+            if np.isnan(y[row]):
+                what, missing = "NaN", " (a missing value)"
+            raise ValueError(f"{name}: expected class labels, got {what} in row {row}{missing}")
         if (y != np.trunc(y)).any():
             wrong = y[y != np.trunc(y)][0]
             raise ValueError(f"{name}: expected integer class labels, got {wrong}")

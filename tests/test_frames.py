@@ -159,21 +159,21 @@ WITH_HOLES = {
 
 @pytest.mark.parametrize("kind", WITH_HOLES)
 def test_a_missing_value_is_said_to_be_missing(kind):
-    with pytest.raises(ValueError, match=r"X: .*missing value\) in row 7, column 'width'"):
+    with pytest.raises(ValueError, match=r"X: .* in row 7, column 'width' \(a missing value\)"):
         net().fit(WITH_HOLES[kind], Y)
 
 
 def test_a_missing_value_of_an_array_and_of_labels():
-    with pytest.raises(ValueError, match=r"X: .*missing value\) in row 7, column 1"):
+    with pytest.raises(ValueError, match=r"X: .* in row 7, column 1 \(a missing value\)"):
         net().fit(HOLES, Y)
-    with pytest.raises(ValueError, match=r"X: .*missing value\) in row 7, column 1"):
+    with pytest.raises(ValueError, match=r"X: .* in row 7, column 1 \(a missing value\)"):
         net().fit([[None if np.isnan(x) else x for x in row] for row in HOLES], Y)
     for labels in (
         pd.Series(Y, dtype="Int64").mask(np.arange(60) == 4),
         [*Y[:4].tolist(), None, *Y[5:].tolist()],
         pl.Series(Y).set(pl.Series(np.arange(60) == 4), None),
     ):
-        with pytest.raises(ValueError, match=r"y: .*missing value\) in row 4"):
+        with pytest.raises(ValueError, match=r"y: .* in row 4 \(a missing value\)"):
             net().fit(X, labels)
 
 

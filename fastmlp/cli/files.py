@@ -94,8 +94,8 @@ def read_data(source: str, console: Console | None = None) -> MNIST:
     if console is not None:
         if Path(source).is_file() and mnist_layout(Path(source)):
             console.note(
-                f"{source}: taken for images as MNIST's, {N_PIXELS} pixels and a label; of each "
-                "class a seventh is for the test"
+                f"{source}: taken for images as MNIST's, {N_PIXELS} pixels and a label; a seventh "
+                "is for the test"
             )
         _note_gaps(data, console)
     return data

@@ -137,8 +137,7 @@ def _add_train(commands: Any) -> None:
         help="train on images or a table, and test",
         description="Train a network on MNIST, on arrays or on a table, save it, draw its loss "
         "curves, test it.",
-        epilog="examples: fastmlp train --layers 784,128,10 --epochs 5 --out digits.npz; "
-        "fastmlp train people.csv --label income",
+        epilog="example: fastmlp train people.csv --label income",
     )
     _add_data(p)
     _add_table(p)

@@ -30,7 +30,9 @@ from .files import write_json
 __all__ = ["evaluate_table", "predict_table", "report_table", "train_table"]
 
 HIDDEN, TEST_SIZE = (100,), 0.2
-_EPOCHS, _FEWEST_EPOCHS, _SAMPLES = 200, 10, 4_000_000  # by default: so many samples are seen
+# by default, found on scikit-learn's own tables; with more rows fewer epochs see as many samples
+_EPOCHS, _EPOCHS_OF_VALUES, _FEWEST_EPOCHS, _SAMPLES = 200, 100, 10, 4_000_000
+_RATE, _RATE_OF_VALUES = 0.003, 0.001
 _MOST_SHOWN, _MOST_NAMES = 5, 8  # classes and columns in a line
 _LINES = 1000  # written at a time
 _NETWORKS_ONLY = {
@@ -123,13 +125,16 @@ def _hidden(args: Namespace, n_in: tuple[int, ...], n_out: int) -> tuple[int, ..
 def _estimator(args: Namespace, columns: Columns, hidden: tuple[int, ...], n: int) -> Any:
     """Return the estimator that the arguments describe, for n training rows."""
     sklearn = require("fastmlp.sklearn", "table")
-    epochs = args.epochs or max(_FEWEST_EPOCHS, min(_EPOCHS, round(_SAMPLES / n)))
-    optimizer = make_optimizer(
-        {"name": args.optimizer or "adam"}
-        | ({} if args.learning_rate is None else {"learning_rate": args.learning_rate})
+    most, rate = (
+        (_EPOCHS, _RATE) if not columns.regression else (_EPOCHS_OF_VALUES, _RATE_OF_VALUES)
     )
+    epochs = args.epochs or max(_FEWEST_EPOCHS, min(most, round(_SAMPLES / n)))
+    settings: dict[str, Any] = {"name": args.optimizer or "adam"}
+    if args.learning_rate is not None or args.optimizer is None:
+        settings["learning_rate"] = rate if args.learning_rate is None else args.learning_rate
+    optimizer = make_optimizer(settings)
     wanted = args.batch_size or (32 if n < 2000 else 128)
-    settings: dict[str, Any] = {
+    settings = {
         "hidden_layer_sizes": hidden, "activation": args.activation or "relu",
         "alpha": args.l2 * n if args.l2 else 1e-4, "max_iter": epochs,
         "batch_size": n if args.batch_size == "full" else min(wanted, n),
@@ -200,12 +205,12 @@ def train_table(
     args: Namespace, console: Console, source: str, out: str | None, plot: str | None
 ) -> int:
     """Train on a table, save and draw what was asked for, end with the test's accuracy or R2."""
-    _check_options(args)
     test_size = TEST_SIZE if args.test_size is None else args.test_size
     shuffle = args.shuffle is not False
     table = read_table(source, header=args.header, label=args.label)
     columns = describe(table, args.label, regression=args.regression)
     targets = targets_of(table, columns.label, regression=columns.regression)
+    _check_options(args)
     say = (lambda _: None) if args.quiet else console.say
     try:
         parts = divide(
