@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
-import warnings
 import zipfile
 from argparse import Namespace
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..atomic import replacing
-from ..datasets import MNIST, load_csv, load_idx, load_mnist
-from ..datasets._csv import numbered_lines
+from ..datasets import MNIST, load_idx, load_mnist
+from ..datasets._csv import load_features
 from ..datasets._files import naming, open_unpacked
 from ..datasets._npz import read_arrays
 from ..datasets._sources import read_sets
@@ -218,7 +216,7 @@ def read_features(path: str, n_in: int) -> tuple[np.ndarray, bool]:
         with naming(file, "an array in the .npy format"):
             X = _mapped(file)
     else:
-        X = _csv_features(file, line, n_in)
+        X = load_features(file, n_in, "INPUT")
     if X.ndim < 2 or X.dtype.kind not in "biuf":
         raise ValueError(
             f"{file}: expected samples of {n_in} numbers, got shape {X.shape} of {X.dtype}"
@@ -239,32 +237,9 @@ def _mapped(file: Path) -> np.ndarray:
         raise ValueError(f"a damaged header ({error})") from error
 
 
-def _csv_features(file: Path, first_line: bytes, n_in: int) -> np.ndarray:
-    with naming(file, f"CSV rows of {n_in} numbers, with or without a label"):
-        cells = first_line.decode("utf-8-sig").strip().split(",")
-        names = [cell.strip().strip('"').lower() for cell in cells]
-        if "label" in names or len(cells) == n_in + 1:
-            return load_csv(file)[0]
-        if len(cells) != n_in:
-            raise ValueError(f"the first line has {len(cells)} cells")
-        with (
-            open_unpacked(file) as (stream, _),
-            io.TextIOWrapper(stream, encoding="utf-8-sig") as text,
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")  # of a file without rows, which is said below
-            X = np.loadtxt(
-                (line for _, line in numbered_lines(text, file)), delimiter=",", comments=None,
-                quotechar='"', ndmin=2, skiprows=0 if all(map(_is_number, cells)) else 1,
-            )  # fmt: skip
-        if X.size == 0:
-            raise ValueError("there are no rows")
-        return X
-
-
 def _is_number(cell: str) -> bool:
     try:
-        float(cell.strip().strip('"'))
+        float(cell)
     except ValueError:
         return False
     return True

@@ -64,5 +64,4 @@ def numbers_are_names(head: list[str], body: list[list[str]], decimal: str = "."
         return False
     if any(_counts_up([cell for cell in row if cell]) for row in body):
         return False
-    begins = numbers[0] in (0, 1) or numbers[0] in _YEARS
-    return (begins and len(cells) > 2) or any(broken)
+    return len(cells) > 2 and (numbers[0] in (0, 1) or numbers[0] in _YEARS)
