@@ -15,6 +15,7 @@ MISSING = (
 """What stands for a missing value."""
 
 _YEARS = range(1800, 2201)
+_FEWEST, _FEWEST_OVER_WHOLE = 3, 5  # names in a row that are hardly a sample's numbers
 
 
 def is_missing(cell: str) -> bool:
@@ -64,4 +65,5 @@ def numbers_are_names(head: list[str], body: list[list[str]], decimal: str = "."
         return False
     if any(_counts_up([cell for cell in row if cell]) for row in body):
         return False
-    return len(cells) > 2 and (numbers[0] in (0, 1) or numbers[0] in _YEARS)
+    enough = _FEWEST if any(broken) else _FEWEST_OVER_WHOLE
+    return len(cells) >= enough and (numbers[0] in (0, 1) or numbers[0] in _YEARS)
