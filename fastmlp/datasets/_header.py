@@ -65,5 +65,7 @@ def numbers_are_names(head: list[str], body: list[list[str]], decimal: str = "."
         return False
     if any(_counts_up([cell for cell in row if cell]) for row in body):
         return False
+    if is_missing(head[0]) and numbers[0] == 0 and not any(map(is_missing, under[0])):
+        return True  # an index of pandas, and columns without names
     enough = _FEWEST if any(broken) else _FEWEST_OVER_WHOLE
     return len(cells) >= enough and (numbers[0] in (0, 1) or numbers[0] in _YEARS)

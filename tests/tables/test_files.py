@@ -171,7 +171,7 @@ def test_a_table_goes_through_every_command(here, capsys, kind, monkeypatch):
     assert rows[0] == ["label", *(f"p_{label}" for label in model.classes_)]
     assert len(rows) - 1 == len(expected)
     right = np.mean([row[0] == label for row, label in zip(rows[1:], expected, strict=True)])
-    assert right > 0.9
+    assert right > (0.8 if kind == "wide" else 0.9)
     probabilities = np.array([row[1:] for row in rows[1:]], float)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
@@ -242,7 +242,7 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...], str]] = {
     "Excel": (
         "t.xlsx", zipped(b"<x/>", "[Content_Types].xml"), (), "an Excel workbook; save the sheet",
     ),
-    "two tables": ("t.zip", zipped(b"", "a.txt", "b.txt"), (), "one table in the zip .*got 2 files"),
+    "two tables": ("t.zip", zipped(b"", "a.txt", "b.txt"), (), "one table .* got 2 files"),
     "an old Excel": ("t.xls", b"\xd0\xcf\x11\xe0" + bytes(600), (), "save the sheet as CSV"),
     "Zstandard": ("t.csv.zst", b"\x28\xb5\x2f\xfd" + bytes(60), (), "Zstandard is not read; gzip"),
     "a web page": ("t.csv", b"<!DOCTYPE html><p>none</p>", (), "looks like a web page"),
