@@ -9,15 +9,15 @@ import numpy as np
 
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
-from .extras import MethodElsewhere
-from .frames import column_names, in_order
+from .contract.operations import Gradients
+from .contract.parameters import Parameters, ParameterViews, replace
 from .initializers import Initializer, get_initializer, random_source
-from .operations import Gradients
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
-from .parameters import Parameters, ParameterViews, replace
 from .schedules import Schedule
-from .training.history import History
-from .validation import (
+from .support.extras import MethodElsewhere
+from .support.frames import column_names, in_order
+from .support.interrupts import CtrlC
+from .support.validation import (
     as_rows,
     check_choice,
     check_finite,
@@ -27,6 +27,7 @@ from .validation import (
     check_sample_weight,
     check_targets,
 )
+from .training.history import History
 
 __all__ = ["MLP"]
 
@@ -133,9 +134,8 @@ class MLP:
 
     @class_names.setter
     def class_names(self, names: Sequence[Any] | None) -> None:
-        a = self.architecture
-        expected = 2 if a.n_out == 1 and a.output == "sigmoid" else a.n_out
-        self._class_names = check_names("class_names", names, expected)
+        one = self.architecture.n_out == 1 and self.architecture.output == "sigmoid"
+        self._class_names = check_names("class_names", names, self.architecture.n_out + one)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -401,9 +401,9 @@ class MLP:
         TypeError, ValueError
             If an argument is not of that kind; nothing is changed then.
         """
-        from .training.options import FitOptions
-        from .training.trainer import fit
-
+        with CtrlC():
+            from .training.options import FitOptions
+            from .training.trainer import fit
         options = FitOptions(
             epochs=epochs, batch_size=batch_size, optimizer=optimizer,
             schedule=schedule, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm,

@@ -378,6 +378,17 @@ def test_copies_are_whole_and_apart(backend, output):
         assert same(parameters(twin), parameters(net))
 
 
+def test_a_network_that_an_older_version_pickled_is_read():
+    net = MLP((4, 3), rng=0, backend="numpy")
+    net.fit(np.eye(4), [0, 1, 2, 0], epochs=2)
+    pickled = pickle.dumps(net, protocol=0)  # names stand on lines of their own
+    older = pickled.replace(b"cfastmlp.training.history\n", b"cfastmlp.history\n")
+    assert older != pickled
+    again = pickle.loads(older)
+    assert again.history == net.history
+    assert same(parameters(again), parameters(net))
+
+
 def test_hyperparameters_of_any_real_kind_can_be_kept(tmp_path):
     net = MLP((4, 3), rng=1, backend="numpy", input_scale=np.float32(2))
     net.fit(np.eye(4), [0, 1, 2, 0], epochs=1, optimizer=Adam(np.float32(0.5)))

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import replacing
 from ..network import MLP
-from ..validation import check_finite
+from ..support.atomic import is_stream, replacing
+from ..support.validation import check_finite
 from .console import Console, percent, say_confusion
 from .files import (
     are_pixels,
@@ -175,7 +175,8 @@ def report(args: Namespace, console: Console) -> int:
         class_names=args.class_names or net.class_names, image_shape=args.image_shape,
         saved_with=saved_with(args.model),
     )  # fmt: skip
-    console.say(f"written: {args.out}")
+    if not is_stream(args.out):
+        console.tell(f"written: {args.out}")
     return 0
 
 
@@ -291,7 +292,7 @@ def profile(args: Namespace, console: Console) -> int:
 
 def verify(args: Namespace, console: Console) -> int:
     """Check this machine: parity, gradients, threads; exit code 1 where one falls short."""
-    from ..checks import verify as findings
+    from ..verification.checks import verify as findings
 
     check_outputs(json=args.json)
     found = []
@@ -309,7 +310,7 @@ def verify(args: Namespace, console: Console) -> int:
 
 def info(args: Namespace, console: Console) -> int:
     """Print versions, processor, vector path, threads and cache folder."""
-    from ..environment import environment
+    from ..support.environment import environment
 
     found = environment()
     if args.json:

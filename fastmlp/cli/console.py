@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -14,15 +17,39 @@ _MOST_CLASSES = 50  # of a confusion matrix that is still readable
 
 
 class Console:
-    """Standard output for results, standard error for what is said beside them."""
+    """Standard output for results, standard error for what is said beside them.
+
+    Attributes
+    ----------
+    when_interrupted : callable
+        What a command does when it is interrupted; returns the line that is then said.
+    """
+
+    def __init__(self) -> None:
+        self.when_interrupted: Callable[[], str] = lambda: "interrupted"
 
     def say(self, text: str) -> None:
         """Write a line to standard output."""
         print(text, flush=True)
 
+    def tell(self, text: str) -> None:
+        """Write a line to standard output; where nobody reads any more, the work goes on."""
+        try:
+            self.say(text)
+        except BrokenPipeError:
+            self.close()
+
     def note(self, text: str) -> None:
         """Write a line to standard error, whatever it holds on one line."""
-        print(f"fastmlp: {' '.join(text.split())}", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(f"fastmlp: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Let go of a pipe that nobody reads: nothing is left to be flushed when Python ends."""
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 def percent(share: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import zipfile
 from argparse import Namespace
@@ -11,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import replacing
 from ..datasets import MNIST, load_idx, load_mnist
 from ..datasets._csv import load_features
 from ..datasets._files import naming, open_unpacked
 from ..datasets._npz import read_arrays
 from ..datasets._sources import read_sets
-from ..extras import require
 from ..network import MLP
+from ..support.atomic import check_target, is_stream, replacing
+from ..support.extras import require
+from ..support.validation import check_finite
 from ..tables.layout import label_column
 from ..tables.packing import kind_of_file, open_plain
-from ..validation import check_finite
 from .console import Console
 
 __all__ = [
@@ -264,8 +265,16 @@ def check_outputs(**paths: str | None) -> None:
         if given is None:
             continue
         path = Path(given)
-        if not given or (path.exists() and not path.is_file()):
+        if not given:
             raise ValueError(f"--{option}: expected the name of a file, got {given!r}")
+        try:
+            check_target(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error).removeprefix("path: ")
+            raise ValueError(f"--{option}: {given!r}: {reason}") from None
+        if is_stream(path):
+            continue
+        path = Path(os.path.realpath(path))
         if not path.parent.is_dir():
             raise ValueError(f"--{option}: there is no folder {str(path.parent)!r}")
         try:
@@ -275,10 +284,9 @@ def check_outputs(**paths: str | None) -> None:
             raise ValueError(
                 f"--{option}: nothing can be written into {str(path.parent)!r} ({error.strerror})"
             ) from None
-        resolved = path.resolve()
-        if resolved in seen:
-            raise ValueError(f"--{option}: expected another file than --{seen[resolved]}")
-        seen[resolved] = option
+        if path in seen:
+            raise ValueError(f"--{option}: expected another file than --{seen[path]}")
+        seen[path] = option
 
 
 def check_picture(path: str) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import replacing
 from ..callbacks import Callback, ProgressBar
-from ..extras import require
 from ..optimizers import make_optimizer
 from ..schedules import get_schedule
+from ..support.atomic import is_stream, replacing
+from ..support.extras import require
 from ..tables import Columns, Table, describe, load_model, read_table, save_model, train_model
 from ..tables.model import Targets, features_of, targets_of
 from ..tables.parts import Parts, divide
@@ -211,7 +211,7 @@ def train_table(
     columns = describe(table, args.label, regression=args.regression)
     targets = targets_of(table, columns.label, regression=columns.regression)
     _check_options(args)
-    say = (lambda _: None) if args.quiet else console.say
+    say = (lambda _: None) if args.quiet else console.tell
     try:
         parts = divide(
             targets.y, classes=not columns.regression, test_size=test_size,
@@ -248,8 +248,9 @@ def train_table(
         save_model(model, out)
     if history.interrupted:
         saved = "not saved" if out is None else f"saved to {out}"
-        console.note(f"interrupted after {len(history)} whole epochs, {saved}")
-        return 130
+        said = f"interrupted after {len(history)} whole epochs, {saved}"
+        console.when_interrupted = lambda: said
+        raise KeyboardInterrupt
     say(_summary(history, seconds, columns.regression))
     test = _figures(model, frame.iloc[parts.test], targets.y[parts.test])
     if plot is not None:
@@ -262,7 +263,7 @@ def train_table(
     written = [name for name in (out, plot, args.json) if name is not None]
     if written:
         say(f"written: {', '.join(written)}")
-    console.say(_score(test))
+    console.tell(_score(test))
     return 0
 
 
@@ -412,5 +413,6 @@ def report_table(args: Namespace, console: Console, source: str | None) -> int:
         class_names=names or net.class_names, image_shape=args.image_shape,
         saved_with={"fastmlp": model.table_["fastmlp"]},
     )  # fmt: skip
-    console.say(f"written: {args.out}")
+    if not is_stream(args.out):
+        console.tell(f"written: {args.out}")
     return 0

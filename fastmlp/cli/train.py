@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 import warnings
 from argparse import Namespace
+from functools import partial
 from typing import Any
 
-from ..atomic import replacing
 from ..callbacks import EarlyStopping, ModelCheckpoint
 from ..datasets import MNIST
 from ..network import MLP
 from ..optimizers import Optimizer, make_optimizer
 from ..schedules import Schedule, get_schedule
+from ..support.atomic import is_stream, replacing
+from ..support.validation import check_finite
 from ..training.divergence import DivergenceError
 from ..training.history import History
-from ..validation import check_finite
 from .console import Console, percent
 from .files import (
     check_outputs,
@@ -49,10 +50,11 @@ def _outputs(args: Namespace, console: Console, ending: str) -> tuple[str | None
         for name, value in (("out", args.out), ("plot", args.plot), ("json", args.json))
     }
     check_outputs(**asked)
-    if asked["out"] is not None and not asked["out"].endswith(ending):
+    given = asked["out"]
+    if given is not None and not given.endswith(ending) and not is_stream(given):
         kind = "a table's" if ending == ".skops" else "this"
         raise ValueError(f"--out: expected a name that ends in {ending} for {kind} model, got "
-                         f"{asked['out']!r}")  # fmt: skip
+                         f"{given!r}")  # fmt: skip
     if asked["plot"] is not None:
         check_picture(asked["plot"])
     if args.out is None:
@@ -189,6 +191,15 @@ def _checkpoints(args: Namespace) -> list[ModelCheckpoint]:
     return [saver]
 
 
+def _interrupted(net: MLP, out: str | None, step: int) -> str:
+    """Save what was trained since that step; return what there is to say."""
+    saved = "not saved"
+    if out is not None and net._state.step != step:
+        net.save(out)
+        saved = f"saved to {out}"
+    return f"interrupted after {len(net.history)} whole epochs, {saved}"
+
+
 def train(args: Namespace, console: Console) -> int:
     """Train on DATA, save and draw what was asked for, end with the test accuracy."""
     source = data_source(args)
@@ -220,7 +231,8 @@ def train(args: Namespace, console: Console) -> int:
     if before >= epochs:
         console.note(f"{args.resume} has {before} epochs behind it, --epochs {epochs} is all")
     share = _held_out(args, len(data.y_train))
-    say = (lambda _: None) if args.quiet else console.say
+    say = (lambda _: None) if args.quiet else console.tell
+    console.when_interrupted = partial(_interrupted, net, out, net._state.step)
     begun = time.perf_counter()
     try:
         say(_plan(args, net, schedule, data, share))
@@ -235,18 +247,11 @@ def train(args: Namespace, console: Console) -> int:
                 early_stopping=stopping, callbacks=checkpoints, on_divergence=args.on_divergence,
                 resume=loaded is not None, progress=False if args.quiet else None,
             )  # fmt: skip
-        interrupted = history.interrupted
-    except KeyboardInterrupt:
-        interrupted = True
     except DivergenceError as error:
         console.note(f"error: {error}")
         return 1
-    if interrupted:
-        if out is not None:
-            net.save(out)
-        saved = "not saved" if out is None else f"saved to {out}"
-        console.note(f"interrupted after {len(net.history)} whole epochs, {saved}")
-        return 130
+    if history.interrupted:
+        raise KeyboardInterrupt
     seconds = time.perf_counter() - begun
     if out is not None:
         net.save(out)
@@ -263,5 +268,5 @@ def train(args: Namespace, console: Console) -> int:
     written = [name for name in (out, plot, args.json) if name is not None]
     if written:
         say(f"written: {', '.join(written)}")
-    console.say(f"test accuracy {percent(test['accuracy'])}, loss {test['loss']:.4f}")
+    console.tell(f"test accuracy {percent(test['accuracy'])}, loss {test['loss']:.4f}")
     return 0

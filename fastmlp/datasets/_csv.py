@@ -13,9 +13,9 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..validation import check_path
+from ..support.validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
-from ._files import naming, open_unpacked
+from ._files import Unpacking, naming, open_unpacked
 from ._header import is_missing, numbers_are_names
 
 MAX_TEXT = 2 << 30
@@ -161,12 +161,14 @@ def _header(lines: Iterator[_Line]) -> tuple[int, list[str], Iterator[_Line]]:
 def numbered_lines(text: TextIO, file: Path) -> Iterator[_Line]:
     """Yield the number and text of each line of a file that is not blank, within the bounds."""
     most = min(MAX_TEXT, max(FREE_TEXT, TEXT_RATIO * file.stat().st_size))
+    unpacking = Unpacking(file, most)
     total = number = 0
     while line := text.readline(_MAX_LINE):
         number += 1
         total += len(line)
-        if len(line) == _MAX_LINE or total > most:
-            raise ValueError(f"line {number} goes beyond the length allowed for a line or file")
+        if len(line) == _MAX_LINE:
+            raise ValueError(f"line {number} goes beyond the length allowed for a line")
+        unpacking.check(total)
         if line.strip():
             yield number, line
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..architecture import Architecture
 from ..regularization import Regularization
-from ..validation import (
+from ..support.validation import (
     as_rows,
     check_class_weight,
     check_finite,
@@ -32,7 +32,7 @@ __all__ = [
     "weights_of",
 ]
 
-_LOOKED_AT = 256  # rows whose density speaks for all, as in `kernels.index`
+_LOOKED_AT = 256  # rows whose density speaks for all, as in `kernels.run.choose`
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,21 @@ __all__ = ["from_sklearn"]
 _OUTPUTS = {
     "softmax": "softmax", "logistic": "sigmoid", "identity": "identity", "exp": "identity",
 }  # fmt: skip
+_PACKAGES = ("sklearn", "fastmlp")
+
+
+def _check_methods(estimator: Any) -> None:
+    """Raise TypeError where a subclass, or somebody else, has replaced what predicts."""
+    for name in ("predict", "predict_proba", "_predict", "_forward_pass_fast"):
+        method = getattr(type(estimator), name, None)
+        if method is None:
+            continue
+        own = getattr(method, "__module__", None) or type(method).__module__
+        if name in vars(estimator) or own.split(".")[0] not in _PACKAGES:
+            raise TypeError(
+                f"estimator: expected scikit-learn's or fastmlp's own {name}, got one that "
+                f"{type(estimator).__name__} has replaced"
+            )
 
 
 def from_sklearn(
@@ -71,12 +86,16 @@ def from_sklearn(
     >>> bool(abs(net.predict_proba(X) - model.predict_proba(X)).max() < 1e-12)
     True
     """
-    names = {base.__name__ for base in type(estimator).__mro__}
+    names = {
+        base.__name__ for base in type(estimator).__mro__
+        if base.__module__.split(".")[0] in _PACKAGES
+    }  # fmt: skip
     if not names & {"MLPClassifier", "MLPRegressor"}:
         raise TypeError(
             "estimator: expected a fitted MLPClassifier or MLPRegressor, got "
             f"{type(estimator).__name__}"
         )
+    _check_methods(estimator)
     if not hasattr(estimator, "coefs_"):
         raise ValueError(f"estimator: expected a fitted one, got {estimator!r} before fit")
     coefs, intercepts = estimator.coefs_, estimator.intercepts_
@@ -88,6 +107,16 @@ def from_sklearn(
             f"{estimator.out_activation_!r}"
         )
     hidden = [named] * (len(coefs) - 1) if isinstance(named, str) else list(named)
+    if len(hidden) != len(coefs) - 1 or len(intercepts) != len(coefs):
+        raise ValueError(
+            f"estimator: expected coefs_ and intercepts_ of {len(hidden) + 1} layers, got "
+            f"{len(coefs)} and {len(intercepts)}"
+        )
+    if estimator.out_activation_ not in _OUTPUTS:
+        raise ValueError(
+            f"estimator: out_activation_: expected one of {', '.join(_OUTPUTS)}, got "
+            f"{estimator.out_activation_!r}"
+        )
     activations = [
         "sigmoid" if name == "logistic" else name
         for name in (*hidden, _OUTPUTS[estimator.out_activation_])

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from ..operations import (
+from ..contract import signatures
+from ..contract.operations import (
     check_activate,
     check_dense,
     check_dense_backward,
     check_output_loss,
     check_softmax,
+    implements,
 )
-from ..parameters import aligned_zeros, row_length
+from ..contract.parameters import aligned_zeros, row_length
 from .emit.activations import ACTIVATIONS, SLOPES
 from .emit.losses import ELEMENTWISE, OUTPUTS
 from .emit.optimizers import STORE
@@ -56,34 +58,9 @@ def vectors_of(n: int, dtype: np.dtype) -> int:
     return -(-n * dtype.itemsize // current_target().vector_bytes)
 
 
+@implements(signatures.activate)
 def activate(z: np.ndarray, *, activation: str) -> tuple[np.ndarray, np.ndarray]:
-    """Apply an activation to logits; see `fastmlp.reference.activate`.
-
-    Parameters
-    ----------
-    z : ndarray of float32 or float64, any shape
-    activation : str
-
-    Returns
-    -------
-    a : ndarray
-        ``f(z)``, shaped and typed as z.
-    derivative : ndarray
-        ``f'(z)``, likewise.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If z is no array of floats or the name is not known.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> a, derivative = kernels.activate(np.zeros(1), activation="sigmoid")
-    >>> float(a[0]), float(derivative[0])
-    (0.5, 0.25)
-    """
+    """One kernel; the derivative comes with the value."""
     z = check_activate(z, activation)
     x = padded(z.reshape(1, -1))
     y, slope = np.zeros_like(x), np.zeros_like(x)
@@ -95,30 +72,9 @@ def activate(z: np.ndarray, *, activation: str) -> tuple[np.ndarray, np.ndarray]
     return y[0, : z.size].reshape(z.shape), slope[0, : z.size].reshape(z.shape)
 
 
+@implements(signatures.softmax)
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the softmax of each row; see `fastmlp.reference.softmax`.
-
-    Parameters
-    ----------
-    logits : ndarray of float32 or float64, (n, n_out)
-
-    Returns
-    -------
-    ndarray, (n, n_out)
-        Rows that sum to 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If logits is no float matrix with at least one column.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> kernels.softmax(np.array([[1000.0, 1000.0]])).tolist()
-    [[0.5, 0.5]]
-    """
+    """The kernel of the output layer."""
     logits = check_softmax(logits)
     z, out = padded(logits), np.empty(logits.shape, logits.dtype)
     launch(
@@ -129,43 +85,17 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return out
 
 
+@implements(signatures.softmax_cross_entropy)
 def softmax_cross_entropy(
     logits: np.ndarray, y: np.ndarray, *, sample_weight: np.ndarray | None = None
 ) -> tuple[float, np.ndarray]:
-    """Return the loss and delta of softmax outputs; see the reference's twin for the formula.
-
-    Parameters
-    ----------
-    logits : ndarray of float32 or float64, (n, n_out)
-    y : ndarray
-        Integer labels (n,), or rows of probabilities (n, n_out).
-    sample_weight : ndarray, (n,), optional
-
-    Returns
-    -------
-    loss : float
-        The (weighted) mean over samples.
-    delta : ndarray, (n, n_out)
-        ``w (a - y)``, not divided by the number of samples.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If shapes, labels or weights do not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> loss, delta = kernels.softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
-    >>> round(loss, 4), delta.tolist()
-    (0.6931, [[0.5, -0.5]])
-    """
+    """`output_loss` of that pair."""
     return output_loss(
         logits, y, output="softmax", loss="cross_entropy", sample_weight=sample_weight
     )
 
 
+@implements(signatures.output_loss)
 def output_loss(
     logits: np.ndarray,
     y: np.ndarray,
@@ -174,38 +104,7 @@ def output_loss(
     loss: str,
     sample_weight: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Return the loss of a network's logits and its delta; see the reference's twin.
-
-    Parameters
-    ----------
-    logits : ndarray of float32 or float64, (n, n_out)
-    y : ndarray
-        Labels (n,) or targets (n, n_out).
-    output : {"softmax", "sigmoid", "identity"}
-    loss : str
-        One that goes with the output.
-    sample_weight : ndarray, (n,), optional
-
-    Returns
-    -------
-    loss : float
-        Summed over outputs, (weighted) mean over samples.
-    delta : ndarray, (n, n_out)
-        ``w dL/dz``, not divided by the number of samples.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If names, shapes, targets or weights do not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> z, y = np.array([[3.0]]), np.array([[1.0]])
-    >>> kernels.output_loss(z, y, output="identity", loss="squared_error")
-    (2.0, array([[2.]]))
-    """
+    """One kernel for loss, delta and what is predicted right."""
     logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
     n, n_out = logits.shape
     z = padded(logits)
@@ -235,6 +134,7 @@ def _tiles(n: int) -> int:
     return -(-n // current_target().tile_rows)
 
 
+@implements(signatures.dense)
 def dense(
     x: np.ndarray,
     weights: np.ndarray,
@@ -242,32 +142,7 @@ def dense(
     *,
     activation: str = "identity",
 ) -> np.ndarray:
-    """Return ``f(x W + b)``, fused; see `fastmlp.reference.dense`.
-
-    Parameters
-    ----------
-    x : ndarray, (n, n_in)
-    weights : ndarray of float32 or float64, (n_in, n_out)
-    bias : ndarray, (n_out,), optional
-    activation : str, default "identity"
-
-    Returns
-    -------
-    ndarray, (n, n_out)
-        In the dtype of the weights.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit or the activation is not known.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> kernels.dense(np.ones((1, 2)), np.ones((2, 1)), np.array([-3.0]), activation="relu")
-    array([[0.]])
-    """
+    """One kernel: bias and activation are applied while a tile is in registers."""
     x, weights, bias = check_dense(x, weights, bias, activation)
     (n, n_in), n_out = x.shape, weights.shape[1]
     a, w = padded(x, weights.dtype), padded(weights)
@@ -283,36 +158,11 @@ def dense(
     return np.ascontiguousarray(h[:n, :n_out])
 
 
+@implements(signatures.dense_backward)
 def dense_backward(
     delta: np.ndarray, x: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``x^T delta``, the sum of delta and ``delta W^T``; see the reference's twin.
-
-    Parameters
-    ----------
-    delta : ndarray, (n, n_out)
-    x : ndarray, (n, n_in)
-    weights : ndarray of float32 or float64, (n_in, n_out)
-
-    Returns
-    -------
-    weights_gradient : ndarray, (n_in, n_out)
-    bias_gradient : ndarray, (n_out,)
-    x_gradient : ndarray, (n, n_in)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> x, delta = np.array([[1.0, 2.0]]), np.array([[3.0]])
-    >>> kernels.dense_backward(delta, x, np.array([[1.0], [1.0]]))[0].tolist()
-    [[3.0], [6.0]]
-    """
+    """W is transposed, then three kernels: what goes back, the weights' sum, the biases' sum."""
     delta, x, weights = check_dense_backward(delta, x, weights)
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     a, d, w = padded(x, dtype), padded(delta, dtype), padded(weights)

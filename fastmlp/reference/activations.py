@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..operations import check_activate
+from ..contract import signatures
+from ..contract.operations import check_activate, implements
 
 __all__ = ["activate", "activation_function", "sigmoid"]
 
@@ -96,36 +97,9 @@ def activation_function(name: str) -> Callable[[np.ndarray], Pair]:
     return _FUNCTIONS[name]
 
 
+@implements(signatures.activate)
 def activate(z: np.ndarray, *, activation: str) -> tuple[np.ndarray, np.ndarray]:
-    """Apply an activation to logits.
-
-    Parameters
-    ----------
-    z : ndarray of float32 or float64, any shape
-        The logits ``a W + b`` of a layer.
-    activation : str
-        One of `fastmlp.activations.ACTIVATIONS`.
-
-    Returns
-    -------
-    a : ndarray
-        ``f(z)``, shaped and typed as z.
-    derivative : ndarray
-        ``f'(z)``, likewise.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If z is no array of floats or the name is not known.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> a, derivative = reference.activate(np.zeros(1), activation="sigmoid")
-    >>> float(a[0]), float(derivative[0])
-    (0.5, 0.25)
-    """
+    """Apply the function of that name; they stand above, with their formulas."""
     z = check_activate(z, activation)
     with np.errstate(invalid="ignore", over="ignore"):
         return _FUNCTIONS[activation](z)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..operations import Gradients, check_network_call, read_rows
+from ..contract import signatures
+from ..contract.operations import Gradients, check_network_call, implements, read_rows
 from ..regularization import Regularization
-from ..validation import check_number, check_sample_weight, check_targets
+from ..support.validation import check_number, check_sample_weight, check_targets
 from .activations import activation_function
 from .dropout import dropout_factors
 from .losses import output_function, sample_losses, smooth_targets
@@ -52,40 +53,11 @@ def hidden_and_logits(
     return activations, derivatives, z
 
 
+@implements(signatures.forward)
 def forward(
     X: Any, weights: Arrays, biases: Arrays, architecture: Architecture
 ) -> list[np.ndarray]:
-    """Return the activations, layer by layer, the output last.
-
-    ``a_0 = X / input_scale``, ``z_l = a_{l-1} W_l + b_l``, ``a_l = f_l(z_l)``.
-
-    Parameters
-    ----------
-    X : array, frame or sparse matrix, (n, n_in)
-    weights : sequence of ndarray, (n_in, n_out) each
-    biases : sequence of ndarray, (n_out,) each
-        Empty without biases.
-    architecture : Architecture
-
-    Returns
-    -------
-    list of ndarray, (n, n_out) each
-
-    Raises
-    ------
-    TypeError, ValueError
-        If X or the parameters do not fit the architecture.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> from fastmlp.architecture import Architecture
-    >>> shape = Architecture((2, 3, 1), output="identity", dtype="float64")
-    >>> weights, biases = [np.ones((2, 3)), np.ones((3, 1))], [np.zeros(3), np.zeros(1)]
-    >>> [a.shape for a in reference.forward(np.ones((4, 2)), weights, biases, shape)]
-    [(4, 3), (4, 1)]
-    """
+    """Compute ``a_0 = X / input_scale``, ``z_l = a_{l-1} W_l + b_l``, ``a_l = f_l(z_l)``."""
     X = check_network_call(X, weights, biases, architecture)
     x = read_rows(X, slice(None), architecture.input_scale, architecture.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -140,6 +112,7 @@ def batch_gradients(
     return loss, gradients, logits
 
 
+@implements(signatures.loss_and_gradients)
 def loss_and_gradients(
     X: Any,
     y: Any,
@@ -150,41 +123,7 @@ def loss_and_gradients(
     l2: float = 0.0,
     sample_weight: Any = None,
 ) -> tuple[float, Gradients]:
-    """Return the mean loss over all samples, and its gradients.
-
-    Parameters
-    ----------
-    X : array, frame or sparse matrix, (n, n_in)
-    y : array
-        Labels (n,) or targets (n, n_out).
-    weights, biases : sequences of ndarray
-    architecture : Architecture
-    l2 : float, default 0
-        Adds ``l2 / 2 * sum(W^2)`` over all weights, biases excluded.
-    sample_weight : array, (n,), optional
-
-    Returns
-    -------
-    loss : float
-        The penalty included.
-    gradients : Gradients
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit the architecture.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> from fastmlp.architecture import Architecture
-    >>> line = Architecture((1, 1), output="identity", dtype="float64")
-    >>> W, b = [np.array([[2.0]])], [np.array([0.0])]
-    >>> loss, gradients = reference.loss_and_gradients(np.array([[3.0]]), [5.0], W, b, line)
-    >>> loss, gradients.weights[0].tolist()
-    (0.5, [[3.0]])
-    """
+    """Go back through the layers: see `batch_gradients` for the formulas."""
     X = check_network_call(X, weights, biases, architecture)
     if X.shape[0] == 0:
         raise ValueError("X: expected at least one sample, got none")

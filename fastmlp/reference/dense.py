@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..operations import check_dense, check_dense_backward
+from ..contract import signatures
+from ..contract.operations import check_dense, check_dense_backward, implements
 from .activations import activation_function
 
 __all__ = ["dense", "dense_backward"]
 
 
+@implements(signatures.dense)
 def dense(
     x: np.ndarray,
     weights: np.ndarray,
@@ -17,33 +19,7 @@ def dense(
     *,
     activation: str = "identity",
 ) -> np.ndarray:
-    """Return ``a = f(z)``, ``z = x W + b``.
-
-    Parameters
-    ----------
-    x : ndarray, (n, n_in)
-        Activations of the layer before, or inputs.
-    weights : ndarray of float32 or float64, (n_in, n_out)
-    bias : ndarray, (n_out,), optional
-    activation : str, default "identity"
-
-    Returns
-    -------
-    ndarray, (n, n_out)
-        In the dtype of the weights.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit or the activation is not known.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> reference.dense(np.ones((1, 2)), np.ones((2, 1)), np.array([-3.0]), activation="relu")
-    array([[0.]])
-    """
+    """Compute ``a = f(z)``, ``z = x W + b``."""
     x, weights, bias = check_dense(x, weights, bias, activation)
     z = x @ weights
     if bias is not None:
@@ -52,39 +28,13 @@ def dense(
         return activation_function(activation)(z)[0]
 
 
+@implements(signatures.dense_backward)
 def dense_backward(
     delta: np.ndarray, x: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``dW = x^T delta``, ``db = sum_i delta_i`` and ``dx = delta W^T``.
+    """Compute ``dW = x^T delta``, ``db = sum_i delta_i`` and ``dx = delta W^T``.
 
     Sums over samples, not means. ``dx`` times f'(z) of the layer before is that layer's delta.
-
-    Parameters
-    ----------
-    delta : ndarray, (n, n_out)
-        Derivatives of the loss by the layer's z.
-    x : ndarray, (n, n_in)
-        What the layer was given.
-    weights : ndarray of float32 or float64, (n_in, n_out)
-
-    Returns
-    -------
-    weights_gradient : ndarray, (n_in, n_out)
-    bias_gradient : ndarray, (n_out,)
-    x_gradient : ndarray, (n, n_in)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> x, delta = np.array([[1.0, 2.0]]), np.array([[3.0]])
-    >>> reference.dense_backward(delta, x, np.array([[1.0], [1.0]]))[0].tolist()
-    [[3.0], [6.0]]
     """
     delta, x, weights = check_dense_backward(delta, x, weights)
     return x.T @ delta, delta.sum(axis=0), delta @ weights.T

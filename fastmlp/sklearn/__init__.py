@@ -36,12 +36,14 @@ Needs the ``sklearn`` extra.
 
 from __future__ import annotations
 
-from ..extras import require
+from ..support.extras import require
+from ..support.interrupts import CtrlC
 
 require("sklearn", "sklearn")
 
-from ._classifier import MLPClassifier  # noqa: E402
-from ._display import LossCurveDisplay  # noqa: E402
-from ._regressor import MLPRegressor  # noqa: E402
+with CtrlC():
+    from ._classifier import MLPClassifier
+    from ._display import LossCurveDisplay
+    from ._regressor import MLPRegressor
 
 __all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..frames import is_frame, kind_of
+from ..support.frames import is_frame, kind_of
 
 __all__ = ["check_kind"]
 

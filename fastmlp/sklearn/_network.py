@@ -11,9 +11,9 @@ import numpy as np
 
 from ..architecture import Architecture
 from ..backends import get_backend
+from ..contract.parameters import Parameters
 from ..initializers import RandomSource
-from ..parameters import Parameters
-from ..validation import check_finite
+from ..support.validation import check_finite
 
 __all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "draw"]
 

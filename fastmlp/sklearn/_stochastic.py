@@ -11,12 +11,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from ..callbacks import Callback
+from ..contract.operations import StepSettings
 from ..network import MLP
-from ..operations import StepSettings
 from ..optimizers import SGD, Adam, Optimizer, OptimizerState, get_optimizer
 from ..regularization import Regularization, get_regularization
 from ..schedules import get_schedule
-from ..training.interrupts import CtrlC
+from ..support.interrupts import BrokenOff, CtrlC
 from ..training.samples import dropout_key
 from ._epochs import Epochs, EpochSums, Samples, Targets, shuffled
 from ._held_out import HeldOut
@@ -219,7 +219,7 @@ def fit_stochastic(
     settings = StepSettings(
         optimizer, state, batch_size, Regularization(dropout=dropout, l2=float(e.alpha))
     )
-    ctrl_c, published = CtrlC(), e.optimizer is None
+    ctrl_c, published = CtrlC(breakable=True), e.optimizer is None
     epochs = Epochs(network, samples, settings, published=published, ctrl_c=ctrl_c)
     progress = _watch(e, network, held_out)
     net = _net(e, network, optimizer, state, rates) if callbacks else None
@@ -228,7 +228,6 @@ def fit_stochastic(
     if not incremental:
         e.n_iter_ = 0
     try:
-        ctrl_c.watch()
         hooks.begin()
         for epoch in range(1 if incremental else e.max_iter):
             hooks.begin_epoch(epoch)
@@ -254,14 +253,15 @@ def fit_stochastic(
                     ConvergenceWarning,
                     stacklevel=4,
                 )
+    except BrokenOff:
+        raise
     except KeyboardInterrupt:
         hooks.interrupt()
         warnings.warn("Training interrupted by user.", stacklevel=4)
-    finally:
-        ctrl_c.leave()
-    e._solver_state["step"] = state.step
-    if e.early_stopping:
-        network.parameters.assign(e._best_coefs, e._best_intercepts)
+    with CtrlC():
+        e._solver_state["step"] = state.step
+        if e.early_stopping:
+            network.parameters.assign(e._best_coefs, e._best_intercepts)
     hooks.end()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..frames import kind_of
+from ..support.frames import kind_of
 from .layout import label_column, number_in
 from .reading import Table
 

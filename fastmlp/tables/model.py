@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..atomic import replacing
-from ..extras import require
 from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES
-from ..validation import check_path
+from ..support.atomic import replacing
+from ..support.extras import require
+from ..support.validation import check_path
 from .columns import Columns, as_numbers, as_texts
 from .reading import Table
 

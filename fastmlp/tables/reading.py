@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..datasets._files import naming
-from ..extras import require
-from ..validation import check_path
+from ..support.extras import require
+from ..support.validation import check_path
 from .layout import MISSING, Layout, find_layout, label_column
 from .packing import kind_of_file, open_plain
 

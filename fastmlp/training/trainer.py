@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..frames import column_names, in_order
-from ..notices import notices, warn
-from ..operations import EpochResult
+from ..contract.operations import EpochResult
 from ..persistence import make_rng, rng_state, set_rng
-from ..validation import check_sample_weight
+from ..support.frames import column_names, in_order
+from ..support.interrupts import BrokenOff, CtrlC, Halt
+from ..support.notices import notices, warn
+from ..support.validation import check_sample_weight
 from .divergence import DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History
-from .interrupts import CtrlC, Halt
 from .options import FitOptions, FitSettings
 from .samples import (
     ArraySamples,
@@ -74,7 +74,7 @@ def fit(net: MLP, X: Any, y: Any, options: FitOptions) -> History:
     """Train a network; see `MLP.fit`."""
     plan = prepare(net, X, y, options)
     with notices(options.progress):
-        history = plan.run(CtrlC(), warn)
+        history = plan.run(CtrlC(breakable=True), warn)
     if history.interrupted:
         warn(
             f"fit was interrupted after {len(history)} whole epochs; the network is trained so far"
@@ -160,10 +160,11 @@ def _prepare_arrays(
                 raise ValueError(f"{at_fault}: expected a weight above 0 outside the held-out part")
             if class_weight is not None:
                 weights = combined_weight(net, weight, class_weight, targets, rows)
-            if own:
+        with CtrlC():
+            if share and own:
                 set_rng(net._rng, rng)
-        _install(net, s)
-        net._held_out = drawn
+            _install(net, s)
+            net._held_out = drawn
         if not s.epochs:
             return None
         samples = ArraySamples(
@@ -192,7 +193,8 @@ def _prepare_chunks(
     def begin() -> Work | None:
         if s.schedule.within_epoch:
             samples.measure()
-        _install(net, s)
+        with CtrlC():
+            _install(net, s)
         if not s.epochs:
             return None
         samples.settings = _trainer_settings(s)
@@ -276,23 +278,24 @@ class _Fit:
         self.net._trains = True
         try:
             try:
-                self._ctrl_c.watch()
                 self._call("on_train_begin", {})
                 for epoch in range(len(history), self.settings.epochs):
                     if self.net.stop_training:
                         break
                     self._epoch(epoch)
+            except BrokenOff:
+                raise
             except KeyboardInterrupt:
                 history.interrupted = True
             except DivergenceError as error:
                 if self.settings.on_divergence != "restore":
                     raise
-                self._watch.restore()
+                with CtrlC():
+                    self._watch.restore()
                 diverged = f"{error}; the parameters are those before it"
             self._call("on_train_end", self._logs)
         finally:
-            self.net._trains = False
-            self._ctrl_c.leave()
+            self.net._trains = False  # at once: no call lies between, during which a signal comes
             self._call("close")
         if diverged:
             self._tell(diverged)

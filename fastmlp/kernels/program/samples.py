@@ -25,6 +25,8 @@ class Samples:
         Samples by which the place moves with every step and turn.
     row_turn : int
         Rows by which the row moves with every turn.
+    depth : int
+        Samples of the chunk that these are a part of.
     """
 
     first: int
@@ -33,6 +35,7 @@ class Samples:
     step: int = 0
     turn: int = 0
     row_turn: int = 0
+    depth: int = 0
 
     def of(self, slot: Slot, bytes_each: int = 8) -> At:
         """Return the address of the first one's element in an array that is in order."""

@@ -1,48 +1,100 @@
 """All choices of how work is done, with the figures that they rest on.
 
-Which way a batch goes through the network (`mode_of`), how many threads are worth their launch,
-whether the first layer goes through lists of non-zeros, how many samples are gone through at a
-time. Bits must not depend on the threads, so whatever changes bits is chosen from sizes alone.
+Which way a batch goes through the network (`mode_of`), how many threads are worth their launch
+and when the autotuner tries the other way, whether the first layer goes through lists of
+non-zeros and in which blocks and panels, how many samples are gone through at a time. Bits must
+not depend on the threads, so whatever changes bits is chosen from sizes alone.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from ...architecture import Architecture
+from ...contract.parameters import Parameters
 from ...optimizers import Optimizer
-from ...parameters import Parameters
 from ...regularization import Regularization
-from ..jit.threading_layer import LEAST_LAUNCH_SECONDS, launch_seconds, thread_limit
+from ..emit.sparse import PANEL
+from ..emit.target import current_target
+from ..jit.threading_layer import start_threads, thread_limit
+from .caches import data_cache
 
 __all__ = [
+    "BETTER",
     "BLOCK_ROWS",
     "CHUNK",
+    "DELTA_BYTES",
+    "DENSITY",
     "FEW",
+    "FIRST_TRIAL",
     "GROUPS",
+    "LAST_TRIAL",
+    "LONGEST_STEP",
+    "SHORTEST_RUN",
+    "SLOWER",
+    "STAGE_BYTES",
+    "TRIAL",
     "Mode",
+    "Packing",
+    "block_columns",
     "choose_threads",
+    "density",
     "flops",
     "inference_blocks",
     "is_close",
+    "is_sparse",
+    "lists_fit",
+    "lists_outgrow_file",
     "lists_pay_in_passing",
     "mode_of",
     "most_groups",
+    "packing",
+    "panel_count",
 ]
 
 Mode = Literal["batch", "full", "single"]
+
+# samples at a time
 
 CHUNK = 512  # samples of a large batch that are gone through at a time
 BLOCK_ROWS = 64  # in full batch, and in inference: 64 rows of MNIST in float64 stay in a
 # second-level cache
 GROUPS = 32  # groups of samples of a full batch, each with a gradient of its own
 _GROUPS_BYTES = 16 << 20  # what these gradients may take
+STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much at a time
 
 FEW = 4  # rows of inference that go through one by one: a tile of eight would be half empty
 _FEWEST_ROWS = 16  # of a share of inference
-_LISTED_INPUTS = 8192  # longer rows would push W out of the cache
-_NARROW = 3  # vectors: fewer columns are summed in several chains, which the bits would tell
 
+_WIDE_BYTES = 1 << 10
+_PACKED_SAMPLES = 128
+_LEAST_BLOCK = 256
+_COPIED_ROWS = 128
+
+# lists of non-zeros
+
+DENSITY = 0.4  # above this share of non-zeros the dense tile is as fast as the lists
+_INPUTS = range(16, 1 << 16)  # at least a block, and columns are numbered by uint16
+_FEWEST_SAMPLES = 64  # of a data set
+_LOOKED_AT = 256  # rows whose density speaks for all
+_LISTED_BYTES = 3  # of a non-zero in a list whose values are coded
+_MAPPED_LISTS = 32 << 20  # what the lists of a file may take
+_LISTED_INPUTS = 8192  # of lists used once: longer rows would push W out of the cache
+_NARROW = 3  # vectors: fewer columns are summed in several chains, which the bits would tell
+_BLOCK_BYTES = 60 << 10  # rows of W worked on at a time: most of a first-level cache
+DELTA_BYTES = 80 << 10  # of deltas that are gone through at a time: a few first-level caches
+# Vectors of a panel where there are more panels for the sake of the threads. Each goes through all
+# items anew: narrow ones cost more than all threads sharing a wide one, whose rows of W then cross
+# from core to core. Below 3 they would be summed in several chains (`sparse.forward`), and the
+# bits would tell how many threads there were.
+_NARROWEST = 5
+
+# threads
+
+# What launching two threads takes, and waiting for them, measured beside work of their own.
+_LAUNCH_SECONDS = {"omp": 4e-6, "tbb": 6e-6, "workqueue": 93e-6}
 # What one core does at least (AVX-512, float32: measured 120 GFLOP/s); slower ones gain more.
 _FLOPS_PER_SECOND = 1e11
 # What a phase takes beside its share of the work, measured within steps: the handing over,
@@ -50,6 +102,15 @@ _FLOPS_PER_SECOND = 1e11
 # virtual machine has them apart, for seconds at a time, it is ten times as much.
 _HANDOVER_SECONDS = 2e-6
 _CLOSE = 10.0  # times the handing over: where a team saves more, a fit begins with one
+
+# the autotuner, in seconds
+
+TRIAL = 3e-3  # of the steps that are taken the other way to see how long that takes
+LONGEST_STEP = 5e-3  # longer ones are not tried
+SHORTEST_RUN = 2e-3  # that tells something
+FIRST_TRIAL, LAST_TRIAL = 0.1, 1.6  # between trials: twice as many after one that changed nothing
+BETTER = 0.95  # the other way is taken where it needs this share of the time at most
+SLOWER = 1.3  # it is tried at once when the present one needs so many times as much as before
 
 
 def mode_of(
@@ -92,9 +153,82 @@ def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
     return shares, min(BLOCK_ROWS, -(-rows // (shares * 16)) * 16)
 
 
+def density(X: np.ndarray) -> float:
+    """Return the share of non-zeros in some rows."""
+    step = max(1, len(X) // _LOOKED_AT)
+    rows = X[::step][:_LOOKED_AT]
+    return float(np.count_nonzero(rows != 0)) / max(1, rows.size)
+
+
+def lists_fit(samples: int, n_in: int) -> bool:
+    """Tell whether data of that shape may be worth listing, if most of them are zero."""
+    return n_in in _INPUTS and samples >= _FEWEST_SAMPLES
+
+
+def is_sparse(X: Any) -> bool:
+    """Tell from a glance at some rows whether lists of non-zeros are worth making."""
+    return X.ndim == 2 and lists_fit(*X.shape) and density(X) <= DENSITY
+
+
+def lists_outgrow_file(X: np.ndarray) -> bool:
+    """Tell whether lists of what lies in a file take too much of the memory that it spares."""
+    return density(X) * X.size * _LISTED_BYTES > _MAPPED_LISTS
+
+
+def block_columns(row_bytes: int) -> int:
+    """Return the columns of a block of lists, for rows of W of that length."""
+    return max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
+
+
+def panel_count(vectors: int, threads: int) -> int:
+    """Return the panels of rows of so many vectors: a multiple of the threads where it can be."""
+    fewest = -(-vectors // PANEL)
+    shared = -(-fewest // threads) * threads
+    return shared if shared <= vectors // _NARROWEST else fewest
+
+
 def lists_pay_in_passing(n_in: int, n_out: int, item: int, vector_bytes: int) -> bool:
     """Tell whether a first layer is such that non-zeros are worth listing to be used once."""
     return n_out * item > (_NARROW - 1) * vector_bytes and n_in <= _LISTED_INPUTS
+
+
+class Packing(NamedTuple):
+    """How the operands of a wide layer are packed.
+
+    Attributes
+    ----------
+    block : int
+        Of k, that a pass goes through at a time.
+    forward : bool
+        Whether W lies in panels for the forward pass.
+    rows : int
+        Of W, that are copied at a time once they are stepped.
+    """
+
+    block: int
+    forward: bool
+    rows: int = _COPIED_ROWS
+
+
+def packing(n_in: int, n_out: int, samples: int, item: int) -> Packing | None:
+    """Return how a layer's operands are packed; None where they are not.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    samples : int
+        That are gone through at a time.
+    item : int
+        Bytes of an element.
+    """
+    if min(n_in, n_out) * item < _WIDE_BYTES or samples < _PACKED_SAMPLES:
+        return None
+    target = current_target()
+    row = target.tile_vectors * target.vector_bytes  # of a panel
+    near, far = (data_cache(level) // row for level in (1, 2))
+    if near * 2 // 3 >= _LEAST_BLOCK:
+        return Packing(_LEAST_BLOCK, samples >= _LEAST_BLOCK)
+    return Packing(max(_LEAST_BLOCK, far // 4), False)
 
 
 def flops(architecture: Architecture, rows: int) -> int:
@@ -132,7 +266,8 @@ def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: i
     if threads is not None:
         return threads
     limit = thread_limit()
-    saved = _saved(flops, limit) - phases * _HANDOVER_SECONDS
-    if steps * saved <= LEAST_LAUNCH_SECONDS or steps * saved <= launch_seconds():
+    saved = steps * (_saved(flops, limit) - phases * _HANDOVER_SECONDS)
+    costs = _LAUNCH_SECONDS.values()
+    if saved <= min(costs) or saved <= _LAUNCH_SECONDS.get(start_threads(), max(costs)):
         return 1
     return limit

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .csr_index import Index, block_columns, block_counts, coded
+from .choose import block_columns
+from .csr_index import Index, block_counts, coded
 
 __all__ = ["canonical", "is_listed", "make_index_of_csr"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ...optimizers import Optimizer, OptimizerState
-from ...parameters import Parameters, aligned_zeros
+from ...contract.operations import DataSet, StepSettings
+from ...contract.parameters import Parameters, aligned_zeros
 from ...regularization import Regularization
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import HYPERPARAMETERS
@@ -100,26 +100,14 @@ class DecayedTraining(Training):
 
     Parameters
     ----------
-    parameters, X, y, sample_weight, optimizer, state, regularization
+    parameters, data, settings
         As for `Training`; of the regularization only ``l2`` is above 0.
     """
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        X: Any,
-        y: np.ndarray,
-        sample_weight: np.ndarray | None,
-        *,
-        optimizer: Optimizer,
-        state: OptimizerState,
-        regularization: Regularization,
-    ) -> None:
-        super().__init__(
-            parameters, X, y, sample_weight, optimizer=optimizer, state=state, batch_size=1,
-            regularization=Regularization(), threads=1,
-        )  # fmt: skip
-        self.regularization = regularization
+    def __init__(self, parameters: Parameters, data: DataSet, settings: StepSettings) -> None:
+        plain = replace(settings, regularization=Regularization())
+        super().__init__(parameters, data, plain, threads=1)
+        self.regularization = settings.regularization
         self._squares = _row_squares(self._source.X, self._source.listed)
         if self.architecture.input_scale is not None:
             self._squares /= self.architecture.input_scale**2
@@ -138,9 +126,11 @@ class DecayedTraining(Training):
         bases[Slot.SEGMENT] = self._rows.address
 
     @staticmethod
-    def fits(X: Any, parameters: Parameters, optimizer: Optimizer, r: Regularization) -> bool:
+    def fits(X: Any, parameters: Parameters, settings: StepSettings) -> bool:
         """Tell whether steps of one sample are of this kind."""
-        plain = optimizer.rule == "sgd" and r.l2 > 0 and not r.dropout and not r.whole
+        optimizer, r = settings.optimizer, settings.regularization
+        sgd = optimizer is not None and optimizer.rule == "sgd"
+        plain = sgd and r.l2 > 0 and not r.dropout and not r.whole
         return plain and Source(X, parameters.architecture).direct
 
     @staticmethod

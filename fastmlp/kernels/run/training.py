@@ -9,22 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ...operations import EpochResult
-from ...optimizers import Optimizer, OptimizerState
-from ...parameters import Parameters, aligned_zeros
-from ...regularization import Regularization
+from ...contract.operations import DataSet, EpochResult, StepSettings
+from ...contract.parameters import Parameters, aligned_zeros
+from ...optimizers import Optimizer
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
-from ..jit.precompile import groups_of, prepare
-from ..jit.registry import kernel_addresses
-from ..jit.threading_layer import choose_driver, run
+from ..jit.registry import groups_of, kernel_addresses
 from ..program import full_batch, minibatch, per_sample, post_gradient
 from ..program.job import Job, Lists, Regularizing
 from ..program.operation import Phase, Program, Slot
 from . import choose
 from .autotune import Autotuner
 from .csr_index import Index
-from .executor import Executable, run_parallel, run_serial
+from .executor import Executable, run, serial_driver
 from .packed_weights import PackedWeights
 from .partition import row_bounds
 from .source import Source, index_bases, loss_of, padded_targets
@@ -44,12 +41,12 @@ class Training:
     ----------
     parameters : Parameters
         Changed in place, with their slots.
-    X, y, sample_weight
-        Checked already.
-    optimizer : Optimizer or None
-        None leaves the summed gradient in `gradient` and the parameters alone.
-    state : OptimizerState
-        Its step count goes on; its slots are the parameters' own.
+    data : DataSet
+    settings : StepSettings
+        The state's step count goes on, its slots are the parameters' own. Without an optimizer
+        the summed gradient is left in `gradient`.
+    threads : int or None
+        None: as many as are worth it.
     """
 
     _autotuner: Autotuner | None
@@ -57,25 +54,20 @@ class Training:
     def __init__(
         self,
         parameters: Parameters,
-        X: Any,
-        y: np.ndarray,
-        sample_weight: np.ndarray | None,
+        data: DataSet,
+        settings: StepSettings,
         *,
-        optimizer: Optimizer | None,
-        state: OptimizerState,
-        batch_size: int,
-        regularization: Regularization,
         threads: int | None,
     ) -> None:
-        self.parameters, self.state, self.optimizer = parameters, state, optimizer
-        self.architecture = parameters.architecture
-        self.regularization, self.batch_size = regularization, batch_size
-        self.sample_weight = sample_weight
-        self._source = source = Source(X, self.architecture)
-        self._y = padded_targets(y, parameters.dtype)
+        self.parameters, self.architecture = parameters, parameters.architecture
+        self.state, self.optimizer = settings.state, settings.optimizer
+        self.regularization, self.batch_size = settings.regularization, settings.batch_size
+        self.sample_weight = data.sample_weight
+        self._source = source = Source(data.X, self.architecture)
+        self._y = padded_targets(data.y, parameters.dtype)
         self._mode = self._choose_mode()
         most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
-        self.chunk = min(batch_size, most)
+        self.chunk = min(self.batch_size, most)
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
         self.threads, self._autotuner = self._choose_threads(threads), None
@@ -86,10 +78,11 @@ class Training:
         self._index: Index | None = None
         self._packed: PackedWeights | None = None
         row_bytes = 0
-        if source.listed or (optimizer is not None and source.sparse):
+        if source.listed or (self.optimizer is not None and source.sparse):
             row_bytes = self._workspace.layers[0].ld_w
-            if self._mode == "batch" and optimizer is not None:
-                self._packed = PackedWeights(parameters, self.threads, self.chunk, optimizer.slots)
+            if self._mode == "batch" and self.optimizer is not None:
+                slots = self.optimizer.slots
+                self._packed = PackedWeights(parameters, self.threads, self.chunk, slots)
                 row_bytes = self._packed.row_bytes
         self._executables: dict[bool, Executable] = {}
         self._sections: dict[bool, dict[Hashable, list[Phase]]] = {False: {}, True: {}}
@@ -122,7 +115,16 @@ class Training:
 
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
-        return Workspace(self.parameters, rows, dropout=self.regularization.dropout)
+        return Workspace(
+            self.parameters, rows, dropout=self.regularization.dropout, packing=self._packing()
+        )
+
+    def _packing(self) -> list[choose.Packing | None]:
+        """Return how each layer is packed."""
+        if self._mode != "batch":
+            return []
+        item = self.parameters.dtype.itemsize
+        return [choose.packing(*sizes, self.chunk, item) for sizes in self.architecture.layers]
 
     def _take_memory(self) -> None:
         parameters, r = self.parameters, self.regularization
@@ -194,11 +196,8 @@ class Training:
         groups = groups_of(program.kernels(), self.architecture.activations, self._rule())
         if lists and not self._source.listed:
             groups.append(f"index {self._source.kind}")
-        driver = choose_driver((run_serial, run_parallel), self.threads)
-        alone = [run_serial] if driver is run_serial or self._autotuner is not None else []
-        self._drivers = run_serial, driver  # no other is compiled, whatever cores there are later
-        functions = [run_parallel, *alone] if driver is run_parallel else alone
-        prepare(self.architecture.dtype, groups, functions)
+        kernel_addresses(self.architecture.dtype, *groups)
+        serial_driver()
 
     def _rule(self) -> str:
         return self.optimizer.rule if self.optimizer else "sgd"
@@ -208,13 +207,13 @@ class Training:
         size = min(self.batch_size, len(self._y))
         if self._source.direct or self.batch_size <= self.chunk:
             return [key for key, _, _ in self._segments(1, size)]
-        return ["transposes", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
+        return ["copies", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
 
     def _phases(self, job: Job, key: Hashable) -> list[Phase]:
         """Return the phases of a section."""
         match key:
-            case "transposes":
-                return [post_gradient.transposes(job)]
+            case "copies":
+                return [post_gradient.copies(job)]
             case "penalties":
                 return [minibatch.penalties(job, before=True)]
             case "apply":
@@ -235,7 +234,7 @@ class Training:
         if self._mode == "single":
             return ((("step", 1), 0, steps),)
         full = min(steps, samples // self.batch_size)
-        segments: list[Segment] = [("transposes", 0, 1)]
+        segments: list[Segment] = [("copies", 0, 1)]
         if full:
             segments.append((("step", self.batch_size), 0, full))
         if full < steps:
@@ -388,11 +387,7 @@ class Training:
             packed.unpack()
 
     def _run(self, executable: Executable, *, alone: bool = False) -> None:
-        if alone:
-            run_serial(executable.address, executable.shares)
-        else:
-            executable.clear()
-            run(self._drivers, executable.shares, executable.address)
+        run(executable, 1 if alone else executable.shares)
 
     def _take_staged_steps(self, whole: Run) -> None:
         """Take whole steps, as many at a time as there is room for converted rows."""
@@ -414,7 +409,7 @@ class Training:
             staged = self._source.stage(whole.order[start:stop])
             rows = np.arange(stop - start, dtype=np.int64)
             executable = self._executable(
-                False, (("transposes", 0, 1), (("sum", stop - start, code), 0, 1))
+                False, (("copies", 0, 1), (("sum", stop - start, code), 0, 1))
             )
             bases = executable.bases
             self._source.enter(bases, staged, scaled=True)
