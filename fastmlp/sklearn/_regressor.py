@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from ..losses import OUTPUTS
 from ._base import BaseMLP
+from ._callback_support import with_callbacks
 from ._epochs import Targets
 from ._inputs import check_kind
 
