@@ -7,6 +7,8 @@ seen, so ``loss_curve_`` follows scikit-learn's to rounding. What differs, and w
 =====================================  =======================================================
 scikit-learn                           here
 =====================================  =======================================================
+A parameter set after ``fit`` changes  What was fitted predicts. A warm start and
+what predicts.                         ``partial_fit`` train what is set, or raise.
 Squared error of several outputs:      ``solver="sgd"`` and ``"adam"`` take the same steps and
 the gradient is ``n_outputs`` times    report the same loss. ``solver="lbfgs"`` is given the
 that of the loss.                      loss that belongs to the gradient, so its line search
