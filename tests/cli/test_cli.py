@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import importlib
+import io
 import json
 import os
 import re
@@ -19,7 +21,7 @@ import pytest
 
 import fastmlp
 from fastmlp import recipes
-from fastmlp.cli import main
+from fastmlp.cli import console, main
 from fastmlp.datasets import load_mnist
 
 SMALL = ("--backend", "numpy", "--layers", "6,8,3", "--batch-size", "16")
@@ -640,6 +642,20 @@ def test_a_reader_that_leaves_is_no_error(model, data):
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_windows_says_a_closed_pipe_otherwise(monkeypatch, closed):
+    class Pipe(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    if closed:
+        monkeypatch.setattr(console, "_NOBODY_READS", {errno.EPIPE, errno.EINVAL})
+    elif errno.EINVAL in console._NOBODY_READS:
+        pytest.skip("here it is a closed pipe")
+    monkeypatch.setattr(sys, "stdout", Pipe())
+    assert main([]) == (0 if closed else 2)
 
 
 # --- reproduce, info, and the rest ----------------------------------------------------------
