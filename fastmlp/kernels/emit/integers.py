@@ -181,8 +181,8 @@ class Integers:
 
         ARM's `yield` does nothing on most processors; an instruction barrier waits.
         """
-        if self.module.triple.startswith(("x86_64", "i686")):
-            self._intrinsic("llvm.x86.sse2.pause", VOID, [])
+        if self.module.triple.startswith(("x86_64", "i686")):  # mutant not: waiting without pauses
+            self._intrinsic("llvm.x86.sse2.pause", VOID, [])  # mutant pass: waiting without pauses
         elif is_arm(self.module.triple):
             self._intrinsic("llvm.aarch64.isb", VOID, [ir.Constant(I32, 15)])
 

@@ -20,11 +20,7 @@ import llvmlite.binding as llvm
 
 from ...support.interrupts import CtrlC
 
-__all__ = [
-    "run_on_threads",
-    "start_threads",
-    "thread_limit",
-]
+__all__ = ["run_on_threads", "start_threads", "thread_limit"]
 
 
 class _Teams:

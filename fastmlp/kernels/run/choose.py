@@ -42,6 +42,7 @@ __all__ = [
     "choose_threads",
     "density",
     "flops",
+    "forward_flops",
     "inference_blocks",
     "is_close",
     "is_sparse",
@@ -52,6 +53,7 @@ __all__ = [
     "most_groups",
     "packing",
     "panel_count",
+    "rows_pay",
 ]
 
 Mode = Literal["batch", "full", "single"]
@@ -76,7 +78,8 @@ _COPIED_ROWS = 128
 # lists of non-zeros
 
 DENSITY = 0.4  # above this share of non-zeros the dense tile is as fast as the lists
-_INPUTS = range(16, 1 << 16)  # at least a block, and columns are numbered by uint16
+_INPUTS = range(16, 1 << 16)  # at least a block, and columns of blocks are numbered by uint16
+_SCATTERED = 1e-3  # share of non-zeros below which most blocks of a sample's list are empty
 _FEWEST_SAMPLES = 64  # of a data set
 _LOOKED_AT = 256  # rows whose density speaks for all
 _LISTED_BYTES = 3  # of a non-zero in a list whose values are coded
@@ -170,6 +173,15 @@ def is_sparse(X: Any) -> bool:
     return X.ndim == 2 and lists_fit(*X.shape) and density(X) <= DENSITY
 
 
+def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
+    """Tell whether rows of a sparse matrix are gone through as they lie, without blocks.
+
+    500 x 66,000 with 13 non-zeros a row, 10 hidden units, L-BFGS: 1.2 times scikit-learn's time,
+    in blocks 1.5 times.
+    """
+    return n_in not in _INPUTS or non_zeros < _SCATTERED * samples * n_in
+
+
 def lists_outgrow_file(X: np.ndarray) -> bool:
     """Tell whether lists of what lies in a file take too much of the memory that it spares."""
     return density(X) * X.size * _LISTED_BYTES > _MAPPED_LISTS
@@ -234,6 +246,13 @@ def packing(n_in: int, n_out: int, samples: int, item: int) -> Packing | None:
 def flops(architecture: Architecture, rows: int) -> int:
     """Return the floating-point operations of a step over `rows` samples, zeros included."""
     return 6 * rows * sum(n_in * n_out for n_in, n_out in architecture.layers)
+
+
+def forward_flops(architecture: Architecture, rows: int, non_zeros: int | None = None) -> int:
+    """Return those of the forward pass over `rows` samples; of a sparse matrix, its non-zeros'."""
+    (n_in, n_out), *others = architecture.layers
+    first = rows * n_in if non_zeros is None else non_zeros
+    return 2 * first * n_out + 2 * rows * sum(a * b for a, b in others)
 
 
 def _saved(flops: int, threads: int) -> float:

@@ -82,7 +82,8 @@ class Training:
             row_bytes = self._workspace.layers[0].ld_w
             if self._mode == "batch" and self.optimizer is not None:
                 slots = self.optimizer.slots
-                self._packed = PackedWeights(parameters, self.threads, self.chunk, slots)
+                most = min(self.chunk, source.most_in_a_column() if source.as_rows else self.chunk)
+                self._packed = PackedWeights(parameters, self.threads, self.chunk, most, slots)
                 row_bytes = self._packed.row_bytes
         self._executables: dict[bool, Executable] = {}
         self._sections: dict[bool, dict[Hashable, list[Phase]]] = {False: {}, True: {}}
@@ -179,7 +180,7 @@ class Training:
 
     def _enter_index(self, index: Index) -> None:
         self._index = index
-        self._jobs[True] = self._listed_job("codes" if index.table.size else "values", index)
+        self._jobs[True] = self._listed_job(index.kind, index)
 
     # programs
 
@@ -187,7 +188,7 @@ class Training:
         """Compile what its steps will need; `lists` will be made and, most likely, hold codes."""
         program, keys = Program(self.threads), self._usual_sections()
         if lists:
-            listed = self._listed_job("codes")
+            listed = self._listed_job("csr" if self._source.as_rows else "codes")
             program.sections |= {(True, key): self._phases(listed, key) for key in keys}
         if not self._source.listed:
             own = self._sections[False]

@@ -138,7 +138,7 @@ def check(target: Target, processor: tuple[str, str, str], dtype: str, tile: str
 
 
 @pytest.mark.parametrize("tile", TILES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("target", "processor"), CASES)
 def test_the_loop_is_multiply_adds_in_registers(target, processor, dtype, tile):
     check(target, processor, dtype, tile)
