@@ -82,7 +82,8 @@ class Training:
             row_bytes = self._workspace.layers[0].ld_w
             if self._mode == "batch" and self.optimizer is not None:
                 slots = self.optimizer.slots
-                self._packed = PackedWeights(parameters, self.threads, self.chunk, slots)
+                most = min(self.chunk, source.most_in_a_column() if source.as_rows else self.chunk)
+                self._packed = PackedWeights(parameters, self.threads, self.chunk, most, slots)
                 row_bytes = self._packed.row_bytes
         self._executables: dict[bool, Executable] = {}
         self._sections: dict[bool, dict[Hashable, list[Phase]]] = {False: {}, True: {}}
@@ -123,8 +124,7 @@ class Training:
         """Return how each layer is packed."""
         if self._mode != "batch":
             return []
-        item = self.parameters.dtype.itemsize
-        return [choose.packing(*sizes, self.chunk, item) for sizes in self.architecture.layers]
+        return [choose.packing(*sizes, self.chunk) for sizes in self.architecture.layers]
 
     def _take_memory(self) -> None:
         parameters, r = self.parameters, self.regularization
@@ -179,7 +179,7 @@ class Training:
 
     def _enter_index(self, index: Index) -> None:
         self._index = index
-        self._jobs[True] = self._listed_job("codes" if index.table.size else "values", index)
+        self._jobs[True] = self._listed_job(index.kind, index)
 
     # programs
 
@@ -187,7 +187,7 @@ class Training:
         """Compile what its steps will need; `lists` will be made and, most likely, hold codes."""
         program, keys = Program(self.threads), self._usual_sections()
         if lists:
-            listed = self._listed_job("codes")
+            listed = self._listed_job("csr" if self._source.as_rows else "codes")
             program.sections |= {(True, key): self._phases(listed, key) for key in keys}
         if not self._source.listed:
             own = self._sections[False]
@@ -290,7 +290,7 @@ class Training:
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         rates : ndarray of float64, one per step
         words : ndarray of uint32, (steps, n_hidden, 2), optional
             For dropout: see `reference.dropout.key_words`.
@@ -299,7 +299,6 @@ class Training:
         -------
         EpochResult
         """
-        order = np.ascontiguousarray(order, np.int64)  # read by address; C long may be narrower
         starts, totals = self.batches(order)
         optimizer = self.optimizer or Optimizer(0.0)
         hyper = hyperparameters(
@@ -328,7 +327,7 @@ class Training:
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         hyper : ndarray, (steps, 2, HYPER_ROW)
             As `hyperparameters` returns them.
         words : ndarray of uint32, (steps, n_hidden, 2), optional
@@ -345,7 +344,7 @@ class Training:
         """
         run_of = Run(order, hyper, words)
         if self._source.direct:
-            self._take_steps(run_of, order, self._source.X, scaled=False)
+            self._take_steps(run_of, run_of.order, self._source.X, scaled=False)
         elif self.batch_size <= self.chunk:
             self._take_staged_steps(run_of)
         else:
