@@ -105,7 +105,7 @@ class GroupSums(_OneGroup):
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         out : ndarray, (parameters.size,)
             Zeros, on a cache line.
         workspace : Workspace
@@ -121,14 +121,13 @@ class GroupSums(_OneGroup):
         correct : int
             How many were predicted right.
         """
-        order = np.ascontiguousarray(order, np.int64)  # read by address
         part = Run(order, self._hyper, words)
         segments = self._segments(1, len(order))
         executable = self._executable(self._listed(), segments)
         bases = executable.bases
         self._source.enter(bases, self._source.X, scaled=self._scaled)
         part.enter(bases, 0, 0)
-        bases[Slot.ROWS], bases[Slot.PLACE] = order.ctypes.data, place
+        bases[Slot.ROWS], bases[Slot.PLACE] = part.order.ctypes.data, place
         bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
         self._run(executable)
         losses, correct = part.losses, part.correct

@@ -112,9 +112,9 @@ class Source:
 
 
 def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return labels as they are, target rows padded to whole vectors."""
+    """Return labels as int64, target rows padded to whole vectors."""
     if y.ndim == 1:
-        return y
+        return np.ascontiguousarray(y, np.int64)
     padded = np.zeros((len(y), row_length(y.shape[1], dtype.itemsize)), dtype)
     padded[:, : y.shape[1]] = y
     return padded

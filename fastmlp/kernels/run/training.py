@@ -290,7 +290,7 @@ class Training:
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         rates : ndarray of float64, one per step
         words : ndarray of uint32, (steps, n_hidden, 2), optional
             For dropout: see `reference.dropout.key_words`.
@@ -299,7 +299,6 @@ class Training:
         -------
         EpochResult
         """
-        order = np.ascontiguousarray(order, np.int64)  # read by address; C long may be narrower
         starts, totals = self.batches(order)
         optimizer = self.optimizer or Optimizer(0.0)
         hyper = hyperparameters(
@@ -328,7 +327,7 @@ class Training:
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         hyper : ndarray, (steps, 2, HYPER_ROW)
             As `hyperparameters` returns them.
         words : ndarray of uint32, (steps, n_hidden, 2), optional
@@ -345,7 +344,7 @@ class Training:
         """
         run_of = Run(order, hyper, words)
         if self._source.direct:
-            self._take_steps(run_of, order, self._source.X, scaled=False)
+            self._take_steps(run_of, run_of.order, self._source.X, scaled=False)
         elif self.batch_size <= self.chunk:
             self._take_staged_steps(run_of)
         else:
