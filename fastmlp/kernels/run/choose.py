@@ -8,6 +8,7 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from ...optimizers import Optimizer
 from ...regularization import Regularization
 from ..emit.sparse import PANEL
 from ..emit.target import current_target
-from ..jit.threading_layer import start_threads, thread_limit
+from ..jit.threading_layer import core_count, start_threads, thread_limit
 from .caches import data_cache
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "packing",
     "panel_count",
     "rows_pay",
+    "thread_levels",
 ]
 
 Mode = Literal["batch", "full", "single"]
@@ -268,21 +270,32 @@ def forward_flops(architecture: Architecture, rows: int, non_zeros: int | None =
     return 2 * first * n_out + 2 * rows * sum(a * b for a, b in others)
 
 
+def thread_levels(most: int) -> list[int]:
+    """Return the numbers of threads that are worth a trial: 1, 2, 4 and so on, and the most."""
+    return [*(1 << i for i in range(most.bit_length()) if 1 << i < most), most]
+
+
+def _step_seconds(flops: int, threads: int, phases: int) -> float:
+    """Return what a step takes at most on so many threads: they meet in pairs, pairs of pairs..."""
+    return flops / _FLOPS_PER_SECOND / threads + phases * _HANDOVER_SECONDS * math.log2(threads)
+
+
 def _saved(flops: int, threads: int) -> float:
     return flops / _FLOPS_PER_SECOND * (1 - 1 / threads)
 
 
-def is_close(flops: int, *, phases: int) -> bool:
-    """Tell whether a step is so short that a team may lose where handing over takes longer."""
-    return _saved(flops, thread_limit()) < _CLOSE * phases * _HANDOVER_SECONDS
+def is_close(flops: int, threads: int, *, phases: int) -> bool:
+    """Tell whether a step is so short that threads may lose where handing over takes longer."""
+    return _saved(flops, threads) < _CLOSE * phases * _HANDOVER_SECONDS
 
 
 def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: int = 0) -> int:
     """Return how many threads work is shared out to that is launched once.
 
-    As many as there are, or one alone: where those could save less time than it costs to hand
-    the phases of each step over and to launch them. The threading layer, which says what a
-    launch costs, is not loaded for less than would be worth the cheapest one.
+    As many as a step gains from, given what handing its phases over costs; one alone where they
+    would save less than their launch costs. Cores, not their hardware threads, which share one
+    multiply-add unit. The threading layer, which says what a launch costs, is not loaded for less
+    than would be worth the cheapest one.
 
     Parameters
     ----------
@@ -297,9 +310,10 @@ def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: i
     """
     if threads is not None:
         return threads
-    limit = thread_limit()
-    saved = steps * (_saved(flops, limit) - phases * _HANDOVER_SECONDS)
+    levels = thread_levels(min(thread_limit(), core_count()))
+    best = min(levels, key=lambda n: _step_seconds(flops, n, phases))
+    saved = steps * (_step_seconds(flops, 1, phases) - _step_seconds(flops, best, phases))
     costs = _LAUNCH_SECONDS.values()
     if saved <= min(costs) or saved <= _LAUNCH_SECONDS.get(start_threads(), max(costs)):
         return 1
-    return limit
+    return best
