@@ -12,6 +12,7 @@ import pytest
 
 import fastmlp
 
+HOME = Path.home()
 CHECKOUT = Path(fastmlp.__file__).parents[1]
 FIT = """
 import os, sys
@@ -32,8 +33,8 @@ print("trained", len(history), cache_folder(), sorted(os.listdir()))
 # what a namespace of mounts is given before the program runs in it
 READ_ONLY = "mount --bind {0} {0} && mount -o remount,ro,bind {0}"
 MOUNTS = {
-    "nothing can be written": ["ro /", "ro /tmp", "ro /var/tmp", "ro /root"],
-    "a folder for temporary files": ["ro /", "ro /root", "mount -t tmpfs none /var/tmp"],
+    "nothing can be written": ["ro /", "ro /tmp", "ro /var/tmp", f"ro {HOME}"],
+    "a folder for temporary files": ["ro /", f"ro {HOME}", "mount -t tmpfs none /var/tmp"],
     "no /proc": ["mount -t tmpfs none /proc"],
     "no /dev/shm": ["mount -t tmpfs -o ro none /dev/shm"],
 }
