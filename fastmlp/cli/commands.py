@@ -16,6 +16,7 @@ import numpy as np
 from ..network import MLP
 from ..support.atomic import is_stream, replacing
 from ..support.validation import check_finite
+from .cache import cache
 from .console import Console, percent, say_confusion
 from .files import (
     are_pixels,
@@ -35,6 +36,7 @@ from .train import train
 
 __all__ = [
     "bench",
+    "cache",
     "evaluate",
     "info",
     "predict",

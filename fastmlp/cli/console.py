@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from ..diagnostics import confusion_matrix
 __all__ = ["Console", "percent", "say_confusion"]
 
 _MOST_CLASSES = 50  # of a confusion matrix that is still readable
+
+# what a write to a pipe that nobody reads fails with
+_NOBODY_READS = {errno.EPIPE} | ({errno.EINVAL} if sys.platform == "win32" else set())
 
 
 class Console:
@@ -29,8 +33,19 @@ class Console:
         self.when_interrupted: Callable[[], str] = lambda: "interrupted"
 
     def say(self, text: str) -> None:
-        """Write a line to standard output."""
-        print(text, flush=True)
+        """Write a line to standard output.
+
+        Raises
+        ------
+        BrokenPipeError
+            If nobody reads any more.
+        """
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            if error.errno in _NOBODY_READS:
+                raise BrokenPipeError(*error.args) from None
+            raise
 
     def tell(self, text: str) -> None:
         """Write a line to standard output; where nobody reads any more, the work goes on."""

@@ -392,6 +392,15 @@ def build_parser() -> Parser:
     p.add_argument("--plot", metavar="FILE", help="where a picture of the ratios goes")
     _add_profile(commands)
     p = commands.add_parser(
+        "cache",
+        help="the folder of compiled code, its size, and what may go",
+        description="Print the folder of compiled code and what versions have left there. Caches "
+        "into which nothing was compiled for a year go by themselves.",
+        epilog="example: fastmlp cache --clear --old",
+    )
+    p.add_argument("--clear", action="store_true", help="remove all of it")
+    p.add_argument("--old", action="store_true", help="with --clear: what other versions have left")
+    p = commands.add_parser(
         "info",
         help="versions, processor, vector path, threads, cache folder",
         description="Print what fastmlp finds on this machine.",

@@ -68,7 +68,7 @@ def _outputs(args: Namespace, console: Console, ending: str) -> tuple[str | None
             check_picture(DEFAULT_PLOT)
             check_outputs(**asked | {"plot": DEFAULT_PLOT})
             asked["plot"] = DEFAULT_PLOT
-        except (ImportError, ValueError) as error:
+        except (ImportError, OSError, ValueError) as error:
             console.note(f"no picture of the loss: {error}")
     return asked["out"], asked["plot"]
 

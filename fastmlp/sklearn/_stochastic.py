@@ -25,6 +25,7 @@ from ._network import Network
 from ._random import legacy
 from ._stopping import Progress, lowered
 from ._tasks import Tasks
+from ._warnings import as_sklearn
 
 __all__ = ["CurrentRate", "fit_stochastic"]
 
@@ -72,8 +73,8 @@ def _batch_size(estimator: Any, n: int) -> int:
     if isinstance(estimator.batch_size, str):
         return min(200, n)
     if estimator.batch_size > n:
-        warnings.warn(
-            f"Got `batch_size` larger than the sample size, {n}: it is clipped", stacklevel=5
+        as_sklearn(
+            warnings.warn, f"Got `batch_size` larger than the sample size, {n}: it is clipped"
         )
     return int(min(estimator.batch_size, n))
 
@@ -247,17 +248,17 @@ def fit_stochastic(
             if tasks.end(samples) or hooks.stopped or stop:
                 break
             if e.n_iter_ == e.max_iter and not incremental:
-                warnings.warn(
+                as_sklearn(
+                    warnings.warn,
                     f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the "
                     "optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=4,
                 )
     except BrokenOff:
         raise
     except KeyboardInterrupt:
         hooks.interrupt()
-        warnings.warn("Training interrupted by user.", stacklevel=4)
+        as_sklearn(warnings.warn, "Training interrupted by user.")
     with CtrlC():
         e._solver_state["step"] = state.step
         if e.early_stopping:

@@ -306,6 +306,7 @@ def hold_out(
         # class's share, to within one sample.
         by_label = np.argsort(drawn, kind="stable")
         counts = np.bincount(drawn)
+        # mutant +: the places of all classes move by 2
         starts = np.repeat(np.cumsum(counts) - counts, counts)
         place = np.empty(n)
         place[by_label] = (np.arange(n) - starts + 0.5) / np.repeat(counts, counts)

@@ -173,6 +173,7 @@ def _prepare_arrays(
         if held is not None:
             return samples, _evaluation(net, s, data, held)
         if validation is None and s.metrics:
+            # mutant True: preparations that pay only for more epochs
             return samples, Evaluation(net, X, targets, None, s.metrics, prefix="", repeated=False)
         return samples, _evaluation(net, s, validation, None)
 
@@ -208,6 +209,7 @@ def _evaluation(
 ) -> Evaluation | None:
     if data is None:
         return None
+    # mutant >=: preparations that pay only for more epochs
     return Evaluation(net, *data, rows, s.metrics, prefix="val_", repeated=s.epochs > 2)
 
 
@@ -310,8 +312,10 @@ class _Fit:
         if net.stop_training:
             return
         rates = s.schedule.rates(
-            s.optimizer.learning_rate, done, self.samples.steps or 1, s.epochs, memory
-        )
+            s.optimizer.learning_rate, done,
+            self.samples.steps or 1,  # mutant 2: schedules that know no number have one rate
+            s.epochs, memory,
+        )  # fmt: skip
         result = self._train(epoch, rates)
         if self.callbacks or epoch + 1 == s.epochs:  # others see the parameters
             self._watch.check_parameters(epoch, result, float(rates[-1]))

@@ -453,7 +453,7 @@ def test_any_network_trains_to_the_same_bits_on_any_layer(count):
     for layer in ("omp", "workqueue", "tbb"):
         environment = {**os.environ, "NUMBA_NUM_THREADS": "8", "NUMBA_THREADING_LAYER": layer}
         done = subprocess.run(
-            [sys.executable, __file__, "300" if FULL else "40"], env=environment,
+            [sys.executable, __file__, "300" if FULL else "16"], env=environment,
             capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         if layer != "workqueue" and "No threading layer could be loaded" in done.stderr:
@@ -465,7 +465,12 @@ def test_any_network_trains_to_the_same_bits_on_any_layer(count):
     assert len(set(shown.values())) == 1
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60 if FULL else 20,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(networks())
 def test_any_network_trains_to_the_same_bits_and_like_the_reference(case):
     rng = np.random.default_rng(0)
