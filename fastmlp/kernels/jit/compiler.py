@@ -6,6 +6,7 @@ Numba's own pipeline is not used: what is compiled here has no types to infer. T
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -22,6 +23,8 @@ from .cache import announce, load_code, save_code
 
 __all__ = ["MachineCode", "compile_module", "machine_code", "module_for"]
 
+# address space that LLVM takes for the largest group of kernels, and a margin
+_COMPILE_BYTES, _LOAD_BYTES = 32 << 20, 8 << 20
 _lock = RLock()  # one thread compiles at a time
 # llvmlite's own: a version that has none, or names it otherwise, goes without
 _LLVM_LOCK: Any = getattr(getattr(ffi, "lib", None), "_lock", nullcontext())
@@ -112,6 +115,16 @@ class MachineCode:
         return int(address)
 
 
+def _check_memory(n_bytes: int) -> None:
+    """Raise MemoryError where so much cannot be had: LLVM would end the process."""
+    try:
+        mmap.mmap(-1, n_bytes).close()  # touches no page of it
+    except OSError:
+        raise MemoryError(
+            f"compiled code: {n_bytes >> 20} MB of memory are needed to make and load it"
+        ) from None
+
+
 def machine_code(name: str, emit: Callable[[ir.Module], None]) -> MachineCode:
     """Return the code of a module, out of the cache or compiled.
 
@@ -121,9 +134,15 @@ def machine_code(name: str, emit: Callable[[ir.Module], None]) -> MachineCode:
         Of the module; the cache knows it by this.
     emit : callable
         Emits functions into an empty module.
+
+    Raises
+    ------
+    MemoryError
+        If there is not enough memory for LLVM.
     """
     with CtrlC(), _lock:  # what LLVM has begun is not to be broken off
         code = load_code(name)
+        _check_memory(_COMPILE_BYTES if code is None else _LOAD_BYTES)
         if code is None:
             announce()
             module = module_for(name)

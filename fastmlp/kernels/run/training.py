@@ -124,8 +124,7 @@ class Training:
         """Return how each layer is packed."""
         if self._mode != "batch":
             return []
-        item = self.parameters.dtype.itemsize
-        return [choose.packing(*sizes, self.chunk, item) for sizes in self.architecture.layers]
+        return [choose.packing(*sizes, self.chunk) for sizes in self.architecture.layers]
 
     def _take_memory(self) -> None:
         parameters, r = self.parameters, self.regularization

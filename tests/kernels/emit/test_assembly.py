@@ -21,7 +21,10 @@ from fastmlp.kernels.emit.target import _TARGETS, Target, current_target, is_arm
 from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import vectors_through
 
-TILES = ("tile_forward", "tile_backward", "tile_update")
+TILES = (
+    "tile_forward", "tile_backward", "tile_update", "packed_tile_forward", "packed_tile_backward",
+    "packed_tile_update",
+)  # fmt: skip
 DTYPES = ("float32", "float64")
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 # table row -> processors that get it: (name, features)

@@ -17,6 +17,7 @@ from fastmlp.kernels.program.checker import faults
 from fastmlp.kernels.program.footprint import FOOTPRINTS
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
 from fastmlp.kernels.run import choose, extents, inference
+from fastmlp.kernels.run.choose import Packing
 from fastmlp.kernels.run.decayed import DecayedTraining
 from fastmlp.kernels.run.executor import Executable
 from fastmlp.kernels.run.inference import Inference
@@ -118,6 +119,19 @@ def test_a_batch_in_chunks_keeps_to_its_memory(monkeypatch, kind, penalties):
     made = training("wide relu", kind, "adam", 100, 3, penalties)
     assert made.chunk == 32
     assert all_faults(made) == []
+
+
+PACKED = {"passes": Packing(16, True, 16), "update": Packing(48, False, 48)}
+
+
+@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("way", PACKED)
+def test_packed_layers_keep_to_their_memory(monkeypatch, kind, way):
+    monkeypatch.setattr(choose, "packing", lambda *sizes: PACKED[way])
+    for network, threads, penalties in itertools.product(NETWORKS, (1, 3), PENALTIES):
+        made = training(network, kind, "adam", 64, threads, penalties, dropout=penalties == "all")
+        assert any(q.wide for q in made._workspace.layers)
+        assert all_faults(made) == []
 
 
 def test_random_jobs_keep_to_their_memory():
@@ -318,6 +332,15 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
                             assert not (differs & ~allowed[place]).any(), (operation, place)
                         count += 1
     return count
+
+
+@pytest.mark.parametrize("way", PACKED)
+@pytest.mark.parametrize(("kind", "batch_size"), [("dense", 6), ("sparse", 13)])
+def test_of_packed_layers_only_what_is_declared_changes(monkeypatch, kind, batch_size, way):
+    monkeypatch.setattr(choose, "packing", lambda *sizes: PACKED[way])
+    test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
+        monkeypatch, kind, batch_size
+    )
 
 
 @pytest.mark.parametrize("kind", ["dense", "values", "codes", "sparse"])
