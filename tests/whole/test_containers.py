@@ -12,6 +12,7 @@ import pytest
 
 import fastmlp
 
+HOME = Path.home()
 CHECKOUT = Path(fastmlp.__file__).parents[1]
 FIT = """
 import os, sys
