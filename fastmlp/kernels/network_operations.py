@@ -1,4 +1,7 @@
-"""The operations of a whole network over plain arrays, as `layer_operations` has a layer's."""
+"""The operations of a whole network over a caller's arrays, as `layer_operations` has a layer's.
+
+Sparse X, and training, go the network's own way: through a padded copy of the parameters.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,16 @@ from ..operations import (
     check_network_call,
     check_optimizer_step,
     check_train_epoch,
+    read_rows,
 )
 from ..optimizers import OptimizerState
-from ..parameters import Parameters, aligned_zeros
+from ..parameters import Parameters
 from ..regularization import Regularization
 from ..validation import check_number, check_sample_weight, check_targets
-from .emit.optimizers import OPTIMIZERS, hyperparameters
-from .jit.registry import launch
-from .layer_operations import padded, vectors_of
+from .run import network, plain
 from .run.gradients import gradients
 from .run.inference import Inference
+from .run.stepping import step
 from .run.training import Training
 
 __all__ = ["forward", "loss_and_gradients", "optimizer_step", "train_epoch"]
@@ -35,6 +38,13 @@ def _parameters(weights: Arrays, biases: Arrays, architecture: Architecture) -> 
     parameters = Parameters(architecture)
     parameters.assign(weights, biases)
     return parameters
+
+
+def _rows(X: np.ndarray, architecture: Architecture) -> np.ndarray:
+    """Return X as the network reads it: itself where its dtype is the network's."""
+    if X.dtype == architecture.dtype and architecture.input_scale is None:
+        return X
+    return read_rows(X, slice(None), architecture.input_scale, architecture.dtype)
 
 
 def forward(
@@ -70,7 +80,11 @@ def forward(
     [(4, 3), (4, 1)]
     """
     X = check_network_call(X, weights, biases, architecture)
-    return Inference(_parameters(weights, biases, architecture), None).activations(X)
+    if not isinstance(X, np.ndarray):
+        return Inference(_parameters(weights, biases, architecture), None).activations(X)
+    activations = network.hidden_and_logits(_rows(X, architecture), weights, biases, architecture)
+    plain.outputs(activations[-1], architecture.output, activations[-1])
+    return activations
 
 
 def loss_and_gradients(
@@ -125,6 +139,9 @@ def loss_and_gradients(
     targets = check_targets("y", y, X.shape[0], a.n_out, a.output, a.loss, np.dtype(a.dtype))
     weight = check_sample_weight(sample_weight, X.shape[0])
     l2 = check_number("l2", l2, low=0.0)
+    if isinstance(X, np.ndarray):
+        rows = _rows(X, a)
+        return network.loss_and_gradients(rows, targets, weights, biases, a, l2, weight)
     return gradients(_parameters(weights, biases, a), X, targets, l2, weight, None)
 
 
@@ -165,24 +182,7 @@ def optimizer_step(
     [[0.5]]
     """
     rate = check_optimizer_step(optimizer, parameters, gradients, state, learning_rate)
-    for i, (w, g) in enumerate(zip(parameters, gradients, strict=True)):
-        dtype = w.dtype
-        hyper = hyperparameters(optimizer, np.array([rate]), np.ones(1), 0.0, state.step, dtype)[
-            0, 0 if w.ndim == 2 else 1
-        ]
-        length = -(-w.size // 16) * 16
-        stepped = [w, *(slot[i] for slot in state.slots)]
-        buffer = aligned_zeros(len(stepped) * length, dtype).reshape(len(stepped), length)
-        for place, array in zip(buffer, stepped, strict=True):
-            place[: w.size] = array.ravel()
-        gradient = padded(g.reshape(1, -1), dtype)
-        launch(
-            "optimizer", dtype.name, w=buffer.ctypes.data, g=gradient.ctypes.data,
-            vectors=vectors_of(w.size, dtype), code=OPTIMIZERS[optimizer.rule],
-            state=buffer.strides[0], hyper=hyper.ctypes.data,
-        )  # fmt: skip
-        for place, array in zip(buffer, stepped, strict=True):
-            array[...] = place[: w.size].reshape(w.shape)
+    step(optimizer, rate, state.step + 1, parameters, gradients, state.slots)
     state.step += 1
 
 

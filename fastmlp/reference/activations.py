@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..operations import check_activate
+from ..operations import check_activate, check_outs, written
 
 __all__ = ["activate", "activation_function", "sigmoid"]
 
@@ -96,7 +96,9 @@ def activation_function(name: str) -> Callable[[np.ndarray], Pair]:
     return _FUNCTIONS[name]
 
 
-def activate(z: np.ndarray, *, activation: str) -> tuple[np.ndarray, np.ndarray]:
+def activate(
+    z: np.ndarray, *, activation: str, out: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Apply an activation to logits.
 
     Parameters
@@ -105,6 +107,8 @@ def activate(z: np.ndarray, *, activation: str) -> tuple[np.ndarray, np.ndarray]
         The logits ``a W + b`` of a layer.
     activation : str
         One of `fastmlp.activations.ACTIVATIONS`.
+    out : tuple of two ndarray, optional
+        Where the results are written.
 
     Returns
     -------
@@ -127,5 +131,9 @@ def activate(z: np.ndarray, *, activation: str) -> tuple[np.ndarray, np.ndarray]
     (0.5, 0.25)
     """
     z = check_activate(z, activation)
+    outs = None if out is None else check_outs(out, (z.shape, z.shape), z.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
-        return _FUNCTIONS[activation](z)
+        a, derivative = _FUNCTIONS[activation](z)
+    if outs is None:
+        return a, derivative
+    return written(outs[0], a), written(outs[1], derivative)

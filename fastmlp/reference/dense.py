@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..operations import check_dense, check_dense_backward
+from ..operations import check_dense, check_dense_backward, check_out, check_outs, written
 from .activations import activation_function
 
 __all__ = ["dense", "dense_backward"]
@@ -16,6 +16,7 @@ def dense(
     bias: np.ndarray | None = None,
     *,
     activation: str = "identity",
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return ``a = f(z)``, ``z = x W + b``.
 
@@ -26,6 +27,8 @@ def dense(
     weights : ndarray of float32 or float64, (n_in, n_out)
     bias : ndarray, (n_out,), optional
     activation : str, default "identity"
+    out : ndarray, (n, n_out), optional
+        Where the result is written.
 
     Returns
     -------
@@ -45,15 +48,22 @@ def dense(
     array([[0.]])
     """
     x, weights, bias = check_dense(x, weights, bias, activation)
+    if out is not None:
+        check_out(out, (x.shape[0], weights.shape[1]), weights.dtype)
     z = x @ weights
     if bias is not None:
         z = z + bias
     with np.errstate(invalid="ignore", over="ignore"):
-        return activation_function(activation)(z)[0]
+        a = activation_function(activation)(z)[0]
+    return a if out is None else written(out, a)
 
 
 def dense_backward(
-    delta: np.ndarray, x: np.ndarray, weights: np.ndarray
+    delta: np.ndarray,
+    x: np.ndarray,
+    weights: np.ndarray,
+    *,
+    out: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ``dW = x^T delta``, ``db = sum_i delta_i`` and ``dx = delta W^T``.
 
@@ -66,6 +76,8 @@ def dense_backward(
     x : ndarray, (n, n_in)
         What the layer was given.
     weights : ndarray of float32 or float64, (n_in, n_out)
+    out : tuple of three ndarray, optional
+        Where the results are written.
 
     Returns
     -------
@@ -87,4 +99,9 @@ def dense_backward(
     [[3.0], [6.0]]
     """
     delta, x, weights = check_dense_backward(delta, x, weights)
-    return x.T @ delta, delta.sum(axis=0), delta @ weights.T
+    shapes = weights.shape, (weights.shape[1],), x.shape
+    outs = None if out is None else check_outs(out, shapes, weights.dtype)
+    dw, db, dx = x.T @ delta, delta.sum(axis=0), delta @ weights.T
+    if outs is None:
+        return dw, db, dx
+    return written(outs[0], dw), written(outs[1], db), written(outs[2], dx)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..operations import check_output_loss, check_softmax
+from ..operations import check_out, check_output_loss, check_softmax, written
 from .activations import sigmoid
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """Return ``a_j = exp(z_j - m) / sum_k exp(z_k - m)`` row by row, with ``m = max_k z_k``.
 
     The largest logit is taken off first, so that nothing overflows.
@@ -30,6 +30,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     logits : ndarray of float32 or float64, (n, n_out)
+    out : ndarray, (n, n_out), optional
+        Where the result is written; it may be the logits.
 
     Returns
     -------
@@ -49,8 +51,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     [[0.5, 0.5]]
     """
     logits = check_softmax(logits)
+    if out is not None:
+        check_out(out, logits.shape, logits.dtype)
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    return np.divide(e, e.sum(axis=1, keepdims=True), out=out)
 
 
 def output_function(logits: np.ndarray, output: str) -> np.ndarray:
@@ -61,7 +65,11 @@ def output_function(logits: np.ndarray, output: str) -> np.ndarray:
 
 
 def softmax_cross_entropy(
-    logits: np.ndarray, y: np.ndarray, *, sample_weight: np.ndarray | None = None
+    logits: np.ndarray,
+    y: np.ndarray,
+    *,
+    sample_weight: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """Return the cross-entropy of softmax outputs and its delta, both from logits.
 
@@ -74,6 +82,8 @@ def softmax_cross_entropy(
     y : ndarray
         Integer labels (n,), or rows of probabilities (n, n_out).
     sample_weight : ndarray, (n,), optional
+    out : ndarray, (n, n_out), optional
+        Where delta is written; it may be the logits.
 
     Returns
     -------
@@ -96,7 +106,7 @@ def softmax_cross_entropy(
     (0.6931, [[0.5, -0.5]])
     """
     return output_loss(
-        logits, y, output="softmax", loss="cross_entropy", sample_weight=sample_weight
+        logits, y, output="softmax", loss="cross_entropy", sample_weight=sample_weight, out=out
     )
 
 
@@ -211,6 +221,7 @@ def output_loss(
     output: str,
     loss: str,
     sample_weight: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """Return the loss of a network's logits and its delta.
 
@@ -223,6 +234,8 @@ def output_loss(
     loss : str
         One that goes with the output.
     sample_weight : ndarray, (n,), optional
+    out : ndarray, (n, n_out), optional
+        Where delta is written; it may be the logits.
 
     Returns
     -------
@@ -245,8 +258,12 @@ def output_loss(
     (2.0, array([[2.]]))
     """
     logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
+    if out is not None:
+        check_out(out, logits.shape, logits.dtype)
     losses, delta = sample_losses(logits, y, output, loss)
     if weight is None:
-        return float(losses.mean()), delta
-    mean = float((weight * losses).sum() / weight.sum())
-    return mean, delta * weight[:, None].astype(delta.dtype)
+        mean = float(losses.mean())
+    else:
+        mean = float((weight * losses).sum() / weight.sum())
+        delta = delta * weight[:, None].astype(delta.dtype)
+    return mean, delta if out is None else written(out, delta)

@@ -20,7 +20,17 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..emit import csr, elementwise, gemm, gemv, losses, regularization, sparse
+from ..emit import (
+    csr,
+    elementwise,
+    gemm,
+    gemv,
+    losses,
+    matrix_product,
+    regularization,
+    rows,
+    sparse,
+)
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.optimizers import ADD, OPTIMIZERS, STORE
 from ..emit.records import Emitter, emit_kernel, fields_of
@@ -127,6 +137,15 @@ KERNELS: dict[str, Kernel] = {
     "gradient_squares": Kernel(regularization.gradient_squares, "whole gradient"),
     "clip": Kernel(regularization.clip, "whole gradient"),
     "limit_columns": Kernel(regularization.limit_columns, "whole gradient"),
+    "matrix_product": Kernel(matrix_product.matrix_product, "products"),
+    "activate_rows": Kernel(rows.activate_rows, "rows activated", "activations"),
+    "optimizer_items": Kernel(rows.optimizer_items, "items stepped", "rule"),
+    "finite": Kernel(rows.finite, "finite"),
+    "output_of_rows": Kernel(losses.output_of_rows, "rows of outputs"),
+    **{
+        f"{name}_of_rows": Kernel(partial(getattr(losses, name), padded=False), f"rows of {name}")
+        for name in ("softmax_labels", "softmax_targets", "elementwise_loss")
+    },
     **_of_lists(True),
     **_of_lists(False),
     **{name: kernel for kind in KINDS for name, kernel in _of_input(kind).items()},

@@ -57,6 +57,10 @@ class Slot(IntEnum):
     INDEX_COLUMNS = auto()
     INDEX_VALUES = auto()
     INDEX_TABLE = auto()
+    # of calls of a single operation (`calls`), beside X and OUT
+    BIAS = auto()
+    DELTA = auto()
+    DERIVATIVE = auto()
 
 
 class At(NamedTuple):

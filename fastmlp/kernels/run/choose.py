@@ -13,6 +13,8 @@ from ...architecture import Architecture
 from ...optimizers import Optimizer
 from ...parameters import Parameters
 from ...regularization import Regularization
+from ..emit.matrix_product import PACK_B
+from ..emit.target import current_target
 from ..jit.threading_layer import LEAST_LAUNCH_SECONDS, launch_seconds, thread_limit
 
 __all__ = [
@@ -23,14 +25,19 @@ __all__ = [
     "Mode",
     "choose_threads",
     "flops",
+    "grid",
     "inference_blocks",
     "is_close",
     "lists_pay_in_passing",
     "mode_of",
     "most_groups",
+    "packing",
 ]
 
 Mode = Literal["batch", "full", "single"]
+
+MR = current_target().tile_rows
+_COLUMNS = 64  # a part of a product has at least so many columns: some cache lines of every row
 
 CHUNK = 512  # samples of a large batch that are gone through at a time
 BLOCK_ROWS = 64  # in full batch, and in inference: 64 rows of MNIST in float64 stay in a
@@ -131,8 +138,45 @@ def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: i
     """
     if threads is not None:
         return threads
+    if steps * flops / _FLOPS_PER_SECOND <= LEAST_LAUNCH_SECONDS:
+        return 1  # without asking the system for its processors
     limit = thread_limit()
     saved = _saved(flops, limit) - phases * _HANDOVER_SECONDS
     if steps * saved <= LEAST_LAUNCH_SECONDS or steps * saved <= launch_seconds():
         return 1
     return limit
+
+
+# What a vector of exp or division takes, in floating-point operations of a product.
+ELEMENTWISE_FLOPS = 60
+_FEW_PANELS = 2  # of B: fewer would not repay that A is packed for them
+_PAGE = 4096
+
+
+def packing(rows: int, columns: int, k: int, item: int, strides: tuple[int, int, int, int]) -> int:
+    """Return which operands of a product are packed: bits PACK_A and PACK_B.
+
+    B is, where its columns are apart.
+
+    Parameters
+    ----------
+    rows, columns, k : int
+        Of the part that one thread computes.
+    item : int
+        Bytes of an element.
+    strides : tuple of int
+        Bytes from row to row and from column to column, of A and of B.
+    """
+    return 0 if strides[3] == item or columns <= 1 else PACK_B
+
+
+def grid(rows: int, columns: int, threads: int) -> tuple[int, int]:
+    """Return in how many parts the rows and the columns of a product are cut, one part a thread.
+
+    Every thread reads the rows of A and the columns of B of its part: as few as may be.
+    """
+    most_rows, most_columns = max(1, rows // MR), max(1, columns // _COLUMNS)
+    pairs = [
+        (min(down, most_rows), min(threads // down, most_columns)) for down in range(1, threads + 1)
+    ]
+    return max(pairs, key=lambda pair: (pair[0] * pair[1], -rows / pair[0] - columns / pair[1]))

@@ -1,0 +1,124 @@
+"""Single operations on a caller's arrays: short programs, kept ready by what they depend on.
+
+A program depends on shapes, strides, names and the number of threads; the arrays' addresses are
+entered at every call. So a call costs a few microseconds beside the work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from ...parameters import aligned_zeros
+from ..jit.precompile import groups_of
+from ..jit.registry import kernel_addresses
+from ..jit.threading_layer import run
+from ..program.operation import Phase, Program, Slot
+from .executor import Executable, run_parallel, run_serial
+
+__all__ = ["Call", "address_of", "call", "room_for"]
+
+_KEPT = 256  # calls of other shapes
+_ROOMS = 4  # rooms for packing, of calls that run at the same time
+
+_pointer_at = ctypes.c_void_p.from_address
+_HEAD = object.__basicsize__  # of what every object begins with; NumPy's has its data behind it
+
+
+def _address_in_object(array: np.ndarray) -> int:
+    """Return where an array's elements are; `array.ctypes.data` takes four times as long."""
+    return _pointer_at(id(array) + _HEAD).value or 0
+
+
+def _address_by_name(array: np.ndarray) -> int:
+    return array.ctypes.data
+
+
+def _quickest() -> Callable[[np.ndarray], int]:
+    """Return what tells addresses, having seen that it does."""
+    seen = [np.zeros(3), np.zeros((4, 5))[1:, 2:]]
+    try:
+        right = all(_address_in_object(array) == array.ctypes.data for array in seen)
+    except ValueError:
+        right = False
+    return _address_in_object if right else _address_by_name
+
+
+address_of = _quickest()
+
+
+class Call:
+    """A program of one operation, ready to be run on arrays of the same shapes and strides.
+
+    Parameters
+    ----------
+    dtype : str
+    shares : int
+    phases : sequence of Phase
+    activations : iterable of str
+        That its kernels need.
+    rule : str
+        The optimizer's.
+    room : int
+        Bytes of room that the shares together work in.
+    """
+
+    def __init__(
+        self, dtype: str, shares: int, phases: Sequence[Phase], *,
+        activations: Iterable[str] = (), rule: str = "sgd", room: int = 0,
+    ) -> None:  # fmt: skip
+        program = Program(shares, {"call": list(phases)})
+        groups = groups_of(program.kernels(), activations, rule)
+        self._executable = Executable(program, kernel_addresses(dtype, *groups))
+        self._executable.enter((("call", 0, 1),))
+        self._bases = (ctypes.c_int64 * len(Slot)).from_buffer(self._executable.bases)
+        self.shares, self.room, self._address = shares, room, self._executable.address
+
+    def run(self, places: Iterable[tuple[int, int]]) -> None:
+        """Run with these arrays: (slot, address)."""
+        bases = self._bases
+        for slot, address in places:
+            bases[slot] = address
+        if self.shares == 1:
+            run_serial(self._address, 1)
+        else:
+            self._executable.clear()
+            run((run_serial, run_parallel), self.shares, self._address)
+
+
+_free: dict[Hashable, list[Call]] = {}
+_rooms: list[np.ndarray] = []
+
+
+def room_for(size: int) -> np.ndarray:
+    """Return room of at least so many bytes, which `call` keeps for the next one."""
+    try:
+        room = _rooms.pop()
+    except IndexError:
+        room = aligned_zeros(0, np.uint8)
+    return room if room.nbytes >= size else aligned_zeros(size, np.uint8)
+
+
+def call(key: Hashable, make: Callable[[], Call], *places: tuple[int, int]) -> None:
+    """Run the call of a key, made if there is none that nobody uses, on these arrays."""
+    free = _free.get(key)
+    if free is None:
+        with suppress(StopIteration, RuntimeError):  # where another call does the same
+            while len(_free) >= _KEPT:
+                _free.pop(next(iter(_free)), None)
+        free = _free[key] = []
+    try:
+        one = free.pop()
+    except IndexError:
+        one = make()
+    if one.room:
+        room = room_for(one.room)
+        one.run((*places, (Slot.WORKSPACE, address_of(room))))
+        if len(_rooms) < _ROOMS:
+            _rooms.append(room)
+    else:
+        one.run(places)
+    free.append(one)
