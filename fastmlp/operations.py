@@ -341,8 +341,8 @@ def check_optimizer_step(
         [s.shape for s in slot] != shapes for slot in state.slots
     ):
         raise ValueError(f"state: expected {optimizer.slots} slots shaped as parameters")
-    for name, arrays in (("parameters", parameters), *(("state", slot) for slot in state.slots)):
-        if not all(array.flags.writeable for array in arrays):
+    for name, arrays in (("parameters", [parameters]), ("state", state.slots)):
+        if not all(array.flags.writeable for each in arrays for array in each):
             raise ValueError(f"{name}: expected arrays that can be written to, got a read-only one")
     if learning_rate is None:
         return optimizer.learning_rate

@@ -7,7 +7,7 @@ kernel that takes a step, and their codes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +38,7 @@ HYPERPARAMETERS = (
     "scale", "learning_rate", "l2", "momentum", "beta_1", "one_minus_beta_1", "beta_2",
     "one_minus_beta_2", "epsilon", "correction_1", "correction_2", "decay", "l1",
 )  # fmt: skip
+_PLACES = {name: place for place, name in enumerate(HYPERPARAMETERS)}
 HYPER_ROW = 16  # elements of a row of hyperparameters
 assert len(HYPERPARAMETERS) <= HYPER_ROW
 
@@ -59,21 +60,33 @@ class Rule(NamedTuple):
     slots: int
 
 
-def _values(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
-    """Return what an optimizer's rule reads in steps of these rates and numbers."""
-    beta_1, beta_2 = getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0)
-    beta_2 = getattr(optimizer, "rho", beta_2)
+def _betas(optimizer: Optimizer) -> tuple[float, float]:
+    beta_2 = getattr(optimizer, "beta_2", 0.0)
+    return getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "rho", beta_2)
+
+
+def _changing(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
+    """Return what is not the same in every step, for steps of these rates and numbers."""
+    beta_1, beta_2 = _betas(optimizer)
     return {
         "learning_rate": rates,
+        "correction_1": 1 / (1 - beta_1**steps),
+        "correction_2": 1 / (1 - beta_2**steps),
+        "decay": 1 - rates * getattr(optimizer, "weight_decay", 0.0),
+    }
+
+
+def _values(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
+    """Return what an optimizer's rule reads in steps of these rates and numbers."""
+    beta_1, beta_2 = _betas(optimizer)
+    return {
         "momentum": getattr(optimizer, "momentum", 0.0),
         "beta_1": beta_1,
         "one_minus_beta_1": 1 - beta_1,
         "beta_2": beta_2,
         "one_minus_beta_2": 1 - beta_2,
         "epsilon": getattr(optimizer, "epsilon", 0.0),
-        "correction_1": 1 / (1 - beta_1**steps),
-        "correction_2": 1 / (1 - beta_2**steps),
-        "decay": 1 - rates * getattr(optimizer, "weight_decay", 0.0),
+        **_changing(optimizer, rates, steps),
     }
 
 
@@ -82,11 +95,19 @@ def one_step(optimizer: Optimizer, rate: float, step: int, dtype: Any) -> np.nda
 
     As `hyperparameters` does for many steps, which takes ten times as long for one.
     """
-    values = _values(optimizer, rate, step) | {"scale": 1.0, "l1": 0.0, "l2": 0.0}
-    row = [values[name] for name in HYPERPARAMETERS] + [0.0] * (HYPER_ROW - len(HYPERPARAMETERS))
-    table = np.array([row, row], dtype)
-    table[1, HYPERPARAMETERS.index("decay")] = 1.0
+    table = _usual_rows(optimizer, dtype).copy()
+    for name, value in _changing(optimizer, rate, step).items():
+        table[:, _PLACES[name]] = value
+    table[1, _PLACES["decay"]] = 1.0
     return table
+
+
+@lru_cache(maxsize=16)
+def _usual_rows(optimizer: Optimizer, dtype: np.dtype) -> np.ndarray:
+    """Return the hyperparameters of any step, (2, HYPER_ROW)."""
+    values = _values(optimizer, 0.0, 1) | {"scale": 1.0, "l1": 0.0, "l2": 0.0}
+    row = [values[name] for name in HYPERPARAMETERS] + [0.0] * (HYPER_ROW - len(HYPERPARAMETERS))
+    return np.array([row, row], dtype)
 
 
 def hyperparameters(

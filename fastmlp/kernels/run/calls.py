@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
+from time import perf_counter
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from ..jit.precompile import groups_of
 from ..jit.registry import kernel_addresses
 from ..jit.threading_layer import run
 from ..program.operation import Phase, Program, Slot
+from . import choose
 from .executor import Executable, run_parallel, run_serial
+from .thread_choice import ThreadChoice
 
 __all__ = ["Call", "address_of", "call", "room_for"]
 
@@ -89,7 +92,22 @@ class Call:
             run((run_serial, run_parallel), self.shares, self._address)
 
 
-_free: dict[Hashable, list[Call]] = {}
+class _Kind:
+    """What is kept of calls of one kind: those that nobody uses, and on how many threads."""
+
+    def __init__(self, flops: int) -> None:
+        self.free: dict[int, list[Call]] = {}
+        self.least = choose.choose_threads(None, flops)  # 1 where threads cannot pay
+        learns = self.least > 1 and flops < choose.LEARNT_FLOPS
+        self.choice = ThreadChoice() if learns else None
+
+    def threads(self) -> int:
+        if self.choice is None or self.choice.together:
+            return self.least
+        return 1
+
+
+_kinds: dict[Hashable, _Kind] = {}
 _rooms: list[np.ndarray] = []
 
 
@@ -102,18 +120,32 @@ def room_for(size: int) -> np.ndarray:
     return room if room.nbytes >= size else aligned_zeros(size, np.uint8)
 
 
-def call(key: Hashable, make: Callable[[], Call], *places: tuple[int, int]) -> None:
-    """Run the call of a key, made if there is none that nobody uses, on these arrays."""
-    free = _free.get(key)
-    if free is None:
+def call(key: Hashable, flops: int, make: Callable[[int], Call], *places: tuple[int, int]) -> None:
+    """Run the call of a key on these arrays.
+
+    Parameters
+    ----------
+    key : hashable
+        All that the program depends on, but for the number of threads.
+    flops : int
+        What it computes, in floating-point operations of a product in float32.
+    make : callable
+        ``make(threads)``, for a call that is not there or that somebody uses.
+    places : (slot, address)
+    """
+    kind = _kinds.get(key)
+    if kind is None:
         with suppress(StopIteration, RuntimeError):  # where another call does the same
-            while len(_free) >= _KEPT:
-                _free.pop(next(iter(_free)), None)
-        free = _free[key] = []
-    try:
-        one = free.pop()
-    except IndexError:
-        one = make()
+            while len(_kinds) >= _KEPT:
+                _kinds.pop(next(iter(_kinds)), None)
+        kind = _kinds[key] = _Kind(flops)
+    threads = kind.threads()
+    free = kind.free.get(threads)
+    if free is None:
+        free = kind.free[threads] = []
+    known = bool(free)
+    one = free.pop() if known else make(threads)
+    begun = perf_counter()
     if one.room:
         room = room_for(one.room)
         one.run((*places, (Slot.WORKSPACE, address_of(room))))
@@ -121,4 +153,6 @@ def call(key: Hashable, make: Callable[[], Call], *places: tuple[int, int]) -> N
             _rooms.append(room)
     else:
         one.run(places)
+    if known and kind.choice is not None:  # the first call of a kind compiles
+        kind.choice.note(perf_counter() - begun)
     free.append(one)

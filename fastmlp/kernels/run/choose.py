@@ -20,8 +20,10 @@ from ..jit.threading_layer import LEAST_LAUNCH_SECONDS, launch_seconds, thread_l
 __all__ = [
     "BLOCK_ROWS",
     "CHUNK",
+    "ELEMENTWISE_FLOPS",
     "FEW",
     "GROUPS",
+    "LEARNT_FLOPS",
     "Mode",
     "choose_threads",
     "flops",
@@ -147,6 +149,7 @@ def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: i
     return limit
 
 
+LEARNT_FLOPS = 500_000_000  # below, calls learn whether threads pay: a few milliseconds
 # What a vector of exp or division takes, in floating-point operations of a product.
 ELEMENTWISE_FLOPS = 60
 _FEW_PANELS = 2  # of B: fewer would not repay that A is packed for them

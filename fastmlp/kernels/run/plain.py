@@ -68,10 +68,6 @@ def _call_of(
     return Call(dtype.name, shares, phases, activations=activations, room=room)
 
 
-def _threads(flops: int, dtype: np.dtype) -> int:
-    return choose.choose_threads(None, flops * dtype.itemsize // 4)
-
-
 def dense(
     x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None, activation: str, out: np.ndarray
 ) -> None:
@@ -82,25 +78,25 @@ def dense(
     flops = 2 * n * n_in * n_out
     if activation != "identity":
         flops += choose.ELEMENTWISE_FLOPS * n * n_out
-    threads = _threads(flops, dtype)
     key = (
         "dense", dtype.num, n, n_in, n_out, x.strides, weights.strides, out.strides,
-        bias is None, activation, threads,
+        bias is None, activation,
     )  # fmt: skip
 
-    def make() -> Call:
+    def make(threads: int) -> Call:
         product = _product(
             threads, _matrix(OUT, out), _matrix(X, x), _matrix(W, weights), (n, n_out, n_in),
             dtype.itemsize, None if bias is None else At(BIAS), activation,
         )  # fmt: skip
         return _call_of(dtype, threads, [product], [activation])
 
+    flops = flops * dtype.itemsize // 4
     places = ((OUT, address_of(out)), (X, address_of(x)), (W, address_of(weights)))
     if bias is None:
-        call(key, make, *places)
+        call(key, flops, make, *places)
     else:
         bias = np.ascontiguousarray(bias)
-        call(key, make, *places, (BIAS, address_of(bias)))
+        call(key, flops, make, *places, (BIAS, address_of(bias)))
 
 
 def backward(
@@ -110,13 +106,13 @@ def backward(
     """Write x^T delta, the sum of delta and delta W^T, whose rows are contiguous, to `results`."""
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     dw, db, dx = results
-    threads = _threads((4 if dx is None else 6) * n * n_in * n_out, dtype)
+    flops = (4 if dx is None else 6) * n * n_in * n_out * dtype.itemsize // 4
     key = (
         "backward", dtype.num, n, n_in, n_out, delta.strides, x.strides, weights.strides,
-        dw.strides, None if dx is None else dx.strides, threads,
+        dw.strides, None if dx is None else dx.strides,
     )  # fmt: skip
 
-    def make() -> Call:
+    def make(threads: int) -> Call:
         item = dtype.itemsize
         d, a, w = _matrix(DELTA, delta), _matrix(X, x), _matrix(W, weights)
         products = [
@@ -132,7 +128,7 @@ def backward(
         return _call_of(dtype, threads, products, [])
 
     call(
-        key, make, (DELTA, address_of(delta)), (X, address_of(x)), (W, address_of(weights)),
+        key, flops, make, (DELTA, address_of(delta)), (X, address_of(x)), (W, address_of(weights)),
         (Slot.GRADIENT, address_of(dw)), (BIAS, address_of(db)),
         (OUT, 0 if dx is None else address_of(dx)), (Slot.HYPER, address_of(_one(dtype))),
     )  # fmt: skip
@@ -145,13 +141,13 @@ def _over_rows(
 ) -> None:  # fmt: skip
     """Run a kernel over rows, on as many threads as pay."""
     rows, columns = size
-    threads = _threads(choose.ELEMENTWISE_FLOPS * rows * columns, dtype)
+    flops = choose.ELEMENTWISE_FLOPS * rows * columns * dtype.itemsize // 4
 
-    def make() -> Call:
+    def make(threads: int) -> Call:
         phases = rows_of(kernel, threads, rows, moving, **values)
         return Call(dtype.name, threads, phases, activations=activations)
 
-    call((kernel, dtype.num, rows, columns, *key, threads), make, *places)
+    call((kernel, dtype.num, rows, columns, *key), flops, make, *places)
 
 
 def activate(
