@@ -15,7 +15,7 @@ from .reference.backprop import hidden_and_logits
 from .reference.dropout import key_words
 from .reference.epoch import count_correct, train_steps
 from .reference.losses import sample_losses, smooth_targets
-from .validation import check_choice
+from .validation import check_choice, sum_is_finite
 
 __all__ = ["BACKENDS", "Backend", "get_backend"]
 
@@ -46,6 +46,10 @@ class Backend(Protocol):
         threads: int | None,
     ) -> tuple[float, Gradients]:
         """Return the mean loss with its penalty, and the gradients."""
+        ...
+
+    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+        """Tell whether all elements are finite; False may be wrong where they are very large."""
         ...
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
@@ -112,6 +116,10 @@ class NumpyBackend:
             X, y, parameters.weights, parameters.biases, parameters.architecture,
             l2=l2, sample_weight=sample_weight,
         )  # fmt: skip
+
+    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+        """See `Backend`."""
+        return sum_is_finite(X)
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
         """See `Backend`."""
@@ -204,6 +212,12 @@ class NumbaBackend:
         from .kernels.run.gradients import gradients
 
         return gradients(parameters, X, y, l2, sample_weight, threads)
+
+    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+        """See `Backend`."""
+        from .kernels.run.finite import all_finite
+
+        return all_finite(X, threads)
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
         """See `Backend`."""

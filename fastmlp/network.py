@@ -168,7 +168,8 @@ class MLP:
 
     def _rows(self, X: Any) -> Any:
         X = as_rows("X", X, self.architecture.n_in)
-        check_finite("X", X)
+        backend = self._backend()
+        check_finite("X", X, lambda values: backend.finite(values, self.threads))
         return X
 
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:

@@ -117,17 +117,29 @@ def optimizer_items(v: Vec, q: Any) -> None:
     v.switch(q.code, cases)
 
 
-@record("found x ldx step rows columns")
+@record("found x ldx step rows columns share shares")
 def finite(v: Vec, q: Any) -> None:
-    """found = whether all elements are finite, 1 or 0; `step` bytes lie from column to column.
+    """found = whether this share's elements are all finite, 1 or 0.
 
-    What is not finite makes a NaN of its product with 0, and of every sum after it.
+    `step` bytes lie from column to column. A share has some of the rows; of one row alone, some of
+    the columns. What is not finite makes a NaN of its product with 0, and of every sum after it.
     """
     b = v.b
     zero, none = v.c(0.0), v.scalar(0.0)
-    whole = b.udiv(q.columns, const(v.length * _ACCUMULATORS))
+
+    def part(n: Any) -> tuple[Any, Any]:
+        following = b.mul(n, b.add(q.share, const(1)))
+        return b.udiv(b.mul(n, q.share), q.shares), b.udiv(following, q.shares)
+
+    alone = b.icmp_signed("==", q.rows, const(1))
+    (top, bottom), (begin, end) = part(q.rows), part(q.columns)
+    rows = b.select(alone, const(1), b.sub(bottom, top))
+    columns = b.select(alone, b.sub(end, begin), q.columns)
+    shift = b.select(alone, b.mul(begin, q.step), b.mul(top, q.ldx))
+    start = b.add(q.x, shift)
+    whole = b.udiv(columns, const(v.length * _ACCUMULATORS))
     done = b.mul(whole, const(v.length * _ACCUMULATORS))
-    left = b.sub(q.columns, done)
+    left = b.sub(columns, done)
 
     def together(x: Any, sums: list[Any]) -> list[Any]:
         def vectors(_: Any, state: list[Any]) -> list[Any]:
@@ -147,15 +159,15 @@ def finite(v: Vec, q: Any) -> None:
             product = b.fmul(v.load_scalar(at), v.scalar(0.0))
             return [v.at(at, q.step), b.fadd(total, product)]
 
-        total = v.loop(q.columns, [x, none], one)[1]
+        total = v.loop(columns, [x, none], one)[1]
         return [b.fadd(sums[0], v.splat(total)), *sums[1:]]
 
     def row(r: Any, sums: list[Any]) -> list[Any]:
-        x = v.at(q.x, b.mul(r, q.ldx))
+        x = v.at(start, b.mul(r, q.ldx))
         contiguous = b.icmp_signed("==", q.step, const(v.size))
         return v.choose(contiguous, lambda: together(x, sums), lambda: apart(x, sums))
 
-    sums = v.loop(q.rows, [zero] * _ACCUMULATORS, row)
+    sums = v.loop(rows, [zero] * _ACCUMULATORS, row)
     total = sums[0]
     for other in sums[1:]:
         total = b.fadd(total, other)

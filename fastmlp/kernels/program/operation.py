@@ -61,6 +61,9 @@ class Slot(IntEnum):
     BIAS = auto()
     DELTA = auto()
     DERIVATIVE = auto()
+    N_ROWS = auto()  # numbers
+    N_COLUMNS = auto()
+    STEP = auto()  # bytes from column to column
 
 
 class At(NamedTuple):

@@ -95,10 +95,10 @@ class Call:
 class _Kind:
     """What is kept of calls of one kind: those that nobody uses, and on how many threads."""
 
-    def __init__(self, flops: int) -> None:
+    def __init__(self, flops: int, threads: int | None) -> None:
         self.free: dict[int, list[Call]] = {}
-        self.least = choose.choose_threads(None, flops)  # 1 where threads cannot pay
-        learns = self.least > 1 and flops < choose.LEARNT_FLOPS
+        self.least = choose.choose_threads(threads, flops)  # 1 where threads cannot pay
+        learns = threads is None and self.least > 1 and flops < choose.LEARNT_FLOPS
         self.choice = ThreadChoice() if learns else None
 
     def threads(self) -> int:
@@ -120,8 +120,11 @@ def room_for(size: int) -> np.ndarray:
     return room if room.nbytes >= size else aligned_zeros(size, np.uint8)
 
 
-def call(key: Hashable, flops: int, make: Callable[[int], Call], *places: tuple[int, int]) -> None:
-    """Run the call of a key on these arrays.
+def call(
+    key: Hashable, flops: int, make: Callable[[int], Call], *places: tuple[int, int],
+    threads: int | None = None,
+) -> int:  # fmt: skip
+    """Run the call of a key on these arrays, and return on how many threads.
 
     Parameters
     ----------
@@ -132,13 +135,15 @@ def call(key: Hashable, flops: int, make: Callable[[int], Call], *places: tuple[
     make : callable
         ``make(threads)``, for a call that is not there or that somebody uses.
     places : (slot, address)
+    threads : int, optional
+        How many, instead of what pays.
     """
     kind = _kinds.get(key)
     if kind is None:
         with suppress(StopIteration, RuntimeError):  # where another call does the same
             while len(_kinds) >= _KEPT:
                 _kinds.pop(next(iter(_kinds)), None)
-        kind = _kinds[key] = _Kind(flops)
+        kind = _kinds[key] = _Kind(flops, threads)
     threads = kind.threads()
     free = kind.free.get(threads)
     if free is None:
@@ -156,3 +161,4 @@ def call(key: Hashable, flops: int, make: Callable[[int], Call], *places: tuple[
     if known and kind.choice is not None:  # the first call of a kind compiles
         kind.choice.note(perf_counter() - begun)
     free.append(one)
+    return threads
