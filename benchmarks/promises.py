@@ -58,7 +58,7 @@ PROMISES = (
     ("No stale or foreign machine code",
      "an edit, another version or processor compiles anew; damaged, foreign, missing and "
      "read-only caches; processes that compile at once",
-     ("test_cache", "test_precompile"), ()),
+     ("test_cache", "test_compiler"), ()),
     ("Older processors",
      "all operations and kinds of step compiled for AVX-512, AVX2 and plain x86-64 without FMA",
      ("test_targets", "test_assembly"), ("operations compared for an older processor",)),

@@ -73,7 +73,7 @@ def duration(seconds: float) -> str:
 def bench() -> None:
     """Compare with the installed peers, write the table and draw the picture."""
     from fastmlp.bench import WORKLOADS, save_speed, speed_table
-    from fastmlp.extras import require
+    from fastmlp.support.extras import require
 
     require("matplotlib", "plot")  # before minutes of measuring, not after
     rows, peaks = speed_table(note=lambda name: print(name, file=sys.stderr))

@@ -28,7 +28,7 @@ _HOME = {
     "OneCycle": "schedules",
     "ReduceOnPlateau": "schedules",
     "DivergenceError": "training.divergence",
-    "Gradients": "operations",
+    "Gradients": "contract.operations",
     "EarlyStopping": "callbacks",
     "ModelCheckpoint": "callbacks",
     "fit_many": "training.many",
@@ -105,8 +105,8 @@ if TYPE_CHECKING:
         schedules,
     )
     from .callbacks import EarlyStopping, ModelCheckpoint
+    from .contract.operations import Gradients
     from .network import MLP
-    from .operations import Gradients
     from .optimizers import SGD, AdaGrad, Adam, AdamW, RMSProp
     from .schedules import (
         AnnealOnRise,

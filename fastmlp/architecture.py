@@ -10,7 +10,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .losses import DEFAULT_LOSS, OUTPUTS
-from .validation import check_choice, check_integer, check_number
+from .support.validation import check_choice, check_integer, check_number
 
 __all__ = ["Architecture"]
 

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import reference
-from .operations import DataSet, EpochResult, Gradients, StepSettings, read_rows
-from .parameters import Parameters
+from .contract.operations import DataSet, EpochResult, Gradients, StepSettings, read_rows
+from .contract.parameters import Parameters
 from .reference.backprop import hidden_and_logits
 from .reference.dropout import key_words
 from .reference.epoch import count_correct, train_steps
 from .reference.losses import sample_losses, smooth_targets
-from .validation import check_choice, sum_is_finite
+from .support.validation import check_choice, sum_is_finite
 
 __all__ = ["BACKENDS", "Backend", "get_backend"]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .datasets._checks import whole_labels
-from .validation import check_finite, check_integer
+from .support.validation import check_finite, check_integer
 
 __all__ = [
     "Calibration",

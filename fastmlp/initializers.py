@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .validation import check_choice, check_integer, check_number
+from .support.validation import check_choice, check_integer, check_number
 
 __all__ = [
     "INITIALIZERS",

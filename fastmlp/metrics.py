@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .architecture import Architecture
-from .validation import check_choice
+from .support.validation import check_choice
 
 __all__ = ["METRICS", "Metric", "get_metrics"]
 

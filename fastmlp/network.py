@@ -9,14 +9,13 @@ import numpy as np
 
 from .architecture import Architecture
 from .backends import BACKENDS, Backend, get_backend
-from .extras import MethodElsewhere
+from .contract.operations import Gradients
+from .contract.parameters import Parameters, ParameterViews, replace
 from .initializers import Initializer, get_initializer, random_source
-from .operations import Gradients
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
-from .parameters import Parameters, ParameterViews, replace
 from .schedules import Schedule
-from .training.history import History
-from .validation import (
+from .support.extras import MethodElsewhere
+from .support.validation import (
     as_rows,
     check_choice,
     check_finite,
@@ -25,6 +24,7 @@ from .validation import (
     check_sample_weight,
     check_targets,
 )
+from .training.history import History
 
 __all__ = ["MLP"]
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .validation import check_number
+from .support.validation import check_number
 
 __all__ = [
     "OPTIMIZERS",

@@ -13,12 +13,12 @@ import numpy as np
 
 from . import __version__
 from .architecture import Architecture
-from .atomic import replacing
 from .initializers import RandomSource
 from .optimizers import OptimizerState, make_optimizer
 from .schedules import get_schedule
+from .support.atomic import replacing
+from .support.validation import check_choice, check_integer, check_path
 from .training.history import History
-from .validation import check_choice, check_integer, check_path
 
 if TYPE_CHECKING:
     from .network import MLP

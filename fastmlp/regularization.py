@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .architecture import Architecture
-from .validation import check_number
+from .support.validation import check_number
 
 __all__ = ["Regularization", "get_regularization", "threshold"]
 

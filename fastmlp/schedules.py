@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .validation import check_integer, check_number
+from .support.validation import check_integer, check_number
 
 __all__ = [
     "SCHEDULES",

@@ -70,7 +70,7 @@ GROUPS = {
         [["tests/test_steps.py"], ["tests/test_partition.py"], *STEPS],
     ),
     "machine code": (
-        [KERNELS / "run/executor.py", KERNELS / "run/atomics.py"],
+        [KERNELS / "emit/executor.py", KERNELS / "emit/integers.py", KERNELS / "run/executor.py"],
         [["tests/test_executor.py"], ["tests/test_steps.py"], *STEPS],
     ),
     "shares": (
@@ -83,7 +83,8 @@ GROUPS = {
     ),
     "files": (
         [
-            ROOT / f"fastmlp/{name}.py" for name in ("atomic", "persistence", "training/divergence")
+            ROOT / f"fastmlp/{name}.py"
+            for name in ("support/atomic", "persistence", "training/divergence")
         ],
         [["tests/test_persistence.py", "tests/test_divergence.py"],
          ["tests/test_kill.py", "-k", "not killed_anywhere"],
@@ -136,14 +137,14 @@ JUDGED: dict[tuple[str, str], str] = {
     ("decayed.py: _flat_weights", "True -> False"): "both lists are of one length",
     ("decayed.py: _changes", "True -> False"): "all lists are of one length",
     ("partition.py: module", "4 -> 5"): "who works on what changes no bit",
-    ("atomics.py: codegen", "builder.call(function, [])"): "waiting without pauses",
+    ("integers.py: pause", "self.b.call(function, [])"): "waiting without pauses",
     (
         "atomics.py: codegen",
         "if builder.module.triple.startswith(('x86_64', 'i686')): -> "
         "if not builder.module.triple.startswith(('x86_64', 'i686')):",
     ): "waiting without pauses",
     ("executor.py: module", "1 -> 2"): "a phase that never comes",
-    ("atomics.py: module", "4000 -> 4001"): "looks before giving way",
+    ("executor.py: module", "4000 -> 4001"): "looks before giving way",
     ("decayed.py: steps", "0 -> 1"): "the rate of biases is that of weights",
     ("executor.py: take_part", "1 -> 2"): "any number but 0 says that somebody leads",
     ("executor.py: take_part", "0 -> 1"): "looks before giving way",
@@ -235,32 +236,13 @@ def mutants(path: Path) -> Iterator[tuple[str, ast.Module]]:
                 here[index] = node
 
 
-def compile_anew(path: Path, within: str) -> None:
-    """Have no function that a change reaches taken from the cache, nor kept there.
+def compile_anew() -> None:
+    """Have the executor neither taken from the cache nor kept there."""
+    from fastmlp.kernels.jit import compiler
 
-    That is the function changed and those that it is linked into; of a constant, and of what an
-    intrinsic emits, all of its file and of those that import from it.
-    """
-    os.environ["FASTMLP_COMPILE_PROCESSES"] = "1"
-    from fastmlp.kernels.jit.cache import _Cache
-
-    load, importing = _Cache.load_overload, f"from .{path.stem} import"
-    whole = {str(path)} | {str(file) for file in COMPILED if importing in file.read_text("utf-8")}
-    if within not in ("module", "codegen"):
-        whole = set()
-
-    def reached(function):
-        file, names = function.__code__.co_filename, function.__globals__
-        if file in whole or (file == str(path) and function.__name__ == within):
-            return True
-        linked = (getattr(names.get(n), "py_func", None) for n in function.__code__.co_names)
-        return any(reached(f) for f in linked if f)
-
-    def load_overload(self, *arguments):
-        return None if reached(self._py_func) else load(self, *arguments)
-
-    _Cache.load_overload = load_overload
-    _Cache.save_overload = lambda *arguments: None
+    load, save = compiler.load_code, compiler.save_code
+    compiler.load_code = lambda name: None if name == "executor" else load(name)
+    compiler.save_code = lambda name, code: None if name == "executor" else save(name, code)
 
 
 class Limit:
@@ -290,7 +272,7 @@ def passes(path: Path, tree: ast.Module | None, tests: list[str], within: str = 
 
         SourceFileLoader.get_code = get_code
         if path in COMPILED and tree is not None:
-            compile_anew(path, within)
+            compile_anew()
         import pytest
 
         options = ["-x", "-q", "-m", "", f"--basetemp={folder}/pytest"]
@@ -307,8 +289,6 @@ def prepare() -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     for module in ("pytest", "scipy.sparse", "sklearn.neural_network"):
         importlib.import_module(module)
-    numba = importlib.import_module("numba")
-    numba.njit(lambda x: x + 1)(1)
     gc.freeze()  # else each looks through all of it at its end
 
 
@@ -326,7 +306,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("group", choices=GROUPS, nargs="?")
     parser.add_argument("--list", action="store_true", help="the groups and their modules")
-    parser.add_argument("--modules", help="only some of them, as executor,atomics")
+    parser.add_argument("--modules", help="only some of them, as executor,integers")
     parser.add_argument("--part", default="1/1", help="which share of the mutants, as 2/5")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--record", help="a JSON file that results are added to, and gone on from")

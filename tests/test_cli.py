@@ -408,7 +408,7 @@ def test_a_picture_that_fails_leaves_the_old_one(data, capsys, monkeypatch):
 
 def test_what_is_compiled_is_said_unless_quiet(data, capsys, monkeypatch):
     from fastmlp import MLP
-    from fastmlp.notices import notice
+    from fastmlp.support.notices import notice
 
     fit = MLP.fit
     monkeypatch.setattr(MLP, "fit", lambda *a, **k: notice("compiling") or fit(*a, **k))

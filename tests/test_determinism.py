@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import subprocess
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numba.core.runtime import _nrt_python
 
 from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp
 from fastmlp.activations import ACTIVATIONS
@@ -228,22 +228,29 @@ def test_eight_threads_on_any_layer():
 
 
 def test_never_more_threads_than_the_process_may_use(monkeypatch):
-    def parallel(shares):
-        ran.append((shares, numba.get_num_threads()))
+    address = ctypes.POINTER(ctypes.c_int64)
 
-    def serial(shares):
-        ran.append((shares, 0))
+    @ctypes.CFUNCTYPE(None, address, address, address, ctypes.c_int64)
+    def part(first, counts, distances, data):
+        numbers.extend(first[0] + k * distances[0] for k in range(counts[0]))
+        ran.add((data, numba.get_num_threads()))
 
-    ran: list[tuple[int, int]] = []
+    at = ctypes.cast(part, ctypes.c_void_p).value
     before = numba.get_num_threads()
+    usable = min(2, numba.config.NUMBA_NUM_THREADS)
     for allowed in (1, 2):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=allowed: range(n), raising=False)
-        for threads in (1, 2, 8):
-            kernel_threads.run((serial, parallel), threads)
-    usable = min(2, numba.config.NUMBA_NUM_THREADS)
-    two = [(2, 2), (8, 2)] if usable == 2 else [(2, 0), (8, 0)]
-    assert ran == [(1, 0), (2, 0), (8, 0), (1, 0), *two]
-    assert numba.get_num_threads() == before
+        for count in (1, 2, 8):
+            ran: set[tuple[int, int]] = set()
+            numbers: list[int] = []
+            begun: list[int] = []
+            done = kernel_threads.run_on_threads(at, 7, count, count, lambda: begun.append(1))  # noqa: B023
+            assert done == (min(allowed, usable, count) > 1)
+            assert (sorted(numbers), ran) == (
+                (list(range(count)), {(7, 2)}) if done else ([], set())
+            )
+            assert begun == [1] * done
+            assert numba.get_num_threads() == before
 
 
 # the list of non-zeros
@@ -431,8 +438,8 @@ def test_any_network_trains_to_the_same_bits_on_any_number_of_threads(count):
 
 
 def networks_on_a_layer(examples: str) -> None:
-    running, switch = set(), numba.set_num_threads
-    numba.set_num_threads = lambda n: running.add(n) or switch(n)
+    running, layers = set(), kernel_threads._parallel_for()
+    kernel_threads._parallel_for = lambda: lambda *of: running.add(of[-1]) or layers(*of)
     kernel_threads.thread_limit = lambda: 8  # else no more than there are cores
     done = any_networks(int(examples))
     assert {2, 3, 8} <= running, running
@@ -510,24 +517,6 @@ ALLOCATING = {
     "one at a time": {"X": "float32", "batch": 1, "optimizer": SGD(1e-4), "l2": 0.0},
     "converted": {"X": "int16", "batch": 16},
 }
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("name", [name for name in ALLOCATING if name != "converted"])
-def test_compiled_steps_allocate_nothing(name, threads):
-    """Numba counts what compiled code allocates: the same for 2 steps as for 40."""
-    counts = []
-    _nrt_python.memsys_enable_stats()
-    try:
-        for steps in (2, 2, 40):
-            training, order, rates = trained(steps, threads, ALLOCATING[name])
-            training.train(order, rates)  # compiled by now
-            before = _nrt_python.memsys_get_stats_alloc()
-            training.train(order, rates)
-            counts.append(_nrt_python.memsys_get_stats_alloc() - before)
-    finally:
-        _nrt_python.memsys_disable_stats()
-    assert counts[0] == counts[1] == counts[2]
 
 
 @pytest.mark.parametrize("name", ALLOCATING)

@@ -13,18 +13,32 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP, Adam
+from fastmlp.kernels.emit import executor
+from fastmlp.kernels.emit.integers import Integer, Integers, emit_functions, function
 from fastmlp.kernels.emit.optimizers import ADD, HYPER_ROW, STORE
 from fastmlp.kernels.emit.target import current_target
+from fastmlp.kernels.jit.compiler import MachineCode, compile_module, module_for
 from fastmlp.kernels.jit.registry import KERNELS, kernel_addresses
-from fastmlp.kernels.jit.threading_layer import run
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
-from fastmlp.kernels.run import atomics, executor, training
-from fastmlp.kernels.run.executor import Executable, run_parallel, run_serial, take_part
+from fastmlp.kernels.run import training
+from fastmlp.kernels.run.executor import Executable, run, serial_driver
 
 SHARES = 4
 VECTOR = current_target().vector_bytes
 LANES = VECTOR // 8
 LONG = 60  # seconds that nothing here takes, for a test that would wait for ever
+
+
+def compiled(*names: str) -> list[Callable[..., int]]:
+    """Return functions of the executor, compiled as they are now."""
+    module, functions = module_for("parts"), {f"{n}_entry": getattr(executor, n) for n in names}
+    emit_functions(module, functions)
+    code = MachineCode(compile_module(module))
+    kinds = [ctypes.CFUNCTYPE(*(ctypes.c_int64,) * (1 + f.parameters)) for f in functions.values()]
+    return [kind(code.address(name)) for kind, name in zip(kinds, functions, strict=True)]
+
+
+take_part, work_on, spin_wait = compiled("take_part", "work_on", "spin_wait")
 
 
 # Python functions in place of kernels
@@ -73,7 +87,7 @@ def all_marks(steps: int, phases: int, shares: int = SHARES) -> list[tuple[int, 
 
 def alone(executable: Executable) -> None:
     """Run on this thread, as `run_serial` does it."""
-    run_serial(executable.address, executable.shares)
+    serial_driver()(executable.address)
 
 
 def as_leader(executable: Executable) -> None:
@@ -82,15 +96,14 @@ def as_leader(executable: Executable) -> None:
 
 
 def in_parallel(executable: Executable) -> None:
-    executable.clear()
-    run((run_serial, run_parallel), executable.shares, executable.address)
+    run(executable, executable.shares)
 
 
 def together(executable: Executable, owns: Iterable[int]) -> None:
     """Run on several threads, whose own shares these are."""
     executable.clear()
     shares = executable.shares
-    start_all([partial(take_part, executable.address, own % shares, shares) for own in owns])
+    start_all([partial(take_part, executable.address, own % shares) for own in owns])
 
 
 def start_all(parts: list[Callable[[], None]]) -> None:
@@ -195,7 +208,7 @@ def test_who_leads_alone_does_everything_its_own_share_first(own):
     calls = Calls()
     program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
     program.enter([("all", 0, 3)])
-    start_all([partial(take_part, program.address, own, SHARES)])
+    start_all([partial(take_part, program.address, own)])
     turned = [(own + k) % SHARES for k in range(SHARES)]
     assert calls.marks() == [(s, p, t, 0) for s in range(3) for p in range(2) for t in turned]
 
@@ -361,10 +374,10 @@ def test_a_delayed_thread_holds_up_no_share_but_its_own(delayed):
     calls = Calls(work)
     program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
     program.enter([("all", 0, 1)])
-    leads = threading.Thread(target=take_part, args=(program.address, 0, SHARES), daemon=True)
+    leads = threading.Thread(target=take_part, args=(program.address, 0), daemon=True)
     leads.start()
     assert came.wait(LONG)
-    start_all([partial(take_part, program.address, 2, SHARES)])
+    start_all([partial(take_part, program.address, 2)])
     leads.join(LONG)
     assert not leads.is_alive()
     assert done[-1] == (0, held, False)
@@ -389,10 +402,8 @@ def test_a_thread_that_comes_late_takes_what_is_left():
     calls = Calls(work)
     program = Executable(Program(SHARES, {"all": marked(1)}), calls.addresses)
     program.enter([("all", 0, 3)])
-    other = threading.Thread(
-        target=take_part, args=(program.address, SHARES - 1, SHARES), daemon=True
-    )
-    start_all([partial(take_part, program.address, 0, SHARES)])
+    other = threading.Thread(target=take_part, args=(program.address, SHARES - 1), daemon=True)
+    start_all([partial(take_part, program.address, 0)])
     other.join(LONG)
     assert not other.is_alive()
     assert sorted(calls.marks()) == all_marks(3, 1)
@@ -406,7 +417,7 @@ def test_a_thread_that_comes_when_all_is_over_does_nothing():
     program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
     program.enter([("all", 0, 2)])
     for own in (0, 0, 3):
-        start_all([partial(take_part, program.address, own, SHARES)])
+        start_all([partial(take_part, program.address, own)])
         assert len(calls.seen) == 2 * 2 * SHARES
 
 
@@ -417,17 +428,17 @@ def test_a_thread_that_was_put_aside_takes_nothing_of_a_phase_that_is_over():
     def work(values: dict[str, int]) -> None:
         if values["src"] == 1:
             before = len(calls.seen)
-            executor.work_on(program.address, sync, 1, values["vectors"], SHARES)
+            work_on(program.address, sync, 1, values["vectors"])
             wakes.append(len(calls.seen) - before)
 
     calls = Calls(work)
     program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
     sync = program._sync.ctypes.data
     program.enter([("all", 0, 1)])
-    start_all([partial(take_part, program.address, 0, SHARES)])
+    start_all([partial(take_part, program.address, 0)])
     assert wakes == [0] * SHARES
     for sequence in (1, 2, 3):
-        executor.work_on(program.address, sync, sequence, 0, SHARES)
+        work_on(program.address, sync, sequence, 0)
         if sequence < 3:
             assert len(calls.seen) == 2 * SHARES
 
@@ -443,98 +454,116 @@ class Drawn:
         self._go = [threading.Semaphore(0) for _ in range(count)]
         self._going = list(range(count))
         self._me = threading.local()
+        self.stuck = threading.Event()
 
     def access(self) -> None:
         """Let another thread go on, or this one."""
         self._left -= 1
         if self._left < 0:
-            raise RuntimeError("they wait for each other")
+            self.stuck.set()  # they wait for each other
+            threading.Event().wait()
         following = self._rng.choice(self._going)
         if following != self._me.number:
             self._go[following].release()
             assert self._go[self._me.number].acquire(timeout=LONG)
 
-    def run(self, parts: list[Callable[[], None]]) -> list[BaseException]:
-        """Run all, and return what they raise."""
-        raised: list[BaseException] = []
+    def run(self, parts: list[Callable[[], object]]) -> None:
+        """Run all to their end."""
 
-        def thread(number: int, part: Callable[[], None]) -> None:
+        def thread(number: int, part: Callable[[], object]) -> None:
             self._me.number = number
             assert self._go[number].acquire(timeout=LONG)
-            try:
-                part()
-            except RuntimeError as error:
-                raised.append(error)
+            part()
             self._going.remove(number)
             if self._going:
                 self._go[self._rng.choice(self._going)].release()
 
         self._go[self._rng.choice(self._going)].release()
-        start_all([partial(thread, *pair) for pair in enumerate(parts)])
-        return raised
+        others = [
+            threading.Thread(target=thread, args=pair, daemon=True) for pair in enumerate(parts)
+        ]
+        for other in others:
+            other.start()
+        while any(other.is_alive() for other in others):
+            assert not self.stuck.is_set()
+            others[0].join(0.001)
+            others = [other for other in others if other.is_alive()]
 
 
-def interpreted(monkeypatch, drawn: Drawn) -> list[tuple[str, int, int, int]]:
-    """Have Python go through what is compiled, one access to memory at a time; return a list of
-    when shares begin and end.
+class Watched:
+    """The executor compiled so that it calls Python before each access to shared memory, and where
+    a share begins and ends: its threads go on in whatever order `drawn` says.
     """
-    seen: list[tuple[str, int, int, int]] = []
 
-    def word(address: int) -> ctypes.c_int64:
-        return ctypes.c_int64.from_address(address)
+    def __init__(self, monkeypatch) -> None:
+        self.drawn = Drawn(0, 1)
+        self.seen: list[tuple[str, int, int, int]] = []
+        kind = ctypes.CFUNCTYPE(None)
+        access = kind(lambda: self.drawn.access())
+        mark_kind = ctypes.CFUNCTYPE(None, *(ctypes.c_int64,) * 3)
+        marks = [
+            mark_kind(lambda phase, share, step, what=what: self.note(what, step, phase, share))
+            for what in ("begins", "ends")
+        ]
+        self._keep = access, marks
 
-    def load(address: int) -> int:
-        drawn.access()
-        return word(address).value
+        def called(x: Integers, callback: object, *arguments: Integer) -> None:
+            address = ctypes.cast(callback, ctypes.c_void_p).value
+            x.call(x.variable(address).get(), *arguments)
 
-    def store(address: int, value: int) -> None:
-        drawn.access()
-        word(address).value = value
+        def watched(name: str) -> Callable[..., Integer]:
+            honest = getattr(Integers, name)
 
-    def compare_and_swap(address: int, expected: int, value: int) -> bool:
-        drawn.access()
-        same = word(address).value == expected
-        if same:
-            word(address).value = value
-        return same
+            def method(x: Integers, *arguments: object) -> Integer:
+                called(x, access)
+                return honest(x, *arguments)
 
-    def spin_wait(spins: int) -> int:
-        drawn.access()
-        return 0
+            return method
 
-    def run_share(program: int, phase: int, share: int, step: int) -> None:
-        seen.append(("begins", step, phase, share))
-        drawn.access()
-        seen.append(("ends", step, phase, share))
+        @function
+        def spin_wait(x, spins):
+            called(x, access)
 
-    monkeypatch.setattr(executor, "read", lambda row, place: word(row + 8 * place).value)
-    monkeypatch.setattr(executor, "enter_bases", lambda program: None)
-    for function in (load, store, compare_and_swap, spin_wait, run_share):
-        monkeypatch.setattr(executor, function.__name__, function)
-    for name in ("work_on", "lead"):
-        monkeypatch.setattr(executor, name, getattr(executor, name).py_func)
-    return seen
+        @function
+        def run_share(x, program, phase, share, step):
+            called(x, marks[0], phase, share, step)
+            called(x, access)
+            called(x, marks[1], phase, share, step)
+
+        with monkeypatch.context() as patch:
+            for name in ("load", "store", "compare_and_swap"):
+                patch.setattr(Integers, name, watched(name))
+            patch.setattr(executor, "spin_wait", spin_wait)
+            patch.setattr(executor, "run_share", run_share)
+            (self.take_part,) = compiled("take_part")
+
+    def note(self, what: str, step: int, phase: int, share: int) -> None:
+        self.seen.append((what, step, phase, share))
+
+
+@pytest.fixture(scope="module")
+def watched():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield Watched(monkeypatch)
 
 
 @pytest.mark.parametrize("owns", [[0], [0, 1], [1, 1], [0, 1, 2], [0, 2, 2, 4]])
-def test_in_whatever_order_threads_go_on_phases_follow_each_other(monkeypatch, owns):
+def test_in_whatever_order_threads_go_on_phases_follow_each_other(watched, owns):
     """Many orders, drawn: every share is run once, none before the last phase has ended."""
     steps, phases, shares = 2, 2, 3
     program = Executable(Program(shares, {"all": marked(phases, shares)}), Calls().addresses)
     program.enter([("all", 0, steps)])
+    expected = all_marks(steps, phases, shares)
     for seed in range(200):
-        with monkeypatch.context() as patch:
-            drawn = Drawn(seed, len(owns))
-            seen = interpreted(patch, drawn)
-            program.clear()
-            part = executor.take_part.py_func
-            assert not drawn.run(
-                [partial(part, program.address, own % shares, shares) for own in owns]
-            )
-        expected = all_marks(steps, phases, shares)
+        watched.drawn, watched.seen = Drawn(seed, len(owns)), []
+        program.clear()
+        watched.drawn.run(
+            [partial(watched.take_part, program.address, own % shares) for own in owns]
+        )
         for what in ("begins", "ends"):
-            assert sorted(mark[1:] for mark in seen if mark[0] == what) == [m[:3] for m in expected]
-        of_phases = [mark[1:3] for mark in seen]
+            found = sorted(mark[1:] for mark in watched.seen if mark[0] == what)
+            assert found == [m[:3] for m in expected]
+        of_phases = [mark[1:3] for mark in watched.seen]
         assert of_phases == sorted(of_phases)
 
 
@@ -562,7 +591,7 @@ def test_shares_are_in_lines_of_their_own_once(shares):
 def test_who_has_looked_for_long_gives_way_and_counts_anew():
     looks = [0]
     for _ in range(10_000):
-        looks.append(atomics.spin_wait(looks[-1]))
+        looks.append(spin_wait(looks[-1]))
     often = max(looks) + 1
     assert 1000 < often < 10_000
     assert looks == [number % often for number in range(10_001)]
@@ -570,13 +599,20 @@ def test_who_has_looked_for_long_gives_way_and_counts_anew():
 
 def test_every_look_has_a_pause_and_the_last_of_many_gives_way(monkeypatch):
     seen = []
-    monkeypatch.setattr(atomics, "_pause", lambda: seen.append("pause"))
-    monkeypatch.setattr(atomics, "_give_way", lambda: seen.append("give way"))
-    assert atomics.spin_wait.py_func(0) == 1
-    assert atomics.spin_wait.py_func(atomics._SPINS - 1) == atomics._SPINS
+    callbacks = {
+        name: ctypes.CFUNCTYPE(None)(partial(seen.append, name)) for name in ("pause", "give_way")
+    }
+    for name, callback in callbacks.items():
+        address = ctypes.cast(callback, ctypes.c_void_p).value
+        monkeypatch.setattr(
+            Integers, name, lambda x, address=address: x.call(x.variable(address).get())
+        )
+    (looked,) = compiled("spin_wait")
+    assert looked(0) == 1
+    assert looked(executor.SPINS - 1) == executor.SPINS
     assert seen == ["pause", "pause"]
-    assert atomics.spin_wait.py_func(atomics._SPINS) == 0
-    assert seen[2:] == ["pause", "give way"]
+    assert looked(executor.SPINS) == 0
+    assert seen[2:] == ["pause", "give_way"]
 
 
 @pytest.mark.parametrize("batch_size", [16, 600, None])
@@ -593,10 +629,12 @@ def test_the_same_bits_whoever_comes(batch_size, delays, monkeypatch):
 
     expected, runs = trained(1), []
 
-    def run(drivers, shares, program):
+    def run(executable, shares):
+        executable.clear()
+
         def member(own: int, delay: float) -> None:
             if not over.wait(delay):
-                take_part(program, own, shares)
+                take_part(executable.address, own)
 
         over = threading.Event()
         others = [threading.Thread(target=member, args=pair) for pair in enumerate(delays)]

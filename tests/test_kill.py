@@ -41,7 +41,6 @@ from fastmlp import (
     RMSProp,
     StepDecay,
 )
-from fastmlp.atomic import replacing
 from fastmlp.callbacks import Callback, CSVLogger
 from fastmlp.cli.files import write_json
 from fastmlp.optimizers import OPTIMIZERS
@@ -49,6 +48,7 @@ from fastmlp.persistence import rng_state
 from fastmlp.plots import save_history
 from fastmlp.report import write_report
 from fastmlp.schedules import SCHEDULES
+from fastmlp.support.atomic import replacing
 
 FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
 SEED = int(os.environ.get("FASTMLP_TEST_SEED") or np.random.SeedSequence().entropy % 2**32)

@@ -22,16 +22,15 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 # trainer and below the command line: nothing here may need it.
 LAYERS = (
     {
-        "activations", "losses", "optimizers", "schedules", "initializers", "validation",
-        "architecture", "atomic", "operations", "parameters", "extras", "metrics", "notices",
-        "regularization", "training.divergence", "training.history", "training.interrupts",
-        "__version__",
+        "support", "contract", "activations", "architecture", "losses", "optimizers",
+        "schedules", "initializers", "metrics", "regularization", "training.divergence",
+        "training.history", "training.interrupts", "__version__",
     },
-    {"reference", "kernels", "plots", "datasets", "diagnostics", "verification"},
+    {"reference", "kernels", "plots", "datasets", "diagnostics"},
     {"backends"},
     {"network", "persistence", "callbacks", "interchange"},
     {"training"},
-    {"training.many", "distributed"},
+    {"training.many", "distributed", "support.environment"},
     {"cli", "__main__"},
 )  # fmt: skip
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
@@ -46,7 +45,16 @@ CORE_LIBRARIES = {"numpy", "numba", "llvmlite", "tqdm"}
 FLOORS = ("emit", "jit", "program", "run")
 LLVM = {
     f"kernels/{n}.py"
-    for n in ("emit/simd", "emit/target", "emit/records", "jit/registry", "jit/cache")
+    for n in (
+        "emit/simd",
+        "emit/target",
+        "emit/records",
+        "emit/integers",
+        "jit/cache",
+        "jit/compiler",
+        "jit/registry",
+        "jit/threading_layer",
+    )
 }
 # Signatures that the contract or scikit-learn fix.
 MOST_PARAMETERS = 8
@@ -55,7 +63,7 @@ PUBLIC_SIGNATURES = {
     "distributed/_fit.py: fit", "distributed/_lbfgs.py: fit_lbfgs",
     "interchange/tensor_file.py: from_safetensors", "interchange/torch_model.py: from_torch",
     "interchange/keras_model.py: from_keras", "reference/epoch.py: train_epoch",
-    "operations.py: check_train_epoch",  # the same arguments, from both backends
+    "contract/operations.py: check_train_epoch",  # the same arguments, from both backends
     "sklearn/_classifier.py: MLPClassifier.__init__",
     "sklearn/_regressor.py: MLPRegressor.__init__",
 }  # fmt: skip
@@ -164,7 +172,7 @@ def above(name: str, imports: set[str]) -> set[str]:
 
 
 def test_every_floor_of_the_kernels_knows_those_below_it():
-    new = "from ..jit.cache import jit\nfrom ..emit import gemm\nfrom .. import layer_operations\n"
+    new = "from ..jit import cache\nfrom ..emit import gemm\nfrom .. import layer_operations\n"
     imports = imports_of("kernels/jit/new.py", new)
     assert above("kernels/jit/new.py", imports) == {".kernels.layer_operations"}
     assert len(above("kernels/emit/new.py", imports)) == 2
@@ -240,7 +248,7 @@ def test_a_planted_circle_is_seen(planted):
 
 def test_nothing_is_imported_in_a_circle():
     graph = import_graph(SOURCES)
-    assert {"operations", "validation"} <= graph["reference.backprop"]
+    assert {"contract.operations", "support.validation"} <= graph["reference.backprop"]
     assert {"callbacks", "callbacks.early_stopping", "network"} <= graph["training.options"]
     assert "training.trainer" not in graph["network"]
     assert circle(graph) == []
@@ -279,7 +287,7 @@ def test_who_knows_the_compilers():
         knows = "numba" in libraries(imports)
         rank = RANK.get(part(name.removesuffix(".py").replace("/", ".")), ABOVE)
         assert not knows or name.startswith("kernels/") or rank >= ABOVE, name
-    assert "numba" in libraries(ALL["kernels/jit/cache.py"])
+    assert "numba" in libraries(ALL["kernels/jit/threading_layer.py"])
 
 
 # what is loaded when

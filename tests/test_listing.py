@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP
+from fastmlp.contract.parameters import row_length
 from fastmlp.kernels.jit.registry import launch
 from fastmlp.kernels.run import csr_index as index
 from fastmlp.kernels.run import inference
-from fastmlp.parameters import row_length
 
 
 def _sparse_rows(rng, n, d, dtype):

@@ -107,9 +107,9 @@ USE = """
 import sys
 import numpy as np
 import fastmlp
-from fastmlp import checks, cli
+from fastmlp import cli
 from fastmlp.datasets import load_mnist
-from fastmlp.verification import all_cases
+from fastmlp.verification import all_cases, checks
 
 assert fastmlp.__file__.startswith(sys.argv[1]), fastmlp.__file__
 data = load_mnist("uint8")
@@ -140,7 +140,7 @@ import fastmlp
 from fastmlp import kernels, optimizers, reference
 from fastmlp.kernels.emit import optimizers as vectors
 from fastmlp.kernels.jit import registry
-from fastmlp.parameters import Parameters
+from fastmlp.contract.parameters import Parameters
 from fastmlp.reference import optimizers as formulas
 from fastmlp.sklearn import MLPClassifier
 from fastmlp.verification import TOLERANCE, difference
@@ -307,7 +307,7 @@ def test_three_places_are_enough(copy):
 def test_an_optimizer_may_remember_three_arrays(tmp_path):
     """In a process and with a cache of its own: what it compiles is not the package's."""
     environment = {
-        **os.environ, "PYTHONPATH": str(PACKAGE.parent), "FASTMLP_COMPILE_PROCESSES": "1",
+        **os.environ, "PYTHONPATH": str(PACKAGE.parent),
         "FASTMLP_CACHE_DIR": str(tmp_path / "cache"),
     }  # fmt: skip
     done = subprocess.run(

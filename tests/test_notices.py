@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from fastmlp.notices import LOGGER, notice, notices
+from fastmlp.support.notices import LOGGER, notice, notices
 
 
 @pytest.fixture
@@ -77,22 +77,20 @@ def test_a_line_stands_above_a_progress_bar(terminal):
 
 # what compiles, says so
 
-TWO_FUNCTIONS = """
+TWO_GROUPS = """
 import sys, logging
-from fastmlp.notices import notices
-from fastmlp.kernels.jit.precompile import compiled
-from fastmlp.kernels.run.atomics import spin_wait
-from fastmlp.kernels.run.executor import enter_bases
+from fastmlp.support.notices import notices
+from fastmlp.kernels.jit.registry import kernel_addresses
 logging.basicConfig(level=sys.argv[1], format="log: %(message)s")
 with notices({"show": True, "hide": False}.get(sys.argv[2])):
-    compiled(spin_wait), compiled(enter_bases)
+    kernel_addresses("float32", "groups"), kernel_addresses("float64", "groups")
 """
 
 
 def said(cache, level: str = "WARNING", wish: str = "none") -> str:
     environment = {**os.environ, "FASTMLP_CACHE_DIR": str(cache)}
     done = subprocess.run(
-        [sys.executable, "-c", TWO_FUNCTIONS, level, wish], env=environment, capture_output=True,
+        [sys.executable, "-c", TWO_GROUPS, level, wish], env=environment, capture_output=True,
         text=True, timeout=120, check=True,
     )  # fmt: skip
     return done.stderr

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastmlp import Adam, kernels, reference
-from fastmlp.operations import OPERATIONS
+from fastmlp.contract.operations import OPERATIONS
 from fastmlp.verification import TOLERANCE, Case, Sizes, all_cases, difference, outcome, shapes
 
 CASES = list(all_cases())

@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 from fastmlp import MLP, SGD, Adam
 from fastmlp.architecture import Architecture
+from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit import gemm
 from fastmlp.kernels.emit.optimizers import OPTIMIZERS
 from fastmlp.kernels.emit.records import emit_kernel, record
@@ -30,7 +31,6 @@ from fastmlp.kernels.run.packed_weights import PackedWeights, panel_count
 from fastmlp.kernels.run.partition import _STEP as STEP
 from fastmlp.kernels.run.partition import _block_costs, _filled_up, row_bounds
 from fastmlp.kernels.run.workspace import Workspace
-from fastmlp.parameters import Parameters
 
 TARGET = current_target()
 MR, VECTOR = TARGET.tile_rows, TARGET.vector_bytes

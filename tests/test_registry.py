@@ -14,10 +14,10 @@ from fastmlp.kernels.emit.records import emit_kernel, record, subroutine
 from fastmlp.kernels.emit.simd import I64
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.emit.vector_math import Vec
-from fastmlp.kernels.jit.precompile import groups_of
 from fastmlp.kernels.jit.registry import (
     KERNELS,
     KINDS,
+    groups_of,
     kernel_addresses,
     launch,
     variant,

@@ -9,8 +9,8 @@ import pytest
 
 from fastmlp import MLP, SGD, Adam, AdamW, RMSProp
 from fastmlp.architecture import Architecture
-from fastmlp.operations import DataSet, StepSettings
-from fastmlp.parameters import Parameters
+from fastmlp.contract.operations import DataSet, StepSettings
+from fastmlp.contract.parameters import Parameters
 from fastmlp.reference.backprop import batch_gradients
 from fastmlp.reference.dropout import draws, dropout_factors, key_words, mix
 from fastmlp.reference.epoch import train_steps

@@ -14,6 +14,7 @@ import pytest
 
 from fastmlp import MLP, SGD, Adam
 from fastmlp.architecture import Architecture
+from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.losses import OUTPUTS
 from fastmlp.kernels.emit.optimizers import HYPER_ROW, OPTIMIZERS
 from fastmlp.kernels.emit.target import current_target
@@ -23,13 +24,12 @@ from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
 from fastmlp.kernels.program.operation import At, Phase, Slot
 from fastmlp.kernels.run import choose, csr_index, decayed, training
 from fastmlp.kernels.run.decayed import DecayedTraining
-from fastmlp.kernels.run.executor import Executable, run_serial
+from fastmlp.kernels.run.executor import Executable, serial_driver
 from fastmlp.kernels.run.inference import SmallInference
 from fastmlp.kernels.run.partition import row_bounds
 from fastmlp.kernels.run.training import Run, Training
 from fastmlp.kernels.run.workspace import Workspace
 from fastmlp.optimizers import OptimizerState
-from fastmlp.parameters import Parameters
 from fastmlp.regularization import Regularization
 from fastmlp.verification import difference
 
@@ -202,7 +202,7 @@ def test_few_rows_fill_their_outputs_and_no_more(kind):
         assert difference([net.predict_proba(X[:n])], [expected[:n]]) < 1e-14
         room = np.full((n + 8, 3), np.nan)
         executable.bases[Slot.OUT] = room[4:].ctypes.data
-        run_serial(executable.address, 1)
+        serial_driver()(executable.address)
         assert np.isnan(room[:4]).all()
         assert np.isnan(room[-4:]).all()
         assert difference([room[4:-4]], [expected[:n]]) < 1e-14

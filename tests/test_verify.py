@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from fastmlp import checks, kernels
+from fastmlp import kernels
 from fastmlp.cli import main
+from fastmlp.verification import checks
 
 
 def test_this_machine_passes(tmp_path, capsys):

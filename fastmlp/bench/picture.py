@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..extras import require
+from ..support.extras import require
 from .compare import Row
 
 __all__ = ["save_speed"]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
+from ..contract.parameters import Parameters
 from ..initializers import get_initializer
 from ..optimizers import OptimizerState, get_optimizer
-from ..parameters import Parameters
 from ..regularization import Regularization
-from ..validation import check_integer
+from ..support.validation import check_integer
 
 __all__ = ["Profile", "ProfileRow", "profile_step"]
 

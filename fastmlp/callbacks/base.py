@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..validation import check_choice, check_number
+from ..support.validation import check_choice, check_number
 
 if TYPE_CHECKING:
     from ..network import MLP

@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..atomic import replacing
-from ..validation import check_path
+from ..support.atomic import replacing
+from ..support.validation import check_path
 from .base import Callback, Logs, Monitor
 
 __all__ = ["CSVLogger", "ModelCheckpoint"]

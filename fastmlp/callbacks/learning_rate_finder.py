@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..extras import require
-from ..operations import DataSet, StepSettings
+from ..contract.operations import DataSet, StepSettings
 from ..optimizers import Optimizer, get_optimizer
 from ..regularization import Regularization
-from ..validation import check_integer, check_number
+from ..support.extras import require
+from ..support.validation import check_integer, check_number
 
 if TYPE_CHECKING:
     from ..network import MLP

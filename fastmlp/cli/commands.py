@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import replacing
 from ..diagnostics import confusion_matrix
 from ..network import MLP
-from ..validation import check_finite
+from ..support.atomic import replacing
+from ..support.validation import check_finite
 from .console import Console, percent
 from .files import (
     check_outputs,
@@ -248,7 +248,7 @@ def profile(args: Namespace, console: Console) -> int:
 
 def verify(args: Namespace, console: Console) -> int:
     """Check this machine: parity, gradients, threads; exit code 1 where one falls short."""
-    from ..checks import verify as findings
+    from ..verification.checks import verify as findings
 
     check_outputs(json=args.json)
     found = []
@@ -266,7 +266,7 @@ def verify(args: Namespace, console: Console) -> int:
 
 def info(args: Namespace, console: Console) -> int:
     """Print versions, processor, vector path, threads and cache folder."""
-    from ..environment import environment
+    from ..support.environment import environment
 
     found = environment()
     if args.json:

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import replacing
 from ..datasets import MNIST, load_csv, load_idx, load_mnist
 from ..datasets._csv import numbered_lines
 from ..datasets._files import naming, open_unpacked
 from ..datasets._npz import read_arrays
 from ..datasets._sources import read_sets
-from ..extras import require
+from ..support.atomic import replacing
+from ..support.extras import require
 
 __all__ = [
     "check_outputs", "check_picture", "data_source", "divided", "looks_like_pixels", "read_data",

@@ -10,7 +10,7 @@ from .. import __version__
 from ..activations import ACTIVATIONS
 from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES
-from ..validation import check_integer, check_number
+from ..support.validation import check_integer, check_number
 
 __all__ = ["UsageError", "build_parser"]
 

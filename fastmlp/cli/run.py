@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ..notices import notices
+from ..support.notices import notices
 from .console import Console
 from .parser import UsageError, build_parser
 

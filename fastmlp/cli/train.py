@@ -7,15 +7,15 @@ import warnings
 from argparse import Namespace
 from typing import Any
 
-from ..atomic import replacing
 from ..callbacks import EarlyStopping, ModelCheckpoint
 from ..datasets import MNIST
 from ..network import MLP
 from ..optimizers import Optimizer, make_optimizer
 from ..schedules import Schedule, get_schedule
+from ..support.atomic import replacing
+from ..support.validation import check_finite
 from ..training.divergence import DivergenceError
 from ..training.history import History
-from ..validation import check_finite
 from .console import Console, percent
 from .files import (
     check_outputs,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..validation import check_path
+from ..support.validation import check_path
 from ._files import naming, open_unpacked, read_exactly
 
 DTYPES: dict[int, np.dtype[Any]] = {

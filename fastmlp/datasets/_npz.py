@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ..validation import check_path
+from ..support.validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
 from ._files import naming, open_binary, read_exactly, unpacked_bytes
 from ._sets import MNIST, check_sets

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..validation import check_path
+from ..support.validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
 from ._csv import load_csv
 from ._files import naming, open_binary

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
-from ..extras import require
+from ..support.extras import require
 
 __all__ = ["LOOK_SECONDS", "Cluster", "DistributedError", "connected"]
 

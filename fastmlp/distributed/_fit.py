@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..extras import require
 from ..network import MLP
-from ..notices import notices, warn
 from ..optimizers import Optimizer
 from ..schedules import Schedule
+from ..support.extras import require
+from ..support.notices import notices, warn
+from ..support.validation import check_integer, check_number
 from ..training.history import History
 from ..training.interrupts import CtrlC
 from ..training.options import FitOptions
 from ..training.trainer import prepare
-from ..validation import check_integer, check_number
 from ._cluster import Cluster, connected
 from ._samples import Data
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import require
+from ..support.extras import require
 from ._cluster import LOOK_SECONDS, Cluster, DistributedError
 from ._data import Collections
 from ._layout import Layout

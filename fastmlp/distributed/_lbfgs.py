@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import require
 from ..network import MLP
-from ..notices import notices, warn
+from ..support.extras import require
+from ..support.notices import notices, warn
+from ..support.validation import check_integer, check_number
 from ..training.divergence import DivergenceError
 from ..training.history import History
 from ..training.options import get_callbacks
-from ..validation import check_integer, check_number
 from ._cluster import Cluster, connected
 from ._fit import check_network
 from ._samples import Data, DistributedSamples

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..architecture import Architecture
-from ..parameters import Parameters, aligned_zeros
+from ..contract.parameters import Parameters, aligned_zeros
 from ..regularization import Regularization
 
 __all__ = ["load_kernels"]

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..extras import require
+from ..support.extras import require
 from ._sums import Rows, Sums, sum_groups
 from ._worker import Job
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..contract.operations import EpochResult
 from ..network import MLP
-from ..operations import EpochResult
 from ..reference.dropout import key_words
 from ..regularization import Regularization
+from ..support.validation import check_class_weight
 from ..training.samples import Segment, dropout_key
-from ..validation import check_class_weight
 from ._cluster import Cluster
 from ._data import collections
 from ._kept import Kept, keep

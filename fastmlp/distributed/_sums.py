@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..parameters import Parameters, aligned_zeros
+from ..contract.parameters import Parameters, aligned_zeros
 from ..reference.losses import smooth_targets
 from ._layout import Layout
 from ._losses import Branches, branches, joined

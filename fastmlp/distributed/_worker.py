@@ -10,7 +10,7 @@ import numpy as np
 
 from ..architecture import Architecture
 from ..regularization import Regularization
-from ..validation import (
+from ..support.validation import (
     as_rows,
     check_class_weight,
     check_finite,

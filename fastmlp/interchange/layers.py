@@ -10,7 +10,7 @@ import numpy as np
 
 from ..architecture import Architecture
 from ..initializers import Zeros
-from ..validation import check_choice, check_finite
+from ..support.validation import check_choice, check_finite
 
 if TYPE_CHECKING:
     from ..network import MLP

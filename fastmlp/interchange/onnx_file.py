@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..atomic import replacing
-from ..extras import require
+from ..support.atomic import replacing
+from ..support.extras import require
 from .graph import add_network
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import numpy as np
 
 from .. import __version__
 from ..architecture import Architecture
-from ..atomic import replacing
-from ..extras import require
-from ..validation import check_finite, check_path
+from ..support.atomic import replacing
+from ..support.extras import require
+from ..support.validation import check_finite, check_path
 from .layers import NetworkOptions, make_network, network_of
 from .torch_model import layers_of_state
 

@@ -2,20 +2,21 @@
 
 Four floors, each of which calls only those below it::
 
-    run/       memory, data, choices; the executor, which runs programs   (Python, one Numba loop)
+    run/       memory, data, choices; programs laid out and run           (Python)
       |
     program/   the order of work as data: phases, shares, operations      (Python, once per fit)
       |
-    jit/       compiling: cache, the kernels by name, Numba's threads     (Python)
+    jit/       LLVM, cache, the kernels by name, Numba's threads          (Python)
       |
-    emit/      what a kernel computes, and the fields of its record       (LLVM IR)
+    emit/      what kernels compute, their records; the executor          (LLVM IR)
 
 An **operation** is a kernel and the values of its argument record. Operations stand in **shares**,
 one thread's work; the shares of a **phase** run at the same time. A **program** is phases. To
 follow a step on a mini-batch: `run.training` has it written by `program.minibatch`
-(`program.passes` is the forward and backward pass, `program.post_gradient` what follows) and run by
-`run.executor`; the kernels it names are listed in `jit.registry` and emitted by `emit.gemm` and its
-neighbours. ``print(listing(phases, item))`` of `program.listing` shows one.
+(`program.passes` is the forward and backward pass, `program.post_gradient` what follows) and laid
+out by `run.executor` for `emit.executor`, which runs it; the kernels it names are listed in
+`jit.registry` and emitted by `emit.gemm` and its neighbours. ``print(listing(phases, item))`` of
+`program.listing` shows one.
 
 `layer_operations` and `network_operations` are the public operations.
 """

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..operations import (
+from ..contract.operations import (
     check_activate,
     check_dense,
     check_dense_backward,

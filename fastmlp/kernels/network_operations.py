@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..operations import (
+from ..contract.operations import (
     EpochResult,
     Gradients,
     check_network_call,
@@ -19,10 +19,10 @@ from ..operations import (
     check_train_epoch,
     read_rows,
 )
+from ..contract.parameters import Parameters
 from ..optimizers import OptimizerState
-from ..parameters import Parameters
 from ..regularization import Regularization
-from ..validation import check_number, check_sample_weight, check_targets
+from ..support.validation import check_number, check_sample_weight, check_targets
 from .run import network, plain
 from .run.gradients import gradients
 from .run.inference import Inference

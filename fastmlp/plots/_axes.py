@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import require
+from ..support.extras import require
 
 __all__ = [
     "ACCENT",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ..architecture import Architecture
-from ..extras import require
-from ..validation import check_integer
+from ..support.extras import require
+from ..support.validation import check_integer
 from ._axes import fitting_size, new_axes, room
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import require
+from ..support.extras import require
 from ..training.history import History
 from ._axes import new_axes
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..validation import as_rows, check_finite, check_integer
+from ..support.validation import as_rows, check_finite, check_integer
 from ._axes import clipped, fitting_size, names_of, new_axes, rate, room, titled
 
 if TYPE_CHECKING:

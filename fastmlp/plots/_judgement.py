@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..diagnostics import calibration, confusion_matrix
-from ..extras import require
-from ..validation import check_finite
+from ..support.extras import require
+from ..support.validation import check_finite
 from ._axes import ACCENT, clipped, fitting_size, greys, names_of, new_axes, room, titled
 
 __all__ = ["plot_calibration", "plot_confusion_matrix", "plot_predictions", "plot_residuals"]

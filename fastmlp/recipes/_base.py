@@ -13,8 +13,8 @@ import numpy as np
 
 from ..backends import BACKENDS
 from ..network import MLP
+from ..support.validation import check_choice, check_integer
 from ..training.history import History
-from ..validation import check_choice, check_integer
 
 __all__ = ["Recipe", "Result", "Settings", "judge", "plain", "progress_bar", "timed_fit"]
 

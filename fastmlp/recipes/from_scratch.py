@@ -13,7 +13,7 @@ from ..datasets import load_mnist
 from ..initializers import Uniform
 from ..network import MLP
 from ..optimizers import SGD
-from ..validation import check_integer
+from ..support.validation import check_integer
 from ._base import Recipe, Result, Settings, judge, timed_fit
 
 __all__ = ["RECIPE", "run"]

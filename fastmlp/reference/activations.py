@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..operations import check_activate, check_outs, written
+from ..contract.operations import check_activate, check_outs, written
 
 __all__ = ["activate", "activation_function", "sigmoid"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..operations import Gradients, check_network_call, read_rows
+from ..contract.operations import Gradients, check_network_call, read_rows
 from ..regularization import Regularization
-from ..validation import check_number, check_sample_weight, check_targets
+from ..support.validation import check_number, check_sample_weight, check_targets
 from .activations import activation_function
 from .dropout import dropout_factors
 from .losses import output_function, sample_losses, smooth_targets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..operations import check_dense, check_dense_backward, check_out, check_outs, written
+from ..contract.operations import check_dense, check_dense_backward, check_out, check_outs, written
 from .activations import activation_function
 
 __all__ = ["dense", "dense_backward"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..operations import DataSet, EpochResult, StepSettings, check_train_epoch, read_rows
+from ..contract.operations import DataSet, EpochResult, StepSettings, check_train_epoch, read_rows
 from ..optimizers import OptimizerState
 from ..regularization import Regularization
 from .backprop import batch_gradients

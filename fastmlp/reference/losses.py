@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..operations import check_out, check_output_loss, check_softmax, written
+from ..contract.operations import check_out, check_output_loss, check_softmax, written
 from .activations import sigmoid
 
 __all__ = [
@@ -229,7 +229,7 @@ def output_loss(
     ----------
     logits : ndarray of float32 or float64, (n, n_out)
     y : ndarray
-        Labels (n,) or targets (n, n_out); see `fastmlp.validation.check_targets`.
+        Labels (n,) or targets (n, n_out); see `fastmlp.support.validation.check_targets`.
     output : {"softmax", "sigmoid", "identity"}
     loss : str
         One that goes with the output.

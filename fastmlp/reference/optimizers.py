@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..operations import check_optimizer_step
+from ..contract.operations import check_optimizer_step
 from ..optimizers import OptimizerState
 
 __all__ = ["optimizer_step"]

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ..extras import require
+from ..support.extras import require
 from ._page import Element, element
 
 __all__ = ["figure", "figures"]

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from ..atomic import replacing
 from ..plots._axes import names_of
 from ..plots._images import guess_image_shape
+from ..support.atomic import replacing
 from ._page import Element, element, facts, missing, page, section
 from ._results import Tested, judged, tested
 from ._training import duration, machine, network, number, percent, training, weights

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..environment import environment
 from ..plots import plot_network, plot_weights
 from ..plots._history import draw_curves
+from ..support.environment import environment
 from ._figure import figure, figures
 from ._page import Element, element, facts, missing, section, table
 

@@ -36,7 +36,7 @@ Needs the ``sklearn`` extra.
 
 from __future__ import annotations
 
-from ..extras import require
+from ..support.extras import require
 
 require("sklearn", "sklearn")
 

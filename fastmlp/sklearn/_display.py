@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from ..extras import require
+from ..support.extras import require
 
 __all__ = ["LossCurveDisplay"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..contract.operations import StepSettings
 from ..initializers import RandomSource
 from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
 from ..kernels.run.training import Training
-from ..operations import StepSettings
 from ..optimizers import Adam
 from ..reference.dropout import key_words
 from ..training.interrupts import CtrlC

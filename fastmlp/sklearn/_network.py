@@ -10,8 +10,8 @@ import numpy as np
 
 from ..architecture import Architecture
 from ..backends import get_backend
+from ..contract.parameters import Parameters
 from ..initializers import RandomSource
-from ..parameters import Parameters
 
 __all__ = ["Network", "activation_names", "draw"]
 

@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from ..callbacks import Callback
+from ..contract.operations import StepSettings
 from ..network import MLP
-from ..operations import StepSettings
 from ..optimizers import SGD, Adam, Optimizer, OptimizerState, get_optimizer
 from ..regularization import Regularization, get_regularization
 from ..schedules import get_schedule

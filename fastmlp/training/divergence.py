@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..operations import EpochResult
+from ..contract.operations import EpochResult
 
 if TYPE_CHECKING:
     from ..network import MLP

@@ -17,10 +17,10 @@ import numpy as np
 
 from ..callbacks import Callback, EarlyStopping, ProgressBar
 from ..network import MLP
-from ..notices import notices, warn
 from ..optimizers import Optimizer
 from ..schedules import Schedule
-from ..validation import as_rows, check_integer
+from ..support.notices import notices, warn
+from ..support.validation import as_rows, check_integer
 from .history import History
 from .interrupts import Halt
 from .options import FitOptions

@@ -15,7 +15,7 @@ from ..metrics import Metric, get_metrics
 from ..optimizers import Optimizer, get_optimizer
 from ..regularization import Regularization, get_regularization
 from ..schedules import Schedule, get_schedule
-from ..validation import check_choice, check_integer, check_number
+from ..support.validation import check_choice, check_integer, check_number
 from .divergence import ON_DIVERGENCE
 
 if TYPE_CHECKING:

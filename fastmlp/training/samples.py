@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backends import Train
+from ..contract.operations import DataSet, StepSettings
 from ..initializers import RandomSource
-from ..operations import DataSet, StepSettings
-from ..validation import check_class_weight, check_sample_weight
+from ..support.validation import check_class_weight, check_sample_weight
 
 if TYPE_CHECKING:
     from ..network import MLP

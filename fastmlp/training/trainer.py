@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..notices import notices, warn
-from ..operations import EpochResult
+from ..contract.operations import EpochResult
 from ..persistence import make_rng, rng_state, set_rng
-from ..validation import check_sample_weight
+from ..support.notices import notices, warn
+from ..support.validation import check_sample_weight
 from .divergence import DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History

@@ -48,19 +48,20 @@ def _function(module: ir.Module, name: str, count: int) -> ir.Function:
     return function
 
 
-def emit_kernel(function_of: ir.Module, name: str, emit: Emitter, new: Callable[..., Vec]) -> Any:
-    """Emit a kernel into a module, internal to it, and return the function.
+def emit_kernel(module: ir.Module, name: str, emit: Emitter, new: Callable[..., Vec]) -> Any:
+    """Emit a kernel into a module, where it can be called from outside, and return the function.
 
     Parameters
     ----------
-    function_of : ir.Module
+    module : ir.Module
     name : str
     emit : callable
         ``emit(v, q)`` with a `record` decorator.
     new : callable
         Makes the `Vec` of a builder.
     """
-    function = _function(function_of, name, 1)
+    function = _function(module, name, 1)
+    function.linkage = ""
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = new(builder)
     (address,) = function.args

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["Target", "current_target"]
+__all__ = ["Target", "current_target", "processor"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,23 @@ def _host() -> tuple[str, dict[str, bool]]:
     return llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features())
 
 
+def processor() -> tuple[str, str]:
+    """Return the name and the features of the processor that is compiled for, in LLVM's words.
+
+    The host's, or those of ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``. A name alone has the
+    features that LLVM knows of it.
+    """
+    name = os.environ.get("NUMBA_CPU_NAME", "")
+    listed = os.environ.get("NUMBA_CPU_FEATURES")
+    if name in ("", "host"):
+        name, features = _host()
+        flags = (f"{'+' if there else '-'}{flag}" for flag, there in sorted(features.items()))
+        return name, ",".join(flags) if listed is None else listed
+    return name, listed or ""
+
+
 def _features() -> tuple[str, dict[str, bool]]:
-    """Name and features of the processor Numba compiles for, its overrides honoured."""
+    """Name and features of the processor that is compiled for, with these overrides."""
     name = os.environ.get("NUMBA_CPU_NAME", "")
     listed = os.environ.get("NUMBA_CPU_FEATURES")
     if listed is not None:
@@ -70,7 +85,7 @@ def _features() -> tuple[str, dict[str, bool]]:
 
 
 def current_target() -> Target:
-    """Return the table row of the processor that Numba compiles for.
+    """Return the table row of the processor that is compiled for.
 
     Returns
     -------

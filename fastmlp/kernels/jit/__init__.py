@@ -1,4 +1,3 @@
-"""Compiling, which knows no network: Numba's options and the cache on disk (`cache`), the kernels
-by name with their records and addresses (`registry`), all that a job needs compiled before it
-begins (`precompile`), and Numba's threads (`threading_layer`).
+"""Compiling, which knows no network: LLVM (`compiler`), the cache on disk (`cache`), the kernels by
+name with their records and addresses (`registry`), and Numba's threads (`threading_layer`).
 """

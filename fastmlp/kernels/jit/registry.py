@@ -1,24 +1,20 @@
 """The kernels, by name: their argument records, and their addresses once they are compiled.
 
-Numba compiles and caches one small function per dtype and group of kernels that are needed
-together; its one intrinsic emits them into the function's module and writes their addresses out.
-Programs hold these addresses and the executor calls them, so no kernel is ever compiled a second
-time into a caller.
+Kernels that are needed together are a group: one module for LLVM, compiled and cached per dtype.
+Programs hold the kernels' addresses and the executor calls them, so no kernel is ever compiled a
+second time into a caller.
 """
 
 from __future__ import annotations
 
-import re
+import ctypes
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, partial
-from types import FunctionType
 from typing import Any, Literal
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from ..emit import (
     csr,
@@ -34,22 +30,22 @@ from ..emit import (
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.optimizers import ADD, OPTIMIZERS, STORE
 from ..emit.records import Emitter, emit_kernel, fields_of
-from ..emit.simd import I64, VOID
 from ..emit.target import Target, current_target
 from ..emit.vector_math import Vec
-from .cache import jit
+from .compiler import machine_code
 
 __all__ = [
     "KERNELS",
     "KINDS",
     "Kernel",
-    "call",
+    "call_kernel",
+    "groups_of",
     "kernel_addresses",
-    "kernel_group",
     "launch",
     "variant",
 ]
 
+_KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 KINDS = ("u8", "f32", "f64")  # of inputs
 Cases = Literal["all", "activations", "derivatives", "rule"]
 
@@ -150,7 +146,6 @@ KERNELS: dict[str, Kernel] = {
     **_of_lists(False),
     **{name: kernel for kind in KINDS for name, kernel in _of_input(kind).items()},
 }
-_PLACES = {name: i for i, name in enumerate(KERNELS)}  # in what a group writes its addresses to
 _FAMILIES = frozenset(kernel.family for kernel in KERNELS.values())
 
 
@@ -173,6 +168,21 @@ def variant(kernel: Kernel, activations: Iterable[str], rule: str) -> str:
     if kernel.cases == "derivatives":
         names.add(min(SLOPES))  # where dropout has saved f'(z) itself
     return f"{kernel.family}:{'+'.join(sorted(names))}"
+
+
+def groups_of(names: Iterable[str], activations: Iterable[str], rule: str) -> list[str]:
+    """Return the groups that hold the kernels of these names.
+
+    Parameters
+    ----------
+    names : iterable of str
+    activations : iterable of str
+        Of the hidden layers; no others are compiled.
+    rule : str
+        The optimizer's; no other is compiled.
+    """
+    activations = tuple(activations)
+    return sorted({variant(KERNELS[name], activations, rule) for name in names})
 
 
 def _kept(group: str) -> frozenset[int] | None:
@@ -204,23 +214,17 @@ def vectors_through(dtype: str, target: Target, kept: frozenset[int] | None) -> 
     return new
 
 
-def _emit_group(
-    dtype: str, group: str, context: Any, builder: ir.IRBuilder, sig: Any, args: Any
-) -> Any:
+def _emit_group(dtype: str, group: str, module: ir.Module) -> None:
     family, _, _ = group.partition(":")
     new = vectors_through(dtype, current_target(), _kept(group))
     for name, kernel in KERNELS.items():
         if kernel.family == family:
-            function = emit_kernel(builder.module, f"fastmlp_{name}_{dtype}", kernel.emit, new)
-            slot = builder.add(args[0], ir.Constant(I64, 8 * _PLACES[name]))
-            address = builder.ptrtoint(function, I64)
-            builder.store(address, builder.inttoptr(slot, I64.as_pointer()))
-    return context.get_dummy_value()
+            emit_kernel(module, f"fastmlp_{name}", kernel.emit, new)
 
 
 @cache
-def kernel_group(dtype: str, group: str) -> Any:
-    """Return the function that writes the addresses of a group of kernels into a table.
+def _group_addresses(dtype: str, group: str) -> dict[str, int]:
+    """Compile (or load) a group of kernels and return their addresses by name.
 
     Parameters
     ----------
@@ -233,41 +237,11 @@ def kernel_group(dtype: str, group: str) -> Any:
     ValueError
         If there is no such family or case.
     """
+    family, _, _ = group.partition(":")
     _kept(group)
-
-    def emit(typingctx, table):
-        return types.void(types.int64), partial(_emit_group, dtype, group)
-
-    def write(table):
-        emit_kernels(table)  # type: ignore[name-defined]  # noqa: F821
-
-    # Numba's cache tells functions apart by name, but not what stands in their closures
-    name = re.sub(r"\W", "_", f"{group}_{dtype}")
-    names = {"emit_kernels": intrinsic(emit), "__name__": __name__}
-    function = FunctionType(write.__code__, names, name)
-    function.__qualname__ = name
-    return jit()(function)
-
-
-@intrinsic
-def _call(typingctx, address, record):
-    """Call the kernel at `address` with the record at `record`."""
-
-    def codegen(context, builder, sig, args):
-        kind = ir.FunctionType(VOID, [I64])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
-
-
-# A type checker would take the typing context for an argument.
-call: Any = _call
-
-
-@jit()
-def _launch(address, record):
-    call(address, record)
+    code = machine_code(f"{group} {dtype}", partial(_emit_group, dtype, group))
+    names = [name for name, kernel in KERNELS.items() if kernel.family == family]
+    return {name: code.address(f"fastmlp_{name}") for name in names}
 
 
 def fill_record(name: str, values: dict[str, int]) -> np.ndarray:
@@ -289,11 +263,16 @@ def fill_record(name: str, values: dict[str, int]) -> np.ndarray:
     return np.array([int(values[field]) for field in fields], np.int64)
 
 
+def call_kernel(address: int, record: int) -> None:
+    """Call the kernel at an address with the record at another; the GIL is free meanwhile."""
+    _KERNEL(address)(record)
+
+
 def launch(name: str, dtype: str, **values: int) -> None:
     """Call one kernel by name, its record's fields by name; the GIL is free meanwhile."""
     record = fill_record(name, values)
     addresses = kernel_addresses(dtype, KERNELS[name].family)
-    _launch(addresses[name], record.ctypes.data)
+    call_kernel(addresses[name], record.ctypes.data)
 
 
 class Addresses(dict[str, int]):
@@ -314,9 +293,14 @@ class Addresses(dict[str, int]):
 def kernel_addresses(dtype: str, *groups: str) -> Addresses:
     """Compile (or load) groups of kernels and return their addresses by name.
 
-    See `kernel_group`. Asking for a kernel of no group raises.
+    See `groups_of`. Asking for a kernel of no group raises.
+
+    Raises
+    ------
+    ValueError
+        If there is no such family or case.
     """
-    table = np.zeros(len(KERNELS), np.int64)
+    addresses = Addresses()
     for group in groups:
-        kernel_group(dtype, group)(table.ctypes.data)
-    return Addresses({name: int(table[place]) for name, place in _PLACES.items() if table[place]})
+        addresses |= _group_addresses(dtype, group)
+    return addresses

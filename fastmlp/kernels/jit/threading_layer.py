@@ -1,24 +1,27 @@
-"""Who runs a driver: this thread alone, or Numba's threads, without an abort, a hang or a crowd.
+"""Numba's threads, without an abort, a hang or a crowd.
 
 Numba has three threading layers, and each ends the process somewhere: workqueue where two threads
-enter it at once, GNU OpenMP in the child of a fork. Here every such call takes the serial driver
-instead, which goes through the same shares one after the other: the same bits.
+enter it at once, GNU OpenMP in the child of a fork. Every such call is refused here, and its caller
+goes through the same shares one after the other: the same bits. Numba is imported where threads
+are started, no sooner: it takes a quarter of a second.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numba
+import llvmlite.binding as llvm
 
 __all__ = [
     "LEAST_LAUNCH_SECONDS",
-    "choose_driver",
     "launch_seconds",
-    "run",
+    "run_on_threads",
     "start_threads",
     "thread_limit",
 ]
@@ -60,8 +63,11 @@ _teams = _Teams()
 
 def _threads_started() -> bool:
     """Tell whether anybody in this process has started Numba's threads."""
+    numba = sys.modules.get("numba")
+    if numba is None:
+        return False
     try:
-        numba.threading_layer()  # type: ignore[attr-defined]
+        numba.threading_layer()
     except ValueError:
         return False
     return True
@@ -78,8 +84,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def _numba_threads() -> int:
-    """Return the most threads that Numba will start."""
-    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    """Return the most threads that Numba will start, as it reads it itself."""
+    numba = sys.modules.get("numba")
+    if hasattr(numba, "config"):
+        return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[union-attr]
+    told = os.environ.get("NUMBA_NUM_THREADS", "")
+    return int(told) if told.isdecimal() else sys.maxsize
 
 
 def thread_limit() -> int:
@@ -103,6 +113,8 @@ def start_threads() -> str:
     (64 ms an epoch both ways), then the thread sleeps and lets the other one run. GNU OpenMP
     reads the setting once, when it is loaded.
     """
+    import numba
+
     name = "GOMP_SPINCOUNT"
     ours = name not in os.environ and "OMP_WAIT_POLICY" not in os.environ
     if ours:
@@ -120,35 +132,62 @@ def launch_seconds() -> float:
     return _LAUNCH_SECONDS.get(start_threads(), max(_LAUNCH_SECONDS.values()))
 
 
-def choose_driver(drivers: tuple[Any, Any], threads: int) -> Any:
-    """Return the driver that `run` calls unless the threads are taken."""
-    return drivers[min(threads, thread_limit()) > 1]
+@cache
+def _parallel_for() -> Any:
+    """Return Numba's function that calls another one for each of several numbers, on threads."""
+    start_threads()
+    numbers = (ctypes.c_ssize_t,) * 3
+    kind = ctypes.CFUNCTYPE(None, *(ctypes.c_void_p,) * 5, *numbers)
+    return kind(llvm.address_of_symbol("numba_parallel_for"))
 
 
-def run(drivers: tuple[Any, Any], threads: int, *arguments: Any) -> None:
-    """Call the serial driver, or the parallel one, with the work in `threads` shares.
+_Word = ctypes.c_ssize_t * 1
 
-    All calls of a process together never run more threads than it may use; further shares wait
-    their turn. The serial driver is taken without touching the threading layer where one thread
-    is all that may be used, where the others are busy, and in the child of a fork whose parent
-    had started them. The count that was set before is restored.
+
+def run_on_threads(
+    function: int, data: int, count: int, threads: int, begin: Callable[[], None]
+) -> bool:
+    """Call a compiled function for the numbers below `count` on threads, if there are some.
+
+    All calls of a process together never run more threads than it may use; further numbers wait
+    their turn. The threading layer is not touched where one thread is all that may be used, and
+    in the child of a fork whose parent had started it.
+
+    Parameters
+    ----------
+    function : int
+        The address of a function of four addresses: of the first number, of how many numbers, of
+        the distance between them, and `data`.
+    data : int
+    count : int
+    threads : int
+        How many are wanted.
+    begin : callable
+        Called before, if there are threads.
+
+    Returns
+    -------
+    bool
+        False where there is no thread but the caller's own: then nothing was called.
     """
-    serial, parallel = drivers
     limit = thread_limit()
-    if min(threads, limit) == 1:
-        serial(*arguments, threads)
-        return
+    if min(threads, limit) < 2:
+        return False
     layer = start_threads()
     try:
         running = _teams.take(threads, limit, layer)
-        if running == 1:
-            serial(*arguments, threads)
-            return
+        if running < 2:
+            return False
+        begin()
+        import numba
+
         before = numba.get_num_threads()
-        numba.set_num_threads(running)
         try:
-            parallel(*arguments, threads)
+            # the layer moves an address on from number to number: from 0, it is the number
+            first, counts, distances = _Word(0), _Word(count), _Word(1)
+            _parallel_for()(function, first, counts, distances, data, 0, 1, running)
         finally:
             numba.set_num_threads(before)
+        return True
     finally:
         _teams.give_back()

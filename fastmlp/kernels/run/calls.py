@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from ...parameters import aligned_zeros
+from ...contract.parameters import aligned_zeros
 from ..jit.precompile import groups_of
 from ..jit.registry import kernel_addresses
 from ..jit.threading_layer import run

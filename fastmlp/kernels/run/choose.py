@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Literal
 
 from ...architecture import Architecture
+from ...contract.parameters import Parameters
 from ...optimizers import Optimizer
-from ...parameters import Parameters
 from ...regularization import Regularization
 from ..emit.matrix_product import PACK_B
 from ..emit.target import current_target

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ...contract.parameters import Parameters, aligned_zeros
 from ...optimizers import Optimizer, OptimizerState
-from ...parameters import Parameters, aligned_zeros
 from ...regularization import Regularization
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import HYPERPARAMETERS

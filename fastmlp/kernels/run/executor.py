@@ -1,200 +1,84 @@
-"""The only compiled control flow: it runs programs, and knows no network.
+"""Programs laid out in memory for the executor, and the executor called.
 
-A program is laid out as tables of 64-bit integers, whose addresses stand in a header; the names
-below are places in the header and in the rows of the tables. `run_serial` goes through steps,
-phases and shares on one thread. `run_parallel` lets several threads claim the shares of a phase:
-a delayed thread blocks no other, free threads take its work. The order of sums is the program's,
-so both leave the same bits.
+`emit.executor` is the compiled control flow; the tables that it reads are made here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Any
+import ctypes
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cache
 
 import numpy as np
-from numba import prange, types
-from numba.extending import intrinsic
 
-from ..emit.simd import I64, ir
-from ..jit.cache import jit
-from ..jit.registry import call
+from ...contract.parameters import aligned_zeros
+from ..emit import executor as emitted
+from ..emit.executor import (
+    BASES,
+    CLAIMS,
+    CLOCKS,
+    HEADER,
+    LINE,
+    LOOP,
+    LOOPS,
+    MOVE,
+    MOVES,
+    N_MOVES,
+    N_SEGMENTS,
+    N_VALUES,
+    OPERATION,
+    OPERATIONS,
+    RECORD,
+    RECORDS,
+    SEGMENT,
+    SEGMENTS,
+    SHARES,
+    SPANS,
+    SYNC,
+    TIMED,
+    TIMES,
+    VALUE,
+    VALUE_OFFSETS,
+    VALUE_SLOTS,
+)
+from ..emit.integers import WORD, emit_functions
+from ..jit.compiler import MachineCode, machine_code
+from ..jit.threading_layer import run_on_threads
 from ..program.operation import At, Operation, Program, Slot
-from .atomics import LINE, compare_and_swap, load, shared_memory, spin_wait, store
 
-__all__ = ["Executable", "run_parallel", "run_serial", "take_part"]
-
-WORD = 8
-(RECORDS, VALUE_SLOTS, VALUE_OFFSETS, N_VALUES, BASES, OPERATIONS, MOVES, N_MOVES, LOOPS, SPANS,
- SHARES, SEGMENTS, N_SEGMENTS, SYNC, TIMED, TIMES, CLOCKS) = range(17)  # fmt: skip
-HEADER = 17
-# an operation: its kernel, its record, its first move and the one behind its last
-KERNEL, RECORD, FIRST_MOVE, LAST_MOVE = range(4)
-OPERATION = 4 * WORD
-# a move: which value of a record, the array's slot and the distance, where it starts in this run,
-# and how far it goes with every step and turn
-VALUE, MOVE_SLOT, MOVE_OFFSET, START, STEP, TURN = range(6)
-MOVE = 6 * WORD
-# a loop: its first operation, the one behind its last, how often
-FIRST_OPERATION, LAST_OPERATION, TURNS = range(3)
-LOOP = 3 * WORD
-# a segment: its first phase, the one behind its last, its first step, the one behind its last
-FIRST_PHASE, LAST_PHASE, FIRST_STEP, LAST_STEP = range(4)
-SEGMENT = 4 * WORD
-# shared memory of threads, a line each: whether somebody leads; the phase announced, counted from
-# 1; which phase and step that is; for each share when it was claimed last, and when done
-SEQUENCE, PLACE, CLAIMS = LINE, 2 * LINE, 3 * LINE
-OVER = -1  # announced when nothing follows
+__all__ = ["Executable", "run", "serial_driver"]
 
 
-@intrinsic
-def _emit_read(typingctx, address, place):
-    """Return word `place` of a row."""
-
-    def codegen(context, builder, sig, args):
-        at = builder.add(args[0], builder.mul(args[1], I64(WORD)))
-        return builder.load(builder.inttoptr(at, I64.as_pointer()))
-
-    return types.int64(types.int64, types.int64), codegen
+@cache
+def _code() -> MachineCode:
+    names = ("run_serial", "run_timed", "take_parts")
+    functions = {f"fastmlp_{name}_entry": getattr(emitted, name) for name in names}
+    return machine_code("executor", lambda module: emit_functions(module, functions))
 
 
-@intrinsic
-def _emit_write(typingctx, address, place, value):
-    """Write word `place` of a row."""
-
-    def codegen(context, builder, sig, args):
-        at = builder.add(args[0], builder.mul(args[1], I64(WORD)))
-        builder.store(args[2], builder.inttoptr(at, I64.as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
+def function_address(name: str) -> int:
+    """Return where a function of the executor begins."""
+    return _code().address(f"fastmlp_{name}_entry")
 
 
-@intrinsic
-def _emit_call_timed(typingctx, address, program, phase, share, step):
-    """Call the function at `address` that runs a share and notes what it takes."""
-
-    def codegen(context, builder, sig, args):
-        kind = ir.FunctionType(context.get_value_type(types.none), [I64] * 4)
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5), codegen
+@cache
+def serial_driver() -> Callable[[int], None]:
+    """Return what runs the program at an address on this thread; the GIL is free meanwhile."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64)(function_address("run_serial"))
 
 
-call_timed: Any = _emit_call_timed
-read: Any = _emit_read
-write: Any = _emit_write
+def run(executable: Executable, threads: int) -> None:
+    """Run a program on up to so many threads, as many as are free; the bits are the same."""
+    if threads < 2 or not run_on_threads(
+        function_address("take_parts"), executable.address, executable.shares, threads,
+        executable.clear,
+    ):  # fmt: skip
+        serial_driver()(executable.address)
 
 
-@jit()
-def enter_bases(program):
-    """Enter the arrays' addresses into all records."""
-    records, bases = read(program, RECORDS), read(program, BASES)
-    slots, offsets = read(program, VALUE_SLOTS), read(program, VALUE_OFFSETS)
-    for i in range(read(program, N_VALUES)):
-        write(records, i, read(bases, read(slots, i)) + read(offsets, i))
-    moves = read(program, MOVES)
-    for i in range(read(program, N_MOVES)):
-        move = moves + i * MOVE
-        write(move, START, read(bases, read(move, MOVE_SLOT)) + read(move, MOVE_OFFSET))
-
-
-@jit()
-def run_operations(program, phase, share, step):
-    """Run the operations of a share."""
-    operations, loops, moves = read(program, OPERATIONS), read(program, LOOPS), read(program, MOVES)
-    span = read(program, SPANS) + WORD * (phase * (read(program, SHARES) + 1) + share)
-    for number in range(read(span, 0), read(span, 1)):
-        loop = loops + number * LOOP
-        for turn in range(read(loop, TURNS)):
-            for i in range(read(loop, FIRST_OPERATION), read(loop, LAST_OPERATION)):
-                operation = operations + i * OPERATION
-                for m in range(read(operation, FIRST_MOVE), read(operation, LAST_MOVE)):
-                    move = moves + m * MOVE
-                    value = read(move, START) + step * read(move, STEP) + turn * read(move, TURN)
-                    write(read(move, VALUE), 0, value)
-                call(read(operation, KERNEL), read(operation, RECORD))
-
-
-@jit()
-def run_share(program, phase, share, step):
-    """Run one share of a phase, by way of `profiler` where times are wanted."""
-    timed = read(program, TIMED)
-    if timed != 0:
-        call_timed(timed, program, phase, share, step)
-    else:
-        run_operations(program, phase, share, step)
-
-
-@jit()
-def run_serial(program, shares):
-    """Run a program on this thread alone."""
-    enter_bases(program)
-    segments = read(program, SEGMENTS)
-    for number in range(read(program, N_SEGMENTS)):
-        segment = segments + number * SEGMENT
-        for step in range(read(segment, FIRST_STEP), read(segment, LAST_STEP)):
-            for phase in range(read(segment, FIRST_PHASE), read(segment, LAST_PHASE)):
-                for share in range(shares):
-                    run_share(program, phase, share, step)
-
-
-@jit()
-def work_on(program, sync, sequence, own, shares):
-    """Work on every share of the phase announced that nobody has claimed, one's own first."""
-    for k in range(shares):
-        share = (own + k) % shares
-        claim = sync + CLAIMS + share * LINE
-        if compare_and_swap(claim, sequence - 1, sequence):
-            # who holds a share knows that its phase is not over
-            run_share(program, load(sync + PLACE), share, load(sync + PLACE + WORD))
-            store(claim + WORD, sequence)
-
-
-@jit()
-def lead(program, sync, own, shares):
-    """Announce one phase after the other, take part, and wait until every share is done."""
-    enter_bases(program)
-    segments, sequence = read(program, SEGMENTS), 0
-    for number in range(read(program, N_SEGMENTS)):
-        segment = segments + number * SEGMENT
-        for step in range(read(segment, FIRST_STEP), read(segment, LAST_STEP)):
-            for phase in range(read(segment, FIRST_PHASE), read(segment, LAST_PHASE)):
-                sequence += 1
-                store(sync + PLACE, phase)
-                store(sync + PLACE + WORD, step)
-                store(sync + SEQUENCE, sequence)
-                work_on(program, sync, sequence, own, shares)
-                spins = 0
-                for share in range(shares):
-                    while load(sync + CLAIMS + share * LINE + WORD) != sequence:
-                        spins = spin_wait(spins)
-    store(sync + SEQUENCE, OVER)
-
-
-@jit()
-def take_part(program, own, shares):
-    """Do one thread's part: the first to come leads, the others follow what it announces."""
-    sync = read(program, SYNC)
-    if compare_and_swap(sync, 0, 1):
-        lead(program, sync, own, shares)
-        return
-    last = 0
-    while last != OVER:
-        spins, sequence = 0, load(sync + SEQUENCE)
-        while sequence == last:
-            spins, sequence = spin_wait(spins), load(sync + SEQUENCE)
-        last = sequence
-        if sequence != OVER:
-            work_on(program, sync, sequence, own, shares)
-
-
-@jit(parallel=True)
-def run_parallel(program, shares):
-    """Run a program on as many threads as Numba may use."""
-    for own in prange(shares):
-        take_part(program, np.int64(own), shares)
+def shared_memory(lines: int) -> np.ndarray:
+    """Return so many lines of memory, zeros."""
+    return aligned_zeros(LINE // WORD * lines, np.dtype(np.int64))
 
 
 class Executable:

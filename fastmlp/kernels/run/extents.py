@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...parameters import Parameters
+from ...contract.parameters import Parameters
 from ..emit.optimizers import HYPER_ROW
 from ..program.footprint import Array
 from ..program.job import BLOCK, Layer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...validation import sum_is_finite
+from ...support.validation import sum_is_finite
 from ..program.operation import At, Phase, Share, Slot
 from .calls import Call, address_of, call
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ...operations import Gradients
+from ...contract.operations import Gradients
+from ...contract.parameters import Parameters
 from ...optimizers import OptimizerState
-from ...parameters import Parameters
 from ...regularization import Regularization
 from .training import Training
 

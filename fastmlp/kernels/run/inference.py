@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ...parameters import Parameters, row_length
+from ...contract.parameters import Parameters, row_length
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
-from ..jit.precompile import groups_of
-from ..jit.registry import kernel_addresses
-from ..jit.threading_layer import run
+from ..jit.registry import groups_of, kernel_addresses
 from ..program import inference
 from ..program.job import Job, Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
 from .csr_index import Index, is_sparse, room_for_lists
-from .executor import Executable, run_parallel, run_serial
+from .executor import Executable, run, serial_driver
 from .source import Source, index_bases, loss_of, padded_targets
 from .workspace import Workspace
 
@@ -92,6 +90,7 @@ class SmallInference:
         self._parameters = parameters
         self._workspace = Workspace(parameters, choose.FEW)
         self._prepared: dict[np.dtype, _Few] = {}
+        self._run = serial_driver()
         self._busy = Lock()
 
     def outputs(self, X: Any) -> np.ndarray | None:
@@ -106,7 +105,7 @@ class SmallInference:
         try:
             count = len(X)
             few.rows[:count] = X
-            run_serial(few.programs[count - 1], 1)
+            self._run(few.programs[count - 1])
             return few.out[:count].copy()
         finally:
             self._busy.release()
@@ -280,8 +279,7 @@ class Inference:
                 for slot, address in index_bases(index).items():
                     bases[slot] = address
             enter(bases, start, part)
-            executable.clear()
-            run((run_serial, run_parallel), shares, executable.address)
+            run(executable, shares)
 
     def _keep(self, key: Hashable, executable: Executable) -> None:
         if len(self._executables) >= _KEPT:

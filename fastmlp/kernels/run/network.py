@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...architecture import Architecture
-from ...operations import Gradients
+from ...contract.operations import Gradients
 from . import plain
 
 __all__ = ["hidden_and_logits", "loss_and_gradients"]

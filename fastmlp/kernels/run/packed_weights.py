@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...parameters import Parameters, aligned_zeros, row_length
+from ...contract.parameters import Parameters, aligned_zeros, row_length
 from ..emit.sparse import PANEL
 from ..emit.target import current_target
 from ..program.footprint import Array

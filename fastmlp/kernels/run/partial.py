@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ...operations import read_rows
+from ...contract.operations import read_rows
+from ...contract.parameters import Parameters
 from ...optimizers import Optimizer, OptimizerState
-from ...parameters import Parameters
 from ...regularization import Regularization
 from ..emit.optimizers import HYPER_ROW, hyperparameters
 from ..program.operation import Slot

@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...parameters import aligned_zeros
+from ...contract.parameters import aligned_zeros
 from ..emit.activations import ACTIVATIONS
 from ..emit.target import current_target
 from ..jit.registry import kernel_addresses
-from ..jit.threading_layer import run
 from ..program.inference import repeated_tile
 from ..program.job import Job, Layer
 from ..program.operation import At, Program, Slot
-from .executor import Executable, run_parallel, run_serial
+from .executor import Executable, run
 
 __all__ = ["tiles"]
 
@@ -58,8 +57,7 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
 
     def start() -> None:
         assert keep
-        executable.clear()
-        run((run_serial, run_parallel), threads, executable.address)
+        run(executable, threads)
 
     work = 2 * target.tile_rows * (width // item) * depth * repeats * threads
     return work, start

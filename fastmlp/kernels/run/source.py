@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...architecture import Architecture
-from ...operations import read_rows
-from ...parameters import row_length
+from ...contract.operations import read_rows
+from ...contract.parameters import row_length
 from ..emit.losses import ELEMENTWISE as LOSS_CODES
 from ..program.job import Loss
 from ..program.operation import At, Slot

@@ -9,22 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from ...operations import EpochResult
+from ...contract.operations import EpochResult
+from ...contract.parameters import Parameters, aligned_zeros
 from ...optimizers import Optimizer, OptimizerState
-from ...parameters import Parameters, aligned_zeros
 from ...regularization import Regularization
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
-from ..jit.precompile import groups_of, prepare
-from ..jit.registry import kernel_addresses
-from ..jit.threading_layer import choose_driver, run
+from ..jit.registry import groups_of, kernel_addresses
 from ..program import full_batch, minibatch, per_sample, post_gradient
 from ..program.job import Job, Lists, Regularizing
 from ..program.operation import Phase, Program, Slot
 from . import choose
 from .autotune import Autotuner
 from .csr_index import Index
-from .executor import Executable, run_parallel, run_serial
+from .executor import Executable, run, serial_driver
 from .packed_weights import PackedWeights
 from .partition import row_bounds
 from .source import Source, index_bases, loss_of, padded_targets
@@ -194,11 +192,8 @@ class Training:
         groups = groups_of(program.kernels(), self.architecture.activations, self._rule())
         if lists and not self._source.listed:
             groups.append(f"index {self._source.kind}")
-        driver = choose_driver((run_serial, run_parallel), self.threads)
-        alone = [run_serial] if driver is run_serial or self._autotuner is not None else []
-        self._drivers = run_serial, driver  # no other is compiled, whatever cores there are later
-        functions = [run_parallel, *alone] if driver is run_parallel else alone
-        prepare(self.architecture.dtype, groups, functions)
+        kernel_addresses(self.architecture.dtype, *groups)
+        serial_driver()
 
     def _rule(self) -> str:
         return self.optimizer.rule if self.optimizer else "sgd"
@@ -388,11 +383,7 @@ class Training:
             packed.unpack()
 
     def _run(self, executable: Executable, *, alone: bool = False) -> None:
-        if alone:
-            run_serial(executable.address, executable.shares)
-        else:
-            executable.clear()
-            run(self._drivers, executable.shares, executable.address)
+        run(executable, 1 if alone else executable.shares)
 
     def _take_staged_steps(self, whole: Run) -> None:
         """Take whole steps, as many at a time as there is room for converted rows."""

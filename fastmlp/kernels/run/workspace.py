@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...parameters import Parameters, aligned_zeros, row_length
+from ...contract.parameters import Parameters, aligned_zeros, row_length
 from ...regularization import threshold
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.target import current_target

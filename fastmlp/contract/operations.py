@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .activations import ACTIVATIONS
-from .architecture import Architecture
-from .losses import OUTPUTS
-from .optimizers import Optimizer, OptimizerState
-from .regularization import Regularization
-from .validation import (
+from ..activations import ACTIVATIONS
+from ..architecture import Architecture
+from ..losses import OUTPUTS
+from ..optimizers import Optimizer, OptimizerState
+from ..regularization import Regularization
+from ..support.validation import (
     as_rows,
     check_choice,
     check_integer,

@@ -8,10 +8,10 @@ from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
 
-from .activations import ZERO_AT
-from .architecture import Architecture
-from .initializers import Initializer, RandomSource
-from .optimizers import most_slots
+from ..activations import ZERO_AT
+from ..architecture import Architecture
+from ..initializers import Initializer, RandomSource
+from ..optimizers import most_slots
 
 __all__ = ["ParameterViews", "Parameters", "aligned_zeros", "replace", "row_length"]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from . import reference
-from .losses import OUTPUTS
-from .network import MLP
-from .optimizers import Adam
-from .verification import TOLERANCE, Sizes, all_cases, difference, outcome
+from .. import reference
+from ..losses import OUTPUTS
+from ..network import MLP
+from ..optimizers import Adam
+from .cases import TOLERANCE, Sizes, all_cases, difference, outcome
 
 __all__ = ["CHECKS", "Finding", "verify"]
 
@@ -50,7 +50,7 @@ class Finding:
 
 def parity() -> Iterator[Finding]:
     """Call every operation in every variant on both backends, in both dtypes."""
-    from . import kernels
+    from .. import kernels
 
     for case in all_cases():
         for dtype, allowed in TOLERANCE.items():
@@ -131,7 +131,7 @@ def verify(names: list[str] | None = None) -> Iterator[Finding]:
 
     Examples
     --------
-    >>> from fastmlp.checks import verify
+    >>> from fastmlp.verification.checks import verify
     >>> all(finding.ok for finding in verify(["gradients"]))
     True
     """

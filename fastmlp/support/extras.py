@@ -44,7 +44,7 @@ class MethodElsewhere(Generic[Result]):
 
     Examples
     --------
-    >>> from fastmlp.extras import MethodElsewhere
+    >>> from fastmlp.support.extras import MethodElsewhere
     >>> class Path(str):
     ...     basename = MethodElsewhere[str]("os.path", of="object")
     >>> Path("a/b").basename()

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from .activations import ACTIVATIONS
-from .architecture import Architecture
-from .losses import OUTPUTS
-from .operations import EpochResult, Gradients
-from .optimizers import (
+from ..activations import ACTIVATIONS
+from ..architecture import Architecture
+from ..contract.operations import EpochResult, Gradients
+from ..losses import OUTPUTS
+from ..optimizers import (
     OPTIMIZERS,
     SGD,
     AdaGrad,

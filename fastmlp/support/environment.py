@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from . import __version__
+from .. import __version__
 
 __all__ = ["environment"]
 
@@ -37,9 +37,9 @@ def _compiled() -> dict[str, str | int | None]:
     try:
         from numba import get_num_threads, threading_layer  # type: ignore[attr-defined]
 
-        from .kernels.emit import target as _target
-        from .kernels.jit import cache as _jit
-        from .kernels.jit import threading_layer as threads
+        from ..kernels.emit import target as _target
+        from ..kernels.jit import cache as _jit
+        from ..kernels.jit import threading_layer as threads
     except ImportError:
         return found
     found["vector_path"] = _target.current_target().name
@@ -64,7 +64,7 @@ def environment() -> dict[str, str | int | None]:
 
     Examples
     --------
-    >>> from fastmlp.environment import environment
+    >>> from fastmlp.support.environment import environment
     >>> sorted(environment())[:3]
     ['cache_folder', 'fastmlp', 'llvmlite']
     """

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 __all__ = ["notice", "notices", "warn"]
 
-_PACKAGE = os.path.dirname(__file__)
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 LOGGER = logging.getLogger("fastmlp")
 _wishes: list[bool] = []  # of the calls under way; threads see one another's
 

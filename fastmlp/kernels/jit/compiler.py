@@ -1,0 +1,142 @@
+"""LLVM, as Numba sets it up: from a module to machine code in memory, by way of the cache.
+
+Numba's own pipeline is not used: what is compiled here has no types to infer. That pipeline takes
+0.05 s for a function of one line, and half a second before its first function, cached or not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from functools import cache
+from threading import RLock
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from llvmlite.binding import ffi
+
+from ..emit.target import processor
+from .cache import announce, load_code, save_code
+
+__all__ = ["MachineCode", "compile_module", "machine_code", "module_for"]
+
+_lock = RLock()  # one thread compiles at a time
+# llvmlite's own: a version that has none, or names it otherwise, goes without
+_LLVM_LOCK: Any = getattr(getattr(ffi, "lib", None), "_lock", nullcontext())
+
+
+def _hold() -> None:
+    """Take both locks before a fork, in the order in which compiling does.
+
+    Else a child that was forked while another thread compiled would wait for it for ever: the
+    thread stays behind, its locks do not.
+    """
+    _lock.acquire()
+    _LLVM_LOCK.__enter__()
+
+
+def _let_go() -> None:
+    _LLVM_LOCK.__exit__(None, None, None)
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
+
+
+@cache
+def _target() -> llvm.Target:
+    with suppress(RuntimeError):  # later versions do it by themselves
+        llvm.initialize()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_triple(llvm.get_process_triple())
+
+
+def _machine() -> llvm.TargetMachine:
+    """Return a description of the processor; who runs code needs one of its own."""
+    name, features = processor()
+    target = _target()
+    reloc = "static" if target.name.startswith("x86") else "default"
+    return target.create_target_machine(
+        cpu=name, features=features, opt=3, reloc=reloc, codemodel="jitdefault", jit=True
+    )
+
+
+def module_for(name: str) -> ir.Module:
+    """Return an empty module for this processor."""
+    module = ir.Module(name)
+    module.triple = llvm.get_process_triple()
+    return module
+
+
+def compile_module(module: ir.Module) -> bytes:
+    """Return the object code of a module.
+
+    Arithmetic is strict: no fastmath, which would apply to the whole module, fold the rounding
+    trick of exp away and hide NaN.
+    """
+    machine = _machine()
+    module.data_layout = str(machine.target_data)
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True
+    passes = llvm.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(parsed, passes)
+    return machine.emit_object(parsed)
+
+
+class MachineCode:
+    """Compiled functions in memory, for as long as the process lives.
+
+    Parameters
+    ----------
+    code : bytes
+        Of an object file.
+    """
+
+    _all: list[MachineCode] = []  # noqa: RUF012  # addresses of what is freed would be jumped to
+
+    def __init__(self, code: bytes) -> None:
+        _target()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        self._all.append(self)
+
+    def address(self, name: str) -> int:
+        """Return where a function begins.
+
+        Raises
+        ------
+        LookupError
+            If there is none of that name: an error over a jump to nowhere.
+        """
+        address = self._engine.get_function_address(name)
+        if not address:
+            raise LookupError(f"{name}: no function of that name was compiled")
+        return int(address)
+
+
+def machine_code(name: str, emit: Callable[[ir.Module], None]) -> MachineCode:
+    """Return the code of a module, out of the cache or compiled.
+
+    Parameters
+    ----------
+    name : str
+        Of the module; the cache knows it by this.
+    emit : callable
+        Emits functions into an empty module.
+    """
+    with _lock:
+        code = load_code(name)
+        if code is None:
+            announce()
+            module = module_for(name)
+            emit(module)
+            code = compile_module(module)
+            save_code(name, code)
+        return MachineCode(code)

@@ -1,0 +1,220 @@
+"""Machine code by way of LLVM: what is compiled, when, and what becomes of what fails."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from fastmlp import MLP, SGD, Adam
+from fastmlp.kernels.emit import executor
+from fastmlp.kernels.emit.activations import ACTIVATIONS
+from fastmlp.kernels.emit.integers import emit_functions, function
+from fastmlp.kernels.emit.optimizers import ADD, OPTIMIZERS, STORE
+from fastmlp.kernels.jit import compiler, registry
+from fastmlp.kernels.run import training
+
+# groups of kernels
+
+
+@pytest.mark.parametrize("group", ["labels", "update:adam", "forward:relu", "index f32"])
+def test_a_group_has_the_addresses_of_its_kernels_only(group):
+    addresses = registry.kernel_addresses("float32", group)
+    family = group.partition(":")[0]
+    expected = {name for name, kernel in registry.KERNELS.items() if kernel.family == family}
+    assert set(addresses) == expected
+    assert all(addresses.values())
+    with pytest.raises(LookupError, match="dropout: is in no group that was compiled"):
+        addresses["dropout"]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_forward_group_has_its_activations_and_no_others(name):
+    codes = {ACTIVATIONS[name], ACTIVATIONS["identity"]}
+    (group,) = registry.groups_of(["forward"], [name], "adam")
+    assert registry._kept(group) & set(ACTIVATIONS.values()) >= codes
+    assert registry._kept(group) - codes == {STORE, ADD}
+
+
+def test_every_kernel_is_in_the_group_that_its_cases_ask_for():
+    for name, kernel in registry.KERNELS.items():
+        (group,) = registry.groups_of([name], ["gelu"], "adam")
+        family, _, cases = group.partition(":")
+        assert family == kernel.family
+        assert ("adam" in cases) == (kernel.cases == "rule")
+        assert ("gelu" in cases) == (kernel.cases in ("activations", "derivatives"))
+
+
+def declared(module) -> set[str]:
+    """Return the names of functions that a module calls and does not have."""
+    return {f.name for f in module.functions if f.is_declaration}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_kernels_call_nothing_but_the_processor(dtype):
+    """No allocation, no lock, no library: what a kernel does not have, LLVM has."""
+    for group in registry.groups_of(registry.KERNELS, ACTIVATIONS, "+".join(OPTIMIZERS)):
+        module = compiler.module_for(group)
+        registry._emit_group(dtype, group, module)
+        assert all(name.startswith("llvm.") for name in declared(module)), group
+
+
+def test_the_executor_calls_the_scheduler_and_the_clock():
+    module = compiler.module_for("executor")
+    names = ("run_serial", "run_timed", "take_parts")
+    emit_functions(module, {name: getattr(executor, name) for name in names})
+    system = {name for name in declared(module) if not name.startswith("llvm.")}
+    windows = {"SwitchToThread", "QueryPerformanceCounter"}
+    assert system == (windows if sys.platform == "win32" else {"sched_yield", "clock_gettime"})
+
+
+# jobs
+
+SETTINGS = {
+    "batches": {"batch_size": 16, "optimizer": Adam()},
+    "chunks": {"batch_size": 600, "optimizer": Adam()},
+    "full batch": {"batch_size": None, "optimizer": Adam()},
+    "single": {"batch_size": 1, "optimizer": SGD(0.1)},
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("job", SETTINGS)
+@pytest.mark.parametrize("zeros", [False, True])
+def test_what_was_prepared_is_what_runs(job, threads, zeros, monkeypatch):
+    """What was forgotten would be compiled in the first epoch, and counted as its time."""
+    asked = []
+
+    def addresses(dtype, *groups):
+        asked.append(set(groups))
+        return registry.kernel_addresses(dtype, *groups)
+
+    monkeypatch.setattr(training, "kernel_addresses", addresses)
+    rng = np.random.default_rng(0)
+    X = rng.integers(1, 255, (700, 40)).astype(np.uint8)
+    if zeros:
+        X *= rng.random(X.shape) < 0.2
+    wide = 600 if job == "chunks" else 8  # too large for groups with gradients of their own
+    net = MLP((40, wide, wide, 3), activation="relu", input_scale=255, rng=0, threads=threads)
+    net.fit(X, rng.integers(0, 3, 700), epochs=1, **SETTINGS[job])
+    prepared, *used = asked
+    assert used
+    assert all(groups <= prepared for groups in used)
+    assert ("index u8" in prepared) == zeros
+
+
+# functions of integers
+
+
+@function
+def of_integers(x, a, b):
+    """Use every operator and every kind of block."""
+    total = x.variable(0)
+    with x.count(2, b) as number:
+        with x.when((number % 2).equals(0)):
+            total.set(total.get() + number * a - 1)
+        with x.when(~(number % 2).differs(1)):
+            total.set(total.get() + 100)
+    with x.repeat(lambda: total.get() < 1000):
+        total.set(1 + total.get() * 2)
+    return total.get()
+
+
+def compiled(name: str, emitted) -> ctypes._CFuncPtr:
+    """Return a function of integers, compiled without the cache."""
+    module = compiler.module_for(name)
+    emit_functions(module, {name: emitted})
+    code = compiler.MachineCode(compiler.compile_module(module))
+    kind = ctypes.CFUNCTYPE(*(ctypes.c_int64,) * (1 + emitted.parameters))
+    return kind(code.address(name))
+
+
+def expected_of_integers(a: int, b: int) -> int:
+    total = 0
+    for number in range(2, b):
+        total += 100 if number % 2 else number * a - 1
+    while total < 1000:
+        total = 1 + total * 2
+    return total
+
+
+@pytest.mark.parametrize(("a", "b"), [(3, 9), (-3, 4), (7, 4), (1 << 40, 5)])
+def test_integers_are_pythons(a, b):
+    assert compiled("of_integers", of_integers)(a, b) == expected_of_integers(a, b)
+
+
+def test_a_function_that_was_not_compiled_is_refused():
+    module = compiler.module_for("one")
+    emit_functions(module, {"one": of_integers})
+    code = compiler.MachineCode(compiler.compile_module(module))
+    with pytest.raises(LookupError, match="another: no function of that name was compiled"):
+        code.address("another")
+
+
+# what goes wrong
+
+
+def test_an_interrupt_while_it_compiles_leaves_nothing_behind(monkeypatch):
+    """Python remembers no failure: the next call compiles what is missing."""
+    monkeypatch.setattr(compiler, "load_code", lambda name: None)
+    monkeypatch.setattr(compiler, "save_code", lambda name, code: None)
+    registry._group_addresses.cache_clear()
+    registry.kernel_addresses.cache_clear()
+    honest, calls = compiler.compile_module, []
+
+    def interrupted(module):
+        calls.append(module)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return honest(module)
+
+    monkeypatch.setattr(compiler, "compile_module", interrupted)
+    X, y = np.zeros((40, 5), np.float32), np.zeros(40, np.int64)
+    with pytest.raises(KeyboardInterrupt):
+        MLP((5, 4, 2), rng=0).fit(X, y, epochs=1)
+    history = MLP((5, 4, 2), rng=0).fit(X, y, epochs=1)
+    assert len(history.loss) == 1
+    assert len(calls) > 3
+
+
+def test_threads_that_compile_at_once_have_the_same_kernels(monkeypatch):
+    monkeypatch.setattr(compiler, "load_code", lambda name: None)
+    monkeypatch.setattr(compiler, "save_code", lambda name, code: None)
+    registry._group_addresses.cache_clear()
+    registry.kernel_addresses.cache_clear()
+    found = []
+    threads = [
+        threading.Thread(
+            target=lambda: found.append(registry.kernel_addresses("float32", "labels"))
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 4
+    assert all(set(each) == {"softmax_labels"} and all(each.values()) for each in found)
+
+
+ONE_THREAD = """
+import sys
+import numpy as np
+import fastmlp
+net = fastmlp.MLP((20, 100, 2), rng=0, threads=1)
+net.fit(np.zeros((9, 20), np.float32), np.zeros(9, np.int64), epochs=1)
+net.predict_proba(np.zeros((9, 20), np.float32))
+print("numba" in sys.modules, "scipy" in sys.modules)
+"""
+
+
+def test_one_thread_needs_no_import_of_numba():
+    """Importing it takes a quarter of a second, and its first function another half."""
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_THREAD], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
