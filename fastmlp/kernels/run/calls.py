@@ -14,12 +14,10 @@ from time import perf_counter
 import numpy as np
 
 from ...contract.parameters import aligned_zeros
-from ..jit.precompile import groups_of
-from ..jit.registry import kernel_addresses
-from ..jit.threading_layer import run
+from ..jit.registry import groups_of, kernel_addresses
 from ..program.operation import Phase, Program, Slot
 from . import choose
-from .executor import Executable, run_parallel, run_serial
+from .executor import Executable, run, serial_driver
 from .thread_choice import ThreadChoice
 
 __all__ = ["Call", "address_of", "call", "room_for"]
@@ -77,7 +75,8 @@ class Call:
         groups = groups_of(program.kernels(), activations, rule)
         self._executable = Executable(program, kernel_addresses(dtype, *groups))
         self._executable.enter((("call", 0, 1),))
-        self._bases = (ctypes.c_int64 * len(Slot)).from_buffer(self._executable.bases)
+        self._bases = (ctypes.c_int64 * len(Slot)).from_buffer(self._executable.bases)  # type: ignore[arg-type]
+        self._run_alone = serial_driver()
         self.shares, self.room, self._address = shares, room, self._executable.address
 
     def run(self, places: Iterable[tuple[int, int]]) -> None:
@@ -86,10 +85,9 @@ class Call:
         for slot, address in places:
             bases[slot] = address
         if self.shares == 1:
-            run_serial(self._address, 1)
+            self._run_alone(self._address)
         else:
-            self._executable.clear()
-            run((run_serial, run_parallel), self.shares, self._address)
+            run(self._executable, self.shares)
 
 
 class _Kind:
