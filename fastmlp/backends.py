@@ -230,6 +230,8 @@ class NumbaBackend:
         prepared = _prepared(parameters)
         outputs: np.ndarray | None = prepared.small.outputs(X)
         if outputs is None:
+            outputs = prepared.rows.outputs(X, threads)
+        if outputs is None:
             with prepared.inference(threads) as inference:
                 outputs = inference.outputs(X)
         return outputs

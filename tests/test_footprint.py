@@ -133,8 +133,8 @@ def test_random_jobs_keep_to_their_memory():
 @pytest.mark.parametrize("call", ["outputs", "losses", "activations"])
 def test_inference_keeps_to_its_memory(monkeypatch, kind, call):
     checked = []
-    module = __import__("fastmlp.kernels.run.inference", fromlist=["_executable"])
-    honest = module._executable
+    module = __import__("fastmlp.kernels.run.inference", fromlist=["executable_of"])
+    honest = module.executable_of
 
     def executable(parameters, workspace, program):
         phases = program.sections["all"]
@@ -150,7 +150,7 @@ def test_inference_keeps_to_its_memory(monkeypatch, kind, call):
         checked.append(faults(phases, 4, arrays, [0]))
         return honest(parameters, workspace, program)
 
-    monkeypatch.setattr(module, "_executable", executable)
+    monkeypatch.setattr(module, "executable_of", executable)
     X = DATA[kind].astype("float32") if kind in ("dense", "values") else DATA[kind]
     inference = Inference(MLP((40, 70, 9, 3), rng=0)._parameters, 3)
     arguments = (Y, None) if call == "losses" else ()

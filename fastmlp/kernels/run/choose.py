@@ -24,6 +24,7 @@ __all__ = [
     "FEW",
     "GROUPS",
     "LEARNT_FLOPS",
+    "LISTS_FROM",
     "Mode",
     "choose_threads",
     "flops",
@@ -48,6 +49,7 @@ GROUPS = 32  # groups of samples of a full batch, each with a gradient of its ow
 _GROUPS_BYTES = 16 << 20  # what these gradients may take
 
 FEW = 4  # rows of inference that go through one by one: a tile of eight would be half empty
+LISTS_FROM = 256  # rows of inference: for fewer, a look whether most of X is zero costs too much
 _FEWEST_ROWS = 16  # of a share of inference
 _LISTED_INPUTS = 8192  # longer rows would push W out of the cache
 _NARROW = 3  # vectors: fewer columns are summed in several chains, which the bits would tell

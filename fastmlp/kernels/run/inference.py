@@ -12,13 +12,13 @@ import numpy as np
 from ...contract.parameters import Parameters, row_length
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
-from ..jit.registry import groups_of, kernel_addresses
 from ..program import inference
-from ..program.job import Job, Lists, Loss
+from ..program.job import Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
 from .csr_index import Index, is_sparse, room_for_lists
 from .executor import Executable, run, serial_driver
+from .rows_inference import RowsInference, executable_of, job_of
 from .source import Source, index_bases, loss_of, padded_targets
 from .workspace import Workspace
 
@@ -26,28 +26,6 @@ __all__ = ["Inference", "Prepared", "SmallInference"]
 
 _KEPT = 8  # programs for calls of other shapes
 Enter = Callable[[np.ndarray, int, np.ndarray], None]
-
-
-def _job(
-    parameters: Parameters, workspace: Workspace, kind: str, *, shares: int = 1, chunk: int = 1,
-    loss: Loss | None = None, lists: Lists | None = None,
-) -> Job:  # fmt: skip
-    target = current_target()
-    return Job(
-        layers=workspace.layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
-        tile_rows=target.tile_rows, shares=shares, input=kind, loss=loss, batch_size=0,
-        chunk=chunk, lists=lists,
-    )  # fmt: skip
-
-
-def _executable(parameters: Parameters, workspace: Workspace, program: Program) -> Executable:
-    """Return a program with the addresses of its kernels and of the network entered."""
-    a = parameters.architecture
-    groups = groups_of(program.kernels(), a.activations, "sgd")
-    executable = Executable(program, kernel_addresses(a.dtype, *groups))
-    executable.bases[Slot.PARAMETERS] = parameters.flat.ctypes.data
-    executable.bases[Slot.WORKSPACE] = workspace.address
-    return executable
 
 
 class _Few:
@@ -63,10 +41,10 @@ class _Few:
         self.out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
         self._order = np.arange(choose.FEW, dtype=np.int64)
         self._executables = []
-        job, code = _job(parameters, workspace, source.kind), OUTPUTS[architecture.output]
+        job, code = job_of(parameters, workspace, source.kind), OUTPUTS[architecture.output]
         for count in range(1, choose.FEW + 1):
             program = Program(1, {"few": inference.few(job, count, code)})
-            executable = _executable(parameters, workspace, program)
+            executable = executable_of(parameters, workspace, program)
             executable.enter((("few", 0, 1),))
             source.enter(executable.bases, self.rows, scaled=False)
             executable.bases[Slot.ROWS] = self._order.ctypes.data
@@ -117,6 +95,7 @@ class Prepared:
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         self.small = SmallInference(parameters)
+        self.rows = RowsInference(parameters)
         self._free: dict[int | None, list[Inference]] = {}
 
     @contextmanager
@@ -261,13 +240,13 @@ class Inference:
             key = (len(part), source.kind, shares, block, lists, repr(loss), spread)
             executable = self._executables.get(key)
             if executable is None or spread:
-                job = _job(
+                job = job_of(
                     self.parameters, room, source.kind, shares=shares, chunk=block, loss=loss,
                     lists=lists,
                 )  # fmt: skip
                 code = OUTPUTS[self.architecture.output]
                 phases = inference.blocks(job, len(part), code, spread=spread)
-                executable = _executable(self.parameters, room, Program(shares, {"all": phases}))
+                executable = executable_of(self.parameters, room, Program(shares, {"all": phases}))
                 executable.enter((("all", 0, 1),))
                 if not spread:
                     self._keep(key, executable)

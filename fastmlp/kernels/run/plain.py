@@ -16,7 +16,7 @@ from ..program.operation import At, Phase, Share, Slot
 from . import choose
 from .calls import Call, address_of, call
 
-__all__ = ["activate", "backward", "dense", "loss", "outputs", "rows_contiguous"]
+__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs", "rows_contiguous"]
 
 _TILE = current_target()
 OUT, X, W, BIAS, DELTA = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS, Slot.DELTA
@@ -189,7 +189,7 @@ def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
 _numbers = np.arange(1024)
 
 
-def _count_to(n: int) -> np.ndarray:
+def count_to(n: int) -> np.ndarray:
     """Return at least the numbers 0 to n - 1."""
     global _numbers
     if len(_numbers) < n:
@@ -206,7 +206,7 @@ def loss(
     All but y are contiguous, and y too where it is no labels.
     """
     n, n_out = logits.shape
-    losses, correct, order = np.empty(n), np.empty(n, np.int64), _count_to(n)
+    losses, correct, order = np.empty(n), np.empty(n, np.int64), count_to(n)
     ldz = logits.strides[0]
     kernel = "elementwise_loss_of_rows"
     values: dict[str, int | At] = {"ldz": ldz, "n": n_out, "y": At(Slot.Y)}
