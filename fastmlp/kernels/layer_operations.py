@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 _ROW = 1024  # elements: an array without gaps is cut into rows, for threads to share
+_SHORT = 64  # shorter rows cost more than a second call
+_ALONE = 32_768  # elements that one thread is done with before another one has begun
 
 
 def _target(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, *inputs: Any) -> np.ndarray:
@@ -54,9 +56,13 @@ def _given(out: np.ndarray | None, target: np.ndarray) -> np.ndarray:
 
 
 def _matrices(z: np.ndarray) -> list[tuple[Any, tuple[int, int]]]:
-    """Return where, and in which shapes, an array without gaps is cut into matrices."""
-    if (z.ndim == 2 and z.shape[1] >= 64) or z.size <= 2 * _ROW:
-        return [(slice(None), z.shape if z.ndim == 2 else (1, z.size))]
+    """Return where, and in which shapes, an array without gaps is cut into matrices: one row of
+    what no threads would share, else rows that are not too short.
+    """
+    if z.size <= _ALONE:
+        return [(slice(None), (1, z.size))]
+    if z.shape[-1] >= _SHORT and z.size > z.shape[-1]:
+        return [(slice(None), (z.size // z.shape[-1], z.shape[-1]))]
     whole = z.size // _ROW * _ROW
     return [(slice(0, whole), (whole // _ROW, _ROW)), (slice(whole, None), (1, z.size - whole))]
 

@@ -18,6 +18,7 @@ from .vector_math import Vec
 
 __all__ = ["over_blocks", "pack_a", "pack_b", "rounded"]
 
+_TOGETHER = 8  # lines that are packed at a time
 MR, NV = current_target().tile_rows, current_target().tile_vectors
 
 
@@ -46,6 +47,17 @@ def over_blocks(
     over_rows(v, count, block)
 
 
+def _over_some(v: Vec, n: Any, some: Callable[[Any, int], None]) -> None:
+    """Emit ``some(first, count)`` over n lines, a few at a time: read from end to end, they come
+    as fast as the memory can send them.
+    """
+    b = v.b
+    whole = b.udiv(n, const(_TOGETHER))
+    over_rows(v, whole, lambda i: some(b.mul(i, const(_TOGETHER)), _TOGETHER))
+    done = b.mul(whole, const(_TOGETHER))
+    over_rows(v, b.sub(n, done), lambda i: some(b.add(done, i), 1))
+
+
 @record("dst b ldb step_b k columns")
 def pack_b(v: Vec, q: Any) -> None:
     """Copy columns of B into panels, k-major; what lies beyond the last column is not said."""
@@ -65,16 +77,17 @@ def pack_b(v: Vec, q: Any) -> None:
         over_rows(v, b.udiv(b.add(q.columns, const(v.length - 1)), const(v.length)), vector)
 
     def rows() -> list[Any]:
-        def vector(dst: Any, first: Any, left: Any) -> None:
-            mask, src = v.lanes_below(left), b.add(q.b, b.mul(first, const(v.size)))
+        def some(first: Any, count: int) -> None:
+            def vector(dst: Any, column: Any, left: Any) -> None:
+                mask, src = v.lanes_below(left), b.add(q.b, b.mul(column, const(v.size)))
+                for i in range(count):
+                    k = b.add(first, const(i))
+                    value = v.load_lanes(mask, src, b.mul(k, q.ldb))
+                    v.store(value, dst, b.mul(k, const(width * v.size)))
 
-            def row(_: Any, state: list[Any]) -> list[Any]:
-                v.store(v.load_lanes(mask, state[1]), state[0])
-                return [v.at(state[0], width * v.size), v.at(state[1], q.ldb)]
+            vectors(vector)
 
-            v.loop(q.k, [dst, src], row)
-
-        vectors(vector)
+        _over_some(v, q.k, some)
         return []
 
     def columns() -> list[Any]:
@@ -152,15 +165,16 @@ def pack_a(v: Vec, q: Any) -> None:
             b.store(kept, pointer).align = v.size
 
     def rows_together() -> list[Any]:
-        def group(first: Any, count: Any) -> None:
-            mask, src = v.lanes_below(count), b.add(q.a, b.mul(first, const(v.size)))
+        def some(first_k: Any, together: int) -> None:
+            def group(first: Any, count: Any) -> None:
+                mask, src = v.lanes_below(count), b.add(q.a, b.mul(first, const(v.size)))
+                for i in range(together):
+                    k = b.add(first_k, const(i))
+                    put_rows(first, k, v.load_lanes(mask, src, b.mul(k, q.step_a)))
 
-            def one(k: Any) -> None:
-                put_rows(first, k, v.load_lanes(mask, src, b.mul(k, q.step_a)))
+            over_blocks(v, q.rows, v.length, group)
 
-            over_rows(v, q.k, one)
-
-        over_blocks(v, q.rows, v.length, group)
+        _over_some(v, q.k, some)
         return []
 
     def transposed() -> list[Any]:

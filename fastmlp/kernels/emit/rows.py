@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from .activations import SLOPES, activation_cases, derivative, evaluate
-from .elementwise import over_rows, vector_count
+from .elementwise import over_rows
 from .optimizers import (
     OPTIMIZERS,
     load_hyperparameters,
@@ -32,22 +32,30 @@ SLOT = ("address", "ld")
 @record("y ldy slope lds x ldx rows columns code")
 def activate_rows(v: Vec, q: Any) -> None:
     """y = f(x), and slope = f'(x) where its address is not 0; y and x may be the same."""
-    v, b = RowVec(v, q.columns), v.b
+    b = v.b
+    whole = b.udiv(q.columns, const(v.length))
 
     def over(name: str, derivatives: bool) -> list[Any]:
         def row(r: Any) -> None:
             x_r, y_r = v.at(q.x, b.mul(r, q.ldx)), v.at(q.y, b.mul(r, q.ldy))
             slope_r = v.at(q.slope, b.mul(r, q.lds))
 
-            def vector(j: Any) -> None:
-                offset = b.mul(j, const(v.bytes))
-                value, slope = evaluate(v, name, v.load(x_r, offset))
+            def vector(u: Vec, offset: Any) -> None:
+                value, slope = evaluate(u, name, u.load(x_r, offset))
                 if derivatives:
-                    slope = slope if name in SLOPES else derivative(v, name, value)
-                    v.store(slope, slope_r, offset)
-                v.store(value, y_r, offset)
+                    slope = slope if name in SLOPES else derivative(u, name, value)
+                    u.store(slope, slope_r, offset)
+                u.store(value, y_r, offset)
 
-            over_rows(v, vector_count(v, q.columns), vector)
+            over_rows(v, whole, lambda j: vector(v, b.mul(j, const(v.bytes))))
+            done = b.mul(whole, const(v.bytes))
+            left = b.icmp_signed("<", b.mul(whole, const(v.length)), q.columns)
+
+            def rest() -> list[Any]:
+                vector(RowVec(v, q.columns), done)
+                return []
+
+            v.choose(left, rest, lambda: [])
 
         over_rows(v, q.rows, row)
         return []
