@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp import MLP, SGD
+from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.kernels.run.training import Training
-from fastmlp.regularization import Regularization
 
 SAMPLES, FEATURES = 2048, 784
 BATCHES = {"batches": 64, "large batches": 1024, "full batch": SAMPLES, "one at a time": 1}
@@ -31,10 +31,8 @@ class Train:
         X, y = samples(data)
         self.net = MLP((FEATURES, 128, 10), rng=0)
         size = BATCHES[steps]
-        self.training = Training(
-            self.net._parameters, X, y, None, optimizer=SGD(0.01), state=self.net._state,
-            batch_size=size, regularization=Regularization(), threads=threads,
-        )  # fmt: skip
+        settings = StepSettings(SGD(0.01), self.net._state, size)
+        self.training = Training(self.net._parameters, DataSet(X, y), settings, threads=threads)
         self.order, self.rates = np.arange(SAMPLES), np.full(SAMPLES // size, 1e-3)
         self.training.train(self.order[:size], self.rates[:1])
 

@@ -18,50 +18,52 @@ PROMISES = (
      "schedule, dropout, shuffling and generator. Killed in any call or at any byte of a save, "
      "the file is the old or the new one. A full disk, a folder that cannot be written and calls "
      "that fail keep the old file",
-     ("test_kill",), ("kills, numpy", "kills, numba", "kills within a save",
+     ("whole/test_kill",), ("kills, numpy", "kills, numba", "kills within a save",
                       "combinations resumed, numpy", "combinations resumed, numba")),
     ("The same bits",
      "random networks and data; omp, workqueue and tbb where they are; through, resumed, or "
      "from a file; progress and callbacks; however epochs are cut",
-     ("test_determinism", "test_many", "test_chunks"),
+     ("whole/test_determinism", "training/test_many", "training/test_chunks"),
      ("random networks, each on 1, 2, 3 and 8 threads", "of them on omp with 8 real threads",
       "of them on tbb with 8 real threads", "of them on workqueue with 8 real threads")),
     ("The two backends agree",
      "every operation in every variant and dtype, on both sides of every edge of a tile; wrong "
      "arguments are the same error",
-     ("test_parity", "test_vector_math", "test_reference"),
+     ("whole/test_parity", "kernels/emit/test_vector_math", "reference/test_reference"),
      ("operations compared with the reference",)),
     ("Hostile files load right or are refused",
      "models, safetensors, IDX, CSV, NPZ and NPY, plain and compressed, damaged at random and "
      "where that leads a reader to lines not seen before: one documented error that names the "
      "file, in a second and 500 MB; what loads works; no flipped bit of a file with checksums "
      "goes unseen",
-     ("test_hostile_files", "test_datasets_readers", "test_persistence"),
+     ("whole/test_hostile_files", "datasets/test_readers", "test_persistence"),
      ("damaged files", "flipped bits")),
     ("Hostile arrays work or are named",
      "NaN, infinities, subnormals, huge and constant values; none, one and 10,000 of what can be "
      "counted; every dtype of labels, strides of 0 and below, memory maps, data that another "
      "thread changes",
-     ("test_hostile_arrays",), ("fits while another thread writes into X and y",)),
+     ("whole/test_hostile_arrays",), ("fits while another thread writes into X and y",)),
     ("No memory is touched out of range",
      "every array between pages that nobody may touch: all shapes of the parity tests, every "
      "kind of step",
-     ("test_guard_zones",), ("calls between guard zones",)),
+     ("whole/test_guard_zones",), ("calls between guard zones",)),
     ("Divergence is seen",
      "epoch and step are named, for every kind of step; the last finite state comes back",
-     ("test_divergence",), ()),
+     ("training/test_divergence",), ()),
     ("Threads, forks and signals",
      "fits in 8 threads at once, fork before, during and after training, spawn, joblib, one core, "
      "on every threading layer; Ctrl-C at any moment leaves whole steps; a thousand fits in a row "
      "leave no memory, file or thread behind",
-     ("test_processes", "test_executor"), ("moments of Ctrl-C", "fits in rows of 1,000")),
+     ("whole/test_processes", "kernels/run/test_executor", "kernels/run/test_executor_threads"),
+     ("moments of Ctrl-C", "fits in rows of 1,000")),
     ("No stale or foreign machine code",
      "an edit, another version or processor compiles anew; damaged, foreign, missing and "
      "read-only caches; processes that compile at once",
-     ("test_cache", "test_compiler"), ()),
+     ("kernels/jit/test_cache", "kernels/jit/test_compiler"), ()),
     ("Older processors",
      "all operations and kinds of step compiled for AVX-512, AVX2 and plain x86-64 without FMA",
-     ("test_targets", "test_assembly"), ("operations compared for an older processor",)),
+     ("whole/test_targets", "kernels/emit/test_assembly"),
+     ("operations compared for an older processor",)),
 )  # fmt: skip
 
 

@@ -124,12 +124,15 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f".{name}", __name__)
-    else:
+    if name not in _HOME and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .support.interrupts import CtrlC
+
+    with CtrlC():  # NumPy whose import was broken off cannot be imported again
+        if name in _HOME:
+            value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+        else:
+            value = importlib.import_module(f".{name}", __name__)
     globals()[name] = value
     return value
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,6 +18,7 @@ from .reference.backprop import hidden_and_logits
 from .reference.dropout import key_words
 from .reference.epoch import count_correct, train_steps
 from .reference.losses import sample_losses, smooth_targets
+from .support.interrupts import CtrlC
 from .support.validation import check_choice, sum_is_finite
 
 __all__ = ["BACKENDS", "Backend", "get_backend"]
@@ -183,13 +187,11 @@ class NumbaBackend:
         """See `Backend`."""
         from .kernels.run.training import Training
 
-        r, a, y = step.regularization, parameters.architecture, data.y
-        if r.label_smoothing:
-            y = smooth_targets(y, r.label_smoothing, a.n_out, a.output, np.dtype(a.dtype))
-        run = Training(
-            parameters, data.X, y, data.sample_weight, optimizer=step.optimizer, state=step.state,
-            batch_size=step.batch_size, regularization=r, threads=threads,
-        )  # fmt: skip
+        smoothing, a = step.regularization.label_smoothing, parameters.architecture
+        if smoothing:
+            y = smooth_targets(data.y, smoothing, a.n_out, a.output, np.dtype(a.dtype))
+            data = replace(data, y=y)
+        run = Training(parameters, data, step, threads=threads)
 
         def train(order: np.ndarray, rates: np.ndarray, key: np.ndarray | None) -> EpochResult:
             if key is None:
@@ -268,6 +270,9 @@ BACKENDS: dict[str, Backend] = {"numba": NumbaBackend(), "numpy": NumpyBackend()
 
 def get_backend(name: str) -> Backend:
     """Return the backend of that name; nothing compiled is loaded before it is used."""
+    if name == "numba" and f"{__package__}.kernels" not in sys.modules:
+        with CtrlC():  # its modules import each other: broken off, they could not begin again
+            importlib.import_module(f"{__package__}.kernels")
     try:
         return BACKENDS[name]
     except (KeyError, TypeError):

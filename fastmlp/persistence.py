@@ -17,7 +17,9 @@ from .initializers import RandomSource
 from .optimizers import OptimizerState, make_optimizer
 from .schedules import get_schedule
 from .support.atomic import replacing
-from .support.validation import check_choice, check_integer, check_path
+from .support.notices import warn
+from .support.sources import check_directory, open_regular
+from .support.validation import check_choice, check_integer, check_number, check_path
 from .training.history import History
 
 if TYPE_CHECKING:
@@ -28,6 +30,13 @@ __all__ = ["load", "make_rng", "pack", "rng_state", "save", "saved_with", "set_r
 FORMAT = "fastmlp-network"
 VERSION = 1
 _HEADER_BYTES = 1 << 20  # read as JSON, it takes up to thirty times as many
+_FIELDS = (
+    "format", "version", "architecture", "optimizer", "step", "slots", "schedule",
+    "schedule_memory", "rng",
+)  # fmt: skip
+_LATER_FIELDS = ("history", "held_out", "best", "saved_with")  # older files go without
+_MEMORY = ("epoch", "scale", "loss", "best", "waited")  # what schedules remember
+_NAMES = ("feature_names", "class_names")  # beside the header, as wide tables have many
 _STATE_DTYPES = ("uint32", "uint64")  # of random generators
 
 
@@ -120,19 +129,70 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if best is not None:
         weights, biases = parameters.views(best)
         arrays |= {f"best_{i}": array for i, array in enumerate([*weights, *biases])}
+    for what in _NAMES:
+        if (names := getattr(net, what)) is not None:
+            arrays[what] = np.frombuffer(json.dumps(names).encode(), np.uint8)
     return header, {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def _history(names: Any, arrays: dict[str, np.ndarray]) -> History:
+def _history(names: Any, arrays: dict[str, np.ndarray], output: str) -> History:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("history: expected names")
+    if len(set(names)) != len(names):
+        raise ValueError("history: expected every name once")
     found = [arrays[f"history_{i}"] for i in range(len(names))]
     for name, array in zip(names, found, strict=True):
         if array.dtype != np.float64 or array.ndim != 1:
             raise ValueError(f"history: expected numbers of every epoch as {name}")
-    return History.from_dict(
+    history = History.from_dict(
         {name: array.tolist() for name, array in zip(names, found, strict=True)}
     )
+    for name, numbers in history.as_dict().items():
+        if len(numbers) not in (0, len(history)):
+            raise ValueError(
+                f"history: expected one number an epoch, got {len(numbers)} of {name} and "
+                f"{len(history)} of loss"
+            )
+    if output == "identity" and history.accuracy:
+        raise ValueError("history: expected no accuracy of an identity output")
+    return history
+
+
+def _check_memory(memory: Any) -> None:
+    """Raise unless this is what a schedule remembers."""
+    if not isinstance(memory, dict) or not all(type(v) in (int, float) for v in memory.values()):
+        raise ValueError("schedule_memory: expected numbers by name")
+    if unknown := sorted(set(memory) - set(_MEMORY)):
+        raise ValueError(f"schedule_memory: expected some of {', '.join(_MEMORY)}, got {unknown}")
+    check_integer("schedule_memory: epoch", memory.get("epoch", 0), low=0)
+    for name in ("scale", "waited"):
+        check_number(f"schedule_memory: {name}", memory.get(name, 0.0), low=0.0)
+
+
+def _check_fields(header: dict[str, Any]) -> None:
+    """Raise unless a header has the fields that `pack` writes, of their types."""
+    missing = [name for name in _FIELDS if name not in header]
+    unknown = [name for name in header if name not in (*_FIELDS, *_LATER_FIELDS)]
+    if missing or unknown:
+        raise ValueError(
+            f"its header lacks {missing or 'nothing'}, and has {unknown or 'no'} others"
+        )
+    if not isinstance(header.get("best", False), bool):
+        raise ValueError(f"best: expected true or false, got {header['best']!r}")
+    told = header.get("saved_with", {})
+    if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
+        raise ValueError("saved_with: expected versions by name")
+
+
+def _names(what: str, arrays: dict[str, np.ndarray]) -> tuple[str, ...] | None:
+    if what not in arrays:
+        return None
+    if arrays[what].dtype != np.uint8 or arrays[what].ndim != 1:
+        raise ValueError(f"{what}: expected text")
+    names = json.loads(arrays[what].tobytes())
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{what}: expected names")
+    return tuple(names)
 
 
 def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -148,16 +208,25 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
         raise ValueError("layer_sizes: expected no more layers than arrays")
     architecture = Architecture(config.pop("layer_sizes"), **config)
     optimizer = make_optimizer(header["optimizer"])
+    _check_fields(header)
     step = check_integer("step", header["step"], low=0)
     if step >= 2**62:
         raise ValueError(f"step: expected a number of steps, got {step}")
     slots = optimizer.slots if step else 0
+    if type(header["slots"]) is not int or header["slots"] != slots:
+        raise ValueError(f"slots: expected {slots}, got {header['slots']!r}")
     names = [f"weights_{i}" for i in range(architecture.n_layers)]
     names += [f"biases_{i}" for i in range(architecture.n_layers * architecture.bias)]
     count = len(names)
     names += [f"slot_{k}_{i}" for k in range(slots) for i in range(count)]
     has_best = header.get("best") is True
     names += [f"best_{i}" for i in range(count * has_best)]
+    history = History()
+    if "history" in header:
+        history = _history(header["history"], arrays, architecture.output)
+    numbers = [f"history_{i}" for i in range(len(header.get("history", ())))]
+    if unknown := sorted(set(arrays).difference(names, numbers, _NAMES)):
+        raise ValueError(f"expected no arrays beside the architecture's, got {unknown[:4]}")
     shapes: list[tuple[int, ...]] = list(architecture.layers)
     shapes += [(n_out,) for _, n_out in architecture.layers] * architecture.bias
     for i, name in enumerate(names):
@@ -167,15 +236,19 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
                 f"{name}: expected {architecture.dtype} {shape}, "
                 f"got {arrays[name].dtype} {arrays[name].shape}"
             )
+    feature_names, class_names = (_names(what, arrays) for what in _NAMES)
+    if feature_names is not None and len(feature_names) != architecture.n_in:
+        raise ValueError(
+            f"feature_names: expected {architecture.n_in} names, got {len(feature_names)}"
+        )
     schedule = header["schedule"]
     rng, held_out = make_rng(header["rng"]), header.get("held_out")
     if held_out is not None:
         make_rng(held_out)
-    history = _history(header["history"], arrays) if "history" in header else History()
     memory = header["schedule_memory"]
-    if not isinstance(memory, dict) or not all(isinstance(v, int | float) for v in memory.values()):
-        raise ValueError("schedule_memory: expected numbers by name")
-    check_integer("schedule_memory: epoch", memory.get("epoch", 0), low=0)
+    _check_memory(memory)
+    if schedule is None and memory:
+        raise ValueError("schedule_memory: expected none without a schedule")
     net._start(architecture)
     parameters = net._parameters
     targets = [*parameters.weights, *parameters.biases]
@@ -192,6 +265,7 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     net._schedule = None if schedule is None else get_schedule(schedule)
     net._schedule_memory = memory
     net._rng, net._held_out, net.history = rng, held_out, history
+    net.feature_names, net.class_names = feature_names, class_names
 
 
 def save(net: MLP, path: str | Path) -> None:
@@ -218,6 +292,9 @@ def save(net: MLP, path: str | Path) -> None:
 def _check_members(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse what would take more memory than the file has bytes: `save` does not compress."""
     room = length = path.stat().st_size
+    names = archive.namelist()
+    if len(set(names)) != len(names):
+        raise ValueError("it holds something twice")
     for member in archive.infolist():
         if not 0 <= member.header_offset < length:
             # the operating system's error for such a seek would not name the file
@@ -240,20 +317,29 @@ def _integer(digits: str) -> int:
     return value
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("its header names something twice")
+    return found
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with zipfile.ZipFile(path) as archive:
-        _check_members(path, archive)
+    with open_regular(path) as file:
+        check_directory(file)
+        with zipfile.ZipFile(file) as archive:
+            _check_members(path, archive)
     with np.load(path, allow_pickle=False) as archive:
         if "header" not in archive.files:
             raise ValueError("it holds no header")
         text = archive["header"]
         if text.dtype != np.uint8 or text.ndim != 1 or text.size > _HEADER_BYTES:
             raise ValueError("its header is not text")
-        header = json.loads(text.tobytes(), parse_int=_integer)
+        header = json.loads(text.tobytes(), parse_int=_integer, object_pairs_hook=_object)
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise ValueError("its header is not a network's")
-        if header.get("version") != VERSION:
-            raise ValueError(f"its format has version {header.get('version')}, not {VERSION}")
+        if type(header.get("version")) is not int or header["version"] != VERSION:
+            raise ValueError(f"its format has version {header.get('version')!r}, not {VERSION}")
         return header, {name: archive[name] for name in archive.files if name != "header"}
 
 
@@ -278,6 +364,11 @@ def load(
         If the file cannot be read.
     ValueError
         If it is damaged or not a network's.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a parameter is NaN or infinite.
     """
     from .backends import BACKENDS
 
@@ -295,6 +386,14 @@ def load(
         raise ValueError(
             f"path: expected a network saved by fastmlp, but {path} cannot be read as one: {error}"
         ) from error
+    state = net._parameters.state
+    with np.errstate(all="ignore"):  # a sum needs no memory
+        finite = math.isfinite(state.sum()) or bool(np.isfinite(state).all())
+    if not finite:
+        warn(
+            f"{path}: the network has parameters, or its optimizer a state, that are no finite "
+            "numbers: its training had diverged"
+        )
     return net
 
 

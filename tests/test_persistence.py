@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import stat
+import struct
+import time
 import tracemalloc
 import zipfile
 from functools import partial
@@ -29,6 +31,7 @@ from fastmlp import (
 )
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.losses import OUTPUTS
+from fastmlp.persistence import saved_with
 from fastmlp.report import write_report
 
 RNG = np.random.default_rng(0)
@@ -167,7 +170,8 @@ def test_a_diverged_network_can_be_kept(tmp_path):
     net.weights[0][0, 0] = np.nan
     net.history.loss.extend([np.inf, np.nan])
     net.save(tmp_path / "net")
-    twin = MLP.load(tmp_path / "net")
+    with pytest.warns(RuntimeWarning, match=r"net: the network has parameters.* no finite numbers"):
+        twin = MLP.load(tmp_path / "net")
     assert np.isnan(twin.weights[0][0, 0])
     assert repr(twin.history.loss) == "[inf, nan]"
 
@@ -305,6 +309,37 @@ HEADERS = {
     "no rng": _drop("rng"),
     "history": _put("history", value={"loss": 5}),
     "unknown history": _put("history", value={"perplexity": []}),
+    "a true version": _put("version", value=True),
+    "a version with a point": _put("version", value=1.0),
+    "no biases there": _put("architecture", "bias", value=False),
+    "no slots wanted": _put("slots", value=0),
+    "true slots": _put("slots", value=True),
+    "a best that is none": _put("best", value="yes"),
+    "a best without arrays": _put("best", value=True),
+    "another optimizer": _put("optimizer", value={"name": "SGD", "learning_rate": 0.1}),
+    "a step of none": _put("step", value=0),
+    "a true step": _put("step", value=True),
+    "an unknown field": _put("held_uot", value=None),
+    "no slots told": _drop("slots"),
+    "no memory": _drop("schedule_memory"),
+    "an unknown memory": _put("schedule_memory", "epohc", value=1),
+    "a true memory": _put("schedule_memory", "epoch", value=True),
+    "a negative scale": _put("schedule_memory", "scale", value=-1.0),
+    "a scale that is none": _put("schedule_memory", "scale", value=float("nan")),
+    "memory of no schedule": _put("schedule", value=None),
+    "held out of nothing": _put("held_out", value={}),
+    "held out of another": _put("held_out", value={"kind": "Generator", "state": 5}),
+    "versions as a list": _put("saved_with", value=["9.8.7"]),
+    "a history twice": lambda header, arrays: header["history"].append("loss"),
+    "a history less": lambda header, arrays: header["history"].remove("loss"),
+    "a history of numbers": _put("history", value=[1, 2]),
+    "an output without accuracy": lambda header, arrays: header["architecture"].update(
+        output="identity", loss="squared_error"
+    ),
+    "a scale of nothing": _put("architecture", "input_scale", value=0),
+    "a true scale": _put("architecture", "input_scale", value=True),
+    "layers of truth": _put("architecture", "layer_sizes", value=[6, 5, 4, True]),
+    "a rate that is none": _put("optimizer", "learning_rate", value=float("nan")),
 }
 ARRAYS = {
     "no weights": lambda header, arrays: arrays.pop("weights_1"),
@@ -318,6 +353,12 @@ ARRAYS = {
     "byte order": _array("weights_0", np.zeros((6, 5), ">f4")),
     "slot": _array("slot_0_0", np.zeros((6, 4), "float32")),
     "objects": _array("weights_0", np.full((6, 5), None)),
+    "a weight too many": _array("weights_9", np.zeros((6, 5), "float32")),
+    "another name": _array("gradients_0", np.zeros((6, 5), "float32")),
+    "a slot too many": _array("slot_2_0", np.zeros((6, 5), "float32")),
+    "a best of nothing": _array("best_0", np.zeros((6, 5), "float32")),
+    "a loss less": lambda header, arrays: arrays.update(history_0=arrays["history_0"][1:]),
+    "a rate more": lambda header, arrays: arrays.update(history_4=np.zeros(9)),
 }
 
 
@@ -325,6 +366,54 @@ ARRAYS = {
 def test_what_does_not_fit_is_refused(path, change):
     rewrite(path, change)
     assert_refused(path)
+
+
+@pytest.mark.parametrize("array", ["weights_1", "biases_0", "slot_1_0"])
+def test_numbers_that_are_none_are_loaded_with_a_word(path, array):
+    rewrite(path, lambda header, arrays: arrays[array].__setitem__(0, np.inf))
+    with pytest.warns(RuntimeWarning, match=r"net.npz: the network has parameters"):
+        MLP.load(path)
+
+
+def test_what_a_header_or_archive_names_twice_is_refused(path):
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    text = arrays.pop("header").tobytes().replace(b'"step"', b'"slots": 0, "step"')
+    with open(path, "wb") as file:
+        np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
+    with pytest.raises(ValueError, match="names something twice"):
+        MLP.load(path)
+    trained().save(path)
+    with zipfile.ZipFile(path) as archive:
+        weights = archive.read("weights_0.npy")
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("weights_0.npy", weights)
+    with pytest.raises(ValueError, match="holds something twice"):
+        MLP.load(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kinds of files that POSIX has")
+@pytest.mark.parametrize("load", [MLP.load, MLP.from_safetensors, saved_with])
+def test_what_has_no_end_is_not_read(tmp_path, load):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ValueError, match="something else than a regular file"):
+            load(path)
+
+
+def test_a_directory_of_millions_is_not_read(tmp_path):
+    path = tmp_path / "net.npz"
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        archive.writestr("header.npy", b"")
+    entry = path.read_bytes()
+    at = entry.index(b"PK\1\2")
+    begin, directory, end = entry[:at], entry[at : entry.index(b"PK\5\6")], entry[-22:]
+    count, n_bytes = 1 << 18, (1 << 18) * len(directory)
+    end = end[:8] + struct.pack("<HHI", 0xFFFF, 0xFFFF, n_bytes) + end[16:]
+    path.write_bytes(begin + directory * count + end)
+    begun = time.process_time()
+    assert_refused(path)
+    assert time.process_time() - begun < 1
 
 
 class _Payload:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
+from ..contract.operations import DataSet, StepSettings
 from ..contract.parameters import Parameters
 from ..initializers import get_initializer
 from ..optimizers import OptimizerState, get_optimizer
-from ..regularization import Regularization
 from ..support.validation import check_integer
 
 __all__ = ["Profile", "ProfileRow", "profile_step"]
@@ -128,10 +128,8 @@ def _profile(architecture: Architecture, batch_size: int, optimizer: str, thread
     X = rng.standard_normal((steps * batch_size, architecture.n_in)).astype(architecture.dtype)
     y = rng.integers(0, architecture.n_out, len(X))
     rule = get_optimizer(optimizer)
-    training = Training(
-        parameters, X, y, None, optimizer=rule, state=OptimizerState(), batch_size=batch_size,
-        regularization=Regularization(), threads=threads,
-    )  # fmt: skip
+    settings = StepSettings(rule, OptimizerState(), batch_size)
+    training = Training(parameters, DataSet(X, y), settings, threads=threads)
     order, rates = np.arange(len(X), dtype=np.int64), np.full(steps, 1e-4)
     threads = training.threads  # steps of one sample are one thread's
     work, run_tiles = tiles(architecture.dtype, threads, depth=128, repeats=_TILES)

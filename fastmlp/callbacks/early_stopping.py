@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..support.interrupts import CtrlC
 from ..support.validation import check_integer, check_number
 from .base import Callback, Logs, Monitor
 
@@ -130,7 +131,8 @@ class EarlyStopping(Callback):
     def on_train_end(self, logs: Logs) -> None:
         """Put the best parameters back."""
         if self.restore_best and self.net._best is not None:
-            self.net._parameters.flat[:] = self.net._best
+            with CtrlC():
+                self.net._parameters.flat[:] = self.net._best
 
     def close(self) -> None:
         """Forget the parameters kept."""

@@ -7,17 +7,24 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..support.atomic import replacing
+from ..support.atomic import check_target, replacing
 from ..support.validation import check_path
 from .base import Callback, Logs, Monitor
 
 __all__ = ["CSVLogger", "ModelCheckpoint"]
 
 
-def _check_folder(path: str) -> None:
-    folder = Path(path).parent
+def _check_file(path: str) -> None:
+    """Raise unless a file of that name can be written, and be written again."""
+    folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
-        raise ValueError(f"path: expected a folder that exists, got {str(folder)!r}")
+        raise ValueError(f"path: expected a folder that exists, got {str(Path(path).parent)!r}")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"path: expected a folder that can be written, got {str(folder)!r}")
+    try:
+        check_target(path, streams=False)
+    except OSError as error:
+        raise ValueError(f"path: {path!r}: {error.strerror}") from None
 
 
 class ModelCheckpoint(Callback):
@@ -86,7 +93,7 @@ class ModelCheckpoint(Callback):
                 f"path: expected a pattern of epoch, {', '.join(names)}, got {self.path!r} "
                 f"({error})"
             ) from None
-        _check_folder(path)
+        _check_file(path)
 
     def on_train_begin(self, logs: Logs) -> None:
         """Begin anew, or with the best of the run that is resumed."""
@@ -147,8 +154,8 @@ class CSVLogger(Callback):
         self.separator, self.append = separator, append
 
     def check(self, names: Sequence[str]) -> None:
-        """Raise unless the folder exists."""
-        _check_folder(self.path)
+        """Raise unless the file can be written."""
+        _check_file(self.path)
 
     def on_train_begin(self, logs: Logs) -> None:
         """Empty the file, unless it is to be gone on with; write again what is resumed."""
@@ -164,8 +171,11 @@ class CSVLogger(Callback):
         self._write(self.path, epoch, logs)
 
     def _write(self, path: str, epoch: int, logs: Logs) -> None:
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
-            if file.tell() == 0:
-                writer.writerow(["epoch", *logs])
-            writer.writerow([epoch + 1, *logs.values()])
+        try:
+            with open(path, "a", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
+                if file.tell() == 0:
+                    writer.writerow(["epoch", *logs])
+                writer.writerow([epoch + 1, *logs.values()])
+        except OSError as error:  # a full disk's does not name the file
+            raise OSError(error.errno, error.strerror, self.path) from None

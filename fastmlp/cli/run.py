@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 
 from ..support.notices import notices
 from .console import Console
 from .parser import UsageError, build_parser
 
-__all__ = ["main"]
+__all__ = ["run"]
 
-_USAGE, _INTERRUPTED = 2, 130
+_USAGE = 2
 
 
 def _run(argv: Sequence[str] | None, console: Console) -> int:
@@ -36,27 +33,8 @@ def _explained(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        What was typed behind ``fastmlp``; by default the process's own arguments.
-
-    Returns
-    -------
-    int
-        0 done, 1 a check fell short, 2 wrong usage or unreadable input, 130 interrupted.
-
-    Examples
-    --------
-    >>> from fastmlp.cli import main
-    >>> main(["--version"])  # doctest: +ELLIPSIS
-    fastmlp ...
-    0
-    """
-    console = Console()
+def run(argv: Sequence[str] | None, console: Console) -> int:
+    """Run a command; return its exit code."""
     try:
         with warnings.catch_warnings():
             # A diverging run is worth a line, not a traceback's worth of path and source.
@@ -65,13 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(argv, console)
     except SystemExit as stop:  # argparse leaves this way after --help and --version
         return int(stop.code or 0)
-    except KeyboardInterrupt:
-        console.note("interrupted")
-        return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has seen enough. Nothing is left to be flushed when Python ends.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        console.close()  # whoever read has seen enough
         return 0
     except (UsageError, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         console.note(f"error: {_explained(error)}")

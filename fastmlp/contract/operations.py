@@ -6,9 +6,10 @@ parameters are changed in place, everything else is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,7 +28,6 @@ from ..support.validation import (
 )
 
 __all__ = [
-    "OPERATIONS",
     "DataSet",
     "EpochResult",
     "Gradients",
@@ -43,23 +43,40 @@ __all__ = [
     "check_parameters",
     "check_softmax",
     "check_train_epoch",
+    "implements",
     "learning_rates",
     "read_rows",
     "written",
 ]
 
-OPERATIONS = (
-    "activate",
-    "dense",
-    "dense_backward",
-    "forward",
-    "loss_and_gradients",
-    "optimizer_step",
-    "output_loss",
-    "softmax",
-    "softmax_cross_entropy",
-    "train_epoch",
-)
+Operation = TypeVar("Operation", bound=Callable[..., Any])
+
+
+def implements(operation: Operation) -> Callable[[Operation], Operation]:
+    """Make the decorator that describes a backend's function as one of `contract.signatures`.
+
+    The first line and the sections are the operation's, examples call the backend; between them
+    stays what the function says of itself.
+
+    Examples
+    --------
+    >>> from fastmlp import reference
+    >>> from fastmlp.contract import signatures
+    >>> ours, first = reference.dense.__doc__.splitlines(), signatures.dense.__doc__.splitlines()[0]
+    >>> ours[0] == first, ours[2]
+    (True, 'Compute ``a = f(z)``, ``z = x W + b``.')
+    """
+
+    def describe(function: Operation) -> Operation:
+        if operation.__doc__ and function.__doc__:  # python -OO leaves them out
+            backend = function.__module__.split(".")[1]
+            first, _, sections = inspect.cleandoc(operation.__doc__).partition("\n\n")
+            sections = sections.replace("reference", backend)
+            own = inspect.cleandoc(function.__doc__)
+            function.__doc__ = f"{first}\n\n{own}\n\n{sections}\n"
+        return function
+
+    return describe
 
 
 @dataclass(frozen=True)
@@ -85,7 +102,8 @@ class StepSettings:
 
     Attributes
     ----------
-    optimizer : Optimizer
+    optimizer : Optimizer or None
+        None, in the kernels alone: gradients are summed and the parameters left alone.
     state : OptimizerState
         Changed in place, as the parameters are.
     batch_size : int
@@ -93,10 +111,10 @@ class StepSettings:
     regularization : Regularization
     """
 
-    optimizer: Optimizer
+    optimizer: Optimizer | None
     state: OptimizerState
     batch_size: int
-    regularization: Regularization
+    regularization: Regularization = Regularization()  # noqa: RUF009  frozen
 
 
 @dataclass

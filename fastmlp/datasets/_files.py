@@ -76,6 +76,53 @@ def unpacked_bytes(length: int) -> int:
     return max(FREE_BYTES, UNPACKED_RATIO * length)
 
 
+class Unpacking:
+    """Refuses a gzip file that unpacks to too much, before the work goes into what it unpacks to.
+
+    Its last bytes state the length of its last part, which is all of most files. Where that is
+    too much, or less than what comes, it is measured: unpacking takes a twentieth of the time of
+    reading numbers from text.
+
+    Parameters
+    ----------
+    path : Path
+    most : int
+        Bytes that it may unpack to.
+
+    Raises
+    ------
+    ValueError
+        Now or from `check`, if it unpacks to more.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        self._path, self._most = path, most
+        self._known = most
+        with open(path, "rb") as stream:
+            if stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC:
+                stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4))
+                self._known = int.from_bytes(stream.read(4), "little")
+        if self._known > most:
+            self._measure()
+
+    def _refuse(self, length: int) -> None:
+        if length > self._most:
+            raise ValueError(f"it goes beyond the length allowed, {self._most} characters")
+
+    def _measure(self) -> None:
+        self._known = 0
+        with gzip.open(self._path) as stream:
+            while chunk := stream.read(_CHUNK):
+                self._known += len(chunk)
+                self._refuse(self._known)
+
+    def check(self, read: int) -> None:
+        """Raise if there is too much, given how much was read so far."""
+        self._refuse(read)
+        if read > self._known:
+            self._measure()
+
+
 def read_exactly(stream: BinaryIO, n_bytes: int, what: str) -> bytearray:
     """Read `n_bytes`, which must be all that is left of the stream.
 

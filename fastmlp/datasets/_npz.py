@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ..support.sources import check_directory
 from ..support.validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
 from ._files import naming, open_binary, read_exactly, unpacked_bytes
@@ -67,21 +68,29 @@ def load_npz(path: str | os.PathLike[str]) -> MNIST:
 
 def read_arrays(file: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Return arrays of numbers by name; ValueError where one is missing or damaged."""
-    with open_binary(file) as (stream, length), zipfile.ZipFile(stream) as archive:
-        members = {member.filename: member for member in archive.infolist()}
-        missing = [name for name in names if f"{name}.npy" not in members]
-        if missing:
-            present = ", ".join(sorted(members)[:8]) or "nothing"
-            raise ValueError(f"{', '.join(missing)} missing, the archive holds {present}")
-        arrays, room = {}, unpacked_bytes(length)
-        for name in names:
-            member = members[f"{name}.npy"]
-            most = min(room, length) if member.compress_type == zipfile.ZIP_STORED else room
-            if member.file_size > most:
-                raise ValueError(f"{name}.npy claims {member.file_size} bytes, more than {most}")
-            arrays[name] = _read_array(archive, member, length)
-            room -= member.file_size
-        return arrays
+    with open_binary(file) as (stream, length):
+        check_directory(stream)
+        with zipfile.ZipFile(stream) as archive:
+            return _read_members(archive, names, length)
+
+
+def _read_members(
+    archive: zipfile.ZipFile, names: tuple[str, ...], length: int
+) -> dict[str, NDArray[Any]]:
+    members = {member.filename: member for member in archive.infolist()}
+    missing = [name for name in names if f"{name}.npy" not in members]
+    if missing:
+        present = ", ".join(sorted(members)[:8]) or "nothing"
+        raise ValueError(f"{', '.join(missing)} missing, the archive holds {present}")
+    arrays, room = {}, unpacked_bytes(length)
+    for name in names:
+        member = members[f"{name}.npy"]
+        most = min(room, length) if member.compress_type == zipfile.ZIP_STORED else room
+        if member.file_size > most:
+            raise ValueError(f"{name}.npy claims {member.file_size} bytes, more than {most}")
+        arrays[name] = _read_array(archive, member, length)
+        room -= member.file_size
+    return arrays
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, length: int) -> NDArray[Any]:

@@ -9,10 +9,10 @@ from ..network import MLP
 from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..support.extras import require
+from ..support.interrupts import CtrlC
 from ..support.notices import notices, warn
 from ..support.validation import check_integer, check_number
 from ..training.history import History
-from ..training.interrupts import CtrlC
 from ..training.options import FitOptions
 from ..training.trainer import prepare
 from ._cluster import Cluster, connected
@@ -156,7 +156,7 @@ def fit(
         )  # fmt: skip
         data = Data(net, cluster, (X, y, sample_weight), groups, class_weight)
         plan = prepare(net, data, None, options)
-        history = plan.run(CtrlC(), warn)
+        history = plan.run(CtrlC(breakable=True), warn)
     if history.interrupted:
         warn(
             f"fit was interrupted after {len(history)} whole epochs; the network is trained so far"

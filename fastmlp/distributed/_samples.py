@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Data", "DistributedSamples"]
 
-_DENSITY = 0.4  # a larger share of non-zeros is no matter for lists, as in `kernels.index`
-
 
 class Data:
     """Samples on a cluster, checked and kept there.
@@ -72,15 +70,16 @@ class Data:
 
     def _completed(self, job: Job, kept: Kept, weight: Any) -> Job:
         """Add to a job what is known once all data are."""
+        from ..kernels.run.choose import DENSITY, lists_fit
+
         if weight is not None and not any(s.weighted for s in kept.summaries):
             raise ValueError("sample_weight: expected at least one weight above 0")
         looked_at = sum(s.looked_at for s in kept.summaries)
         nonzeros = sum(s.nonzeros for s in kept.summaries)
         a, layout = job.architecture, job.layout
-        sparse = 16 <= a.n_in <= 65536 and layout.samples >= 64
         job = replace(
             job,
-            sparse=sparse and nonzeros <= _DENSITY * looked_at,
+            sparse=lists_fit(layout.samples, a.n_in) and nonzeros <= DENSITY * looked_at,
             soft=any(s.soft for s in kept.summaries),
         )
         if self._class_weight is None:

@@ -32,7 +32,7 @@ __all__ = [
     "weights_of",
 ]
 
-_LOOKED_AT = 256  # rows whose density speaks for all, as in `kernels.index`
+_LOOKED_AT = 256  # rows whose density speaks for all, as in `kernels.run.choose`
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .layers import Layer, NetworkOptions, another, made_by, network_of
+from .layers import Layer, NetworkOptions, another, check_hooks, made_by, network_of
 
 if TYPE_CHECKING:
     from ..network import MLP
 
 __all__ = ["from_keras"]
 
+_PACKAGES = ("keras", "tf_keras")
 _ACTIVATIONS = {
     "linear": "identity", "sigmoid": "sigmoid", "tanh": "tanh", "relu": "relu", "elu": "elu",
     "silu": "silu", "swish": "silu", "softplus": "softplus", "softmax": "softmax",
@@ -28,20 +29,62 @@ def _rescaling(place: str, config: Mapping[str, Any], input_scale: float | None)
     return 1 / float(scale)
 
 
-def _keras_activation(place: str, config: Mapping[str, Any]) -> str:
-    name = config["activation"]
-    if not isinstance(name, str) or name not in _ACTIVATIONS:
+def _keras_activation(place: str, layer: Any, config: Mapping[str, Any]) -> str:
+    name, function = config["activation"], layer.activation
+    own = getattr(function, "__module__", "").split(".")[0] not in _PACKAGES  # of any name
+    if own or not isinstance(name, str) or name not in _ACTIVATIONS:
+        if own:
+            name = getattr(function, "__qualname__", function)
         raise ValueError(f"model: {place}: expected one of {', '.join(_ACTIVATIONS)}, got {name!r}")
     return _ACTIVATIONS[name]
+
+
+def _check_call(place: str, layer: Any) -> None:
+    """Raise where a layer or model may compute something else than its kind says."""
+    call = getattr(type(layer), "call", None)
+    if "call" in vars(layer) or getattr(call, "__module__", "").split(".")[0] not in _PACKAGES:
+        raise ValueError(f"model: {place}: expected Keras' own call, got one that was replaced")
+    check_hooks(place, layer)
+    if getattr(layer, "lora_enabled", False) or getattr(layer, "quantization_mode", None):
+        raise ValueError(f"model: {place}: expected plain weights, got quantized ones or LoRA")
+
+
+def _check_rank(model: Any) -> None:
+    """Raise where Dense goes over the last axis of several, as it does of sequences."""
+    shape = getattr(model, "input_shape", None)
+    front = [type(layer).__name__ for layer in model.layers]
+    front = front[: front.index("Dense")] if "Dense" in front else front
+    if isinstance(shape, tuple) and len(shape) != 2 and "Flatten" not in front:
+        raise ValueError(
+            f"model: expected samples of one dimension, or Flatten in front, got {shape[1:]}"
+        )
+
+
+def _output_told(model: Any) -> str | None:
+    """Return what becomes of logits, which the compiled loss says: from_logits is its word."""
+    loss: Any = getattr(model, "loss", None) if getattr(model, "compiled", False) else None
+    if isinstance(loss, list | tuple) and len(loss) == 1:
+        loss = loss[0]
+    config = loss.get_config() if hasattr(loss, "get_config") and made_by(loss, *_PACKAGES) else {}
+    if not config.get("from_logits"):
+        return None
+    return {
+        "SparseCategoricalCrossentropy": "softmax", "CategoricalCrossentropy": "softmax",
+        "BinaryCrossentropy": "sigmoid",
+    }.get(type(loss).__name__)  # fmt: skip
 
 
 def _layers_of_keras(model: Any, input_scale: float | None) -> tuple[list[Layer], float | None]:
     """Return the layers, and the divisor of X."""
     layers: list[Layer] = []
+    _check_call(type(model).__name__, model)
+    _check_rank(model)
     for layer in model.layers:
         kind, config = type(layer).__name__, layer.get_config()
         place = f"{layer.name} ({kind})"
-        ours = made_by(layer, "keras", "tf_keras")
+        ours = made_by(layer, *_PACKAGES)
+        if ours:
+            _check_call(place, layer)
         in_order = config.get("data_format") != "channels_first"  # Flatten would reorder those
         front = kind in ("InputLayer", "Flatten") and not layers and in_order
         if ours and (kind == "Dropout" or front):
@@ -53,9 +96,9 @@ def _layers_of_keras(model: Any, input_scale: float | None) -> tuple[list[Layer]
             if len(arrays) != 1 + bool(config["use_bias"]):
                 raise ValueError(f"model: {place}: expected a layer that is built")
             layers.append(Layer(place, *arrays))
-            layers[-1].activation = _keras_activation(place, config)
+            layers[-1].activation = _keras_activation(place, layer, config)
         elif ours and kind == "Activation" and layers and layers[-1].activation == "identity":
-            layers[-1].activation = _keras_activation(place, config)
+            layers[-1].activation = _keras_activation(place, layer, config)
         else:
             raise TypeError(
                 f"model: {place}: expected Dense, an Activation after one without, Dropout, or in "
@@ -97,7 +140,9 @@ def from_keras(
 
     A Sequential may hold Dense, Activation, Dropout (which predictions leave out; here it is
     an argument of `fit`), and in front InputLayer, Flatten and Rescaling, which becomes
-    ``input_scale``. Keras' own gelu and leaky_relu are other functions than fastmlp's.
+    ``input_scale``. A linear output stays linear, unless `output` says otherwise or the model was
+    compiled with a cross-entropy ``from_logits=True``: then it is softmax or sigmoid.
+    Keras' own gelu and leaky_relu are other functions than fastmlp's.
 
     Parameters
     ----------
@@ -130,10 +175,12 @@ def from_keras(
     >>> net.predict(np.array([[1.0, 2.0, -3.0]])).tolist()
     [[3.0]]
     """
-    if made_by(model, "keras", "tf_keras"):
+    if made_by(model, *_PACKAGES):
         if type(model).__name__ != "Sequential":
             raise TypeError(f"model: {type(model).__name__}: {another('get_weights()')}")
         layers, input_scale = _layers_of_keras(model, input_scale)
+        if output is None and layers and layers[-1].activation == "identity":
+            output = _output_told(model)
     elif isinstance(model, Sequence) and not isinstance(model, str | bytes):
         layers = _layers_of_arrays(model)
     else:

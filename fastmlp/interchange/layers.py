@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,15 @@ from ..support.validation import check_choice, check_finite
 if TYPE_CHECKING:
     from ..network import MLP
 
-__all__ = ["Layer", "NetworkOptions", "another", "made_by", "make_network", "network_of"]
+__all__ = [
+    "Layer",
+    "NetworkOptions",
+    "another",
+    "check_hooks",
+    "made_by",
+    "make_network",
+    "network_of",
+]
 
 _OUTPUTS = ("softmax", "sigmoid", "identity")
 
@@ -57,6 +66,16 @@ class NetworkOptions:
 def made_by(thing: Any, *packages: str) -> bool:
     """Tell whether an object's class comes from one of these packages, without importing them."""
     return type(thing).__module__.split(".")[0] in packages
+
+
+def check_hooks(place: str, module: Any) -> None:
+    """Raise ValueError where hooks may change what a module of PyTorch returns."""
+    base: Any = sys.modules.get("torch.nn.modules.module")
+    kinds = ("forward_hooks", "forward_pre_hooks")
+    if any(getattr(module, f"_{kind}", None) for kind in kinds):
+        raise ValueError(f"model: {place}: expected no hooks, which may change what it returns")
+    if any(getattr(base, f"_global_{kind}", None) for kind in kinds):
+        raise ValueError("model: expected no global hooks, which may change what modules return")
 
 
 def another(arrays: str) -> str:
@@ -133,16 +152,13 @@ def _output(argument: str, last: Layer, output: str | None) -> str:
     named = last.activation
     if output is not None:
         check_choice("output", output, _OUTPUTS)
+    if named is None and output is None:
+        raise ValueError(
+            f"output: expected softmax, sigmoid or identity, since arrays as {argument} do not say "
+            "what becomes of the last layer's, got None"
+        )
     if named in (None, "identity"):
-        if output is not None:
-            return output
-        n_out = last.weights.shape[1]
-        if n_out == 1:
-            raise ValueError(
-                f"output: expected sigmoid or identity, since {argument} has one output and does "
-                "not say what becomes of it, got None"
-            )
-        return "softmax"
+        return output or "identity"
     if named not in _OUTPUTS:
         raise TypeError(
             f"{argument}: {last.place}: expected softmax, sigmoid or no activation at the end, "

@@ -14,6 +14,7 @@ from .. import __version__
 from ..architecture import Architecture
 from ..support.atomic import replacing
 from ..support.extras import require
+from ..support.sources import open_regular
 from ..support.validation import check_finite, check_path
 from .layers import NetworkOptions, make_network, network_of
 from .torch_model import layers_of_state
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["from_safetensors", "to_safetensors"]
 
 KEY, VERSION = "fastmlp", 1
+_MOST_HEADER = 8 << 20  # bytes: 50,000 tensors
 _NUMPY = {"F16": "float16", "F32": "float32", "F64": "float64"}
 
 
@@ -79,7 +81,7 @@ def to_safetensors(net: MLP, path: str | Path) -> None:
 
 def _architecture(text: str) -> Architecture:
     told = json.loads(text)
-    if told["version"] != VERSION:
+    if type(told["version"]) is not int or told["version"] != VERSION:
         raise ValueError(f"its format has version {told['version']!r}, not {VERSION}")
     config = dict(told["architecture"])
     return Architecture(config.pop("layer_sizes"), **config)
@@ -173,10 +175,12 @@ def from_safetensors(
     kept = {"rng": rng, "backend": backend, "threads": threads}
     given = [name for name, value in told.items() if value is not None]
     path = check_path(path)
-    with open(path, "rb"):  # the errors of a file that is not there are Python's own
-        pass
     network: Any = None
     try:
+        with open_regular(path) as opened:
+            size = int.from_bytes(opened.read(8), "little")
+        if size > _MOST_HEADER:
+            raise ValueError(f"its header states {size} bytes, more than {_MOST_HEADER}")
         with safetensors.safe_open(os.fspath(path), framework="np") as file:
             text = (file.metadata() or {}).get(KEY)
             network = _foreign(file) if text is None else _own(file, text)

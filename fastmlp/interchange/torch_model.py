@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..reference.activations import LEAKY_SLOPE
-from .layers import Layer, NetworkOptions, another, made_by, network_of
+from .layers import Layer, NetworkOptions, another, check_hooks, made_by, network_of
 
 if TYPE_CHECKING:
     from ..network import MLP
@@ -31,11 +31,20 @@ _NUMBERED = re.compile(r"(.*?)((?:(?:^|\.)\d{1,9})+)")  # "0", "2", "model.0.1"
 def _leaves(module: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the modules of nested Sequentials in their order, and again what occurs again."""
     if type(module).__name__ == "Sequential" and made_by(module, "torch"):
+        _check_forward(f"{place} (Sequential)" if place else "Sequential", module)
         children: Mapping[str, Any] = vars(module)["_modules"]  # children() leaves repeats out
         for name, child in children.items():
             yield from _leaves(child, f"{place}.{name}" if place else name)
     else:
         yield place, module
+
+
+def _check_forward(place: str, module: Any) -> None:
+    """Raise ValueError where a module may return something else than its class does."""
+    own = getattr(type(module).forward, "__module__", None) or ""
+    if "forward" in vars(module) or not own.startswith("torch.nn.modules."):
+        raise ValueError(f"model: {place}: expected PyTorch's own forward, got one of its own")
+    check_hooks(place, module)
 
 
 def _check_module(place: str, module: Any) -> None:
@@ -48,12 +57,17 @@ def _check_module(place: str, module: Any) -> None:
             )
     if getattr(module, "dim", 1) not in (1, -1, None):
         raise ValueError(f"model: {place}: expected dim=1, got {module.dim!r}")
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise ValueError(f"model: {place}: expected no hooks, which may change what it returns")
+    if type(module).__name__ == "Dropout" and module.training and module.p:
+        raise ValueError(
+            f"model: {place}: expected a model whose predictions leave nothing out, as after "
+            "model.eval(), got one in training mode"
+        )
+    _check_forward(place, module)
 
 
 def _layers_of_modules(model: Any) -> list[Layer]:
     layers: list[Layer] = []
+    seen: dict[int, str] = {}
     for place, module in _leaves(model):
         kind = type(module).__name__
         where = f"{place} ({kind})" if place else kind
@@ -64,6 +78,13 @@ def _layers_of_modules(model: Any) -> list[Layer]:
         if kind in ("Dropout", "Identity") or (kind == "Flatten" and whole and not layers):
             continue
         if kind == "Linear":
+            for name in ("weight", "bias"):
+                other = seen.setdefault(id(getattr(module, name)), where)
+                if getattr(module, name) is not None and other != where:
+                    raise ValueError(
+                        f"model: {where}: expected a {name} of its own, got that of {other}, from "
+                        "which it would part in training"
+                    )
             layers.append(Layer(where, module.weight.T, module.bias, "identity"))
         elif kind not in _ACTIVATIONS:
             known = ", ".join(["Linear", *_ACTIVATIONS, "Identity", "Dropout", "Flatten in front"])
@@ -117,9 +138,9 @@ def from_torch(
 
     A Sequential, nested or not, may hold Linear, Sigmoid, Tanh, ReLU, LeakyReLU, ELU, SiLU,
     Softplus, GELU (``approximate="tanh"``), each with the default parameters, Identity and
-    Dropout (which predictions leave out; here it is an argument of `fit`), Flatten in front,
-    and at the end Sigmoid, Softmax or LogSoftmax. A layer without biases among layers with
-    them gets zeros.
+    Dropout (which predictions leave out after ``model.eval()``; here it is an argument of
+    `fit`), Flatten in front, and at the end Sigmoid, Softmax or LogSoftmax. A layer without
+    biases among layers with them gets zeros.
 
     Parameters
     ----------
@@ -129,8 +150,8 @@ def from_torch(
     activation : str or sequence of str
         Of a state dict's hidden layers, which it does not name; for a Sequential None.
     output : {"softmax", "sigmoid", "identity"}, optional
-        What logits become where the model ends with them; by default softmax, if there are
-        several. "identity" returns what the model returns.
+        What becomes of the last layer's outputs. By default what the model says: a linear
+        output stays linear. A state dict does not say, so there it is asked for.
     loss : str, optional
         As for `MLP`.
     input_scale : float, optional
@@ -150,7 +171,8 @@ def from_torch(
     TypeError
         If the model holds another module, named with its place.
     ValueError
-        If a module has other parameters than fastmlp's activations, layers do not fit to
+        If a module has other parameters than fastmlp's activations, shares its weights, has
+        hooks or a patched ``forward``, drops out in training mode, layers do not fit to
         each other, a parameter is not finite, or an argument is out of range.
 
     Examples

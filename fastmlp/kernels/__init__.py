@@ -23,15 +23,20 @@ lie: `run.plain` has them written by `program.calls`, and `run.calls` keeps the 
 Their kernels, `emit.matrix_product` and `emit.rows`, know no padding.
 """
 
-from .layer_operations import (
-    activate,
-    dense,
-    dense_backward,
-    output_loss,
-    softmax,
-    softmax_cross_entropy,
-)
-from .network_operations import forward, loss_and_gradients, optimizer_step, train_epoch
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # type checkers and editors see the description that both backends share
+    from ..contract.signatures import *  # noqa: F403
+else:
+    from .layer_operations import (
+        activate,
+        dense,
+        dense_backward,
+        output_loss,
+        softmax,
+        softmax_cross_entropy,
+    )
+    from .network_operations import forward, loss_and_gradients, optimizer_step, train_epoch
 
 __all__ = [
     "activate",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..contract import signatures
 from ..contract.operations import (
     check_activate,
     check_dense,
@@ -20,6 +21,7 @@ from ..contract.operations import (
     check_output_loss,
     check_outs,
     check_softmax,
+    implements,
 )
 from .run import plain
 
@@ -67,38 +69,11 @@ def _matrices(z: np.ndarray) -> list[tuple[Any, tuple[int, int]]]:
     return [(slice(0, whole), (whole // _ROW, _ROW)), (slice(whole, None), (1, z.size - whole))]
 
 
+@implements(signatures.activate)
 def activate(
     z: np.ndarray, *, activation: str, out: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Apply an activation to logits; see `fastmlp.reference.activate`.
-
-    Parameters
-    ----------
-    z : ndarray of float32 or float64, any shape
-    activation : str
-    out : tuple of two ndarray, optional
-        Where the results are written.
-
-    Returns
-    -------
-    a : ndarray
-        ``f(z)``, shaped and typed as z.
-    derivative : ndarray
-        ``f'(z)``, likewise.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If z is no array of floats or the name is not known.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> a, derivative = kernels.activate(np.zeros(1), activation="sigmoid")
-    >>> float(a[0]), float(derivative[0])
-    (0.5, 0.25)
-    """
+    """One kernel; the derivative comes with the value."""
     z = check_activate(z, activation)
     outs = (None, None) if out is None else check_outs(out, (z.shape, z.shape), z.dtype)
     plain_z = np.ascontiguousarray(z)
@@ -116,32 +91,9 @@ def activate(
     return _given(outs[0], a), _given(outs[1], derivative)
 
 
+@implements(signatures.softmax)
 def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """Return the softmax of each row; see `fastmlp.reference.softmax`.
-
-    Parameters
-    ----------
-    logits : ndarray of float32 or float64, (n, n_out)
-    out : ndarray, (n, n_out), optional
-        Where the result is written; it may be the logits.
-
-    Returns
-    -------
-    ndarray, (n, n_out)
-        Rows that sum to 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If logits is no float matrix with at least one column.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> kernels.softmax(np.array([[1000.0, 1000.0]])).tolist()
-    [[0.5, 0.5]]
-    """
+    """The kernel of the output layer."""
     logits = check_softmax(logits)
     if out is not None:
         check_out(out, logits.shape, logits.dtype)
@@ -150,6 +102,7 @@ def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return _given(out, target)
 
 
+@implements(signatures.softmax_cross_entropy)
 def softmax_cross_entropy(
     logits: np.ndarray,
     y: np.ndarray,
@@ -157,42 +110,13 @@ def softmax_cross_entropy(
     sample_weight: np.ndarray | None = None,
     out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Return the loss and delta of softmax outputs; see the reference's twin for the formula.
-
-    Parameters
-    ----------
-    logits : ndarray of float32 or float64, (n, n_out)
-    y : ndarray
-        Integer labels (n,), or rows of probabilities (n, n_out).
-    sample_weight : ndarray, (n,), optional
-    out : ndarray, (n, n_out), optional
-        Where delta is written; it may be the logits.
-
-    Returns
-    -------
-    loss : float
-        The (weighted) mean over samples.
-    delta : ndarray, (n, n_out)
-        ``w (a - y)``, not divided by the number of samples.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If shapes, labels or weights do not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> loss, delta = kernels.softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
-    >>> round(loss, 4), delta.tolist()
-    (0.6931, [[0.5, -0.5]])
-    """
+    """`output_loss` of that pair."""
     return output_loss(
         logits, y, output="softmax", loss="cross_entropy", sample_weight=sample_weight, out=out
     )
 
 
+@implements(signatures.output_loss)
 def output_loss(
     logits: np.ndarray,
     y: np.ndarray,
@@ -202,40 +126,7 @@ def output_loss(
     sample_weight: np.ndarray | None = None,
     out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Return the loss of a network's logits and its delta; see the reference's twin.
-
-    Parameters
-    ----------
-    logits : ndarray of float32 or float64, (n, n_out)
-    y : ndarray
-        Labels (n,) or targets (n, n_out).
-    output : {"softmax", "sigmoid", "identity"}
-    loss : str
-        One that goes with the output.
-    sample_weight : ndarray, (n,), optional
-    out : ndarray, (n, n_out), optional
-        Where delta is written; it may be the logits.
-
-    Returns
-    -------
-    loss : float
-        Summed over outputs, (weighted) mean over samples.
-    delta : ndarray, (n, n_out)
-        ``w dL/dz``, not divided by the number of samples.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If names, shapes, targets or weights do not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> z, y = np.array([[3.0]]), np.array([[1.0]])
-    >>> kernels.output_loss(z, y, output="identity", loss="squared_error")
-    (2.0, array([[2.]]))
-    """
+    """One kernel for loss, delta and what is predicted right."""
     logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
     if out is not None:
         check_out(out, logits.shape, logits.dtype)
@@ -248,6 +139,7 @@ def output_loss(
     return float(losses.sum() / total), _given(out, delta)
 
 
+@implements(signatures.dense)
 def dense(
     x: np.ndarray,
     weights: np.ndarray,
@@ -256,34 +148,7 @@ def dense(
     activation: str = "identity",
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return ``f(x W + b)``, fused; see `fastmlp.reference.dense`.
-
-    Parameters
-    ----------
-    x : ndarray, (n, n_in)
-    weights : ndarray of float32 or float64, (n_in, n_out)
-    bias : ndarray, (n_out,), optional
-    activation : str, default "identity"
-    out : ndarray, (n, n_out), optional
-        Where the result is written.
-
-    Returns
-    -------
-    ndarray, (n, n_out)
-        In the dtype of the weights.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit or the activation is not known.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> kernels.dense(np.ones((1, 2)), np.ones((2, 1)), np.array([-3.0]), activation="relu")
-    array([[0.]])
-    """
+    """One kernel: bias and activation are applied while a tile is in registers."""
     x, weights, bias = check_dense(x, weights, bias, activation)
     shape, dtype = (x.shape[0], weights.shape[1]), weights.dtype
     if out is None:
@@ -295,6 +160,7 @@ def dense(
     return _given(out, target)
 
 
+@implements(signatures.dense_backward)
 def dense_backward(
     delta: np.ndarray,
     x: np.ndarray,
@@ -302,35 +168,7 @@ def dense_backward(
     *,
     out: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return ``x^T delta``, the sum of delta and ``delta W^T``; see the reference's twin.
-
-    Parameters
-    ----------
-    delta : ndarray, (n, n_out)
-    x : ndarray, (n, n_in)
-    weights : ndarray of float32 or float64, (n_in, n_out)
-    out : tuple of three ndarray, optional
-        Where the results are written.
-
-    Returns
-    -------
-    weights_gradient : ndarray, (n_in, n_out)
-    bias_gradient : ndarray, (n_out,)
-    x_gradient : ndarray, (n, n_in)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If dtypes or shapes do not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import kernels
-    >>> x, delta = np.array([[1.0, 2.0]]), np.array([[3.0]])
-    >>> kernels.dense_backward(delta, x, np.array([[1.0], [1.0]]))[0].tolist()
-    [[3.0], [6.0]]
-    """
+    """W is transposed, then three kernels: what goes back, the weights' sum, the biases' sum."""
     delta, x, weights = check_dense_backward(delta, x, weights)
     shapes = weights.shape, (weights.shape[1],), x.shape
     dtype = weights.dtype

@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..contract.operations import check_activate, check_outs, written
+from ..contract import signatures
+from ..contract.operations import (
+    check_activate,
+    check_outs,
+    implements,
+    written,
+)
 
 __all__ = ["activate", "activation_function", "sigmoid"]
 
@@ -96,40 +102,11 @@ def activation_function(name: str) -> Callable[[np.ndarray], Pair]:
     return _FUNCTIONS[name]
 
 
+@implements(signatures.activate)
 def activate(
     z: np.ndarray, *, activation: str, out: tuple[np.ndarray, np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Apply an activation to logits.
-
-    Parameters
-    ----------
-    z : ndarray of float32 or float64, any shape
-        The logits ``a W + b`` of a layer.
-    activation : str
-        One of `fastmlp.activations.ACTIVATIONS`.
-    out : tuple of two ndarray, optional
-        Where the results are written.
-
-    Returns
-    -------
-    a : ndarray
-        ``f(z)``, shaped and typed as z.
-    derivative : ndarray
-        ``f'(z)``, likewise.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If z is no array of floats or the name is not known.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> a, derivative = reference.activate(np.zeros(1), activation="sigmoid")
-    >>> float(a[0]), float(derivative[0])
-    (0.5, 0.25)
-    """
+    """Apply the function of that name; they stand above, with their formulas."""
     z = check_activate(z, activation)
     outs = None if out is None else check_outs(out, (z.shape, z.shape), z.dtype)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..contract.operations import Gradients, check_network_call, read_rows
+from ..contract import signatures
+from ..contract.operations import Gradients, check_network_call, implements, read_rows
 from ..regularization import Regularization
 from ..support.validation import check_number, check_sample_weight, check_targets
 from .activations import activation_function
@@ -43,7 +44,7 @@ def hidden_and_logits(
             break
         a, derivative = activation_function(architecture.activations[layer])(z)
         rate = dropout[layer] if dropout else 0.0
-        if rate and words is not None:
+        if rate and words is not None:  # mutant or: a rate of 0 has factors of 1
             n, n_units = a.shape
             factors = dropout_factors(words[layer], n, n_units, rate, a.dtype)
             a, derivative = a * factors, derivative * factors
@@ -52,40 +53,11 @@ def hidden_and_logits(
     return activations, derivatives, z
 
 
+@implements(signatures.forward)
 def forward(
     X: Any, weights: Arrays, biases: Arrays, architecture: Architecture
 ) -> list[np.ndarray]:
-    """Return the activations, layer by layer, the output last.
-
-    ``a_0 = X / input_scale``, ``z_l = a_{l-1} W_l + b_l``, ``a_l = f_l(z_l)``.
-
-    Parameters
-    ----------
-    X : array, frame or sparse matrix, (n, n_in)
-    weights : sequence of ndarray, (n_in, n_out) each
-    biases : sequence of ndarray, (n_out,) each
-        Empty without biases.
-    architecture : Architecture
-
-    Returns
-    -------
-    list of ndarray, (n, n_out) each
-
-    Raises
-    ------
-    TypeError, ValueError
-        If X or the parameters do not fit the architecture.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> from fastmlp.architecture import Architecture
-    >>> shape = Architecture((2, 3, 1), output="identity", dtype="float64")
-    >>> weights, biases = [np.ones((2, 3)), np.ones((3, 1))], [np.zeros(3), np.zeros(1)]
-    >>> [a.shape for a in reference.forward(np.ones((4, 2)), weights, biases, shape)]
-    [(4, 3), (4, 1)]
-    """
+    """Compute ``a_0 = X / input_scale``, ``z_l = a_{l-1} W_l + b_l``, ``a_l = f_l(z_l)``."""
     X = check_network_call(X, weights, biases, architecture)
     x = read_rows(X, slice(None), architecture.input_scale, architecture.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -124,7 +96,7 @@ def batch_gradients(
         losses = losses * sample_weight
         delta = delta * sample_weight[:, None].astype(delta.dtype)
     # A batch whose weights are all zero has nothing to learn from: its mean is taken as 0.
-    scale = 1 / total if total > 0 else 0.0
+    scale = 1 / total if total > 0 else 0.0  # mutant 1.0: it multiplies sums that are 0
     loss = float(losses.sum() * scale)
     loss += penalty(weights, r.l1, r.l2)
 
@@ -132,6 +104,7 @@ def batch_gradients(
     for layer in reversed(range(len(weights))):
         w_gradient = activations[layer].T @ delta * delta.dtype.type(scale)
         w_gradient = w_gradient + penalty_gradient(weights[layer], r.l1, r.l2)
+        # mutant True: a copy more, of the same values
         gradients.weights.insert(0, w_gradient.astype(delta.dtype, copy=False))
         if biases:
             gradients.biases.insert(0, delta.sum(axis=0) * delta.dtype.type(scale))
@@ -140,6 +113,7 @@ def batch_gradients(
     return loss, gradients, logits
 
 
+@implements(signatures.loss_and_gradients)
 def loss_and_gradients(
     X: Any,
     y: Any,
@@ -150,41 +124,7 @@ def loss_and_gradients(
     l2: float = 0.0,
     sample_weight: Any = None,
 ) -> tuple[float, Gradients]:
-    """Return the mean loss over all samples, and its gradients.
-
-    Parameters
-    ----------
-    X : array, frame or sparse matrix, (n, n_in)
-    y : array
-        Labels (n,) or targets (n, n_out).
-    weights, biases : sequences of ndarray
-    architecture : Architecture
-    l2 : float, default 0
-        Adds ``l2 / 2 * sum(W^2)`` over all weights, biases excluded.
-    sample_weight : array, (n,), optional
-
-    Returns
-    -------
-    loss : float
-        The penalty included.
-    gradients : Gradients
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit the architecture.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> from fastmlp.architecture import Architecture
-    >>> line = Architecture((1, 1), output="identity", dtype="float64")
-    >>> W, b = [np.array([[2.0]])], [np.array([0.0])]
-    >>> loss, gradients = reference.loss_and_gradients(np.array([[3.0]]), [5.0], W, b, line)
-    >>> loss, gradients.weights[0].tolist()
-    (0.5, [[3.0]])
-    """
+    """Go back through the layers: see `batch_gradients` for the formulas."""
     X = check_network_call(X, weights, biases, architecture)
     if X.shape[0] == 0:
         raise ValueError("X: expected at least one sample, got none")

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
-from ..contract.operations import DataSet, EpochResult, StepSettings, check_train_epoch, read_rows
+from ..contract import signatures
+from ..contract.operations import (
+    DataSet,
+    EpochResult,
+    StepSettings,
+    check_train_epoch,
+    implements,
+    read_rows,
+)
 from ..optimizers import OptimizerState
 from ..regularization import Regularization
 from .backprop import batch_gradients
@@ -29,6 +37,7 @@ def count_correct(logits: np.ndarray, y: np.ndarray, output: str) -> int:
     return int(((logits > 0) == (y > 0.5)).all(axis=1).sum())
 
 
+@implements(signatures.train_epoch)
 def train_epoch(
     X: Any,
     y: Any,
@@ -44,49 +53,7 @@ def train_epoch(
     l2: float = 0.0,
     sample_weight: Any = None,
 ) -> EpochResult:
-    """Go once through the samples in `order`, a step per batch; change parameters in place.
-
-    Parameters
-    ----------
-    X : array, frame or sparse matrix, (n, n_in)
-    y : array
-        Labels (n,) or targets (n, n_out).
-    weights, biases : sequences of ndarray
-        Changed in place.
-    architecture : Architecture
-    optimizer : Optimizer
-    state : OptimizerState
-        Its slots are shaped as ``[*weights, *biases]``; changed in place.
-    order : integer array, optional
-        The samples to take, in this order; all in their own order by default.
-    batch_size : int or None, default 64
-        Samples per step, the last step takes what is left; None takes all at once.
-    learning_rate : float or array, optional
-        One for all steps or one per step, instead of the optimizer's own.
-    l2 : float, default 0
-    sample_weight : array, (n,), optional
-
-    Returns
-    -------
-    EpochResult
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument does not fit; nothing is changed then.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import SGD, reference
-    >>> from fastmlp.architecture import Architecture
-    >>> line = Architecture((1, 1), output="identity", bias=False, dtype="float64")
-    >>> W, optimizer = [np.zeros((1, 1))], SGD(1.0)
-    >>> state = optimizer.start(W)
-    >>> result = reference.train_epoch(np.ones((1, 1)), [2.0], W, [], line, optimizer, state)
-    >>> result.loss, W[0].tolist()
-    (2.0, [[2.0]])
-    """
+    """Take the steps of `train_steps`."""
     X, y, order, size, rates, l2, weight = check_train_epoch(
         X, y, weights, biases, architecture, optimizer, state,
         order, batch_size, learning_rate, l2, sample_weight,
@@ -129,6 +96,7 @@ def train_steps(
     """
     X, y, sample_weight = data.X, data.y, data.sample_weight
     optimizer, state, r = settings.optimizer, settings.state, settings.regularization
+    # mutant +: words of layers that are not there
     batch_size, steps, n_hidden = settings.batch_size, len(rates), architecture.n_layers - 1
     losses, totals, correct = np.zeros(steps), np.zeros(steps), np.zeros(steps, int)
     words = None if key is None else key_words(key, state.step, steps, n_hidden)

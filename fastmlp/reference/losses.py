@@ -9,7 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract.operations import check_out, check_output_loss, check_softmax, written
+from ..contract import signatures
+from ..contract.operations import (
+    check_out,
+    check_output_loss,
+    check_softmax,
+    implements,
+    written,
+)
 from .activations import sigmoid
 
 __all__ = [
@@ -22,33 +29,11 @@ __all__ = [
 ]
 
 
+@implements(signatures.softmax)
 def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """Return ``a_j = exp(z_j - m) / sum_k exp(z_k - m)`` row by row, with ``m = max_k z_k``.
+    """Compute ``a_j = exp(z_j - m) / sum_k exp(z_k - m)`` with ``m = max_k z_k``.
 
     The largest logit is taken off first, so that nothing overflows.
-
-    Parameters
-    ----------
-    logits : ndarray of float32 or float64, (n, n_out)
-    out : ndarray, (n, n_out), optional
-        Where the result is written; it may be the logits.
-
-    Returns
-    -------
-    ndarray, (n, n_out)
-        Rows that sum to 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If logits is no float matrix with at least one column.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> reference.softmax(np.array([[1000.0, 1000.0]])).tolist()
-    [[0.5, 0.5]]
     """
     logits = check_softmax(logits)
     if out is not None:
@@ -64,6 +49,7 @@ def output_function(logits: np.ndarray, output: str) -> np.ndarray:
     return sigmoid(logits) if output == "sigmoid" else logits
 
 
+@implements(signatures.softmax_cross_entropy)
 def softmax_cross_entropy(
     logits: np.ndarray,
     y: np.ndarray,
@@ -71,39 +57,8 @@ def softmax_cross_entropy(
     sample_weight: np.ndarray | None = None,
     out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Return the cross-entropy of softmax outputs and its delta, both from logits.
-
-    ``L = -sum_j y_j log a_j = sum_j y_j (log sum_k exp(z_k - m) - (z_j - m))`` and
+    """Compute ``L = -sum_j y_j log a_j = sum_j y_j (log sum_k exp(z_k - m) - (z_j - m))`` and
     ``dL/dz = a - y``: nothing is divided by a probability that may be 0.
-
-    Parameters
-    ----------
-    logits : ndarray of float32 or float64, (n, n_out)
-    y : ndarray
-        Integer labels (n,), or rows of probabilities (n, n_out).
-    sample_weight : ndarray, (n,), optional
-    out : ndarray, (n, n_out), optional
-        Where delta is written; it may be the logits.
-
-    Returns
-    -------
-    loss : float
-        The (weighted) mean over samples.
-    delta : ndarray, (n, n_out)
-        ``w (a - y)``, not divided by the number of samples.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If shapes, labels or weights do not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> loss, delta = reference.softmax_cross_entropy(np.zeros((1, 2)), np.array([1]))
-    >>> round(loss, 4), delta.tolist()
-    (0.6931, [[0.5, -0.5]])
     """
     return output_loss(
         logits, y, output="softmax", loss="cross_entropy", sample_weight=sample_weight, out=out
@@ -214,6 +169,7 @@ def sample_losses(
     return terms.sum(axis=1, dtype=np.float64), delta
 
 
+@implements(signatures.output_loss)
 def output_loss(
     logits: np.ndarray,
     y: np.ndarray,
@@ -223,40 +179,7 @@ def output_loss(
     sample_weight: np.ndarray | None = None,
     out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Return the loss of a network's logits and its delta.
-
-    Parameters
-    ----------
-    logits : ndarray of float32 or float64, (n, n_out)
-    y : ndarray
-        Labels (n,) or targets (n, n_out); see `fastmlp.support.validation.check_targets`.
-    output : {"softmax", "sigmoid", "identity"}
-    loss : str
-        One that goes with the output.
-    sample_weight : ndarray, (n,), optional
-    out : ndarray, (n, n_out), optional
-        Where delta is written; it may be the logits.
-
-    Returns
-    -------
-    loss : float
-        Summed over outputs, (weighted) mean over samples.
-    delta : ndarray, (n, n_out)
-        ``w dL/dz``, not divided by the number of samples.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If names, shapes, targets or weights do not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import reference
-    >>> z, y = np.array([[3.0]]), np.array([[1.0]])
-    >>> reference.output_loss(z, y, output="identity", loss="squared_error")
-    (2.0, array([[2.]]))
-    """
+    """Average the losses of `sample_losses`, where the formulas stand."""
     logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
     if out is not None:
         check_out(out, logits.shape, logits.dtype)

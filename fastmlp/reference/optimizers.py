@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract.operations import check_optimizer_step
+from ..contract import signatures
+from ..contract.operations import check_optimizer_step, implements
 from ..optimizers import OptimizerState
 
 __all__ = ["optimizer_step"]
@@ -79,6 +80,7 @@ _RULES = {
 }
 
 
+@implements(signatures.optimizer_step)
 def optimizer_step(
     optimizer: Any,
     parameters: Arrays,
@@ -87,36 +89,10 @@ def optimizer_step(
     *,
     learning_rate: float | None = None,
 ) -> None:
-    """Take one step: change the parameters and the state in place.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-    parameters : sequence of ndarray
-        Matrices are weights, vectors biases (only weights decay under AdamW).
-    gradients : sequence of ndarray, shaped as the parameters
-    state : OptimizerState
-        ``optimizer.start(parameters)`` before the first step.
-    learning_rate : float, optional
-        Instead of the optimizer's own.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If shapes or state do not fit; nothing is changed then.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import SGD, reference
-    >>> w = [np.array([[1.0]])]
-    >>> optimizer = SGD(0.5)
-    >>> reference.optimizer_step(optimizer, w, [np.array([[1.0]])], optimizer.start(w))
-    >>> w[0].tolist()
-    [[0.5]]
-    """
+    """Apply the rule that the optimizer names; they stand above, one function each."""
     rate = check_optimizer_step(optimizer, parameters, gradients, state, learning_rate)
     state.step += 1
+    # mutant False: both are of one length
     for i, (w, g) in enumerate(zip(parameters, gradients, strict=True)):
         slots = [slot[i] for slot in state.slots]
         _RULES[optimizer.rule](optimizer, w, g, slots, state.step, rate)

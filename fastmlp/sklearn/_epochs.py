@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from ..contract.operations import StepSettings
+from ..contract.operations import DataSet, StepSettings
 from ..initializers import RandomSource
 from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
 from ..kernels.run.training import Training
 from ..optimizers import Adam
 from ..reference.dropout import key_words
-from ..training.interrupts import CtrlC
+from ..support.interrupts import CtrlC
 from ._hooks import Hooks
 from ._network import Network
 
-__all__ = ["EpochSums", "Epochs", "Samples", "Targets", "reported", "shuffled"]
+__all__ = ["LOG_LOSSES", "EpochSums", "Epochs", "Samples", "Targets", "reported", "shuffled"]
 
 _L2, _EPSILON = HYPERPARAMETERS.index("l2"), HYPERPARAMETERS.index("epsilon")
 _SEEN = 1e-12  # what of a loss is told from rounding
+LOG_LOSSES = ("cross_entropy", "binary_cross_entropy")  # of classes
 _PIECE_SECONDS = 0.1  # Python is re-entered about this often, for Ctrl-C
 
 
@@ -89,7 +90,7 @@ def reported(
     network : Network
     """
     architecture = network.parameters.architecture
-    if architecture.output == "identity":
+    if architecture.loss not in LOG_LOSSES:
         if targets.constant is not None:
             constant = targets.constant[order]
             losses += constant if weight is None else weight[order] * constant
@@ -199,22 +200,19 @@ class Epochs:
         published: bool,
         ctrl_c: CtrlC,
     ) -> None:
-        optimizer, state, batch_size = settings.optimizer, settings.state, settings.batch_size
-        regularization, sample_weight = settings.regularization, samples.weight
+        batch_size, sample_weight = settings.batch_size, samples.weight
         self.network, self.targets, self.sample_weight = network, samples.targets, sample_weight
-        self.optimizer, self.state = optimizer, state
-        self.batch_size, self.alpha = batch_size, regularization.l2
+        self.optimizer: Any = settings.optimizer
+        self.state = settings.state
+        self.batch_size, self.alpha = batch_size, settings.regularization.l2
         self._ctrl_c = ctrl_c
         self._group = SEGMENT if batch_size == 1 else 1  # steps that are taken at once
-        self.published = published and isinstance(optimizer, Adam)
-        self._settings: dict[str, Any] = {
-            "optimizer": optimizer, "state": state, "regularization": regularization,
-        }  # fmt: skip
-        self._data = (network.parameters, samples.X, samples.targets.y, sample_weight)
+        self.published = published and isinstance(self.optimizer, Adam)
+        self._settings, self._data = settings, DataSet(samples.X, samples.targets.y, sample_weight)
         totals = sample_weight[sample_weight > 0] if sample_weight is not None else np.ones(1)
         self._strongest = self.alpha / totals.min() if len(totals) else 0.0
         self._one_by_one = batch_size == 1 and DecayedTraining.fits(
-            samples.X, network.parameters, optimizer, regularization
+            samples.X, network.parameters, settings
         )
         self._made: dict[bool, Training] = {}
 
@@ -222,13 +220,11 @@ class Epochs:
         """Return what takes an epoch's steps."""
         decayed = self._one_by_one and DecayedTraining.steady(rates, self._strongest)
         if decayed not in self._made:
+            given = self.network.parameters, self._data, self._settings
             if decayed:
-                self._made[decayed] = DecayedTraining(*self._data, **self._settings)
+                self._made[decayed] = DecayedTraining(*given)
             else:
-                self._made[decayed] = Training(
-                    *self._data, **self._settings, batch_size=self.batch_size,
-                    threads=self.network.threads,
-                )  # fmt: skip
+                self._made[decayed] = Training(*given, threads=self.network.threads)
         return self._made[decayed]
 
     def run(
@@ -291,6 +287,6 @@ class Epochs:
             )
         if self.published:
             steps = np.arange(step + 1, step + 1 + len(rates))
-            epsilon = self.optimizer.epsilon / np.sqrt(1 - self.optimizer.beta_2**steps)  # type: ignore[attr-defined]
+            epsilon = self.optimizer.epsilon / np.sqrt(1 - self.optimizer.beta_2**steps)
             table[:, :, _EPSILON] = epsilon[:, None]
         return table

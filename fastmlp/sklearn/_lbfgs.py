@@ -8,15 +8,16 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
+from ..contract.operations import DataSet, StepSettings
 from ..kernels.emit.optimizers import hyperparameters
 from ..kernels.run.training import Training
 from ..optimizers import Optimizer, OptimizerState
-from ..regularization import Regularization
 from ._epochs import Targets, reported
 from ._held_out import HeldOut
 from ._hooks import Hooks
 from ._network import Network
 from ._tasks import Tasks
+from ._warnings import as_sklearn
 
 __all__ = ["Objective", "fit_lbfgs"]
 
@@ -54,10 +55,8 @@ class Objective:
         self._order = np.arange(n)
         self.total = float(n if weight is None else weight.sum())
         parameters = network.parameters
-        self._training = Training(
-            parameters, X, targets.y, weight, optimizer=None, state=OptimizerState(),
-            batch_size=n, regularization=Regularization(), threads=network.threads,
-        )  # fmt: skip
+        data, settings = DataSet(X, targets.y, weight), StepSettings(None, OptimizerState(), n)
+        self._training = Training(parameters, data, settings, threads=network.threads)
         self._hyper = hyperparameters(
             Optimizer(0.0), np.zeros(1), np.ones(1), 0.0, 0, parameters.dtype
         )
@@ -158,7 +157,9 @@ def fit_lbfgs(
             options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
         )  # fmt: skip
         stopped = result.status == 99  # by a callback, which is no failure
-        e.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, e.max_iter)
+        e.n_iter_ = result.nit
+        if not stopped:
+            e.n_iter_ = as_sklearn(_check_optimize_result, "lbfgs", result, e.max_iter)
         objective(result.x)
     enter(result.x)
     e.loss_ = objective.loss

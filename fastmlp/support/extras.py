@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import MethodType, ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
+from .interrupts import CtrlC
+
 __all__ = ["MethodElsewhere", "require"]
 
 Result = TypeVar("Result", covariant=True)
@@ -21,7 +23,8 @@ def require(module: str, extra: str) -> ModuleType:
         Naming the extra that brings the library.
     """
     try:
-        return importlib.import_module(module)
+        with CtrlC():  # libraries seldom bear it that their import is broken off
+            return importlib.import_module(module)
     except ImportError as error:
         name = module.split(".")[0]
         raise ImportError(
@@ -60,7 +63,8 @@ class MethodElsewhere(Generic[Result]):
 
     def __get__(self, instance: Any, owner: type) -> Callable[..., Result]:
         """Import the function, and bind it."""
-        function = getattr(importlib.import_module(self._module), self._name)
+        with CtrlC():
+            function = getattr(importlib.import_module(self._module), self._name)
         if self._of_class:
             return MethodType(function, owner)
         return function if instance is None else MethodType(function, instance)

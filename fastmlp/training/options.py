@@ -82,6 +82,7 @@ class FitOptions:
         batch_size = self.batch_size
         if batch_size is not None:
             batch_size = check_integer("batch_size", batch_size, low=1)
+        # mutant True: either is a bool
         flags = {"shuffle": self.shuffle, "resume": self.resume, "progress": self.progress or False}
         for name, flag in flags.items():
             if not isinstance(flag, bool | np.bool_):

@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+_SUMS = 8  # columns at a time: rows lie pages apart, and one sum would wait for its own additions
+
+
 def over_rows(v: Vec, count: Any, body: Callable[[Any], None]) -> None:
     """Emit a loop over `count` rows without carried values."""
 
@@ -143,17 +146,26 @@ def bias_update(v: Vec, q: Any) -> None:
     """Sum the rows of d per column, then the optimizer. Rows are summed in order."""
     b = v.b
 
-    def column(j: Any) -> None:
-        offset = b.mul(j, const(v.bytes))
+    def columns(first: Any, count: int) -> None:
+        offset = b.mul(first, const(v.bytes))
 
         def step(_: Any, s: list[Any]) -> list[Any]:
-            return [v.at(s[0], q.ldd), b.fadd(s[1], v.load(s[0]))]
+            sums = [b.fadd(x, v.load(s[0], j * v.bytes)) for j, x in enumerate(s[1:])]
+            return [v.at(s[0], q.ldd), *sums]
 
-        total = v.loop(q.rows, [v.at(q.d, offset), v.c(0.0)], step)[1]
+        totals = v.loop(q.rows, [v.at(q.d, offset), *[v.c(0.0)] * count], step)[1:]
         here = v.at(q.bias, offset)
-        v.switch(q.code, update_cases(v, lambda use: use(total, here, 0), q.state, q.hyper))
 
-    over_rows(v, q.vectors, column)
+        def visit(use: Callable[[Any, Any, int], None]) -> None:
+            for j, total in enumerate(totals):
+                use(total, here, j * v.bytes)
+
+        v.switch(q.code, update_cases(v, visit, q.state, q.hyper))
+
+    groups = b.udiv(q.vectors, const(_SUMS))
+    over_rows(v, groups, lambda t: columns(b.mul(t, const(_SUMS)), _SUMS))
+    done = b.mul(groups, const(_SUMS))
+    over_rows(v, b.sub(q.vectors, done), lambda t: columns(b.add(done, t), 1))
 
 
 @record("w g vectors code state hyper")

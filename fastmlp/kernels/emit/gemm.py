@@ -17,7 +17,17 @@ from .simd import const
 from .target import current_target
 from .vector_math import Vec
 
-__all__ = ["backward", "forward", "transpose", "update"]
+__all__ = [
+    "MR",
+    "NV",
+    "backward",
+    "forward",
+    "over_panels",
+    "rows_of",
+    "tile_of",
+    "transpose",
+    "update",
+]
 
 MR, NV = current_target().tile_rows, current_target().tile_vectors
 
@@ -31,11 +41,17 @@ def _widths_of_rest(rest: int) -> list[int]:
     return [rest] if rest else []
 
 
-def _over_panels(v: Vec, vectors: Any, panel: Callable[[int, Any], None]) -> None:
-    """Emit ``panel(width, offset)`` over a row of `vectors`; the offset is in bytes."""
+def over_panels(
+    v: Vec, vectors: Any, panel: Callable[[int, Any], None], *, even: bool = True
+) -> None:
+    """Emit ``panel(width, offset)`` over a row of `vectors`; the offset is in bytes.
+
+    One vector more than a panel goes in two panels, unless they need not be `even`: packed ones
+    are found by their number.
+    """
     b = v.b
     whole, rest = b.udiv(vectors, const(NV)), b.urem(vectors, const(NV))
-    if NV > 2:  # one vector more than a panel goes in two panels
+    if even and NV > 2:
         lonely = b.and_(b.icmp_signed("==", rest, const(1)), b.icmp_signed(">", whole, const(0)))
         whole = b.select(lonely, b.sub(whole, const(1)), whole)
         rest = b.select(lonely, const(NV + 1), rest)
@@ -48,16 +64,17 @@ def _over_panels(v: Vec, vectors: Any, panel: Callable[[int, Any], None]) -> Non
             panel(width, offset)
             offset = v.at(offset, width * v.bytes)
 
-    counts = [*range(1, NV), *([NV + 1] if NV > 2 else [])]
+    counts = [*range(1, NV), *([NV + 1] if even and NV > 2 else [])]
     v.switch(rest, {number: partial(last, number) for number in counts}, every=True)
 
 
-def _tile(v: Vec, name: str, width: int) -> Callable[..., None]:
+def tile_of(v: Vec, name: str, width: int) -> Callable[..., None]:
+    """Return what calls a tile of `microkernel`, so many vectors wide."""
     emit = partial(getattr(microkernel, name), rows=MR, vectors=width)
     return subroutine(v, f"{name}_{width}", emit)
 
 
-def _rows_of(v: Vec, tile: Any, stride: Any) -> Any:
+def rows_of(v: Vec, tile: Any, stride: Any) -> Any:
     """Return where a tile's rows begin, in bytes."""
     return v.b.mul(tile, v.b.mul(stride, const(MR)))
 
@@ -68,16 +85,16 @@ def forward(v: Vec, q: Any) -> None:
 
     def panel(width: int, offset: Any) -> None:
         def tile(r: Any) -> None:
-            at = v.b.add(_rows_of(v, r, q.ldc), offset)
-            _tile(v, "tile_forward", width)(
-                c=v.at(q.c, at), ldc=q.ldc, a=v.at(q.a, _rows_of(v, r, q.lda)), lda=q.lda,
+            at = v.b.add(rows_of(v, r, q.ldc), offset)
+            tile_of(v, "tile_forward", width)(
+                c=v.at(q.c, at), ldc=q.ldc, a=v.at(q.a, rows_of(v, r, q.lda)), lda=q.lda,
                 w=v.at(q.w, offset), ldw=q.ldw, k=q.k, bias=v.at(q.bias, offset), code=q.code,
                 slope=v.at(q.slope, at),
             )  # fmt: skip
 
         over_rows(v, q.tiles, tile)
 
-    _over_panels(v, q.vectors, panel)
+    over_panels(v, q.vectors, panel)
 
 
 @record("e lde d ldd wt ldwt k h code tiles vectors")
@@ -86,15 +103,15 @@ def backward(v: Vec, q: Any) -> None:
 
     def panel(width: int, offset: Any) -> None:
         def tile(r: Any) -> None:
-            at = v.b.add(_rows_of(v, r, q.lde), offset)
-            _tile(v, "tile_backward", width)(
-                e=v.at(q.e, at), lde=q.lde, d=v.at(q.d, _rows_of(v, r, q.ldd)), ldd=q.ldd,
+            at = v.b.add(rows_of(v, r, q.lde), offset)
+            tile_of(v, "tile_backward", width)(
+                e=v.at(q.e, at), lde=q.lde, d=v.at(q.d, rows_of(v, r, q.ldd)), ldd=q.ldd,
                 wt=v.at(q.wt, offset), ldwt=q.ldwt, k=q.k, h=v.at(q.h, at), code=q.code,
             )  # fmt: skip
 
         over_rows(v, q.tiles, tile)
 
-    _over_panels(v, q.vectors, panel)
+    over_panels(v, q.vectors, panel)
 
 
 @record("w ldw a lda d ldd k code state hyper tiles vectors")
@@ -105,15 +122,15 @@ def update(v: Vec, q: Any) -> None:
 
     def panel(width: int, offset: Any) -> None:
         def tile(r: Any) -> None:
-            _tile(v, "tile_update", width)(
-                w=v.at(q.w, v.b.add(_rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
+            tile_of(v, "tile_update", width)(
+                w=v.at(q.w, v.b.add(rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
                 a=v.at(q.a, v.b.mul(r, const(MR * v.size))), lda=q.lda, d=v.at(q.d, offset),
                 ldd=q.ldd, k=q.k, code=q.code, state=q.state, hyper=q.hyper,
             )  # fmt: skip
 
         over_rows(v, q.tiles, tile)
 
-    _over_panels(v, q.vectors, panel)
+    over_panels(v, q.vectors, panel)
 
 
 @record("dst ldd src lds row_blocks vectors")

@@ -16,16 +16,24 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .activations import SLOPES, activation_cases, derivative, evaluate
-from .optimizers import update_cases
+from .optimizers import OPTIMIZERS, state_arrays, update_cases
 from .records import record
 from .simd import const
 from .vector_math import Vec
 
-__all__ = ["tile_backward", "tile_forward", "tile_update"]
+__all__ = [
+    "packed_tile_backward",
+    "packed_tile_forward",
+    "packed_tile_update",
+    "tile_backward",
+    "tile_forward",
+    "tile_update",
+]
 
 _LINE = 64  # bytes of a cache line
 _REGISTERS = {64: 32, 32: 16, 16: 16}  # vector registers there are at least, by their bytes
-_SECOND_LEVEL = 2  # of prefetch: into the second-level cache only
+_FIRST_LEVEL, _SECOND_LEVEL = 3, 2  # of caches, as prefetch counts them
+_AHEAD = 16  # rows of a panel
 
 Tile = list[list[Any]]
 
@@ -43,12 +51,12 @@ class _Left(NamedTuple):
 
 
 def _accumulate(
-    v: Vec, init: Tile, a: _Left, b: Any, ldb: Any, k: Any, ahead: bool = False
+    v: Vec, init: Tile, a: _Left, b: Any, ldb: Any, k: Any, ahead: tuple[int, int] | None = None
 ) -> Tile:
     """Emit the loop: init[i][j] + sum over k of A[i, k] B[k, j].
 
-    With `ahead` the vectors right of B's, which the next panel begins with, are asked for: B's
-    rows are too far apart for the processor to foresee them.
+    `ahead` is what is asked for with every row of B: as many vectors as it has, so many bytes
+    further, into that level of the caches.
     """
     rows, vectors = len(init), len(init[0])
     offsets = [v.b.mul(const(i), a.row_step) for i in range(rows)]
@@ -57,8 +65,9 @@ def _accumulate(
         a_k, b_k, sums = state[0], state[1], state[2:]
         panel = [v.load(b_k, j * v.bytes) for j in range(vectors)]
         if ahead:
+            distance, level = ahead
             for line in range(0, vectors * v.bytes, _LINE):
-                v.prefetch(b_k, vectors * v.bytes + line, locality=_SECOND_LEVEL)
+                v.prefetch(b_k, distance + line, locality=level)
         new = []
         for i in range(rows):
             x = v.splat(v.load_scalar(v.at(a_k, offsets[i])))
@@ -71,25 +80,24 @@ def _accumulate(
     return [sums[i * vectors : (i + 1) * vectors] for i in range(rows)]
 
 
+def _next_panel(v: Vec, vectors: int) -> tuple[int, int]:
+    """Ask for the vectors right of B's, which the next panel begins with: rows are too far apart
+    for the processor to foresee them.
+    """
+    return vectors * v.bytes, _SECOND_LEVEL
+
+
 def _store(v: Vec, tile: Tile, addresses: list[Any], value: Callable[[Any, int, int], Any]) -> None:
     for i, row in enumerate(tile):
         for j, x in enumerate(row):
             v.store(value(x, i, j), addresses[i], j * v.bytes)
 
 
-@record("c ldc a lda w ldw k bias code slope")
-def tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
-    """c = f(a W + b).
-
-    The sums start at the bias row. `code` is the activation's; `slope`, strided as c, takes f'(z)
-    of the SLOPES activations.
-    """
-    out = _row_addresses(v, q.c, q.ldc, rows)
-    init = [[v.load(q.bias, j * v.bytes) for j in range(vectors)]] * rows
-    tile = _accumulate(v, init, _Left(q.a, q.lda, const(v.size)), q.w, q.ldw, q.k, ahead=True)
+def _store_forward(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
+    """Emit c = f(tile), and f' of the SLOPES activations."""
 
     def emit(name: str) -> None:
-        slopes = _row_addresses(v, q.slope, q.ldc, rows) if name in SLOPES else []
+        slopes = _row_addresses(v, q.slope, q.ldc, len(tile)) if name in SLOPES else []
         for i, row in enumerate(tile):
             for j, z in enumerate(row):
                 value, f_slope = evaluate(v, name, z)
@@ -100,16 +108,9 @@ def tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
     v.switch(q.code, activation_cases(emit))
 
 
-@record("e lde d ldd wt ldwt k h code")
-def tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
-    """e = (d W^T) f'(z).
-
-    `h` holds the layer's activations, or f'(z) for the SLOPES activations, strided as e.
-    """
-    out = _row_addresses(v, q.e, q.lde, rows)
-    kept = _row_addresses(v, q.h, q.lde, rows)
-    zero = [[v.c(0.0)] * vectors] * rows
-    tile = _accumulate(v, zero, _Left(q.d, q.ldd, const(v.size)), q.wt, q.ldwt, q.k, ahead=True)
+def _store_backward(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
+    """Emit e = tile f'(z)."""
+    kept = _row_addresses(v, q.h, q.lde, len(tile))
 
     def emit(name: str) -> None:
         if name == "identity":
@@ -121,6 +122,54 @@ def tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
         )  # fmt: skip
 
     v.switch(q.code, activation_cases(emit))
+
+
+def _ask_for_state(v: Vec, q: Any, out: list[Any], vectors: int) -> None:
+    """Ask for the parameters and what the optimizer keeps of them: the sums take long enough."""
+    codes = [code for code in OPTIMIZERS.values() if v.kept is None or code in v.kept]
+    for number in range(1 + max(map(state_arrays, codes), default=0)):
+        distance = v.b.mul(const(number), q.state)
+        for address in out:
+            for line in range(0, vectors * v.bytes, _LINE):
+                v.prefetch(v.at(address, distance), line)
+
+
+def _store_update(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
+    """Emit the optimizer's step from the tile, or what else becomes of the sums."""
+
+    def visit(use: Callable[[Any, Any, int], None]) -> None:
+        for i, row in enumerate(tile):
+            for j, x in enumerate(row):
+                use(x, out[i], j * v.bytes)
+
+    v.switch(q.code, update_cases(v, visit, q.state, q.hyper))
+
+
+@record("c ldc a lda w ldw k bias code slope")
+def tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
+    """c = f(a W + b).
+
+    The sums start at the bias row. `code` is the activation's; `slope`, strided as c, takes f'(z)
+    of the SLOPES activations.
+    """
+    out = _row_addresses(v, q.c, q.ldc, rows)
+    init = [[v.load(q.bias, j * v.bytes) for j in range(vectors)]] * rows
+    left = _Left(q.a, q.lda, const(v.size))
+    tile = _accumulate(v, init, left, q.w, q.ldw, q.k, _next_panel(v, vectors))
+    _store_forward(v, q, tile, out)
+
+
+@record("e lde d ldd wt ldwt k h code")
+def tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
+    """e = (d W^T) f'(z).
+
+    `h` holds the layer's activations, or f'(z) for the SLOPES activations, strided as e.
+    """
+    out = _row_addresses(v, q.e, q.lde, rows)
+    zero = [[v.c(0.0)] * vectors] * rows
+    left = _Left(q.d, q.ldd, const(v.size))
+    tile = _accumulate(v, zero, left, q.wt, q.ldwt, q.k, _next_panel(v, vectors))
+    _store_backward(v, q, tile, out)
 
 
 @record("w ldw a lda d ldd k code state hyper")
@@ -136,10 +185,49 @@ def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
         for line in range(0, vectors * v.bytes, _LINE):
             v.prefetch(address, line)
     tile = _accumulate(v, zero, _Left(q.a, const(v.size), q.lda), q.d, q.ldd, q.k)
+    _store_update(v, q, tile, out)
 
-    def visit(use: Callable[[Any, Any, int], None]) -> None:
-        for i, row in enumerate(tile):
-            for j, x in enumerate(row):
-                use(x, out[i], j * v.bytes)
 
-    v.switch(q.code, update_cases(v, visit, q.state, q.hyper))
+def _over_panel(v: Vec, init: Tile, left: _Left, panel: Any, k: Any) -> Tile:
+    """Accumulate over a panel of the packed right operand, which is read from end to end."""
+    row = len(init[0]) * v.bytes
+    return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL))
+
+
+def _begun(v: Vec, q: Any, rows: int, vectors: int) -> Tile:
+    """Return where the sums begin: rows at `start`, `ldstart` apart."""
+    starts = _row_addresses(v, q.start, q.ldstart, rows)
+    return [[v.load(row, j * v.bytes) for j in range(vectors)] for row in starts]
+
+
+@record("c ldc start ldstart a lda w k code slope")
+def packed_tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
+    """As `tile_forward`, W in panels; the sums begin with rows at `start`: the bias, or what was
+    summed before.
+    """
+    out = _row_addresses(v, q.c, q.ldc, rows)
+    left = _Left(q.a, q.lda, const(v.size))
+    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k)
+    _store_forward(v, q, tile, out)
+
+
+@record("e lde start ldstart d ldd wt k h code")
+def packed_tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
+    """As `tile_backward`, W^T in panels; the sums begin with rows at `start`: zeros, or what was
+    summed before.
+    """
+    out = _row_addresses(v, q.e, q.lde, rows)
+    left = _Left(q.d, q.ldd, const(v.size))
+    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k)
+    _store_backward(v, q, tile, out)
+
+
+@record("w ldw a d k code state hyper")
+def packed_tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
+    """As `tile_update`, both operands packed."""
+    out = _row_addresses(v, q.w, q.ldw, rows)
+    zero = [[v.c(0.0)] * vectors for _ in range(rows)]
+    _ask_for_state(v, q, out, vectors)
+    left = _Left(q.a, const(v.size), const(rows * v.size))
+    tile = _over_panel(v, zero, left, q.d, q.k)
+    _store_update(v, q, tile, out)

@@ -122,6 +122,31 @@ class Vectors:
         kind = ir.ArrayType(self.type, vectors)
         return self.b.ptrtoint(self.b.alloca(kind), I64)
 
+    def load_part(self, address: Any, length: int, count: Any = None) -> Any:
+        """Load `length` elements; with a `count`, so many of them, and zeros for the others."""
+        kind = ir.VectorType(self.scalar, length)
+        pointer = self.pointer(address, kind)
+        if count is None:
+            value = self.b.load(pointer)
+            value.align = self.size
+            return value
+        lanes = ir.VectorType(I32, length)
+        first = ir.Constant(lanes, ir.Undefined)
+        first = self.b.insert_element(first, self.b.trunc(count, I32), ir.Constant(I32, 0))
+        limit = self.b.shuffle_vector(first, first, ir.Constant(lanes, [0] * length))
+        mask = self.b.icmp_signed("<", ir.Constant(lanes, list(range(length))), limit)
+        name = f"llvm.masked.load.v{length}{self.suffix}.p0"
+        parameters = [pointer.type, I32, mask.type, kind]
+        function = self.module.globals.get(name) or ir.Function(
+            self.module, ir.FunctionType(kind, parameters), name
+        )
+        nothing = ir.Constant(kind, [0.0] * length)
+        return self.b.call(function, [pointer, ir.Constant(I32, self.size), mask, nothing])
+
+    def store_part(self, value: Any, address: Any) -> None:
+        """Store a vector of any length."""
+        self.b.store(value, self.pointer(address, value.type)).align = self.size
+
     def load_scalar(self, address: Any, offset: Any = 0, kind: Any = None) -> Any:
         """Load one element, or one value of `kind`."""
         return self.b.load(self.pointer(self.at(address, offset), kind or self.scalar))
@@ -180,6 +205,10 @@ class Vectors:
     def min(self, x: Any, y: Any) -> Any:
         """Return the smaller; a NaN in `x` stays."""
         return self.b.select(self.b.fcmp_ordered(">", x, y), y, x)
+
+    def least(self, a: Any, b: Any) -> Any:
+        """Return the smaller of two integers."""
+        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
 
     def negative(self, x: Any) -> Any:
         """Return ``-x``."""

@@ -23,6 +23,8 @@ from ..emit import (
     gemv,
     losses,
     matrix_product,
+    packed_gemm,
+    packing,
     regularization,
     rows,
     sparse,
@@ -81,16 +83,15 @@ class Kernel:
         return " ".join((emit.__doc__ or "").split("\n\n")[0].split()).split(". ")[0]
 
 
-def _of_lists(coded: bool) -> dict[str, Kernel]:
-    """Return the kernels that go through lists of non-zeros, of coded values or of plain ones."""
-    kind = "codes" if coded else "values"
+def _of_lists(kind: str) -> dict[str, Kernel]:
+    """Return the kernels that go through lists of non-zeros of one kind."""
     family = f"lists of {kind}"
     return {
-        f"sparse_forward_{kind}": Kernel(partial(sparse.forward, coded=coded), family),
-        f"by_feature_{kind}": Kernel(partial(sparse.by_feature, coded=coded), family),
-        f"prefetch_{kind}": Kernel(partial(sparse.prefetch, coded=coded), family),
+        f"sparse_forward_{kind}": Kernel(partial(sparse.forward, kind=kind), family),
+        f"by_feature_{kind}": Kernel(partial(sparse.by_feature, kind=kind), family),
+        f"prefetch_{kind}": Kernel(partial(sparse.prefetch, kind=kind), family),
         f"sparse_gradient_{kind}": Kernel(
-            partial(sparse.gradient, coded=coded), f"gradient of {kind}"
+            partial(sparse.gradient, kind=kind), f"gradient of {kind}"
         ),
     }
 
@@ -114,6 +115,12 @@ KERNELS: dict[str, Kernel] = {
     "map_activation": Kernel(elementwise.map_activation, "activation maps", "activations"),
     "backward": Kernel(gemm.backward, "backward", "derivatives"),
     "transpose": Kernel(gemm.transpose, "backward", "derivatives"),
+    "packed_forward": Kernel(packed_gemm.packed_forward, "packed forward", "activations"),
+    "packed_backward": Kernel(packed_gemm.packed_backward, "packed backward", "derivatives"),
+    "packed_update": Kernel(packed_gemm.packed_update, "packed update", "rule"),
+    "pack_rows_right": Kernel(packing.pack_rows_right, "packing"),
+    "pack_columns_left": Kernel(packing.pack_columns_left, "packing"),
+    "pack_columns_right": Kernel(packing.pack_columns_right, "packing"),
     "add": Kernel(elementwise.add, "groups"),
     "softmax_labels": Kernel(losses.softmax_labels, "labels"),
     "softmax_targets": Kernel(losses.softmax_targets, "targets"),
@@ -142,8 +149,7 @@ KERNELS: dict[str, Kernel] = {
         f"{name}_of_rows": Kernel(partial(getattr(losses, name), padded=False), f"rows of {name}")
         for name in ("softmax_labels", "softmax_targets", "elementwise_loss")
     },
-    **_of_lists(True),
-    **_of_lists(False),
+    **{name: kernel for kind in sparse.LISTS for name, kernel in _of_lists(kind).items()},
     **{name: kernel for kind in KINDS for name, kernel in _of_input(kind).items()},
 }
 _FAMILIES = frozenset(kernel.family for kernel in KERNELS.values())

@@ -18,17 +18,10 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-__all__ = [
-    "LEAST_LAUNCH_SECONDS",
-    "launch_seconds",
-    "run_on_threads",
-    "start_threads",
-    "thread_limit",
-]
+from ...support.interrupts import CtrlC
+from ...support.threads import startable
 
-# What launching two threads takes, and waiting for them, measured beside work of their own.
-_LAUNCH_SECONDS = {"omp": 4e-6, "tbb": 6e-6, "workqueue": 93e-6}
-LEAST_LAUNCH_SECONDS = min(_LAUNCH_SECONDS.values())
+__all__ = ["run_on_threads", "start_threads", "thread_limit"]
 
 
 class _Teams:
@@ -103,6 +96,22 @@ def thread_limit() -> int:
     return max(1, min(cores, _numba_threads()))
 
 
+_started = threading.local()  # GNU OpenMP has a pool for every thread that asks for one
+
+
+def _can_start(count: int) -> bool:
+    """Tell whether the calling thread may have so many threads for itself.
+
+    GNU OpenMP ends the process where it cannot start one, as limits on a container's or a user's
+    processes have it. So the first time others are started in their place, and ended.
+    """
+    if count > getattr(_started, "count", 1):
+        if startable(count - 1) < count - 1:
+            return False
+        _started.count = count
+    return True
+
+
 @cache
 def start_threads() -> str:
     """Load Numba's threading layer, with short spins where it is GNU OpenMP; return its name.
@@ -111,9 +120,21 @@ def start_threads() -> str:
     that costs a scheduler's time slice per region: measured with one busy process beside an
     epoch on two cores, 8.8 s instead of 0.2 s. Short spins cost nothing on an idle machine
     (64 ms an epoch both ways), then the thread sleeps and lets the other one run. GNU OpenMP
-    reads the setting once, when it is loaded.
+    reads the setting once, when it is loaded. Where the layer cannot be loaded, as without
+    ``/dev/shm``, or no thread started, the process goes on with one: its name is "none".
     """
-    import numba
+    try:
+        if not _can_start(thread_limit()):
+            raise OSError("no thread can be started")
+        return _loaded_layer()
+    except (ImportError, OSError, ValueError):
+        _teams.usable = False
+        return "none"
+
+
+def _loaded_layer() -> str:
+    with CtrlC():  # Numba whose import was broken off cannot be imported again
+        import numba
 
     name = "GOMP_SPINCOUNT"
     ours = name not in os.environ and "OMP_WAIT_POLICY" not in os.environ
@@ -125,11 +146,6 @@ def start_threads() -> str:
         if ours:
             del os.environ[name]
     return str(numba.threading_layer())  # type: ignore[attr-defined]
-
-
-def launch_seconds() -> float:
-    """Return what a parallel region costs under the threading layer in use, which it loads."""
-    return _LAUNCH_SECONDS.get(start_threads(), max(_LAUNCH_SECONDS.values()))
 
 
 @cache
@@ -173,7 +189,11 @@ def run_on_threads(
     limit = thread_limit()
     if min(threads, limit) < 2:
         return False
+    if not _can_start(min(threads, limit)):
+        return False
     layer = start_threads()
+    if not _teams.usable:
+        return False
     try:
         running = _teams.take(threads, limit, layer)
         if running < 2:

@@ -1,28 +1,24 @@
-"""What every kernel reads and writes, and a proof that programs keep to their memory.
+"""What every kernel reads and writes; `program.checker` holds programs against it.
 
-`FOOTPRINTS` has an entry for every kernel that programs call. `faults` goes through phases and
-says where (a) an access lies outside of every array, (b) two shares of a phase touch the same bytes
-and one of them writes. Nothing of this runs at training time.
+`FOOTPRINTS` has an entry for every kernel that programs call. Nothing of this runs at training
+time.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import permutations
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.optimizers import HYPER_ROW, STORE, state_arrays
+from ..emit.sparse import LISTS
 from ..emit.target import current_target
 from .footprint_calls import CALLS
 from .job import BLOCK
-from .operation import At, Operation, Phase, Share, Slot
+from .operation import At, Operation, Slot
 
-__all__ = ["FOOTPRINTS", "Access", "Array", "accesses", "faults"]
+__all__ = ["FOOTPRINTS", "Access", "Array", "accesses"]
 
 _WRITE_SLOPES = frozenset(ACTIVATIONS[name] for name in SLOPES)
 
@@ -55,6 +51,7 @@ class _Memory:
         self.item = item
         target = current_target()
         self.vector, self.tile = target.vector_bytes, target.tile_rows
+        self.panel = target.tile_vectors
 
     def rows(
         self, at: Any, count: int, stride: int, size: int, *, writes: bool = False
@@ -149,6 +146,65 @@ def _update(q: Any, m: _Memory) -> list[Access]:
         *m.stepped(q, q.w, rows, q.ldw, q.vectors), *m.rows(q.a, q.k, q.lda, rows * m.item),
         *m.vectors(q.d, q.k, q.ldd, q.vectors),
     ]  # fmt: skip
+
+
+def _packed_forward(q: Any, m: _Memory) -> list[Access]:
+    rows, length = q.tiles * m.tile, q.vectors
+    slope = q.slope if q.code in _WRITE_SLOPES else None
+    return [
+        *m.vectors(q.c, rows, q.ldc, length, writes=True),
+        *m.vectors(slope, rows, q.ldc, length, writes=True),
+        *m.rows(q.a, rows, q.lda, q.k * m.item), *m.vectors(q.w, 1, 0, q.depth * length),
+        *m.vectors(q.bias, 1, 0, length),
+    ]  # fmt: skip
+
+
+def _packed_backward(q: Any, m: _Memory) -> list[Access]:
+    rows, length = q.tiles * m.tile, q.vectors
+    kept = None if q.code == ACTIVATIONS["identity"] else q.h
+    return [
+        *m.vectors(q.e, rows, q.lde, length, writes=True),
+        *m.rows(q.d, rows, q.ldd, q.k * m.item), *m.vectors(q.wt, 1, 0, q.k * length),
+        *m.vectors(q.zeros, 1, 0, min(length, m.panel)), *m.vectors(kept, rows, q.lde, length),
+    ]  # fmt: skip
+
+
+def _packed_update(q: Any, m: _Memory) -> list[Access]:
+    rows = q.tiles * m.tile
+    return [
+        *m.stepped(q, q.w, rows, q.ldw, q.vectors), *m.rows(q.a, 1, 0, q.k * rows * m.item),
+        *m.vectors(q.d, 1, 0, q.k * q.vectors),
+    ]  # fmt: skip
+
+
+def _pack_columns_left(q: Any, m: _Memory) -> list[Access]:
+    row = m.tile * m.item
+    blocks = -(-q.n // m.tile)
+    return [
+        *m.rows(q.dst + q.first * row, blocks, q.depth * row, q.k * row, writes=True),
+        *m.rows(q.src, q.k, q.lds, q.n * m.item),
+    ]
+
+
+def _pack_columns_right(q: Any, m: _Memory) -> list[Access]:
+    row = m.panel * m.vector
+    whole, rest = divmod(_padded(m, q.n), row)
+    last = q.dst + (whole * q.depth * row + q.first * rest)
+    return [
+        *m.rows(q.dst + q.first * row, whole, q.depth * row, q.k * row, writes=True),
+        *m.rows(last, 1, 0, q.k * rest, writes=True), *m.rows(q.src, q.k, q.lds, q.n * m.item),
+    ]  # fmt: skip
+
+
+def _pack_rows_right(q: Any, m: _Memory) -> list[Access]:
+    found = m.rows(q.src, q.rows, q.lds, q.depth * m.item)
+    count = min(_padded(m, q.rows) // m.vector, q.vectors - q.first)
+    for number in range(q.first, q.first + count):
+        panel, inside = divmod(number, m.panel)
+        width = min(m.panel, q.vectors - panel * m.panel)
+        at = q.dst + (panel * m.panel * q.depth + inside) * m.vector
+        found += m.vectors(at, q.depth, width * m.vector, 1, writes=True)
+    return found
 
 
 def _bias_update(q: Any, m: _Memory) -> list[Access]:
@@ -314,6 +370,9 @@ def _prefetch(q: Any, m: _Memory) -> list[Access]:
 
 FOOTPRINTS: dict[str, Footprint] = {
     "forward": _forward, "map_activation": _map_activation, "backward": _backward,
+    "packed_forward": _packed_forward, "packed_backward": _packed_backward,
+    "packed_update": _packed_update, "pack_columns_left": _pack_columns_left,
+    "pack_columns_right": _pack_columns_right, "pack_rows_right": _pack_rows_right,
     "transpose": _transpose, "add": _add, "softmax_labels": _loss, "softmax_targets": _loss,
     "elementwise_loss": _loss, "output": _output, "penalties": _penalties,
     "reduce_penalties": _reduce_penalties, "update": _update, "bias_update": _bias_update,
@@ -323,10 +382,10 @@ FOOTPRINTS: dict[str, Footprint] = {
     "limit_columns": _limit_columns, **CALLS,
     **{f"gather_{kind}": _gather for kind in ("u8", "f32", "f64")},
     **{f"list_rows_{kind}": _list_rows for kind in ("u8", "f32", "f64")},
-    **{f"sparse_forward_{kind}": _sparse_forward for kind in ("codes", "values")},
-    **{f"sparse_gradient_{kind}": _sparse_gradient for kind in ("codes", "values")},
-    **{f"by_feature_{kind}": _by_feature for kind in ("codes", "values")},
-    **{f"prefetch_{kind}": _prefetch for kind in ("codes", "values")},
+    **{f"sparse_forward_{kind}": _sparse_forward for kind in LISTS},
+    **{f"sparse_gradient_{kind}": _sparse_gradient for kind in LISTS},
+    **{f"by_feature_{kind}": _by_feature for kind in LISTS},
+    **{f"prefetch_{kind}": _prefetch for kind in LISTS},
 }  # fmt: skip
 
 
@@ -334,101 +393,3 @@ def accesses(operation: Operation, item: int) -> list[Access]:
     """Return what an operation reads and writes; `item` is the bytes of an element."""
     q = SimpleNamespace(**operation.named())
     return FOOTPRINTS[operation.kernel](q, _Memory(item))
-
-
-Spans = np.ndarray  # (n, 2): first bytes, and those behind the last
-
-
-def _spans(access: Access, step: int, turns: int, arrays: Sequence[Array]) -> Spans:
-    """Return the bytes that an access touches in a step, in all turns."""
-    at = access.at
-    first = at.offset + step * at.step
-    starts = (
-        first + np.arange(turns)[:, None] * at.turn + np.arange(access.rows) * access.stride
-    ).ravel()
-    if access.size:
-        return np.stack([starts, starts + access.size], axis=1)
-    ends = [max((a.start + a.size for a in arrays if a.start <= s), default=s) for s in starts]
-    return np.stack([starts, np.array(ends)], axis=1)
-
-
-def _touched(
-    share: Share, item: int, step: int, arrays: Mapping[Slot, Sequence[Array]]
-) -> Iterator[tuple[str, Slot, bool, Spans]]:
-    for loop in share.loops:
-        for operation in loop.operations if loop.turns else ():
-            for access in accesses(operation, item):
-                slot = access.at.slot
-                spans = _spans(access, step, loop.turns, arrays.get(slot, ()))
-                yield operation.kernel, slot, access.writes, spans
-
-
-def _outside(spans: Spans, arrays: Sequence[Array]) -> Spans:
-    """Return the spans that do not lie in one array with the first one."""
-    first = spans[0, 0]
-    for array in arrays:
-        start, end = array.start, array.start + array.size
-        if start <= first and (first < end or start == end == first):
-            return spans[(spans[:, 0] < start) | (spans[:, 1] > end)]
-    return spans
-
-
-def _joined(parts: Sequence[Spans]) -> Spans:
-    """Return spans in order, those that touch made one."""
-    spans = np.concatenate(parts)
-    spans = spans[np.argsort(spans[:, 0], kind="stable")]
-    reach = np.maximum.accumulate(spans[:, 1])
-    begins = np.append(True, spans[1:, 0] > reach[:-1])
-    ends = np.append(np.flatnonzero(begins[1:]), len(spans) - 1)
-    return np.stack([spans[begins, 0], reach[ends]], axis=1)
-
-
-def _meet(a: Spans, b: Spans) -> bool:
-    """Tell whether two lists of joined spans have a byte in common."""
-    place = np.searchsorted(b[:, 1], a[:, 0], side="right")
-    found = place < len(b)
-    return bool((b[place[found], 0] < a[found, 1]).any())
-
-
-def faults(
-    phases: Sequence[Phase], item: int, arrays: Mapping[Slot, Sequence[Array]], steps: Sequence[int]
-) -> list[str]:
-    """Return what is wrong with some phases, a line each; nothing where all is well.
-
-    Parameters
-    ----------
-    phases : sequence of Phase
-    item : int
-        Bytes of an element.
-    arrays : mapping
-        The arrays of every slot; bytes are counted from the slot's base.
-    steps : sequence of int
-        That are looked at: addresses move evenly, so the first and the last one tell all.
-    """
-    found = []
-    for phase in phases:
-        for step in steps:
-            read, written = [], []
-            for number, share in enumerate(phase.shares):
-                reads: dict[Slot, list[Spans]] = defaultdict(list)
-                writes: dict[Slot, list[Spans]] = defaultdict(list)
-                for kernel, slot, is_written, spans in _touched(share, item, step, arrays):
-                    for first, last in _outside(spans, arrays.get(slot, ()))[:1]:
-                        found.append(
-                            f"{phase.name}, share {number}: {kernel} touches bytes {first} to "
-                            f"{last} of {slot.name}, in none of its arrays"
-                        )
-                    (writes if is_written else reads)[slot].append(spans)
-                both = {
-                    slot: [*reads.get(slot, ()), *writes.get(slot, ())]
-                    for slot in {*reads, *writes}
-                }
-                read.append({slot: _joined(parts) for slot, parts in both.items()})
-                written.append({slot: _joined(parts) for slot, parts in writes.items()})
-            for one, other in permutations(range(len(phase.shares)), 2):
-                found += [
-                    f"{phase.name}: share {one} writes what share {other} touches of {slot.name}"
-                    for slot, spans in written[one].items()
-                    if slot in read[other] and _meet(spans, read[other][slot])
-                ]
-    return found

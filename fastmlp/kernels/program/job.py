@@ -7,9 +7,36 @@ from dataclasses import dataclass, field
 from ..emit.optimizers import HYPER_ROW, STORE
 from .operation import At, Slot, Value
 
-__all__ = ["BLOCK", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing"]
+__all__ = ["BLOCK", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing", "Wide"]
 
 BLOCK = 16  # rows of W that belong together
+
+
+@dataclass(frozen=True)
+class Wide:
+    """The operands of a wide layer, packed in the order in which a tile reads them.
+
+    Attributes
+    ----------
+    w : At
+        W in panels, of all its rows, or no address: the forward pass reads it as it lies then. The
+        transpose's panels are in the layer's `wt`.
+    a, d : At
+        What comes in, as the left operand of the update, and the deltas, as its right one.
+    zeros : At
+        As many as a panel is wide.
+    block : int
+        Of k, that the forward and the backward pass go through at a time.
+    rows : int
+        Of W, that are packed anew once they are stepped, while they are in a cache.
+    """
+
+    w: At
+    a: At
+    d: At
+    zeros: At
+    block: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -43,6 +70,8 @@ class Layer:
         For dropout: draws below it leave a unit out.
     factor : At or None
         For dropout: by which kept units are multiplied. None without it.
+    wide : Wide or None
+        Where the layer's operands are packed; `wt` lies in panels then.
     """
 
     n_in: int
@@ -66,6 +95,7 @@ class Layer:
     has_bias: bool
     threshold: int = 0
     factor: At | None = None
+    wide: Wide | None = None
 
     @property
     def blocks(self) -> int:
@@ -94,7 +124,8 @@ class Lists:
 
     Attributes
     ----------
-    kind : {"codes", "values"}
+    kind : {"codes", "values", "csr"}
+        As `emit.sparse` describes them.
     n_cuts : int
         Blocks of columns, and one.
     block : int

@@ -59,13 +59,13 @@ def shape(operation: Operation, item: int) -> str:
     q = SimpleNamespace(**operation.named())
     length = current_target().vector_bytes // item
     match operation.kernel:
-        case "forward":
+        case "forward" | "packed_forward":
             rows, k, columns = _dense(q, length)
             return f"{rows} x {k} @ {k} x {columns}, {_NAMES[q.code]}"
-        case "backward":
+        case "backward" | "packed_backward":
             rows, k, columns = _dense(q, length)
             return f"{rows} x {k} @ {k} x {columns}, {_NAMES[q.code]} backward"
-        case "update":
+        case "update" | "packed_update":
             rows, k, columns = _dense(q, length)
             return f"{rows} x {k} @ {k} x {columns}, {_RULES[q.code]}"
         case "bias_update":
@@ -74,6 +74,10 @@ def shape(operation: Operation, item: int) -> str:
             return f"{q.vectors * length}, {_RULES[q.code]}"
         case "transpose":
             return f"{q.row_blocks * length} x {q.vectors * length}"
+        case "pack_columns_left" | "pack_columns_right":
+            return f"{q.k} x {q.n}"
+        case "pack_rows_right":
+            return f"{q.rows} x {q.depth}"
         case "vector_forward":
             return f"{q.n} @ {q.n} x {q.vectors * length}, {_NAMES[q.code]}"
         case "vector_backward":
@@ -102,7 +106,7 @@ def flops(operation: Operation, item: int) -> int:
     """Return the floating-point operations of an operation's sums, zeros included."""
     q = SimpleNamespace(**operation.named())
     length = current_target().vector_bytes // item
-    if operation.kernel in ("forward", "backward", "update"):
+    if operation.kernel.removeprefix("packed_") in ("forward", "backward", "update"):
         rows, k, columns = _dense(q, length)
         return 2 * rows * k * columns
     if operation.kernel == "vector_forward" or operation.kernel == "vector_update":

@@ -66,7 +66,7 @@ def add_penalties_of_step_before(job: Job, phase: Phase) -> None:
 
 def _chunk(job: Job, start: int, count: int, size: int, code: int) -> list[Phase]:
     """Return the phases of a chunk of samples, from the `start` of a step's `size` on."""
-    n, samples = job.shares, Samples(start, 0, count, step=job.batch_size)
+    n, samples = job.shares, Samples(start, 0, count, step=job.batch_size, depth=count)
     phases = []
     if job.packed is not None:
         full = size == job.batch_size
@@ -103,9 +103,21 @@ def _weights(job: Job, share: Share, t: int, samples: Samples, code: int) -> Non
         if l == 0 and job.packed is not None:
             sparse_input.update_panels(job, share, t, samples.count, code)
         else:
-            if code < STORE:
-                post_gradient.note_penalties(job, share, l, rows)
-            update_rows(job, share, l, rows, samples, code)
-        if l > 0 and code < STORE:
-            post_gradient.transpose_rows(job, share, l, rows)
+            _step_rows(job, share, l, rows, samples, code)
         update_bias(job, share, l, job.part(q.vectors_out, t), samples, code)
+
+
+def _step_rows(
+    job: Job, share: Share, number: int, rows: tuple[int, int], samples: Samples, code: int
+) -> None:
+    """Rows of a W: those of a wide one some at a time, so that they are copied from a cache."""
+    i0, end = rows
+    wide = job.layers[number].wide
+    while i0 < end:
+        i1 = end if wide is None else min(i0 + wide.rows, end)
+        if code < STORE:
+            post_gradient.note_penalties(job, share, number, (i0, i1))
+        update_rows(job, share, number, (i0, i1), samples, code)
+        if code < STORE:
+            post_gradient.copy_rows(job, share, number, (i0, i1))
+        i0 = i1

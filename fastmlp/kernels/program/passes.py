@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..emit.optimizers import STORE
 from . import sparse_input
-from .job import Job
+from .job import BLOCK, Job
 from .operation import At, Share, Slot, Value
 from .samples import Samples
 
@@ -31,10 +31,27 @@ def gather(job: Job, share: Share, samples: Samples) -> None:
 
 def _dense(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa: E741
     q = job.layers[l]
+    values: dict[str, Value] = {
+        "c": samples.at(q.h, q.ld_h), "ldc": q.ld_h, "a": samples.at(q.a, q.ld_a), "lda": q.ld_a,
+        "k": q.n_in, "bias": q.bias, "code": q.code, "slope": samples.at(q.slope, q.ld_h),
+        "tiles": samples.tiles(job), "vectors": q.vectors_out,
+    }  # fmt: skip
+    if q.wide is not None:
+        _pack("pack_columns_left", share, q.wide.a, samples, q.a, q.ld_a, q.n_in)
+    if q.wide is not None and q.wide.w.slot != Slot.NONE:
+        values |= {"w": q.wide.w, "depth": q.blocks * BLOCK, "block": q.wide.block}
+        share.add("packed_forward", **values)
+    else:
+        share.add("forward", w=q.w, ldw=q.ld_w, **values)
+
+
+def _pack(
+    kernel: str, share: Share, dst: At, samples: Samples, rows: At, stride: int, n: int
+) -> None:
+    """Pack some of the rows that an update sums over."""
     share.add(
-        "forward", c=samples.at(q.h, q.ld_h), ldc=q.ld_h, a=samples.at(q.a, q.ld_a), lda=q.ld_a,
-        w=q.w, ldw=q.ld_w, k=q.n_in, bias=q.bias, code=q.code, slope=samples.at(q.slope, q.ld_h),
-        tiles=samples.tiles(job), vectors=q.vectors_out,
+        kernel, dst=dst, src=samples.at(rows, stride), lds=stride, first=samples.row,
+        k=samples.count, n=n, depth=samples.depth,
     )  # fmt: skip
 
 
@@ -79,13 +96,21 @@ def output_delta(job: Job, share: Share, samples: Samples) -> None:
 
 def backward(job: Job, share: Share, samples: Samples) -> None:
     """Take deltas back to the first hidden layer."""
-    for l in range(len(job.layers) - 1, 0, -1):  # noqa: E741
+    for l in range(len(job.layers) - 1, -1, -1):  # noqa: E741
         q, p = job.layers[l], job.layers[l - 1]
-        share.add(
-            "backward", e=samples.at(p.d, p.ld_h), lde=p.ld_h, d=samples.at(q.d, q.ld_h),
-            ldd=q.ld_h, wt=q.wt, ldwt=q.ld_wt, k=q.n_out, h=samples.at(p.kept, p.ld_h),
-            code=p.kept_code, tiles=samples.tiles(job), vectors=q.vectors_in,
-        )  # fmt: skip
+        if q.wide is not None and (l > 0 or job.lists is None):
+            _pack("pack_columns_right", share, q.wide.d, samples, q.d, q.ld_h, q.n_out)
+        if l == 0:
+            return
+        values: dict[str, Value] = {
+            "e": samples.at(p.d, p.ld_h), "lde": p.ld_h, "d": samples.at(q.d, q.ld_h),
+            "ldd": q.ld_h, "wt": q.wt, "k": q.n_out, "h": samples.at(p.kept, p.ld_h),
+            "code": p.kept_code, "tiles": samples.tiles(job), "vectors": q.vectors_in,
+        }  # fmt: skip
+        if q.wide is None:
+            share.add("backward", ldwt=q.ld_wt, **values)
+        else:
+            share.add("packed_backward", zeros=q.wide.zeros, block=q.wide.block, **values)
 
 
 def through(job: Job, share: Share, samples: Samples) -> None:
@@ -108,11 +133,18 @@ def update_rows(
     if i1 <= i0:
         return
     target = q.w if code < STORE else job.gradient_of(q.w) + group * job.group_bytes
+    values: dict[str, Value] = {
+        "w": target + i0 * q.ld_w, "ldw": q.ld_w, "k": samples.count, "code": code,
+        "state": job.state, "hyper": job.hyper(), "tiles": -(-(i1 - i0) // job.tile_rows),
+        "vectors": q.vectors_out,
+    }  # fmt: skip
+    if q.wide is not None:
+        a = q.wide.a + i0 * samples.depth * job.item
+        share.add("packed_update", a=a, d=q.wide.d, **values)
+        return
     share.add(
-        "update", w=target + i0 * q.ld_w, ldw=q.ld_w, a=samples.at(q.a, q.ld_a) + i0 * job.item,
-        lda=q.ld_a, d=samples.at(q.d, q.ld_h), ldd=q.ld_h, k=samples.count, code=code,
-        state=job.state, hyper=job.hyper(), tiles=-(-(i1 - i0) // job.tile_rows),
-        vectors=q.vectors_out,
+        "update", a=samples.at(q.a, q.ld_a) + i0 * job.item, lda=q.ld_a,
+        d=samples.at(q.d, q.ld_h), ldd=q.ld_h, **values,
     )  # fmt: skip
 
 

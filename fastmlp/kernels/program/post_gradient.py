@@ -2,7 +2,7 @@
 
 Most steps have none of this: the optimizer is applied where the gradient is summed. Only where the
 gradient of a batch is summed in pieces, or something has to know the whole of it, are there phases
-after the others: norms (where the gradient is clipped), the step, bounds and transposes (where the
+after the others: norms (where the gradient is clipped), the step, bounds and copies (where the
 weights are bounded).
 """
 
@@ -13,7 +13,7 @@ from . import sparse_input
 from .job import BLOCK, Job
 from .operation import At, Phase, Share, Slot
 
-__all__ = ["add_penalties", "apply", "phases", "transpose_rows", "transposes"]
+__all__ = ["add_penalties", "apply", "copies", "copy_rows", "note_penalties", "phases"]
 
 
 def phases(job: Job) -> list[Phase]:
@@ -23,7 +23,7 @@ def phases(job: Job) -> list[Phase]:
     following.append(Phase.of("optimizer", n, lambda share, t: apply(job, share, t)))
     if r.limits:
         following.append(Phase.of("limits", n, lambda share, t: _limit(job, share, t)))
-        following.append(transposes(job))
+        following.append(copies(job))
     return following
 
 
@@ -50,25 +50,40 @@ def add_penalties(job: Job, share: Share, *, before: bool) -> None:
         )  # fmt: skip
 
 
-def transpose_rows(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  # noqa: E741
-    """Copy rows of a layer's W into the columns of its transpose."""
+def copy_rows(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  # noqa: E741
+    """Copy rows of a layer's W to where the passes read it: as columns of its transpose, and into
+    panels where the layer is wide.
+    """
     q, (i0, i1) = job.layers[l], rows
-    if i1 > i0:
+    if i1 <= i0 or (l == 0 and job.lists is not None):
+        return
+    src = q.w + i0 * q.ld_w
+    if q.wide is not None and q.wide.w.slot != Slot.NONE:
         share.add(
-            "transpose", dst=q.wt + i0 * job.item, ldd=q.ld_wt, src=q.w + i0 * q.ld_w, lds=q.ld_w,
+            "pack_columns_right", dst=q.wide.w, src=src, lds=q.ld_w, first=i0, k=i1 - i0,
+            n=q.n_out, depth=q.blocks * BLOCK,
+        )  # fmt: skip
+    if l > 0 and q.wide is not None:
+        share.add(
+            "pack_rows_right", dst=q.wt, src=src, lds=q.ld_w, first=i0 * job.item // job.vector,
+            rows=i1 - i0, vectors=q.vectors_in, depth=q.n_out,
+        )  # fmt: skip
+    elif l > 0:
+        share.add(
+            "transpose", dst=q.wt + i0 * job.item, ldd=q.ld_wt, src=src, lds=q.ld_w,
             row_blocks=(i1 - i0) * job.item // job.vector, vectors=q.vectors_out,
         )  # fmt: skip
 
 
-def transposes(job: Job) -> Phase:
-    """Return the phase that makes every transpose: somebody else has changed the weights."""
+def copies(job: Job) -> Phase:
+    """Return the phase that copies every W: somebody else has changed the weights."""
 
     def build(share: Share, t: int) -> None:
-        for l in range(1, len(job.layers)):  # noqa: E741
+        for l in range(len(job.layers)):  # noqa: E741
             b0, b1 = job.part(job.layers[l].blocks, t)
-            transpose_rows(job, share, l, (b0 * BLOCK, b1 * BLOCK))
+            copy_rows(job, share, l, (b0 * BLOCK, b1 * BLOCK))
 
-    return Phase.of("transposes", job.shares, build)
+    return Phase.of("copies", job.shares, build)
 
 
 def _norms(job: Job, share: Share, t: int) -> None:
@@ -123,8 +138,8 @@ def apply(job: Job, share: Share, t: int) -> None:
                 vectors=(i1 - i0) * q.ld_w // job.vector, code=job.optimizer, state=job.state,
                 hyper=hyper,
             )  # fmt: skip
-        if l > 0 and not job.regularizing.limits:
-            transpose_rows(job, share, l, (i0, i1))
+        if not job.regularizing.limits:
+            copy_rows(job, share, l, (i0, i1))
         if q.has_bias and t == 0:
             share.add(
                 "optimizer", w=q.bias, g=job.gradient_of(q.bias), vectors=q.vectors_out,

@@ -42,6 +42,8 @@ class Samples:
         Samples by which the place moves with every step and turn.
     row_turn : int
         Rows by which the row moves with every turn.
+    depth : int
+        Samples of the chunk that these are a part of.
     known : KnownAtRun, optional
         What else is entered at a run, instead of `count` and of the slots of arrays in order.
     """
@@ -52,6 +54,7 @@ class Samples:
     step: int = 0
     turn: int = 0
     row_turn: int = 0
+    depth: int = 0
     known: KnownAtRun | None = None
 
     def of(self, slot: int, bytes_each: int = 8) -> At:

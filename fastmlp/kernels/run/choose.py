@@ -1,59 +1,125 @@
 """All choices of how work is done, with the figures that they rest on.
 
-Which way a batch goes through the network (`mode_of`), how many threads are worth their launch,
-whether the first layer goes through lists of non-zeros, how many samples are gone through at a
-time. Bits must not depend on the threads, so whatever changes bits is chosen from sizes alone.
+Which way a batch goes through the network (`mode_of`), how many threads are worth their launch
+and when the autotuner tries the other way, whether the first layer goes through lists of
+non-zeros and in which blocks and panels, how many samples are gone through at a time. Bits must
+not depend on the threads, so whatever changes bits is chosen from sizes alone.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from ...architecture import Architecture
 from ...contract.parameters import Parameters
 from ...optimizers import Optimizer
 from ...regularization import Regularization
 from ..emit.matrix_product import PACK_A, PACK_B
+from ..emit.sparse import PANEL
 from ..emit.target import current_target
-from ..jit.threading_layer import LEAST_LAUNCH_SECONDS, launch_seconds, thread_limit
+from ..jit.threading_layer import start_threads, thread_limit
+from .caches import data_cache
 
 __all__ = [
+    "BETTER",
     "BLOCK_ROWS",
     "CHUNK",
+    "DELTA_BYTES",
+    "DENSITY",
     "ELEMENTWISE_FLOPS",
     "FEW",
+    "FIRST_TRIAL",
     "GROUPS",
+    "LAST_TRIAL",
     "LEARNT_FLOPS",
     "LISTS_FROM",
+    "LONGEST_STEP",
+    "SHORTEST_RUN",
+    "SLOWER",
+    "STAGE_BYTES",
+    "TRIAL",
     "Mode",
+    "Packing",
+    "block_columns",
     "choose_threads",
+    "density",
     "flops",
+    "forward_flops",
     "grid",
     "inference_blocks",
     "is_close",
+    "is_sparse",
+    "lists_fit",
+    "lists_outgrow_file",
     "lists_pay_in_passing",
     "mode_of",
     "most_groups",
+    "packed_operands",
     "packing",
+    "panel_count",
+    "rows_pay",
 ]
 
 Mode = Literal["batch", "full", "single"]
 
-MR = current_target().tile_rows
-_COLUMNS = 64  # a part of a product has at least so many columns: some cache lines of every row
+# samples at a time
 
 CHUNK = 512  # samples of a large batch that are gone through at a time
 BLOCK_ROWS = 64  # in full batch, and in inference: 64 rows of MNIST in float64 stay in a
 # second-level cache
 GROUPS = 32  # groups of samples of a full batch, each with a gradient of its own
 _GROUPS_BYTES = 16 << 20  # what these gradients may take
+STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much at a time
 
 FEW = 4  # rows of inference that go through one by one: a tile of eight would be half empty
 LISTS_FROM = 256  # rows of inference: for fewer, a look whether most of X is zero costs too much
 _FEWEST_ROWS = 16  # of a share of inference
-_LISTED_INPUTS = 8192  # longer rows would push W out of the cache
-_NARROW = 3  # vectors: fewer columns are summed in several chains, which the bits would tell
 
+# packed layers: shares of the peak, one thread of AMD Zen 4, AVX-512, in turns with plain ones
+
+# Packing activations and deltas takes a part of a layer's time that goes with 1 / n_in + 1 / n_out.
+# Steps of n-n-n-10, float32, Adam, plain and packed: n of 300, 400 samples 81.0 and 79.5 %; 384,
+# 256 samples 81.5 and 82.6; 512, 256 samples 77.4 and 80.4; updates of 2048 x 1500 weights, 512
+# samples, 80 and 90; of 1024 x 1024, 256 samples, float64, SGD 81 and 95.
+_LEAST_WIDTH = 512  # the harmonic mean of inputs and outputs
+# On fewer samples a step's time goes to W itself: 128 of 512-512-512-10 74.3 and 72.9 %, 128 of
+# 1024-1024-1024-10 71.3 and 76.9.
+_PACKED_SAMPLES = 128
+# Where a first-level cache has room for so many rows of a panel and for the left operand, W lies in
+# panels for the forward pass too. Such processors multiply and add twice a cycle, and lose most to
+# rows that lie pages apart: on a Xeon (Emerald Rapids), 128 x 1024 x 1024, 80 GFLOP/s over W as it
+# lies, 92 over packed operands in blocks of 256, peak 96; with float64 28, 44 and 45. On Zen 4,
+# with its 32 KB, the forward pass is at 98 % either way, the copy of W takes 1.7 % of a step, and
+# such blocks cost 4 % of a pass: panels of the transpose, which has to be made anyway, are read
+# from the second-level cache.
+_LEAST_BLOCK = 256
+_COPIED_ROWS = 128  # while they are in the second-level cache: 118.2 ms a step instead of 119.6
+
+# lists of non-zeros
+
+DENSITY = 0.4  # above this share of non-zeros the dense tile is as fast as the lists
+_INPUTS = range(16, 1 << 16)  # at least a block, and columns of blocks are numbered by uint16
+_SCATTERED = 1e-3  # share of non-zeros below which most blocks of a sample's list are empty
+_FEWEST_SAMPLES = 64  # of a data set
+_LOOKED_AT = 256  # rows whose density speaks for all
+_LISTED_BYTES = 3  # of a non-zero in a list whose values are coded
+_MAPPED_LISTS = 32 << 20  # what the lists of a file may take
+_LISTED_INPUTS = 8192  # of lists used once: longer rows would push W out of the cache
+_NARROW = 3  # vectors: fewer columns are summed in several chains, which the bits would tell
+_BLOCK_BYTES = 60 << 10  # rows of W worked on at a time: most of a first-level cache
+DELTA_BYTES = 80 << 10  # of deltas that are gone through at a time: a few first-level caches
+# Vectors of a panel where there are more panels for the sake of the threads. Each goes through all
+# items anew: narrow ones cost more than all threads sharing a wide one, whose rows of W then cross
+# from core to core. Below 3 they would be summed in several chains (`sparse.forward`), and the
+# bits would tell how many threads there were.
+_NARROWEST = 5
+
+# threads
+
+# What launching two threads takes, and waiting for them, measured beside work of their own.
+_LAUNCH_SECONDS = {"omp": 4e-6, "tbb": 6e-6, "workqueue": 93e-6}
 # What one core does at least (AVX-512, float32: measured 120 GFLOP/s); slower ones gain more.
 _FLOPS_PER_SECOND = 1e11
 # What a phase takes beside its share of the work, measured within steps: the handing over,
@@ -61,6 +127,15 @@ _FLOPS_PER_SECOND = 1e11
 # virtual machine has them apart, for seconds at a time, it is ten times as much.
 _HANDOVER_SECONDS = 2e-6
 _CLOSE = 10.0  # times the handing over: where a team saves more, a fit begins with one
+
+# the autotuner, in seconds
+
+TRIAL = 3e-3  # of the steps that are taken the other way to see how long that takes
+LONGEST_STEP = 5e-3  # longer ones are not tried
+SHORTEST_RUN = 2e-3  # that tells something
+FIRST_TRIAL, LAST_TRIAL = 0.1, 1.6  # between trials: twice as many after one that changed nothing
+BETTER = 0.95  # the other way is taken where it needs this share of the time at most
+SLOWER = 1.3  # it is tried at once when the present one needs so many times as much as before
 
 
 def mode_of(
@@ -103,14 +178,101 @@ def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
     return shares, min(BLOCK_ROWS, -(-rows // (shares * 16)) * 16)
 
 
+def density(X: np.ndarray) -> float:
+    """Return the share of non-zeros in some rows."""
+    step = max(1, len(X) // _LOOKED_AT)
+    rows = X[::step][:_LOOKED_AT]
+    return float(np.count_nonzero(rows != 0)) / max(1, rows.size)
+
+
+def lists_fit(samples: int, n_in: int) -> bool:
+    """Tell whether data of that shape may be worth listing, if most of them are zero."""
+    return n_in in _INPUTS and samples >= _FEWEST_SAMPLES
+
+
+def is_sparse(X: Any) -> bool:
+    """Tell from a glance at some rows whether lists of non-zeros are worth making."""
+    return X.ndim == 2 and lists_fit(*X.shape) and density(X) <= DENSITY
+
+
+def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
+    """Tell whether rows of a sparse matrix are gone through as they lie, without blocks.
+
+    500 x 66,000 with 13 non-zeros a row, 10 hidden units, L-BFGS: 1.2 times scikit-learn's time,
+    in blocks 1.5 times.
+    """
+    return n_in not in _INPUTS or non_zeros < _SCATTERED * samples * n_in
+
+
+def lists_outgrow_file(X: np.ndarray) -> bool:
+    """Tell whether lists of what lies in a file take too much of the memory that it spares."""
+    return density(X) * X.size * _LISTED_BYTES > _MAPPED_LISTS
+
+
+def block_columns(row_bytes: int) -> int:
+    """Return the columns of a block of lists, for rows of W of that length."""
+    return max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
+
+
+def panel_count(vectors: int, threads: int) -> int:
+    """Return the panels of rows of so many vectors: a multiple of the threads where it can be."""
+    fewest = -(-vectors // PANEL)
+    shared = -(-fewest // threads) * threads
+    return shared if shared <= vectors // _NARROWEST else fewest
+
+
 def lists_pay_in_passing(n_in: int, n_out: int, item: int, vector_bytes: int) -> bool:
     """Tell whether a first layer is such that non-zeros are worth listing to be used once."""
     return n_out * item > (_NARROW - 1) * vector_bytes and n_in <= _LISTED_INPUTS
 
 
+class Packing(NamedTuple):
+    """How the operands of a wide layer are packed.
+
+    Attributes
+    ----------
+    block : int
+        Of k, that a pass goes through at a time.
+    forward : bool
+        Whether W lies in panels for the forward pass.
+    rows : int
+        Of W, that are copied at a time once they are stepped.
+    """
+
+    block: int
+    forward: bool
+    rows: int = _COPIED_ROWS
+
+
+def packing(n_in: int, n_out: int, samples: int) -> Packing | None:
+    """Return how a layer's operands are packed; None where they are not.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    samples : int
+        That are gone through at a time.
+    """
+    if samples < _PACKED_SAMPLES or 2 * n_in * n_out < _LEAST_WIDTH * (n_in + n_out):
+        return None
+    target = current_target()
+    row = target.tile_vectors * target.vector_bytes  # of a panel
+    near, far = (data_cache(level) // row for level in (1, 2))
+    if near * 2 // 3 >= _LEAST_BLOCK:
+        return Packing(_LEAST_BLOCK, forward=True)
+    return Packing(max(_LEAST_BLOCK, far // 4), forward=False)
+
+
 def flops(architecture: Architecture, rows: int) -> int:
     """Return the floating-point operations of a step over `rows` samples, zeros included."""
     return 6 * rows * sum(n_in * n_out for n_in, n_out in architecture.layers)
+
+
+def forward_flops(architecture: Architecture, rows: int, non_zeros: int | None = None) -> int:
+    """Return those of the forward pass over `rows` samples; of a sparse matrix, its non-zeros'."""
+    (n_in, n_out), *others = architecture.layers
+    first = rows * n_in if non_zeros is None else non_zeros
+    return 2 * first * n_out + 2 * rows * sum(a * b for a, b in others)
 
 
 def _saved(flops: int, threads: int) -> float:
@@ -142,15 +304,20 @@ def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: i
     """
     if threads is not None:
         return threads
-    if steps * flops / _FLOPS_PER_SECOND <= LEAST_LAUNCH_SECONDS:
+    costs = _LAUNCH_SECONDS.values()
+    if steps * flops / _FLOPS_PER_SECOND <= min(costs):
         return 1  # without asking the system for its processors
     limit = thread_limit()
-    saved = _saved(flops, limit) - phases * _HANDOVER_SECONDS
-    if steps * saved <= LEAST_LAUNCH_SECONDS or steps * saved <= launch_seconds():
+    saved = steps * (_saved(flops, limit) - phases * _HANDOVER_SECONDS)
+    if saved <= min(costs) or saved <= _LAUNCH_SECONDS.get(start_threads(), max(costs)):
         return 1
     return limit
 
 
+# products on a caller's arrays, and calls that are made again and again
+
+_TILE_ROWS = current_target().tile_rows
+_COLUMNS = 64  # a part of a product has at least so many columns: some cache lines of every row
 LEARNT_FLOPS = 500_000_000  # below, calls learn whether threads pay: a few milliseconds
 # What a vector of exp or division takes, in floating-point operations of a product.
 ELEMENTWISE_FLOPS = 60
@@ -160,7 +327,9 @@ _SOME_ROWS, _MANY_ROWS = 48, 192
 _SHALLOW = 32  # columns of A: fewer do not repay that they are packed
 
 
-def packing(rows: int, columns: int, k: int, item: int, strides: tuple[int, int, int, int]) -> int:
+def packed_operands(
+    rows: int, columns: int, k: int, item: int, strides: tuple[int, int, int, int]
+) -> int:
     """Return which operands of a product are packed: bits PACK_A and PACK_B.
 
     B is, where its columns are apart. Else both are where B is out of the caches, or its rows fall
@@ -196,7 +365,7 @@ def grid(rows: int, columns: int, threads: int) -> tuple[int, int]:
 
     Every thread reads the rows of A and the columns of B of its part: as few as may be.
     """
-    most_rows, most_columns = max(1, rows // MR), max(1, columns // _COLUMNS)
+    most_rows, most_columns = max(1, rows // _TILE_ROWS), max(1, columns // _COLUMNS)
     pairs = [
         (min(down, most_rows), min(threads // down, most_columns)) for down in range(1, threads + 1)
     ]

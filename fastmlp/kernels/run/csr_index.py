@@ -10,31 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..jit.registry import launch
 from ..jit.threading_layer import thread_limit
+from .choose import block_columns
 
-__all__ = [
-    "Index",
-    "block_columns",
-    "block_counts",
-    "coded",
-    "density",
-    "is_sparse",
-    "make_index",
-    "room_for_lists",
-]
+__all__ = ["Index", "block_counts", "coded", "make_index", "room_for_lists"]
 
-# Above this share of non-zeros the dense tile is as fast as the lists.
-_DENSITY = 0.4
-_LOOKED_AT = 256  # rows whose density speaks for all
 _LOOKED_AT_VALUES = (2048, 65536)  # few are enough to see that there are too many
 _TRIALS = 50  # multipliers tried; about every second one serves
 _COUNTED = 2048  # rows by which the columns are shared out
-_BLOCK_BYTES = 60 << 10  # rows of W worked on at a time: most of a first-level cache
 
 
 @dataclass
@@ -55,6 +42,9 @@ class Index:
         Columns of a block, a multiple of 16.
     per_block : ndarray of int64
         How many non-zeros some of the samples have in each block.
+    rows : {"", "csr"}
+        "csr" where they are a CSR matrix as it lies; then columns are int32, and `starts` has one
+        more element.
     """
 
     starts: np.ndarray
@@ -64,25 +54,19 @@ class Index:
     table: np.ndarray
     block: int
     per_block: np.ndarray
+    rows: str = ""
+
+    @property
+    def kind(self) -> str:
+        """How kernels read it."""
+        return self.rows or ("codes" if self.table.size else "values")
 
     def shares(self, count: int) -> np.ndarray:
         """Return the blocks where `count` shares of about equally many non-zeros begin."""
         sums = np.concatenate([[0], np.cumsum(self.per_block)])
-        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1) / count)
+        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1, dtype=np.int64) / count)
         cuts[0], cuts[-1] = 0, len(self.per_block)
         return np.maximum.accumulate(cuts).astype(np.int64)
-
-
-def density(X: np.ndarray) -> float:
-    """Return the share of non-zeros in some rows."""
-    step = max(1, len(X) // _LOOKED_AT)
-    rows = X[::step][:_LOOKED_AT]
-    return float(np.count_nonzero(rows != 0)) / max(1, rows.size)
-
-
-def is_sparse(X: Any) -> bool:
-    """Tell from a glance at some rows whether lists of non-zeros are worth making."""
-    return X.ndim == 2 and 16 <= X.shape[1] < 65536 and X.shape[0] >= 64 and density(X) <= _DENSITY
 
 
 def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
@@ -142,11 +126,6 @@ def room_for_lists(rows: int, n_in: int, row_bytes: int, dtype: np.dtype) -> Ind
     columns, values = np.empty(rows * n_in, np.uint16), np.empty(rows * n_in, dtype)
     starts = np.arange(rows + 1, dtype=np.int64) * n_in
     return Index(starts, cuts, columns, values, np.zeros(0, dtype), block, block_counts(cuts))
-
-
-def block_columns(row_bytes: int) -> int:
-    """Return the columns of a block, for rows of W of that length."""
-    return max(1, _BLOCK_BYTES // (16 * row_bytes)) * 16
 
 
 def block_counts(cuts: np.ndarray) -> np.ndarray:

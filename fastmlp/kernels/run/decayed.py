@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ...contract.operations import DataSet, StepSettings
 from ...contract.parameters import Parameters, aligned_zeros
-from ...optimizers import Optimizer, OptimizerState
 from ...regularization import Regularization
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import HYPERPARAMETERS
@@ -28,6 +28,7 @@ from .training import Training
 
 __all__ = ["SEGMENT", "DecayedTraining"]
 
+# mutant 257: another number of steps does as well
 SEGMENT = 256  # the most steps before s goes into V
 _LEAST = 0.5  # of s; below it goes into V at once
 _RATE, _L2 = HYPERPARAMETERS.index("learning_rate"), HYPERPARAMETERS.index("l2")
@@ -100,26 +101,15 @@ class DecayedTraining(Training):
 
     Parameters
     ----------
-    parameters, X, y, sample_weight, optimizer, state, regularization
+    parameters, data, settings
         As for `Training`; of the regularization only ``l2`` is above 0.
     """
 
-    def __init__(
-        self,
-        parameters: Parameters,
-        X: Any,
-        y: np.ndarray,
-        sample_weight: np.ndarray | None,
-        *,
-        optimizer: Optimizer,
-        state: OptimizerState,
-        regularization: Regularization,
-    ) -> None:
-        super().__init__(
-            parameters, X, y, sample_weight, optimizer=optimizer, state=state, batch_size=1,
-            regularization=Regularization(), threads=1,
-        )  # fmt: skip
-        self.regularization = regularization
+    def __init__(self, parameters: Parameters, data: DataSet, settings: StepSettings) -> None:
+        plain = replace(settings, regularization=Regularization())
+        # mutant 2: single samples are for a single thread, whatever is said
+        super().__init__(parameters, data, plain, threads=1)
+        self.regularization = settings.regularization
         self._squares = _row_squares(self._source.X, self._source.listed)
         if self.architecture.input_scale is not None:
             self._squares /= self.architecture.input_scale**2
@@ -138,14 +128,17 @@ class DecayedTraining(Training):
         bases[Slot.SEGMENT] = self._rows.address
 
     @staticmethod
-    def fits(X: Any, parameters: Parameters, optimizer: Optimizer, r: Regularization) -> bool:
+    def fits(X: Any, parameters: Parameters, settings: StepSettings) -> bool:
         """Tell whether steps of one sample are of this kind."""
-        plain = optimizer.rule == "sgd" and r.l2 > 0 and not r.dropout and not r.whole
+        optimizer, r = settings.optimizer, settings.regularization
+        sgd = optimizer is not None and optimizer.rule == "sgd"
+        plain = sgd and r.l2 > 0 and not r.dropout and not r.whole
         return plain and Source(X, parameters.architecture).direct
 
     @staticmethod
     def steady(rates: np.ndarray, l2: float) -> bool:
         """Tell whether a step leaves at least half of every weight."""
+        # mutant <: at the bound both kinds of steps serve
         return bool(rates.max() * l2 <= 1 - _LEAST)
 
     def steps(
@@ -154,12 +147,14 @@ class DecayedTraining(Training):
         """Take one step per sample of `order`; see `Training.steps`."""
         n, run_of = len(order), Run(order, hyper.copy(), None)
         hyper, penalty = run_of.hyper, run_of.penalty
+        # mutant 1: the rate of biases is that of weights
         rates = hyper[:, 0, _RATE].astype(np.float64)
         factors = 1 - rates * hyper[:, 0, _L2].astype(np.float64)
         done = 0
         while done < n:
             scales = np.cumprod(factors[done : done + SEGMENT])
-            low = np.flatnonzero(scales < _LEAST)
+            low = np.flatnonzero(scales < _LEAST)  # mutant <=: another number of steps does as well
+            # mutant 2: another number of steps does as well
             scales = scales[: low[0] + 1] if len(low) else scales
             part = slice(done, done + len(scales))
             hyper[part, 0, _RATE] = rates[part] / scales
@@ -179,6 +174,7 @@ class DecayedTraining(Training):
     def _flat_weights(self) -> list[np.ndarray]:
         """Return each layer's weights with their padding, which is 0."""
         p = self.parameters
+        # mutant False: both are of one length
         pairs = zip(p.weight_offsets, p.bias_offsets, strict=True)
         return [p.flat[start:end] for start, end in pairs]
 
@@ -188,7 +184,7 @@ class DecayedTraining(Training):
         total = np.zeros(n)
         rows = self._rows
         places = (rows.arrays(place) for place in (rows.raw, rows.steps, rows.out))
-        for raw, step, out in zip(*places, strict=True):
+        for raw, step, out in zip(*places, strict=True):  # mutant False: all are of one length
             total += 2 * _dots(raw[:n], step[:n]) + x * _dots(step[:n], step[:n])
             x = _dots(out[:n], out[:n])
         return total

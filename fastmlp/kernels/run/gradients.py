@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ...contract.operations import Gradients
+from ...contract.operations import DataSet, Gradients, StepSettings
 from ...contract.parameters import Parameters
 from ...optimizers import OptimizerState
-from ...regularization import Regularization
 from .training import Training
 
 __all__ = ["gradients"]
@@ -25,10 +24,8 @@ def gradients(
 ) -> tuple[float, Gradients]:
     """Return the mean loss over all samples with its penalty, and the gradients."""
     n = X.shape[0]
-    training = Training(
-        parameters, X, y, sample_weight, optimizer=None, state=OptimizerState(),
-        batch_size=n, regularization=Regularization(), threads=threads,
-    )  # fmt: skip
+    data, settings = DataSet(X, y, sample_weight), StepSettings(None, OptimizerState(), n)
+    training = Training(parameters, data, settings, threads=threads)
     result = training.train(np.arange(n), np.zeros(1))
     flat, total = training.gradient[: parameters.size], result.weights[0]
     flat /= parameters.dtype.type(total)

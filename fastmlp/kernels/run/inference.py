@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ..program import inference
 from ..program.job import Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
-from .csr_index import Index, is_sparse, room_for_lists
+from .csr_index import Index, room_for_lists
 from .executor import Executable, run, serial_driver
 from .rows_inference import RowsInference, executable_of, job_of
 from .source import Source, index_bases, loss_of, padded_targets
@@ -31,12 +30,13 @@ Enter = Callable[[np.ndarray, int, np.ndarray], None]
 class _Few:
     """Programs for 1, 2, 3 and 4 rows of one dtype, and the room that they read and write."""
 
-    def __init__(self, parameters: Parameters, workspace: Workspace, X: np.ndarray) -> None:
+    def __init__(self, parameters: Parameters, X: np.ndarray) -> None:
         architecture = parameters.architecture
         self._source = source = Source(X, architecture)
         self.direct = source.direct
         if not self.direct:
             return
+        workspace = self._workspace = Workspace(parameters, choose.FEW)
         self.rows = np.zeros((choose.FEW, architecture.n_in), X.dtype)
         self.out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
         self._order = np.arange(choose.FEW, dtype=np.int64)
@@ -66,27 +66,27 @@ class SmallInference:
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
-        self._workspace = Workspace(parameters, choose.FEW)
-        self._prepared: dict[np.dtype, _Few] = {}
+        self._free: dict[np.dtype, list[_Few]] = {}
         self._run = serial_driver()
-        self._busy = Lock()
 
     def outputs(self, X: Any) -> np.ndarray | None:
-        """Return the outputs, or None where X takes the general way or another call is on."""
+        """Return the outputs, or None where X takes the general way."""
         if type(X) is not np.ndarray or not 0 < len(X) <= choose.FEW or not X.flags.c_contiguous:
             return None
-        few = self._prepared.get(X.dtype)
-        if few is None:
-            few = self._prepared[X.dtype] = _Few(self._parameters, self._workspace, X)
-        if not few.direct or not self._busy.acquire(blocking=False):
-            return None
+        free = self._free.setdefault(X.dtype, [])
         try:
+            few = free.pop()
+        except IndexError:  # the first call, or others are on: the bits do not tell
+            few = _Few(self._parameters, X)
+        try:
+            if not few.direct:
+                return None
             count = len(X)
             few.rows[:count] = X
             self._run(few.programs[count - 1])
             return few.out[:count].copy()
         finally:
-            self._busy.release()
+            free.append(few)
 
 
 class Prepared:
@@ -197,7 +197,7 @@ class Inference:
         n_in, n_out = self.architecture.layers[0]
         item = self.parameters.dtype.itemsize
         pays = choose.lists_pay_in_passing(n_in, n_out, item, current_target().vector_bytes)
-        if not (source.direct and pays and is_sparse(X)):
+        if not (source.direct and pays and choose.is_sparse(X)):
             return None
         if self._passing is None or len(self._passing.cuts) < rows:
             self._passing = room_for_lists(rows, n_in, self._row_bytes(), self.parameters.dtype)
@@ -207,14 +207,13 @@ class Inference:
         """Return lists of non-zeros and what programs are told of them; None for a dense X."""
         index, passing = (self._index if X is self._data else None), False
         if source.listed and index is None:
-            index = source.make_index(self._row_bytes())
+            index = source.rows_as_they_lie()
         elif index is None and not spread:
             index = self._room_for_lists(X, source, rows)
             passing = index is not None
         if index is None or not (source.listed or self.parameters.finite):
             return None, None
-        kind = "codes" if index.table.size else "values"
-        return index, Lists(kind, index.cuts.shape[1], index.block, 1, passing)
+        return index, Lists(index.kind, index.cuts.shape[1], index.block, 1, passing)
 
     def _over(self, X: Any, workspace: Workspace | None, enter: Enter, loss: Loss | None) -> None:
         """Run over X, in pieces where NumPy has to convert the rows.
@@ -228,7 +227,8 @@ class Inference:
         piece = n
         if not (source.direct or spread):
             piece = min(n, max(source.stage_rows, choose.BLOCK_ROWS))
-        work = choose.flops(self.architecture, piece) // 3
+        non_zeros = source.X.nnz if source.listed else None
+        work = choose.forward_flops(self.architecture, piece, non_zeros)
         threads = choose.choose_threads(self._threads, work)
         shares, block = choose.inference_blocks(piece, threads)
         room = workspace or self._room(shares * block)

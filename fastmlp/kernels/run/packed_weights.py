@@ -9,27 +9,13 @@ from itertools import pairwise
 import numpy as np
 
 from ...contract.parameters import Parameters, aligned_zeros, row_length
-from ..emit.sparse import PANEL
 from ..emit.target import current_target
 from ..program.footprint import Array
 from ..program.job import Packed
 from ..program.operation import Slot
+from . import choose
 
-__all__ = ["PackedWeights", "panel_count"]
-
-# Vectors of a panel where there are more panels for the sake of the threads. Each goes through all
-# items anew: narrow ones cost more than all threads sharing a wide one, whose rows of W then cross
-# from core to core. Below 3 they would be summed in several chains (`sparse.forward`), and the
-# bits would tell how many threads there were.
-_NARROWEST = 5
-_DELTA_BYTES = 80 << 10  # of deltas that are gone through at a time: a few first-level caches
-
-
-def panel_count(vectors: int, threads: int) -> int:
-    """Return the panels of rows of so many vectors: a multiple of the threads where it can be."""
-    fewest = -(-vectors // PANEL)
-    shared = -(-fewest // threads) * threads
-    return shared if shared <= vectors // _NARROWEST else fewest
+__all__ = ["PackedWeights"]
 
 
 class PackedWeights:
@@ -42,25 +28,29 @@ class PackedWeights:
     threads : int
     chunk : int
         Samples that are gone through at a time.
+    most : int
+        Of them, that any feature is not zero in.
     slots : int
         What the optimizer keeps per parameter.
     """
 
-    def __init__(self, parameters: Parameters, threads: int, chunk: int, slots: int) -> None:
+    def __init__(
+        self, parameters: Parameters, threads: int, chunk: int, most: int, slots: int
+    ) -> None:
         n_in, n_out = parameters.architecture.layers[0]
         item = parameters.dtype.itemsize
         length = current_target().vector_bytes // item
         rows = -(-n_in // 16) * 16
         row = row_length(n_out, item)
         vectors = -(-n_out // length)
-        self.count = panel_count(vectors, threads)
+        self.count = choose.panel_count(vectors, threads)
         self.row_bytes = -(-vectors // self.count) * current_target().vector_bytes
         self._size = rows * vectors * length
         self._buffer = aligned_zeros(self._size * (slots + 2), parameters.dtype)  # and a gradient
         deltas = chunk * self.row_bytes
-        self.portion = -(-chunk // -(-deltas // _DELTA_BYTES))
+        self.portion = -(-chunk // -(-deltas // choose.DELTA_BYTES))
         self._counts = np.zeros((-(-chunk // self.portion) + 1, rows), np.uint32)
-        self._listed = np.zeros((rows, 2 * chunk + length), parameters.dtype)
+        self._listed = np.zeros((rows, 2 * most + length), parameters.dtype)
         start = parameters.weight_offsets[0]
         self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
         edges = [vectors * p // self.count * length for p in range(self.count + 1)]

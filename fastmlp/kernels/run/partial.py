@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...contract.operations import read_rows
+from ...contract.operations import DataSet, StepSettings, read_rows
 from ...contract.parameters import Parameters
 from ...optimizers import Optimizer, OptimizerState
 from ...regularization import Regularization
@@ -76,10 +76,8 @@ class GroupSums(_OneGroup):
         regularization: Regularization,
         sparse: bool,
     ) -> None:
-        super().__init__(
-            parameters, X, y, sample_weight, optimizer=None, state=OptimizerState(),
-            batch_size=group_samples, regularization=regularization, threads=1,
-        )  # fmt: skip
+        settings = StepSettings(None, OptimizerState(), group_samples, regularization)
+        super().__init__(parameters, DataSet(X, y, sample_weight), settings, threads=1)
         self._scaled = scaled
         if sparse and not scaled and self._index is None:
             self._compile(True)
@@ -107,7 +105,7 @@ class GroupSums(_OneGroup):
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         out : ndarray, (parameters.size,)
             Zeros, on a cache line.
         workspace : Workspace
@@ -123,14 +121,13 @@ class GroupSums(_OneGroup):
         correct : int
             How many were predicted right.
         """
-        order = np.ascontiguousarray(order, np.int64)  # read by address
         part = Run(order, self._hyper, words)
         segments = self._segments(1, len(order))
         executable = self._executable(self._listed(), segments)
         bases = executable.bases
         self._source.enter(bases, self._source.X, scaled=self._scaled)
         part.enter(bases, 0, 0)
-        bases[Slot.ROWS], bases[Slot.PLACE] = order.ctypes.data, place
+        bases[Slot.ROWS], bases[Slot.PLACE] = part.order.ctypes.data, place
         bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
         self._run(executable)
         losses, correct = part.losses, part.correct
@@ -164,11 +161,10 @@ class Update(_OneGroup):
         a = parameters.architecture
         labels = a.output == "softmax"
         y = np.zeros(1, np.int64) if labels else np.zeros((1, a.n_out), parameters.dtype)
-        super().__init__(
-            parameters, np.zeros((1, a.n_in), parameters.dtype), y, None, optimizer=optimizer,
-            state=state, batch_size=BLOCK + 1, threads=1,
-            regularization=replace(regularization, dropout=(), label_smoothing=0.0),
-        )  # fmt: skip
+        data = DataSet(np.zeros((1, a.n_in), parameters.dtype), y)
+        counted = replace(regularization, dropout=(), label_smoothing=0.0)
+        settings = StepSettings(optimizer, state, BLOCK + 1, counted)
+        super().__init__(parameters, data, settings, threads=1)
 
     def step(self, total: float, rate: float) -> float:
         """Take a step from the sum in `gradient`, which is cleared; return the penalties before it.

@@ -49,7 +49,7 @@ def _product(
     rows, columns, k = shape
     grid = choose.grid(rows, columns, shares)
     strides = (a.down, a.across, b.down, b.across)
-    packed = choose.packing(-(-rows // grid[0]), -(-columns // grid[1]), k, item, strides)
+    packed = choose.packed_operands(-(-rows // grid[0]), -(-columns // grid[1]), k, item, strides)
     return Product(c, a, b, bias, rows, columns, k, packed, grid, activation)
 
 

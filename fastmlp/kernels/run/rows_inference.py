@@ -17,7 +17,6 @@ from ..program.job import Job, Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
 from .calls import address_of
-from .csr_index import is_sparse
 from .executor import Executable, run
 from .plain import count_to
 from .source import Source
@@ -144,7 +143,7 @@ class RowsInference:
             return None
         if X.shape[1] > 1 and X.strides[1] != X.itemsize:
             return None
-        if self._lists and len(X) >= choose.LISTS_FROM and is_sparse(X):
+        if self._lists and len(X) >= choose.LISTS_FROM and choose.is_sparse(X):
             return None
         kind = self._kinds.get(X.dtype)
         if kind is None:

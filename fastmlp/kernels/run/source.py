@@ -13,15 +13,13 @@ from ...contract.parameters import row_length
 from ..emit.losses import ELEMENTWISE as LOSS_CODES
 from ..program.job import Loss
 from ..program.operation import At, Slot
-from .csr_index import Index, block_columns, density, is_sparse, make_index
-from .csr_matrix import canonical, is_listed, make_index_of_csr
+from . import choose
+from .csr_index import Index, make_index
+from .csr_matrix import canonical, csr_lists, is_listed, make_index_of_csr
 from .sharing import shared
 
 __all__ = ["Source", "index_bases", "loss_of", "padded_targets"]
 
-_STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much at a time
-_LISTED_BYTES = 3  # of a non-zero in a list whose values are coded
-_MAPPED_LISTS = 32 << 20  # what the lists of a file may take
 _KINDS = {"uint8": "u8", "bool": "u8", "float32": "f32", "float64": "f64"}
 
 
@@ -45,7 +43,7 @@ class Source:
         self.direct = self.listed or self._readable()
         self._divisor = np.array([self.scale or 1.0])
         row_bytes = max(1, X.shape[1] * self.dtype.itemsize)
-        self.stage_rows = max(16, _STAGE_BYTES // row_bytes)
+        self.stage_rows = max(16, choose.STAGE_BYTES // row_bytes)
 
     def _readable(self) -> bool:
         X = self.X
@@ -85,7 +83,7 @@ class Source:
     @property
     def sparse(self) -> bool:
         """Whether lists of non-zeros are worth making: X is read as it is, and mostly zero."""
-        return self.listed or (self.direct and is_sparse(self.X) and not self._outgrown())
+        return self.listed or (self.direct and choose.is_sparse(self.X) and not self._outgrown())
 
     def _outgrown(self) -> bool:
         """Whether X lies in a file and its lists would take too much of the memory it spares."""
@@ -93,19 +91,35 @@ class Source:
         while holder is not None and not mapped:
             mapped = isinstance(holder, np.memmap | mmap.mmap)
             holder = getattr(holder, "base", None)
-        return mapped and density(self.X) * self.X.size * _LISTED_BYTES > _MAPPED_LISTS
+        return mapped and choose.lists_outgrow_file(self.X)
+
+    @property
+    def as_rows(self) -> bool:
+        """Whether a sparse matrix is gone through row by row as it lies, not in blocks."""
+        n, n_in = self.X.shape
+        return self.listed and choose.rows_pay(n, n_in, self.X.nnz)
+
+    def most_in_a_column(self) -> int:
+        """Return the most non-zeros that a column of a sparse matrix has."""
+        return int(np.bincount(self.X.indices, minlength=1).max())
+
+    def rows_as_they_lie(self) -> Index:
+        """Return the rows of a sparse matrix, to be gone through once."""
+        return csr_lists(self.X, self.dtype, self.scale)
 
     def make_index(self, row_bytes: int) -> Index:
         """Return the non-zeros, in blocks for rows of W of that length."""
+        if self.as_rows:
+            return shared(self._given, (self.dtype, self.scale), self.rows_as_they_lie)
         make = make_index_of_csr if self.listed else make_index
-        key = (block_columns(row_bytes), self.dtype, self.scale)
+        key = (choose.block_columns(row_bytes), self.dtype, self.scale)
         return shared(self._given, key, lambda: make(self.X, row_bytes, self.dtype, self.scale))
 
 
 def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return labels as they are, target rows padded to whole vectors."""
+    """Return labels as int64, target rows padded to whole vectors."""
     if y.ndim == 1:
-        return y
+        return np.ascontiguousarray(y, np.int64)
     padded = np.zeros((len(y), row_length(y.shape[1], dtype.itemsize)), dtype)
     padded[:, : y.shape[1]] = y
     return padded

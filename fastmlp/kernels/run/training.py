@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ...contract.operations import EpochResult
+from ...contract.operations import DataSet, EpochResult, StepSettings
 from ...contract.parameters import Parameters, aligned_zeros
-from ...optimizers import Optimizer, OptimizerState
-from ...regularization import Regularization
+from ...optimizers import Optimizer
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
 from ..jit.registry import groups_of, kernel_addresses
@@ -42,12 +41,12 @@ class Training:
     ----------
     parameters : Parameters
         Changed in place, with their slots.
-    X, y, sample_weight
-        Checked already.
-    optimizer : Optimizer or None
-        None leaves the summed gradient in `gradient` and the parameters alone.
-    state : OptimizerState
-        Its step count goes on; its slots are the parameters' own.
+    data : DataSet
+    settings : StepSettings
+        The state's step count goes on, its slots are the parameters' own. Without an optimizer
+        the summed gradient is left in `gradient`.
+    threads : int or None
+        None: as many as are worth it.
     """
 
     _autotuner: Autotuner | None
@@ -55,25 +54,20 @@ class Training:
     def __init__(
         self,
         parameters: Parameters,
-        X: Any,
-        y: np.ndarray,
-        sample_weight: np.ndarray | None,
+        data: DataSet,
+        settings: StepSettings,
         *,
-        optimizer: Optimizer | None,
-        state: OptimizerState,
-        batch_size: int,
-        regularization: Regularization,
         threads: int | None,
     ) -> None:
-        self.parameters, self.state, self.optimizer = parameters, state, optimizer
-        self.architecture = parameters.architecture
-        self.regularization, self.batch_size = regularization, batch_size
-        self.sample_weight = sample_weight
-        self._source = source = Source(X, self.architecture)
-        self._y = padded_targets(y, parameters.dtype)
+        self.parameters, self.architecture = parameters, parameters.architecture
+        self.state, self.optimizer = settings.state, settings.optimizer
+        self.regularization, self.batch_size = settings.regularization, settings.batch_size
+        self.sample_weight = data.sample_weight
+        self._source = source = Source(data.X, self.architecture)
+        self._y = padded_targets(data.y, parameters.dtype)
         self._mode = self._choose_mode()
         most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
-        self.chunk = min(batch_size, most)
+        self.chunk = min(self.batch_size, most)
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
         self.threads, self._autotuner = self._choose_threads(threads), None
@@ -84,10 +78,12 @@ class Training:
         self._index: Index | None = None
         self._packed: PackedWeights | None = None
         row_bytes = 0
-        if source.listed or (optimizer is not None and source.sparse):
+        if source.listed or (self.optimizer is not None and source.sparse):
             row_bytes = self._workspace.layers[0].ld_w
-            if self._mode == "batch" and optimizer is not None:
-                self._packed = PackedWeights(parameters, self.threads, self.chunk, optimizer.slots)
+            if self._mode == "batch" and self.optimizer is not None:
+                slots = self.optimizer.slots
+                most = min(self.chunk, source.most_in_a_column() if source.as_rows else self.chunk)
+                self._packed = PackedWeights(parameters, self.threads, self.chunk, most, slots)
                 row_bytes = self._packed.row_bytes
         self._executables: dict[bool, Executable] = {}
         self._sections: dict[bool, dict[Hashable, list[Phase]]] = {False: {}, True: {}}
@@ -120,7 +116,15 @@ class Training:
 
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
-        return Workspace(self.parameters, rows, dropout=self.regularization.dropout)
+        return Workspace(
+            self.parameters, rows, dropout=self.regularization.dropout, packing=self._packing()
+        )
+
+    def _packing(self) -> list[choose.Packing | None]:
+        """Return how each layer is packed."""
+        if self._mode != "batch":
+            return []
+        return [choose.packing(*sizes, self.chunk) for sizes in self.architecture.layers]
 
     def _take_memory(self) -> None:
         parameters, r = self.parameters, self.regularization
@@ -175,7 +179,7 @@ class Training:
 
     def _enter_index(self, index: Index) -> None:
         self._index = index
-        self._jobs[True] = self._listed_job("codes" if index.table.size else "values", index)
+        self._jobs[True] = self._listed_job(index.kind, index)
 
     # programs
 
@@ -183,7 +187,7 @@ class Training:
         """Compile what its steps will need; `lists` will be made and, most likely, hold codes."""
         program, keys = Program(self.threads), self._usual_sections()
         if lists:
-            listed = self._listed_job("codes")
+            listed = self._listed_job("csr" if self._source.as_rows else "codes")
             program.sections |= {(True, key): self._phases(listed, key) for key in keys}
         if not self._source.listed:
             own = self._sections[False]
@@ -203,13 +207,13 @@ class Training:
         size = min(self.batch_size, len(self._y))
         if self._source.direct or self.batch_size <= self.chunk:
             return [key for key, _, _ in self._segments(1, size)]
-        return ["transposes", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
+        return ["copies", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
 
     def _phases(self, job: Job, key: Hashable) -> list[Phase]:
         """Return the phases of a section."""
         match key:
-            case "transposes":
-                return [post_gradient.transposes(job)]
+            case "copies":
+                return [post_gradient.copies(job)]
             case "penalties":
                 return [minibatch.penalties(job, before=True)]
             case "apply":
@@ -230,7 +234,7 @@ class Training:
         if self._mode == "single":
             return ((("step", 1), 0, steps),)
         full = min(steps, samples // self.batch_size)
-        segments: list[Segment] = [("transposes", 0, 1)]
+        segments: list[Segment] = [("copies", 0, 1)]
         if full:
             segments.append((("step", self.batch_size), 0, full))
         if full < steps:
@@ -286,7 +290,7 @@ class Training:
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         rates : ndarray of float64, one per step
         words : ndarray of uint32, (steps, n_hidden, 2), optional
             For dropout: see `reference.dropout.key_words`.
@@ -295,7 +299,6 @@ class Training:
         -------
         EpochResult
         """
-        order = np.ascontiguousarray(order, np.int64)  # read by address; C long may be narrower
         starts, totals = self.batches(order)
         optimizer = self.optimizer or Optimizer(0.0)
         hyper = hyperparameters(
@@ -324,7 +327,7 @@ class Training:
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         hyper : ndarray, (steps, 2, HYPER_ROW)
             As `hyperparameters` returns them.
         words : ndarray of uint32, (steps, n_hidden, 2), optional
@@ -341,7 +344,7 @@ class Training:
         """
         run_of = Run(order, hyper, words)
         if self._source.direct:
-            self._take_steps(run_of, order, self._source.X, scaled=False)
+            self._take_steps(run_of, run_of.order, self._source.X, scaled=False)
         elif self.batch_size <= self.chunk:
             self._take_staged_steps(run_of)
         else:
@@ -405,7 +408,7 @@ class Training:
             staged = self._source.stage(whole.order[start:stop])
             rows = np.arange(stop - start, dtype=np.int64)
             executable = self._executable(
-                False, (("transposes", 0, 1), (("sum", stop - start, code), 0, 1))
+                False, (("copies", 0, 1), (("sum", stop - start, code), 0, 1))
             )
             bases = executable.bases
             self._source.enter(bases, staged, scaled=True)

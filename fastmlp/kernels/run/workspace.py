@@ -13,8 +13,9 @@ from ...contract.parameters import Parameters, aligned_zeros, row_length
 from ...regularization import threshold
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.target import current_target
-from ..program.job import BLOCK, Layer
+from ..program.job import BLOCK, Layer, Wide
 from ..program.operation import At, Slot
+from .choose import Packing
 
 __all__ = ["Workspace"]
 
@@ -36,6 +37,8 @@ class Workspace:
         Whether there is room for a backward pass.
     dropout : sequence of float
         A rate per hidden layer, or none.
+    packing : sequence of Packing or None
+        How each layer is packed; empty where none is.
 
     Attributes
     ----------
@@ -53,6 +56,7 @@ class Workspace:
         *,
         backward: bool = True,
         dropout: Sequence[float] = (),
+        packing: Sequence[Packing | None] = (),
     ) -> None:
         self._parameters = parameters
         self.rows = _padded(rows)
@@ -73,10 +77,13 @@ class Workspace:
                 factor = self._take(f"dropout of layer {i + 1}", item)
                 self._factors.append((factor, 1 / (1 - left_out)))
                 kept_code = ACTIVATIONS[min(SLOPES)]  # f'(z) is kept itself
-            d, wt, ld_wt = At(Slot.NONE), At(Slot.NONE), 0
+            d, wt, ld_wt, wide = At(Slot.NONE), At(Slot.NONE), 0, None
+            packed = packing[i] if i < len(packing) else None
             if backward or i == architecture.n_layers - 1:
                 d, _ = self._rows_of(f"deltas of layer {i + 1}", n_out)
-                if backward and i > 0:
+                if packed is not None:
+                    wide, wt = self._packed(i + 1, n_in, n_out, packed)
+                elif backward and i > 0:
                     ld_wt = row_length(_padded(n_in), item) * item
                     wt = self._take(f"transpose of layer {i + 1}", _padded(n_out) * ld_wt)
             layers.append(
@@ -89,7 +96,7 @@ class Workspace:
                     wt=wt, ld_wt=ld_wt, a=a, ld_a=ld_a, h=h, ld_h=ld_h, d=d, slope=slope,
                     kept=slope, code=ACTIVATIONS[names[i]], kept_code=kept_code,
                     has_bias=architecture.bias, threshold=int(threshold(left_out)),
-                    factor=factor,
+                    factor=factor, wide=wide,
                 )
             )  # fmt: skip
             a, ld_a = h, ld_h
@@ -97,6 +104,25 @@ class Workspace:
         self._buffer = aligned_zeros(self._bytes // item, parameters.dtype)
         for place, value in self._factors:
             self._buffer[place.offset // item] = value
+
+    def _packed(self, number: int, n_in: int, n_out: int, packing: Packing) -> tuple[Wide, At]:
+        """Return the packed operands of a layer, and its transpose in panels."""
+        target, item = current_target(), self._parameters.dtype.itemsize
+        vector = target.vector_bytes
+        width = -(-n_out * item // vector) * vector
+        w = wt = At(Slot.NONE)
+        if packing.forward:
+            w = self._take(f"panels of layer {number}", _padded(n_in) * width)
+        if number > 1:
+            columns = -(-n_in * item // vector) * vector
+            wt = self._take(f"transpose of layer {number}", n_out * columns)
+        wide = Wide(
+            w=w, a=self._take(f"packed inputs of layer {number}", self.rows * _padded(n_in) * item),
+            d=self._take(f"packed deltas of layer {number}", self.rows * width),
+            zeros=self._take(f"zeros of layer {number}", target.tile_vectors * vector),
+            block=packing.block, rows=packing.rows,
+        )  # fmt: skip
+        return wide, wt
 
     def _take(self, name: str, size: int) -> At:
         place = At(Slot.WORKSPACE, self._bytes)

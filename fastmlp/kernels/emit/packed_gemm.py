@@ -1,0 +1,110 @@
+"""Wide dense layers: the tile over packed operands (`packing`), row tiles innermost.
+
+W and its transpose lie in panels, so the forward and the backward pass read them from end to end,
+`block` of k at a time: so much of a panel stays in a cache while all row tiles go by. From one
+block to the next the sums lie in the result, unrounded, so the bits are those of `gemm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .activations import ACTIVATIONS
+from .elementwise import over_rows
+from .gemm import MR, over_panels, rows_of, tile_of
+from .records import record
+from .simd import const
+from .vector_math import Vec
+
+__all__ = ["packed_backward", "packed_forward", "packed_update"]
+
+
+def _over_blocks(v: Vec, q: Any, block: Callable[[Any, Any, Any, Any], None]) -> None:
+    """Emit ``block(k0, k, first, code)`` over the blocks of k: where one begins and what it has,
+    whether it is the first, and what becomes of its sums.
+    """
+    b = v.b
+
+    def one(t: Any) -> None:
+        k0 = b.mul(t, q.block)
+        left = b.sub(q.k, k0)
+        last = b.icmp_signed("<=", left, q.block)
+        code = b.select(last, q.code, const(ACTIVATIONS["identity"]))
+        block(k0, v.least(left, q.block), b.icmp_signed("==", t, const(0)), code)
+
+    over_rows(v, b.udiv(b.sub(b.add(q.k, q.block), const(1)), q.block), one)
+
+
+@record("c ldc a lda w depth k bias code slope tiles vectors block")
+def packed_forward(v: Vec, q: Any) -> None:
+    """c = f(a W + bias) for `tiles` row tiles; panels of W have `depth` rows."""
+    b = v.b
+
+    def block(k0: Any, k: Any, first: Any, code: Any) -> None:
+        a, ldstart = v.at(q.a, b.mul(k0, const(v.size))), b.select(first, const(0), q.ldc)
+
+        def panel(width: int, offset: Any) -> None:
+            w = v.at(q.w, b.add(b.mul(offset, q.depth), b.mul(k0, const(width * v.bytes))))
+
+            def tile(r: Any) -> None:
+                at = b.add(rows_of(v, r, q.ldc), offset)
+                c = v.at(q.c, at)
+                tile_of(v, "packed_tile_forward", width)(
+                    c=c, ldc=q.ldc, start=b.select(first, v.at(q.bias, offset), c),
+                    ldstart=ldstart, a=v.at(a, rows_of(v, r, q.lda)), lda=q.lda, w=w, k=k,
+                    code=code, slope=v.at(q.slope, at),
+                )  # fmt: skip
+
+            over_rows(v, q.tiles, tile)
+
+        over_panels(v, q.vectors, panel, even=False)
+
+    _over_blocks(v, q, block)
+
+
+@record("e lde d ldd wt k zeros h code tiles vectors block")
+def packed_backward(v: Vec, q: Any) -> None:
+    """e = (d W^T) f'(z) for `tiles` row tiles; the sums begin at a row of `zeros`."""
+    b = v.b
+
+    def block(k0: Any, k: Any, first: Any, code: Any) -> None:
+        d, ldstart = v.at(q.d, b.mul(k0, const(v.size))), b.select(first, const(0), q.lde)
+
+        def panel(width: int, offset: Any) -> None:
+            wt = v.at(q.wt, b.add(b.mul(offset, q.k), b.mul(k0, const(width * v.bytes))))
+
+            def tile(r: Any) -> None:
+                at = b.add(rows_of(v, r, q.lde), offset)
+                e = v.at(q.e, at)
+                tile_of(v, "packed_tile_backward", width)(
+                    e=e, lde=q.lde, start=b.select(first, q.zeros, e), ldstart=ldstart,
+                    d=v.at(d, rows_of(v, r, q.ldd)), ldd=q.ldd, wt=wt, k=k, h=v.at(q.h, at),
+                    code=code,
+                )  # fmt: skip
+
+            over_rows(v, q.tiles, tile)
+
+        over_panels(v, q.vectors, panel, even=False)
+
+    _over_blocks(v, q, block)
+
+
+@record("w ldw a d k code state hyper tiles vectors")
+def packed_update(v: Vec, q: Any) -> None:
+    """dW = A^T delta for `tiles` tiles of rows of W, then the optimizer."""
+    b = v.b
+
+    def panel(width: int, offset: Any) -> None:
+        d = v.at(q.d, b.mul(offset, q.k))
+
+        def tile(r: Any) -> None:
+            tile_of(v, "packed_tile_update", width)(
+                w=v.at(q.w, b.add(rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
+                a=v.at(q.a, b.mul(r, b.mul(q.k, const(MR * v.size)))), d=d, k=q.k, code=q.code,
+                state=q.state, hyper=q.hyper,
+            )  # fmt: skip
+
+        over_rows(v, q.tiles, tile)
+
+    over_panels(v, q.vectors, panel, even=False)
