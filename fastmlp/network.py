@@ -193,7 +193,8 @@ class MLP:
         X = in_order("X", X, self.feature_names)
         names = column_names(X)
         X = as_rows("X", X, self.architecture.n_in)
-        check_finite("X", X, names)
+        backend = self._backend()
+        check_finite("X", X, names, lambda values: backend.finite(values, self.threads))
         return X
 
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:

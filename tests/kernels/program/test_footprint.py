@@ -173,8 +173,8 @@ def inference_faults(monkeypatch, kind, call, change=lambda phases: phases) -> l
         ran.append((workspace, program.sections["all"]))
         return honest(parameters, workspace, program)
 
-    honest = inference._executable
-    monkeypatch.setattr(inference, "_executable", executable)
+    honest = inference.executable_of
+    monkeypatch.setattr(inference, "executable_of", executable)
     X = DATA[kind].astype("float32") if kind in ("dense", "values") else DATA[kind]
     watched = Watched(MLP((40, 70, 9, 3), rng=0)._parameters, 3)
     getattr(watched, call)(X, *((Y, None) if call == "losses" else ()))
