@@ -54,7 +54,7 @@ PROMISES = (
      "fits in 8 threads at once, fork before, during and after training, spawn, joblib, one core, "
      "on every threading layer; Ctrl-C at any moment leaves whole steps; a thousand fits in a row "
      "leave no memory, file or thread behind",
-     ("whole/test_processes", "kernels/run/test_executor"),
+     ("whole/test_processes", "kernels/run/test_executor", "kernels/run/test_executor_threads"),
      ("moments of Ctrl-C", "fits in rows of 1,000")),
     ("No stale or foreign machine code",
      "an edit, another version or processor compiles anew; damaged, foreign, missing and "

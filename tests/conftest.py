@@ -34,6 +34,12 @@ def count(request):
     return note
 
 
+@pytest.fixture(params=["numpy", "numba"])
+def backend(request):
+    """Return one backend after the other."""
+    return request.param
+
+
 @pytest.fixture
 def ctrl_c_is_heard():
     """Have Ctrl-C raise KeyboardInterrupt, also where the tests run as a shell's background job."""

@@ -1,10 +1,16 @@
 """Break the package one operator at a time and see whether the tests notice.
 
 ``python tests/mutants.py reference`` goes through a group of modules (``--list`` names them,
-``--modules`` takes some of them, ``--part 2/5`` a fifth of the mutants): comparisons, arithmetic,
-constants and conditions are changed, calls and assignments left out, and the group's tests run on
-each change in a process of its own. What no test noticed is printed, to be judged: a mutant that
-means the same, or a test that is missing.
+``--modules`` takes some of them, ``--function`` one, ``--part 2/5`` a fifth of the mutants):
+comparisons, arithmetic, constants and conditions are changed, calls and assignments left out, and
+the group's tests run on each change in a process of its own. What no test noticed is printed, to
+be judged: a test that is missing, or a mutant that may live. Of the latter a comment on its line,
+or right above it, says what the mutant has there, and why it may live::
+
+    return np.where(z > 0, z, np.expm1(z))  # mutant >=: at 0 both branches are 0
+
+It has an operator, a constant, ``not`` (the opposite condition), ``sign`` (none) or ``pass``
+(nothing at all).
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -43,7 +50,8 @@ STEPS = [
 GROUPS = {
     "reference": (
         sorted(ROOT.glob("fastmlp/reference/*.py")),
-        [["tests/reference/test_reference.py"], ["tests/whole/test_parity.py"],
+        [["tests/reference/test_reference.py", "tests/reference/test_dropout.py"],
+         ["tests/whole/test_parity.py"],
          ["tests/training/test_fit.py", "tests/test_regularization.py"]],
     ),
     "drivers": (
@@ -53,11 +61,14 @@ GROUPS = {
         ],
         # one backend for all
         [["tests/training/test_epochs.py", "tests/training/test_fit.py",
+          "tests/training/test_options.py", "tests/test_schedules.py",
           "tests/training/test_chunks.py", "-k", "not numba"],
-         ["tests/callbacks/test_callbacks.py", "tests/test_regularization.py", "-k", "not numba"],
+         ["tests/callbacks", "tests/test_metrics.py", "tests/test_regularization.py",
+          "-k", "not numba"],
          ["tests/training/test_divergence.py", "tests/whole/test_kill.py", "-k",
           "(numpy or resume or goes_on) and not numba and not killed_anywhere"],
-         ["tests/training/test_fit.py", "tests/training/test_many.py"]],
+         ["tests/training/test_fit.py", "tests/training/test_options.py",
+          "tests/training/test_many.py"]],
     ),
     "compiled": (
         [KERNELS / f"run/{name}.py" for name in ("training", "steps", "source", "workspace")],
@@ -68,11 +79,13 @@ GROUPS = {
         [KERNELS / f"program/{name}.py" for name in
          ("full_batch", "inference", "job", "minibatch", "operation", "passes", "per_sample",
           "post_gradient", "sparse_input")],
-        [["tests/kernels/run/test_steps.py"], ["tests/kernels/run/test_partition.py"], *STEPS],
+        [["tests/kernels/program/test_shares.py", "tests/kernels/run/test_steps.py"],
+         ["tests/kernels/run/test_partition.py"], *STEPS],
     ),
     "machine code": (
         [KERNELS / "emit/executor.py", KERNELS / "emit/integers.py", KERNELS / "run/executor.py"],
-        [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_steps.py"], *STEPS],
+        [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_executor_threads.py"],
+         ["tests/kernels/run/test_steps.py"], *STEPS],
     ),
     "shares": (
         [KERNELS / "run/partition.py", KERNELS / "run/packed_weights.py"],
@@ -80,7 +93,7 @@ GROUPS = {
     ),
     "decayed steps": (
         [KERNELS / "run/decayed.py"],
-        [["tests/sklearn/test_one_sample.py"],
+        [["tests/sklearn/test_one_sample.py", "tests/kernels/run/test_decayed.py"],
          ["tests/kernels/run/test_steps.py", "-k", "decayed"]],
     ),
     "files": (
@@ -101,100 +114,71 @@ SWAPS = {
     ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.And: ast.Or, ast.Or: ast.And,
     ast.MatMult: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
 }  # fmt: skip
-# survivors that have been looked at: file and function, the change, and why it may live
-JUDGED: dict[tuple[str, str], str] = {
-    ("activations.py: _elu", "z > 0 -> z >= 0"): "at 0 both branches are 0",
-    (
-        "backprop.py: hidden_and_logits",
-        "rate and words is not None -> rate or words is not None",
-    ): "a rate of 0 has factors of 1",
-    ("activations.py: _softplus", "False -> True"): "a copy more, of the same values",
-    ("options.py: check", "False -> True"): "of no progress, either is a bool",
-    ("trainer.py: begin", "False -> True"): "preparations that pay only for more epochs",
-    (
-        "trainer.py: _evaluation",
-        "s.epochs > 2 -> s.epochs >= 2",
-    ): "preparations that pay only for more epochs",
-    ("trainer.py: _epoch", "1 -> 2"): "schedules that know no number of steps have one rate",
-    (
-        "samples.py: hold_out",
-        "np.cumsum(counts) - counts -> np.cumsum(counts) + counts",
-    ): "the places of all classes move by 2",
-    (
-        "evaluation.py: _loss_and_accuracy",
-        "False -> True",
-    ): "preparations that pay only for more epochs",
-    ("evaluation.py: __call__", "True -> False"): "both lists are of one length",
-    ("decayed.py: module", "256 -> 257"): "another number of steps does as well",
-    (
-        "decayed.py: steady",
-        "rates.max() * l2 <= 1 - _LEAST -> rates.max() * l2 < 1 - _LEAST",
-    ): "at the bound both kinds of steps serve",
-    ("decayed.py: __init__", "1 -> 2"): "single samples are for a single thread, whatever is said",
-    ("decayed.py: steps", "1 -> 2"): "another number of steps does as well",
-    (
-        "decayed.py: steps",
-        "scales < _LEAST -> scales <= _LEAST",
-    ): "another number of steps does as well",
-    ("decayed.py: _flat_weights", "True -> False"): "both lists are of one length",
-    ("decayed.py: _changes", "True -> False"): "all lists are of one length",
-    ("partition.py: module", "4 -> 5"): "who works on what changes no bit",
-    ("integers.py: pause", "self.b.call(function, [])"): "waiting without pauses",
-    (
-        "atomics.py: codegen",
-        "if builder.module.triple.startswith(('x86_64', 'i686')): -> "
-        "if not builder.module.triple.startswith(('x86_64', 'i686')):",
-    ): "waiting without pauses",
-    ("executor.py: module", "1 -> 2"): "a phase that never comes",
-    ("executor.py: module", "4000 -> 4001"): "looks before giving way",
-    ("decayed.py: steps", "0 -> 1"): "the rate of biases is that of weights",
-    ("executor.py: take_part", "1 -> 2"): "any number but 0 says that somebody leads",
-    ("executor.py: take_part", "0 -> 1"): "looks before giving way",
-    ("executor.py: work_on", "own + k -> own - k"): "in which order others' shares are claimed",
-    ("backprop.py: batch_gradients", "False -> True"): "a copy more, of the same values",
-    ("backprop.py: batch_gradients", "0.0 -> 1.0"): "it multiplies sums that are 0",
-    (
-        "epoch.py: train_steps",
-        "architecture.n_layers - 1 -> architecture.n_layers + 1",
-    ): "words of layers that are not there",
-    ("losses.py: _huber", "size <= 1 -> size < 1"): "at 1 both branches are one half",
-    ("optimizers.py: optimizer_step", "True -> False"): "both lists are of one length",
-    (
-        "penalties.py: clip_by_global_norm",
-        "norm <= clip_norm -> norm < clip_norm",
-    ): "at the bound the factor is 1",
-    (
-        "penalties.py: limit_norms",
-        "norms > max_norm -> norms >= max_norm",
-    ): "at the bound the factor is 1",
-}
+SYMBOLS = {
+    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
+    ast.Is: "is", ast.IsNot: "is-not", ast.In: "in", ast.NotIn: "not-in", ast.Add: "+",
+    ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.And: "and", ast.Or: "or", ast.BitAnd: "&",
+    ast.BitOr: "|",
+}  # fmt: skip
 UNTOUCHED = (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom)  # of no weight, or never run
 
 
-def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
-    """Yield what a node may become, and how that is called."""
+def changes(node: ast.AST) -> Iterator[tuple[str, str, ast.AST]]:
+    """Yield what a node may become, how that is called, and what a verdict calls it."""
     if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
         new = copy.deepcopy(node)
         new.ops[0] = SWAPS[type(node.ops[0])]()
-        yield "comparison", new
+        yield "comparison", SYMBOLS[type(new.ops[0])], new
     elif isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPS:
         new = copy.deepcopy(node)
         new.op = SWAPS[type(node.op)]()
-        yield "operator", new
+        yield "operator", SYMBOLS[type(new.op)], new
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
-        yield "sign", node.operand
+        yield "sign", "sign", node.operand
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        yield "constant", ast.Constant(not node.value)
+        yield "constant", repr(not node.value), ast.Constant(not node.value)
     elif isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        yield "constant", ast.Constant(node.value + 1)
+        yield "constant", repr(node.value + 1), ast.Constant(node.value + 1)
     elif isinstance(node, ast.If | ast.IfExp | ast.While):
         new = copy.deepcopy(node)
         new.test = ast.UnaryOp(ast.Not(), new.test)
-        yield "condition", new
+        yield "condition", "not", new
     if isinstance(node, ast.AugAssign | ast.Expr) or (
         isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Name | ast.Tuple)
     ):
-        yield "left out", ast.Pass()
+        yield "left out", "pass", ast.Pass()
+
+
+VERDICT = re.compile(r"# mutant (\S+): (.+)")
+
+
+class Verdicts:
+    """What comments in a module say of mutants that may live.
+
+    Attributes
+    ----------
+    unused : dict
+        Line and name of those that no mutant has asked for.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._lines = source.splitlines()
+        self.unused = {
+            (number, found[1]) for number, line in enumerate(self._lines, 1)
+            if (found := VERDICT.search(line))
+        }  # fmt: skip
+
+    def of(self, number: int, called: str) -> str | None:
+        """Return why the change of a line may live, if it has been judged."""
+        first = number
+        while first > 1 and self._lines[first - 2].lstrip().startswith("#"):
+            first -= 1
+        for here in range(first, number + 1):
+            found = VERDICT.search(self._lines[here - 1])
+            if found and found[1] == called:
+                self.unused.discard((here, called))
+                return found[2]
+        return None
 
 
 Place = tuple[ast.AST, str, int | None, ast.AST, str]
@@ -216,11 +200,18 @@ def places(tree: ast.AST, within: str = "module") -> Iterator[Place]:
                 yield from places(node, getattr(node, "name", within))
 
 
-def mutants(path: Path) -> Iterator[tuple[str, ast.Module]]:
-    """Yield a description and the changed module, for every change."""
-    tree, seen = ast.parse(path.read_text("utf-8")), Counter[str]()
+def mutants(path: Path) -> Iterator[tuple[str, ast.Module, str | None]]:
+    """Yield a description, the changed module and why it may live, for every change.
+
+    Raises
+    ------
+    ValueError
+        At the end, if there are verdicts on what is no mutant.
+    """
+    source = path.read_text("utf-8")
+    tree, seen, verdicts = ast.parse(source), Counter[str](), Verdicts(source)
     for parent, field, index, node, within in list(places(tree)):
-        for kind, new in changes(node):
+        for kind, called, new in changes(node):
             where = f"{path.relative_to(ROOT)}:{node.lineno}: {within}"
             ast.fix_missing_locations(ast.copy_location(new, node))
             here = getattr(parent, field)
@@ -231,11 +222,14 @@ def mutants(path: Path) -> Iterator[tuple[str, ast.Module]]:
             after = "" if kind == "left out" else f" -> {ast.unparse(new).splitlines()[0]}"
             name = f"{where}: {kind}: {ast.unparse(node).splitlines()[0]}{after}"
             seen[name] += 1
-            yield name + f" #{seen[name]}" * (seen[name] > 1), tree  # the same twice in a line
+            name += f" #{seen[name]}" * (seen[name] > 1)  # the same twice in a line
+            yield name, tree, verdicts.of(node.lineno, called)
             if index is None:
                 setattr(parent, field, node)
             else:
                 here[index] = node
+    for number, called in sorted(verdicts.unused):
+        raise ValueError(f"{path.relative_to(ROOT)}:{number}: a verdict on no mutant: {called}")
 
 
 def compile_anew() -> None:
@@ -254,7 +248,7 @@ class Limit:
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
 
 
-def passes(path: Path, tree: ast.Module | None, tests: list[str], within: str = "module") -> bool:
+def passes(path: Path, tree: ast.Module | None, tests: list[str]) -> bool:
     """Tell whether the tests pass on a changed module, in a child that is forked for it."""
     folder = tempfile.mkdtemp()  # several of these may run at once
     child = os.fork()
@@ -294,21 +288,12 @@ def prepare() -> None:
     gc.freeze()  # else each looks through all of it at its end
 
 
-def judgement(name: str) -> str | None:
-    """Return why a survivor may live, if it has been judged."""
-    name = name.split(" #")[0]
-    for (where, change), reason in JUDGED.items():
-        file, function = where.split(": ")
-        if f"/{file}:" in name and f": {function}: " in name and name.endswith(f": {change}"):
-            return reason
-    return None
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("group", choices=GROUPS, nargs="?")
     parser.add_argument("--list", action="store_true", help="the groups and their modules")
     parser.add_argument("--modules", help="only some of them, as executor,integers")
+    parser.add_argument("--function", help="only what is in one of this name")
     parser.add_argument("--part", default="1/1", help="which share of the mutants, as 2/5")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--record", help="a JSON file that results are added to, and gone on from")
@@ -329,29 +314,27 @@ def main() -> int:
     part, parts = map(int, args.part.split("/"))
     record = Path(args.record) if args.record else None
     known = json.loads(record.read_text()) if record and record.exists() else {}
-    begun, number = time.monotonic(), 0
     if not known:
         for stage in stages:
             assert passes(modules[0], None, stage), f"{stage} fail on what is not changed"
+    begun, number, survivors, judged = time.monotonic(), 0, 0, 0
     for path in modules:
-        for name, tree in mutants(path):
-            number += 1
-            if number % parts != part % parts or name in known:
+        for name, tree, verdict in mutants(path):
+            if args.function and f": {args.function}: " not in name:
                 continue
-            if time.monotonic() - begun > args.seconds:
-                break
-            within = name.split(": ")[1]
-            survived = all(passes(path, tree, stage, within) for stage in stages)
-            known[name] = "survived" if survived else "noticed"
-            if survived:
-                print(name, f"({judgement(name) or 'NOT JUDGED'})", flush=True)
-            if record:
-                record.write_text(json.dumps(known, indent=0))
-    survivors = [name for name, outcome in known.items() if outcome == "survived"]
-    judged = sum(judgement(name) is not None for name in survivors)
-    print(
-        f"{args.group}: {len(known)} mutants, {len(survivors)} survived, {judged} judged harmless"
-    )
+            number += 1
+            if name not in known:
+                if number % parts != part % parts or time.monotonic() - begun > args.seconds:
+                    continue
+                survived = all(passes(path, tree, stage) for stage in stages)
+                known[name] = "survived" if survived else "noticed"
+                if survived:
+                    print(name, f"({verdict or 'NOT JUDGED'})", flush=True)
+                if record:
+                    record.write_text(json.dumps(known, indent=0))
+            survivors += known[name] == "survived"
+            judged += known[name] == "survived" and verdict is not None
+    print(f"{args.group}: {len(known)} mutants, {survivors} survived, {judged} judged harmless")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""MLP: its arguments, parameters and random draws; what it answers for every kind of input."""
+"""MLP: its arguments, parameters, and what it answers."""
 
 from __future__ import annotations
 
@@ -7,31 +7,16 @@ import pickle
 
 import numpy as np
 import pytest
+from fits import BACKENDS, parameters, same
 
 from fastmlp import MLP, Adam
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.initializers import INITIALIZERS, Normal, Uniform, Zeros
+from fastmlp.initializers import Normal
 from fastmlp.losses import OUTPUTS
 from fastmlp.optimizers import Optimizer
 from fastmlp.verification import TOLERANCE, difference
 
-BACKENDS = ("numpy", "numba")
 PAIRS = [(output, loss) for output, losses in OUTPUTS.items() for loss in losses]
-FLOATS = ("float16", "float32", "float64")
-INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
-
-
-def parameters(net) -> list[np.ndarray]:
-    return [a.copy() for a in (*net.weights, *net.biases)]
-
-
-def same(ours, theirs) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 # the constructor
@@ -223,69 +208,6 @@ def test_layers_can_be_swapped_though_they_are_views():
     np.testing.assert_array_equal(net.weights[0], second.T)
 
 
-# random draws
-
-
-@pytest.mark.parametrize("kind", [lambda: 7, lambda: np.int64(7), lambda: np.random.default_rng(7)])
-def test_a_seed_draws_the_same_on_both_backends(kind):
-    wanted = np.random.default_rng(7)
-    first, second = (MLP((6, 5, 4), rng=kind(), backend=b, dtype="float64") for b in BACKENDS)
-    for net in (first, second):
-        rng = copy.deepcopy(wanted)
-        for w in net.weights:
-            limit = np.sqrt(6 / sum(w.shape))
-            np.testing.assert_array_equal(w, rng.uniform(-limit, limit, w.shape))
-    assert not same(parameters(first), parameters(MLP((6, 5, 4), rng=8, dtype="float64")))
-    assert not same(parameters(MLP((6, 5, 4))), parameters(MLP((6, 5, 4))))
-
-
-def test_a_legacy_stream_is_drawn_from_layer_by_layer():
-    stream = np.random.RandomState(42)
-    net = MLP((6, 5, 4), rng=np.random.RandomState(42), init=Normal(0.01, True), dtype="float64")
-    for w, b in zip(net.weights, net.biases, strict=True):
-        np.testing.assert_array_equal(w, stream.randn(*w.shape) * 0.01)
-        np.testing.assert_array_equal(b, stream.randn(*b.shape) * 0.01)
-
-
-def test_a_generator_is_used_itself_and_the_global_stream_is_not():
-    rng, before = np.random.default_rng(1), np.random.get_state()[1].copy()
-    first, second = MLP((6, 5), rng=rng), MLP((6, 5), rng=rng)
-    assert not same(parameters(first), parameters(second))
-    np.testing.assert_array_equal(np.random.get_state()[1], before)
-
-
-@pytest.mark.parametrize("name", INITIALIZERS)
-def test_initializers_have_their_spread(name):
-    n_in, n_out = 300, 200
-    net = MLP((n_in, n_out), init=name, rng=5, dtype="float64")
-    w = net.weights[0]
-    assert not net.biases[0].any()
-    if name == "zeros":
-        assert not w.any()
-        return
-    family, distribution = name.split("_")
-    variance = {"glorot": 2 / (n_in + n_out), "he": 2 / n_in, "lecun": 1 / n_in}[family]
-    assert w.var() == pytest.approx(variance, rel=0.02)
-    assert abs(w.mean()) < 4 * np.sqrt(variance / w.size)
-    limit = np.sqrt(3 * variance)
-    largest = np.abs(w).max()
-    assert (0.999 * limit < largest <= limit) if distribution == "uniform" else largest > limit
-
-
-def test_initializers_with_parameters():
-    net = MLP((300, 200), init=Uniform(-0.25, 0.75, biases=True), rng=5)
-    for values in (net.weights[0], net.biases[0]):
-        assert -0.25 <= values.min() < -0.23
-        assert 0.73 < values.max() <= 0.75
-    assert MLP((300, 200), init=Normal(3), rng=5).weights[0].std() == pytest.approx(3, rel=0.02)
-    assert not MLP((3, 2), init=Zeros(), rng=0).weights[0].any()
-    for wrong in (lambda: Normal(-1), lambda: Normal(np.nan), lambda: Uniform(1, 0)):
-        with pytest.raises(ValueError):
-            wrong()
-    with pytest.raises(TypeError, match="scale"):
-        Normal("wide")
-
-
 # answers
 
 
@@ -396,140 +318,3 @@ def test_hyperparameters_of_any_real_kind_can_be_kept(tmp_path):
     assert MLP.load(tmp_path / "net.npz").optimizer == Adam(0.5)
     with pytest.raises(TypeError, match="optimizer"):
         net.fit(np.eye(4), [0, 1, 2, 0], optimizer=Optimizer(0.1))
-
-
-# inputs of every type and layout; all hold the same small integers, exact in every type
-
-
-def variants(tmp_path):
-    """Yield (name, X, values) where X holds `values` in one way or another."""
-    rng = np.random.default_rng(0)
-    values = rng.integers(0, 100, (23, 9)) * (rng.random((23, 9)) < 0.5)
-    for dtype in (*FLOATS, *INTEGERS, ">f4", ">i2", "longdouble"):
-        yield dtype, values.astype(dtype), values
-    yield "bool", values > 50, values > 50
-    signed = np.where(values % 2, -values, values)
-    yield "negative int8", signed.astype("int8"), signed
-    X = values.astype("float64")
-    yield "fortran", np.asfortranarray(X), values
-    wide = np.zeros((46, 27))
-    wide[::2, ::3] = X
-    yield "strided", wide[::2, ::3], values
-    yield "rows apart", np.repeat(values.astype("uint8"), 3, axis=0)[::3], values
-    yield "backwards", X[::-1, ::-1].copy()[::-1, ::-1], values
-    yield "columns of a wider one", np.hstack([X, X])[:, 9:].astype("uint8"), values
-    frozen = X.astype("float32")
-    frozen.flags.writeable = False
-    yield "read-only", frozen, values
-    mapped = np.memmap(tmp_path / "X", "uint8", "w+", shape=X.shape)
-    mapped[:] = values
-    mapped.flush()
-    yield "memory-mapped", np.memmap(tmp_path / "X", "uint8", "r", shape=X.shape), values
-    yield "lists", values.tolist(), values
-    yield "matrix", X.view(np.matrix), values
-    raw = np.zeros(X.nbytes + 1, "uint8")[1:].view("float64").reshape(X.shape)
-    raw[:] = X
-    yield "unaligned", raw, values
-    columns = [f"c{i}" for i in range(9)]
-    for name in ("pandas", "polars"):
-        try:
-            library = pytest.importorskip(name)
-        except pytest.skip.Exception:
-            continue
-        data = {c: X[:, i].astype("float32" if i % 2 else "int16") for i, c in enumerate(columns)}
-        yield name, library.DataFrame(data), values
-    sparse = pytest.importorskip("scipy.sparse")
-    for kind in (sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.csc_array):
-        yield kind.__name__, kind(X.astype("float32")), values
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_any_type_and_layout_is_read_alike_and_left_alone(backend, dtype, tmp_path):
-    y = np.arange(23) % 3
-    for name, X, values in variants(tmp_path):
-        nets = [MLP((9, 5, 3), rng=1, backend=backend, dtype=dtype) for _ in range(2)]
-        before = pickle.dumps(X)
-        results = []
-        for net, data in zip(nets, (X, values.astype("float64")), strict=True):
-            loss, g = net.loss_and_gradients(data, y)
-            scores, answer = net.evaluate(data, y), net.predict_proba(data)
-            history = net.fit(
-                data, y, epochs=2, batch_size=10, validation_split=0.2, optimizer=Adam(0.01)
-            )
-            results.append(
-                [np.array([loss, *scores.values(), *history.loss, *history.val_loss]), answer,
-                 *g.weights, *parameters(net)]
-            )  # fmt: skip
-        assert difference(*results) <= 5 * TOLERANCE[dtype], name
-        assert pickle.dumps(X) == before, name
-
-
-@pytest.mark.parametrize("scale", [255.0, 3.0, 0.1, 7.3, 1e-3])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_input_scale_gives_the_values_of_x_over_it(backend, dtype, scale):
-    rng = np.random.default_rng(0)
-    kinds = {"uint8": np.arange(256).reshape(32, 8), "bool": rng.random((32, 8)) > 0.5}
-    kinds |= {name: rng.integers(0, 120, (32, 8)) for name in INTEGERS[:-1]}
-    kinds |= {name: rng.normal(size=(32, 8)) for name in FLOATS}
-    for name, values in kinds.items():
-        X = values.astype(name)
-        net = MLP((8, 8), output="identity", dtype=dtype, backend=backend, input_scale=scale)
-        net.weights[0] = np.eye(8)
-        with np.errstate(over="ignore"):
-            wanted = (X / scale).astype(dtype)
-        np.testing.assert_array_equal(net.predict(X), wanted, err_msg=name)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch_size", [1, 16, None])
-@pytest.mark.parametrize("density", [0.1, 1.0])
-def test_training_sees_the_same_scaled_values(backend, dtype, batch_size, density):
-    rng = np.random.default_rng(0)
-    X = (rng.integers(0, 256, (600, 40)) * (rng.random((600, 40)) < density)).astype("uint8")
-    y, made = rng.integers(0, 3, 600), []
-    for data, scale in ((X, 255.0), (X / 255.0, None)):
-        net = MLP((40, 6, 3), rng=1, dtype=dtype, backend=backend, input_scale=scale)
-        net.fit(data, y, epochs=1, batch_size=batch_size)
-        made.append(parameters(net))
-    assert same(*made)
-
-
-REJECTED = [
-    (np.array([[1.0, np.nan, 0.0]]), ValueError, "row 0, column 1"),
-    (np.array([[1.0, 2.0, 0.0], [0.0, 0.0, -np.inf]], "float16"), ValueError, "row 1, column 2"),
-    (np.zeros((2, 4)), ValueError, "3 features, got 4"),
-    (np.zeros(3), ValueError, "n_samples, n_features"),
-    (np.zeros((1, 3, 1)), ValueError, "n_samples, n_features"),
-    (5, ValueError, "n_samples, n_features"),
-    ([[1, 2, 3], [1, 2]], ValueError, "rectangular"),
-    ([["a", "b", "c"]], TypeError, "real numbers"),
-    (np.zeros((1, 3), complex), TypeError, "real numbers"),
-    (np.zeros((1, 3), "M8[s]"), TypeError, "real numbers"),
-    (np.array([[1, None, 2]]), ValueError, "finite"),
-    (np.array([[1, {}, 2]]), TypeError, "real numbers"),
-]
-
-
-@pytest.mark.parametrize(("X", "error", "message"), REJECTED)
-def test_what_is_no_table_of_finite_numbers_is_rejected(backend, X, error, message):
-    net = MLP((3, 4, 2), rng=0, backend=backend)
-    y = np.zeros(len(X) if hasattr(X, "__len__") else 1, int)
-    for ask in (net.forward, net.predict, net.predict_proba):
-        with pytest.raises(error, match=f"X: .*{message}"):
-            ask(X)
-    for ask in (net.evaluate, net.loss_and_gradients, net.fit):
-        with pytest.raises(error, match=f"X: .*{message}"):
-            ask(X, y)
-
-
-def test_sparse_matrices_are_checked_too(backend):
-    sparse = pytest.importorskip("scipy.sparse")
-    net = MLP((3, 4, 2), rng=0, backend=backend)
-    bad = sparse.csr_matrix(np.array([[0.0, np.inf, 0.0]]))
-    with pytest.raises(ValueError, match="X: expected finite numbers, got inf"):
-        net.predict(bad)
-    for name in ("coo", "lil", "dok", "bsr", "dia"):
-        with pytest.raises(TypeError, match=f"X: expected CSR or CSC.* got {name}"):
-            net.predict(sparse.eye(3).asformat(name))
-    with pytest.raises(TypeError, match="X: expected real numbers"):
-        net.predict(sparse.csr_matrix(np.eye(3) * 1j))

@@ -329,7 +329,7 @@ HEADERS = {
     "memory of no schedule": _put("schedule", value=None),
     "held out of nothing": _put("held_out", value={}),
     "held out of another": _put("held_out", value={"kind": "Generator", "state": 5}),
-    "versions as a list": _put("saved_with", value=["0.1.0"]),
+    "versions as a list": _put("saved_with", value=["9.8.7"]),
     "a history twice": lambda header, arrays: header["history"].append("loss"),
     "a history less": lambda header, arrays: header["history"].remove("loss"),
     "a history of numbers": _put("history", value=[1, 2]),

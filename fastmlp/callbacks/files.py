@@ -18,7 +18,7 @@ def _check_file(path: str) -> None:
     """Raise unless a file of that name can be written, and be written again."""
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
-        raise ValueError(f"path: expected a folder that exists, got {str(folder)!r}")
+        raise ValueError(f"path: expected a folder that exists, got {str(Path(path).parent)!r}")
     if not os.access(folder, os.W_OK):
         raise ValueError(f"path: expected a folder that can be written, got {str(folder)!r}")
     try:

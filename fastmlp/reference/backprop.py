@@ -44,7 +44,7 @@ def hidden_and_logits(
             break
         a, derivative = activation_function(architecture.activations[layer])(z)
         rate = dropout[layer] if dropout else 0.0
-        if rate and words is not None:
+        if rate and words is not None:  # mutant or: a rate of 0 has factors of 1
             n, n_units = a.shape
             factors = dropout_factors(words[layer], n, n_units, rate, a.dtype)
             a, derivative = a * factors, derivative * factors
@@ -96,7 +96,7 @@ def batch_gradients(
         losses = losses * sample_weight
         delta = delta * sample_weight[:, None].astype(delta.dtype)
     # A batch whose weights are all zero has nothing to learn from: its mean is taken as 0.
-    scale = 1 / total if total > 0 else 0.0
+    scale = 1 / total if total > 0 else 0.0  # mutant 1.0: it multiplies sums that are 0
     loss = float(losses.sum() * scale)
     loss += penalty(weights, r.l1, r.l2)
 
@@ -104,6 +104,7 @@ def batch_gradients(
     for layer in reversed(range(len(weights))):
         w_gradient = activations[layer].T @ delta * delta.dtype.type(scale)
         w_gradient = w_gradient + penalty_gradient(weights[layer], r.l1, r.l2)
+        # mutant True: a copy more, of the same values
         gradients.weights.insert(0, w_gradient.astype(delta.dtype, copy=False))
         if biases:
             gradients.biases.insert(0, delta.sum(axis=0) * delta.dtype.type(scale))

@@ -96,6 +96,7 @@ def train_steps(
     """
     X, y, sample_weight = data.X, data.y, data.sample_weight
     optimizer, state, r = settings.optimizer, settings.state, settings.regularization
+    # mutant +: words of layers that are not there
     batch_size, steps, n_hidden = settings.batch_size, len(rates), architecture.n_layers - 1
     losses, totals, correct = np.zeros(steps), np.zeros(steps), np.zeros(steps, int)
     words = None if key is None else key_words(key, state.step, steps, n_hidden)

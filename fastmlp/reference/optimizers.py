@@ -92,6 +92,7 @@ def optimizer_step(
     """Apply the rule that the optimizer names; they stand above, one function each."""
     rate = check_optimizer_step(optimizer, parameters, gradients, state, learning_rate)
     state.step += 1
+    # mutant False: both are of one length
     for i, (w, g) in enumerate(zip(parameters, gradients, strict=True)):
         slots = [slot[i] for slot in state.slots]
         _RULES[optimizer.rule](optimizer, w, g, slots, state.step, rate)

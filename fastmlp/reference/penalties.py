@@ -62,7 +62,7 @@ def clip_by_global_norm(gradients: Arrays, clip_norm: float) -> float:
     (5.0, [[0.6000000000000001]], [0.8])
     """
     norm = float(np.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradients)))
-    if not norm <= clip_norm:
+    if not norm <= clip_norm:  # mutant <: at the bound the factor is 1
         factor = clip_norm / norm
         for g in gradients:
             g *= g.dtype.type(factor)
@@ -93,5 +93,6 @@ def limit_norms(weights: Arrays, max_norm: float) -> None:
     """
     for w in weights:
         norms = np.sqrt(np.square(w, dtype=np.float64).sum(axis=0))
+        # mutant >=: at the bound the factor is 1
         factors = np.where(norms > max_norm, max_norm / np.maximum(norms, max_norm), 1.0)
         w *= factors.astype(w.dtype)

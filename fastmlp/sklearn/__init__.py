@@ -7,6 +7,8 @@ seen, so ``loss_curve_`` follows scikit-learn's to rounding. What differs, and w
 =====================================  =======================================================
 scikit-learn                           here
 =====================================  =======================================================
+A parameter set after ``fit`` changes  What was fitted predicts. A warm start and
+what predicts.                         ``partial_fit`` train what is set, or raise.
 Squared error of several outputs:      ``solver="sgd"`` and ``"adam"`` take the same steps and
 the gradient is ``n_outputs`` times    report the same loss. ``solver="lbfgs"`` is given the
 that of the loss.                      loss that belongs to the gradient, so its line search
@@ -36,14 +38,37 @@ Needs the ``sklearn`` extra.
 
 from __future__ import annotations
 
+import importlib
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
 from ..support.extras import require
 from ..support.interrupts import CtrlC
+from ._patch import patch, unpatch
 
-require("sklearn", "sklearn")
+if find_spec("sklearn") is None:
+    require("sklearn", "sklearn")
 
-with CtrlC():
+if TYPE_CHECKING:
     from ._classifier import MLPClassifier
     from ._display import LossCurveDisplay
     from ._regressor import MLPRegressor
 
-__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor"]
+__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor", "patch", "unpatch"]
+
+# Loaded on first use: a program that `python -m fastmlp.sklearn` runs may have settings to make
+# before NumPy is.
+_HOME = {
+    "LossCurveDisplay": "_display",
+    "MLPClassifier": "_classifier",
+    "MLPRegressor": "_regressor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with CtrlC():
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

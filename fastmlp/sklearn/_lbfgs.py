@@ -17,6 +17,7 @@ from ._held_out import HeldOut
 from ._hooks import Hooks
 from ._network import Network
 from ._tasks import Tasks
+from ._warnings import as_sklearn
 
 __all__ = ["Objective", "fit_lbfgs"]
 
@@ -155,7 +156,9 @@ def fit_lbfgs(
             options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
         )  # fmt: skip
         stopped = result.status == 99  # by a callback, which is no failure
-        e.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, e.max_iter)
+        e.n_iter_ = result.nit
+        if not stopped:
+            e.n_iter_ = as_sklearn(_check_optimize_result, "lbfgs", result, e.max_iter)
         objective(result.x)
     enter(result.x)
     e.loss_ = objective.loss

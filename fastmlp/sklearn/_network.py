@@ -15,9 +15,15 @@ from ..contract.parameters import Parameters
 from ..initializers import RandomSource
 from ..support.validation import check_finite
 
-__all__ = ["Network", "activation_names", "draw"]
+__all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "draw"]
 
 ALIASES = {"logistic": "sigmoid"}
+OUTPUT_NAMES = {
+    "identity": "identity", "logistic": "sigmoid", "softmax": "softmax", "exp": "identity",
+    "tanh": "identity", "relu": "identity",
+}  # fmt: skip
+"""The network's output for each ``out_activation_``: those that it lacks are applied after it."""
+APPLIED: dict[str, Any] = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0)}
 _FEW = 4  # rows for which every microsecond counts
 
 
@@ -65,7 +71,11 @@ class Network:
     weights, biases : list of ndarray
         Live views: what is written into them takes effect.
     parameters : Parameters
+    made_for : tuple
+        The estimator's ``out_activation_`` and fitted settings that it was made for.
     """
+
+    made_for: tuple[Any, Any]
 
     def __init__(
         self,

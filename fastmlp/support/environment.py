@@ -32,20 +32,23 @@ def processor_name() -> str:
 def _compiled() -> dict[str, str | int | None]:
     """Return what the compiled backend uses; nothing where Numba is missing."""
     found: dict[str, str | int | None] = dict.fromkeys(
-        ("vector_path", "threading_layer", "threads", "cache_folder")
+        ("vector_path", "threading_layer", "threads", "cache_folder", "cache_bytes")
     )
     try:
         from numba import get_num_threads, threading_layer  # type: ignore[attr-defined]
 
         from ..kernels.emit import target as _target
         from ..kernels.jit import cache as _jit
+        from ..kernels.jit import old_caches
         from ..kernels.jit import threading_layer as threads
-    except ImportError:
+    except (ImportError, OSError):  # without /dev/shm Numba cannot be imported
         return found
     found["vector_path"] = _target.current_target().name
     found["threads"] = threads.thread_limit()
     folder = _jit.cache_folder()
-    found["cache_folder"] = None if folder is None else str(folder)
+    if folder is not None:
+        found["cache_folder"] = str(folder)
+        found["cache_bytes"] = sum(f.n_bytes for f in old_caches.cache_folders(folder.parent))
     try:
         get_num_threads()  # loads the layer, which then can be named
         found["threading_layer"] = threading_layer()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from contextlib import ExitStack
 from typing import Any
 
 __all__ = ["BrokenOff", "CtrlC", "Halt"]
@@ -79,9 +78,16 @@ class CtrlC:
         held, self._held = list(dict.fromkeys(self._held)), []
         if error is BrokenOff:
             return
-        with ExitStack() as stack:  # calls all, the first one first, whichever raises
-            for number in reversed(held):
-                stack.callback(self._before[number], number, None)
+        if held:
+            self._deliver(held)
+
+    def _deliver(self, held: list[int]) -> None:
+        """Call the handlers, each whatever the ones before it raise."""
+        try:
+            self._before[held[0]](held[0], None)
+        finally:
+            if held[1:]:
+                self._deliver(held[1:])
 
 
 class Halt:

@@ -81,7 +81,7 @@ class Evaluation:
             y = self._y if self._rows is None else self._y[self._rows]
             kind = self._net.architecture.output
             numbers += [metric(y, outputs, kind) for metric in self._metrics]
-        return dict(zip(self.names, numbers, strict=True))
+        return dict(zip(self.names, numbers, strict=True))  # mutant False: both are of one length
 
     def _parts(self) -> list[np.ndarray]:
         rows = self._rows
@@ -95,8 +95,9 @@ class Evaluation:
         net, sums, count = self._net, np.zeros(2), 0
         for rows in self._parts():
             part = net._backend().evaluator(
-                net._parameters, self._X[rows], self._y[rows], None, net.threads, repeated=False
-            )
+                net._parameters, self._X[rows], self._y[rows], None, net.threads,
+                repeated=False,  # mutant True: preparations that pay only for more epochs
+            )  # fmt: skip
             sums += len(rows) * np.array(part())
             count += len(rows)
         loss, accuracy = sums / count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from ..metrics import Metric, get_metrics
 from ..optimizers import Optimizer, get_optimizer
 from ..regularization import Regularization, get_regularization
 from ..schedules import Schedule, get_schedule
+from ..support.notices import watched
 from ..support.validation import check_choice, check_integer, check_number
 from .divergence import ON_DIVERGENCE
 
@@ -82,6 +82,7 @@ class FitOptions:
         batch_size = self.batch_size
         if batch_size is not None:
             batch_size = check_integer("batch_size", batch_size, low=1)
+        # mutant True: either is a bool
         flags = {"shuffle": self.shuffle, "resume": self.resume, "progress": self.progress or False}
         for name, flag in flags.items():
             if not isinstance(flag, bool | np.bool_):
@@ -141,6 +142,5 @@ def get_callbacks(
     # The best parameters are back before others see the end of training.
     found = [*([] if stopping is None else [stopping]), *callbacks]
     if progress is None:
-        watched = sys.stderr is not None and sys.stderr.isatty()
-        progress = watched and not any(isinstance(c, ProgressBar) for c in found)
+        progress = watched() and not any(isinstance(c, ProgressBar) for c in found)
     return [*found, ProgressBar()] if progress else found

@@ -92,6 +92,7 @@ def test_what_a_cluster_cannot_do_is_refused(client):
     assert all(np.array_equal(a, state(net)) for a, net in zip(before, nets, strict=True))
 
 
+@pytest.mark.slow
 def test_networks_outlive_a_worker():
     """A network whose worker is killed is trained again from where it was: the same bits."""
     import os

@@ -44,8 +44,9 @@ def test_numpy_ann_gives_the_published_digits():
     assert result.ok
 
 
-def test_numpy_ann_on_the_reference_gives_the_first_published_digits():
-    (result,) = reproduce(["numpy-ann"], backend="numpy", epochs=2, progress=False)
+@pytest.mark.parametrize("backend", ["numba", pytest.param("numpy", marks=pytest.mark.slow)])
+def test_numpy_ann_gives_the_first_published_digits(backend):
+    (result,) = reproduce(["numpy-ann"], backend=backend, epochs=2, progress=False)
     for name in ("training_costs", "validation_costs"):
         np.testing.assert_allclose(result.measured[name], result.published[name][:1], rtol=1e-12)
     assert not result.ok

@@ -1,12 +1,7 @@
 """The reference's formulas proved with SymPy: its own code runs, line by line, on symbols.
 
-`Number` is a number of the reference's arrays that carries an expression, and a sample value that
-decides its comparisons. So a branch is taken as it is at the sample, and what is proved holds for
-all values that take the same branches; the samples stand on every side of every kink. NumPy hands
-functions of object arrays to the elements' methods (`np.exp` calls `exp`); a few of its names that
-cannot are replaced in the reference's modules (`_NumPy`), and floats with names, such as the slope
-of leaky relu, are symbols too. Derivatives are SymPy's, of the reference's own values; the
-optimizers are held against the recurrences of their papers, written as these write them.
+The optimizers are held against the recurrences of their papers, written as these write them. How
+NumPy's functions come to expressions is in ``helpers/symbols.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +13,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import sympy as sp
+from symbols import (
+    AnyDelta,
+    AnyF,
+    AnyLoss,
+    AnySlope,
+    Number,
+    SymbolNumPy,
+    assert_equal,
+    expressions,
+    gradient,
+    number,
+    numbers,
+    symbol,
+    symbols,
+)
 
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
@@ -29,142 +39,11 @@ from fastmlp.regularization import Regularization
 dense = importlib.import_module("fastmlp.reference.dense")  # the function hides the module
 
 
-class Number:
-    """An expression, and its value at the sample."""
-
-    def __init__(self, expression, sample: float) -> None:
-        self.e, self.at = sp.sympify(expression), float(sample)
-
-    def _with(self, other, operation):
-        if isinstance(other, np.ndarray):
-            return NotImplemented  # NumPy takes the elements one by one
-        other = number(other)
-        return Number(operation(self.e, other.e), operation(self.at, other.at))
-
-    def __add__(self, other):
-        return self._with(other, lambda x, y: x + y)
-
-    def __mul__(self, other):
-        return self._with(other, lambda x, y: x * y)
-
-    def __sub__(self, other):
-        return self._with(other, lambda x, y: x - y)
-
-    def __rsub__(self, other):
-        return self._with(other, lambda x, y: y - x)
-
-    def __truediv__(self, other):
-        return self._with(other, lambda x, y: x / y)
-
-    def __rtruediv__(self, other):
-        return self._with(other, lambda x, y: y / x)
-
-    def __pow__(self, other):
-        return self._with(other, lambda x, y: x**y)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __neg__(self):
-        return Number(-self.e, -self.at)
-
-    def __abs__(self):
-        return -self if self.at < 0 else self
-
-    def __lt__(self, other):
-        return self.at < number(other).at
-
-    def __le__(self, other):
-        return self.at <= number(other).at
-
-    def __gt__(self, other):
-        return self.at > number(other).at
-
-    def __ge__(self, other):
-        return self.at >= number(other).at
-
-    def __eq__(self, other):
-        return self.at == number(other).at
-
-    def __float__(self):
-        raise TypeError("a float of a symbol: what follows would prove nothing")
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def exp(self):
-        return Number(sp.exp(self.e), np.exp(self.at))
-
-    def expm1(self):
-        return self.exp() - 1
-
-    def log(self):
-        return Number(sp.log(self.e), np.log(self.at))
-
-    def log1p(self):
-        return (1 + self).log()
-
-    def tanh(self):
-        return Number(sp.tanh(self.e), np.tanh(self.at))
-
-    def sqrt(self):
-        return Number(sp.sqrt(self.e), np.sqrt(self.at))
-
-
-def number(value) -> Number:
-    """Return a number as it is, exactly; of a float, its binary fraction."""
-    if isinstance(value, Number):
-        return value
-    if isinstance(value, int | np.integer | np.bool_):
-        return Number(int(value), value)
-    return Number(sp.Rational(float(value)), value)
-
-
-def symbol(name: str, sample: float, **assumptions) -> Number:
-    return Number(sp.Symbol(name, real=True, **assumptions), sample)
-
-
-def symbols(name: str, samples) -> np.ndarray:
-    """Return an array of symbols with these samples."""
-    samples = np.asarray(samples, float)
-    array = np.empty(samples.shape, object)
-    for i in np.ndindex(samples.shape):
-        array[i] = symbol(name + "".join(map(str, i)), samples[i])
-    return array
-
-
-numbers = np.frompyfunc(number, 1, 1)
-expressions = np.frompyfunc(lambda x: x if isinstance(x, sp.Expr) else number(x).e, 1, 1)
-
-
-class _NumPy:
-    """NumPy for arrays of `Number`."""
-
-    float64 = object  # sums are asked for in it
-
-    def __getattr__(self, name: str):
-        return getattr(np, name)
-
-    @staticmethod
-    def minimum(x, y):
-        return numbers(np.minimum(x, y))
-
-    @staticmethod
-    def maximum(x, y):
-        return numbers(np.maximum(x, y))
-
-    @staticmethod
-    def where(condition, x, y):
-        return numbers(np.where(condition, x, y))
-
-    @staticmethod
-    def logaddexp(x, y):
-        return np.log(np.exp(numbers(x)) + np.exp(y))
-
-
 @pytest.fixture(autouse=True)
 def symbolic(monkeypatch):
     """Let the reference's modules take arrays of symbols, without the checks of what users pass."""
     for module in (activations, backprop, dense, losses, optimizers, penalties):
-        monkeypatch.setattr(module, "np", _NumPy())
+        monkeypatch.setattr(module, "np", SymbolNumPy())
         monkeypatch.setattr(module, "float", number, raising=False)
     for name in ("GELU_SCALE", "GELU_CUBIC", "LEAKY_SLOPE"):
         value = getattr(activations, name)
@@ -175,30 +54,12 @@ def symbolic(monkeypatch):
     monkeypatch.setattr(optimizers, "check_optimizer_step", lambda o, p, g, s, rate: rate)
 
 
-def assert_equal(ours, theirs) -> None:
-    """Prove that two arrays of expressions are equal: expanded, or, of functions that
-    SymPy knows, simplified.
-    """
-    ours, theirs = np.broadcast_arrays(expressions(ours), expressions(theirs))
-    for i in np.ndindex(ours.shape):
-        gap = sp.expand(ours[i] - theirs[i])
-        if gap != 0 and not gap.has(AnyF, AnyLoss, AnyDelta):
-            gap = sp.simplify((ours[i] - theirs[i]).rewrite(sp.exp))
-        if gap != 0:
-            pytest.fail(f"{i}: {str(ours[i])[:200]} is not {str(theirs[i])[:200]}", pytrace=False)
-
-
-def gradient(value, by: np.ndarray) -> np.ndarray:
-    """Return the derivatives of an expression by each symbol of an array."""
-    return np.frompyfunc(lambda x: sp.diff(value.e, x.e), 1, 1)(by)
-
-
 # the tool itself
 
 
 def test_an_expression_takes_the_branch_of_its_sample():
     low, high = symbol("p", -2.0), symbol("q", 3.0)
-    assert_equal(_NumPy.maximum(np.array([low, high]), 0), [0, high.e])
+    assert_equal(SymbolNumPy.maximum(np.array([low, high]), 0), [0, high.e])
     assert_equal(abs(np.array([low, high])), [-low.e, high.e])
     with pytest.raises(pytest.fail.Exception, match="is not"):
         assert_equal([low * low], [low])
@@ -376,24 +237,6 @@ def test_weighted_samples():
 
 
 # layers, for any activation and any loss: of these functions only the derivatives' names are known
-
-
-class AnyF(sp.Function):
-    def fdiff(self, argindex=1):
-        return AnySlope(*self.args)
-
-
-class AnySlope(sp.Function):
-    nargs = 1
-
-
-class AnyLoss(sp.Function):
-    def fdiff(self, argindex=1):
-        return AnyDelta(argindex, *self.args)
-
-
-class AnyDelta(sp.Function):
-    pass
 
 
 def any_activation(z: np.ndarray):

@@ -26,17 +26,11 @@ from fastmlp.metrics import get_metrics
 from fastmlp.training.evaluation import Evaluation
 from fastmlp.training.samples import ChunkSamples
 
-BACKENDS = ("numpy", "numba")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(150, 6))
 LABELS = np.digitize(X[:, 0] + X[:, 1] ** 2, [0.3, 1.3])
 CUTS = [slice(0, 64), slice(64, 112), slice(112, 150)]
 CHUNKS = [(X[part], LABELS[part]) for part in CUTS]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
 
 
 def make(backend="numpy", **options) -> MLP:

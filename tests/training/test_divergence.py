@@ -19,11 +19,6 @@ Y = X[:, :3].copy()
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value")
 
 
-@pytest.fixture(params=["numpy", "numba"])
-def backend(request):
-    return request.param
-
-
 def make(backend, **options) -> MLP:
     return MLP((6, 8, 3), output="identity", activation="relu", rng=3, backend=backend, **options)
 

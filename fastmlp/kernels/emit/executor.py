@@ -37,7 +37,9 @@ LINE = 128  # bytes: neighbouring lines of 64 are fetched together
 # shared memory of threads, a line each: whether somebody leads; the phase announced, counted from
 # 1; which phase and step that is; for each share when it was claimed last, and when done
 SEQUENCE, PLACE, CLAIMS = LINE, 2 * LINE, 3 * LINE
+# mutant 2: a phase that never comes
 OVER = -1  # announced when nothing follows
+# mutant 4001: how often it looks before it gives way
 SPINS = 4000  # looks, some 50 us, before the system is asked whether another thread is due
 _MONOTONIC = 6 if sys.platform == "darwin" else 1
 
@@ -158,7 +160,7 @@ def work_on(x: Integers, program: Any, sync: Any, sequence: Any, own: Any) -> No
     """Work on every share of the phase announced that nobody has claimed, one's own first."""
     shares = x.read(program, SHARES)
     with x.count(0, shares) as k:
-        share = (own + k) % shares
+        share = (own + k) % shares  # mutant -: in which order others' shares are claimed
         claim = sync + CLAIMS + share * LINE
         with x.when(x.compare_and_swap(claim, sequence - 1, sequence)):
             # who holds a share knows that its phase is not over
@@ -207,7 +209,7 @@ def follow(x: Integers, program: Any, sync: Any, own: Any) -> None:
 def take_part(x: Integers, program: Any, own: Any) -> None:
     """Do one thread's part: the first to come leads, the others follow what it announces."""
     sync = x.read(program, SYNC)
-    leads = x.compare_and_swap(sync, 0, 1)
+    leads = x.compare_and_swap(sync, 0, 1)  # mutant 2: any number but 0 says that somebody leads
     with x.subnormals_as_zero():
         with x.when(leads):
             lead(x, program, sync, own)

@@ -4,7 +4,8 @@ A zero adds nothing to the forward sum and nothing to its row of dW, so both are
 added is added in ascending order, as in the dense tile. Samples come as lists of columns (uint16)
 and values, one list a row. `cuts` (uint16) holds where in the list each block of columns begins,
 and behind the last one the list's length: rows of W are worked on block by block, because a block
-stays in the first-level cache where the whole of W does not.
+stays in the first-level cache where the whole of W does not. Rows of a CSR matrix are read as they
+lie, columns as int32, in one block.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from .records import record, subroutine
 from .simd import I8, I16, I32, I64, const
 from .vector_math import Vec
 
-__all__ = ["PANEL", "by_feature", "feature_update", "forward", "gradient", "prefetch"]
+__all__ = ["LISTS", "PANEL", "by_feature", "feature_update", "forward", "gradient", "prefetch"]
 
 PANEL = 8  # vectors of a row that one pass over lists of non-zeros keeps in registers at most
 
+LISTS = ("codes", "values", "csr")  # kinds of them
 _LINE = 64  # bytes of a cache line
 _SUMS = 4  # chains in flight that hide the latency of the multiply-add in narrow layers
 
@@ -30,19 +32,24 @@ _SUMS = 4  # chains in flight that hide the latency of the multiply-add in narro
 class _Lists:
     """Where lists of non-zeros lie: the fields that the kernels here share.
 
-    Coded values are uint8 numbers into the table; others are stored as they are.
+    Of kind "codes" values are uint8 numbers into the table; of "values" they are stored as they
+    are; "csr" is a CSR matrix, whose `starts` end with the count of all.
     """
 
     FIELDS = "starts cuts n_cuts columns values table"
 
-    def __init__(self, v: Vec, q: Any, coded: bool) -> None:
-        self.q, self.v, self.coded = q, v, coded
+    def __init__(self, v: Vec, q: Any, kind: str) -> None:
+        self.q, self.v, self.kind = q, v, kind
 
     def stretch(self, order: Any, r: Any, first: Any, last: Any) -> tuple[Any, Any]:
         """Return where blocks first .. last of sample order[r] begin, and how many items follow."""
         v, b = self.v, self.v.b
         sample = v.load_scalar(order, b.shl(r, const(3)), I64)
-        start = v.load_scalar(self.q.starts, b.shl(sample, const(3)), I64)
+        at = v.at(self.q.starts, b.shl(sample, const(3)))
+        start = v.load_scalar(at, 0, I64)
+        if self.kind == "csr":
+            length = b.sub(v.load_scalar(at, 8, I64), start)
+            return start, b.select(b.icmp_signed("<", first, last), length, const(0))
         cuts = v.at(self.q.cuts, b.shl(b.mul(sample, self.q.n_cuts), const(1)))
         at = [
             b.zext(v.load_scalar(cuts, b.shl(block, const(1)), I16), I64) for block in (first, last)
@@ -70,8 +77,9 @@ class _Lists:
         """Ask for the whole list of sample order[r]."""
         v, b = self.v, self.v.b
         first, count = self.stretch(order, r, const(0), b.sub(self.q.n_cuts, const(1)))
-        value_bytes = 1 if self.coded else v.size
-        for address, size in ((self.q.columns, 2), (self.q.values, value_bytes)):
+        value_bytes = 1 if self.kind == "codes" else v.size
+        column_bytes = 4 if self.kind == "csr" else 2
+        for address, size in ((self.q.columns, column_bytes), (self.q.values, value_bytes)):
             start = v.at(address, b.mul(first, const(size)))
             lines = b.add(b.udiv(b.mul(count, const(size)), const(_LINE)), const(1))
 
@@ -84,8 +92,9 @@ class _Lists:
     def item(self, t: Any) -> tuple[Any, Any]:
         """Return the column and the value of item t."""
         v, b = self.v, self.v.b
-        column = b.zext(v.load_scalar(self.q.columns, b.shl(t, const(1)), I16), I64)
-        if self.coded:
+        shift, width = (2, I32) if self.kind == "csr" else (1, I16)
+        column = b.zext(v.load_scalar(self.q.columns, b.shl(t, const(shift)), width), I64)
+        if self.kind == "codes":
             code = b.zext(v.load_scalar(self.q.values, t, I8), I64)
             return column, v.load_scalar(self.q.table, b.mul(code, const(v.size)))
         return column, v.load_scalar(self.q.values, b.mul(t, const(v.size)))
@@ -94,10 +103,6 @@ class _Lists:
 def _where(q: Any) -> dict[str, Any]:
     """Return the fields that say where the lists lie."""
     return {name: getattr(q, name) for name in _Lists.FIELDS.split()}
-
-
-def _named(coded: bool) -> str:
-    return "codes" if coded else "values"
 
 
 def over_even_panels(
@@ -138,15 +143,15 @@ def _over_blocks(v: Vec, q: Any, body: Callable[[Any, Any], None]) -> None:
 
 
 @record(f"order {_Lists.FIELDS}")
-def prefetch(v: Vec, q: Any, coded: bool) -> None:
+def prefetch(v: Vec, q: Any, kind: str) -> None:
     """Ask for the list of sample order[0]: it may lie anywhere in memory."""
-    _Lists(v, q, coded).prefetch(q.order, const(0))
+    _Lists(v, q, kind).prefetch(q.order, const(0))
 
 
 @record(f"z ldz bias order {_Lists.FIELDS} first last w ldw rows")
-def _forward_panel(v: Vec, q: Any, width: int, coded: bool) -> None:
+def _forward_panel(v: Vec, q: Any, width: int, kind: str) -> None:
     """z += x W over some blocks, for `width` vectors of every row. Block 0 starts at the bias."""
-    b, lists = v.b, _Lists(v, q, coded)
+    b, lists = v.b, _Lists(v, q, kind)
     sets = max(1, _SUMS // width)
 
     def row(r: Any, first: Any, count: Any) -> None:
@@ -184,13 +189,13 @@ def _forward_panel(v: Vec, q: Any, width: int, coded: bool) -> None:
 
 
 @record(f"z ldz bias order {_Lists.FIELDS} at_once w ldw rows vectors")
-def forward(v: Vec, q: Any, coded: bool) -> None:
+def forward(v: Vec, q: Any, kind: str) -> None:
     """z = bias + x W for samples order[0 .. rows), `at_once` blocks of columns at a time."""
     given = _where(q)
 
     def panel(width: int, offset: Any) -> None:
-        emit = partial(_forward_panel, width=width, coded=coded)
-        tile = subroutine(v, f"sparse_forward_{_named(coded)}_{width}", emit)
+        emit = partial(_forward_panel, width=width, kind=kind)
+        tile = subroutine(v, f"sparse_forward_{kind}_{width}", emit)
         _over_blocks(
             v, q,
             lambda first, last: tile(
@@ -203,9 +208,9 @@ def forward(v: Vec, q: Any, coded: bool) -> None:
 
 
 @record(f"g ldg d ldd order {_Lists.FIELDS} first last rows")
-def _gradient_panel(v: Vec, q: Any, width: int, coded: bool) -> None:
+def _gradient_panel(v: Vec, q: Any, width: int, kind: str) -> None:
     """g[k] += x[k] d for the k of some blocks, sample by sample, `width` vectors of it."""
-    b, lists = v.b, _Lists(v, q, coded)
+    b, lists = v.b, _Lists(v, q, kind)
 
     def row(r: Any, first: Any, count: Any) -> None:
         delta = v.at(q.d, b.mul(r, q.ldd))
@@ -225,14 +230,14 @@ def _gradient_panel(v: Vec, q: Any, width: int, coded: bool) -> None:
 
 
 @record(f"g ldg d ldd order {_Lists.FIELDS} at_once rows vectors")
-def gradient(v: Vec, q: Any, coded: bool) -> None:
+def gradient(v: Vec, q: Any, kind: str) -> None:
     """g[k] += x[k] d for samples order[0 .. rows), `at_once` blocks of columns at a time."""
     given = _where(q)
 
     def block(first: Any, last: Any) -> None:
         def panel(width: int, offset: Any) -> None:
-            emit = partial(_gradient_panel, width=width, coded=coded)
-            tile = subroutine(v, f"sparse_gradient_{_named(coded)}_{width}", emit)
+            emit = partial(_gradient_panel, width=width, kind=kind)
+            tile = subroutine(v, f"sparse_gradient_{kind}_{width}", emit)
             tile(
                 g=v.at(q.g, offset), ldg=q.ldg, d=v.at(q.d, offset), ldd=q.ldd, order=q.order,
                 **given, first=first, last=last, rows=q.rows,
@@ -247,7 +252,7 @@ def gradient(v: Vec, q: Any, coded: bool) -> None:
     f"counts before listed ld_listed ldd first_row order {_Lists.FIELDS} first last rows begin "
     "features following"
 )
-def by_feature(v: Vec, q: Any, coded: bool) -> None:
+def by_feature(v: Vec, q: Any, kind: str) -> None:
     """List the samples in which each feature of some blocks is not zero.
 
     An item is two numbers of the dtype's size: where the sample's delta lies (an integer, `ldd`
@@ -255,7 +260,7 @@ def by_feature(v: Vec, q: Any, coded: bool) -> None:
     features from `begin` on, those of the blocks, go on from those at `before`. The lists of the
     `rows` samples at `following` are asked for meanwhile: they lie anywhere in memory.
     """
-    b, lists = v.b, _Lists(v, q, coded)
+    b, lists = v.b, _Lists(v, q, kind)
 
     def take_over(k: Any) -> None:
         at = b.shl(b.add(q.begin, k), const(2))

@@ -22,6 +22,7 @@ import numpy as np
 
 from ...support.notices import notice
 from ..emit.target import processor
+from .old_caches import remove_old
 
 __all__ = ["announce", "cache_folder", "load_code", "save_code"]
 
@@ -56,20 +57,30 @@ def _fingerprint() -> str:
 
 
 def _candidates() -> list[Path]:
+    """Return folders in the order in which they are tried; never one below the current folder.
+
+    That is why `tempfile.gettempdir` is not asked: it names the current folder where nothing else
+    can be written, and raises where that cannot be either.
+    """
     chosen = os.environ.get("FASTMLP_CACHE_DIR")
     if chosen:
         return [Path(chosen)]
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     base = Path(home) if home else Path(os.path.expanduser("~")) / ".cache"
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    return [base / "fastmlp", Path(tempfile.gettempdir()) / f"fastmlp-{user}"]
+    named = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
+    places = [Path(name) / f"fastmlp-{user}" for name in (*named, "/tmp", "/var/tmp")]
+    return [folder for folder in (base / "fastmlp", *places) if folder.is_absolute()]
 
 
 def _usable(folder: Path) -> bool:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
-            return False  # machine code is only loaded from a folder of one's own
+        if hasattr(os, "getuid"):
+            # machine code is only loaded from where no other user can put some
+            owners = {folder.stat().st_uid, folder.parent.stat().st_uid}
+            if folder.stat().st_uid != os.getuid() or not owners <= {0, os.getuid()}:
+                return False
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:
@@ -100,6 +111,7 @@ def announce() -> None:
         )
     else:
         notice(f"compiling kernels for this processor, once; kept in {folder}")
+        remove_old(folder)
 
 
 def _file(name: str) -> Path | None:

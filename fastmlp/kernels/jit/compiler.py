@@ -6,10 +6,10 @@ Numba's own pipeline is not used: what is compiled here has no types to infer. T
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from functools import cache
+from contextlib import nullcontext
 from threading import RLock
 from typing import Any
 
@@ -18,11 +18,13 @@ from llvmlite import ir
 from llvmlite.binding import ffi
 
 from ...support.interrupts import CtrlC
-from ..emit.target import processor
+from ..emit.target import native, processor
 from .cache import announce, load_code, save_code
 
 __all__ = ["MachineCode", "compile_module", "machine_code", "module_for"]
 
+# address space that LLVM takes for the largest group of kernels, and a margin
+_COMPILE_BYTES, _LOAD_BYTES = 32 << 20, 8 << 20
 _lock = RLock()  # one thread compiles at a time
 # llvmlite's own: a version that has none, or names it otherwise, goes without
 _LLVM_LOCK: Any = getattr(getattr(ffi, "lib", None), "_lock", nullcontext())
@@ -47,19 +49,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
 
 
-@cache
-def _target() -> llvm.Target:
-    with suppress(RuntimeError):  # later versions do it by themselves
-        llvm.initialize()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.Target.from_triple(llvm.get_process_triple())
-
-
 def _machine() -> llvm.TargetMachine:
     """Return a description of the processor; who runs code needs one of its own."""
     name, features = processor()
-    target = _target()
+    target = native()
     reloc = "static" if target.name.startswith("x86") else "default"
     return target.create_target_machine(
         cpu=name, features=features, opt=3, reloc=reloc, codemodel="jitdefault", jit=True
@@ -102,7 +95,7 @@ class MachineCode:
     _all: list[MachineCode] = []  # noqa: RUF012  # addresses of what is freed would be jumped to
 
     def __init__(self, code: bytes) -> None:
-        _target()
+        native()
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
@@ -122,6 +115,16 @@ class MachineCode:
         return int(address)
 
 
+def _check_memory(n_bytes: int) -> None:
+    """Raise MemoryError where so much cannot be had: LLVM would end the process."""
+    try:
+        mmap.mmap(-1, n_bytes).close()  # touches no page of it
+    except OSError:
+        raise MemoryError(
+            f"compiled code: {n_bytes >> 20} MB of memory are needed to make and load it"
+        ) from None
+
+
 def machine_code(name: str, emit: Callable[[ir.Module], None]) -> MachineCode:
     """Return the code of a module, out of the cache or compiled.
 
@@ -131,9 +134,15 @@ def machine_code(name: str, emit: Callable[[ir.Module], None]) -> MachineCode:
         Of the module; the cache knows it by this.
     emit : callable
         Emits functions into an empty module.
+
+    Raises
+    ------
+    MemoryError
+        If there is not enough memory for LLVM.
     """
     with CtrlC(), _lock:  # what LLVM has begun is not to be broken off
         code = load_code(name)
+        _check_memory(_COMPILE_BYTES if code is None else _LOAD_BYTES)
         if code is None:
             announce()
             module = module_for(name)

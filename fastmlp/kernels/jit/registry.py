@@ -81,16 +81,15 @@ class Kernel:
         return " ".join((emit.__doc__ or "").split("\n\n")[0].split()).split(". ")[0]
 
 
-def _of_lists(coded: bool) -> dict[str, Kernel]:
-    """Return the kernels that go through lists of non-zeros, of coded values or of plain ones."""
-    kind = "codes" if coded else "values"
+def _of_lists(kind: str) -> dict[str, Kernel]:
+    """Return the kernels that go through lists of non-zeros of one kind."""
     family = f"lists of {kind}"
     return {
-        f"sparse_forward_{kind}": Kernel(partial(sparse.forward, coded=coded), family),
-        f"by_feature_{kind}": Kernel(partial(sparse.by_feature, coded=coded), family),
-        f"prefetch_{kind}": Kernel(partial(sparse.prefetch, coded=coded), family),
+        f"sparse_forward_{kind}": Kernel(partial(sparse.forward, kind=kind), family),
+        f"by_feature_{kind}": Kernel(partial(sparse.by_feature, kind=kind), family),
+        f"prefetch_{kind}": Kernel(partial(sparse.prefetch, kind=kind), family),
         f"sparse_gradient_{kind}": Kernel(
-            partial(sparse.gradient, coded=coded), f"gradient of {kind}"
+            partial(sparse.gradient, kind=kind), f"gradient of {kind}"
         ),
     }
 
@@ -139,8 +138,7 @@ KERNELS: dict[str, Kernel] = {
     "gradient_squares": Kernel(regularization.gradient_squares, "whole gradient"),
     "clip": Kernel(regularization.clip, "whole gradient"),
     "limit_columns": Kernel(regularization.limit_columns, "whole gradient"),
-    **_of_lists(True),
-    **_of_lists(False),
+    **{name: kernel for kind in sparse.LISTS for name, kernel in _of_lists(kind).items()},
     **{name: kernel for kind in KINDS for name, kernel in _of_input(kind).items()},
 }
 _FAMILIES = frozenset(kernel.family for kernel in KERNELS.values())

@@ -19,8 +19,9 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from ...support.interrupts import CtrlC
+from ...support.threads import startable
 
-__all__ = ["run_on_threads", "start_threads", "thread_limit"]
+__all__ = ["core_count", "run_on_threads", "start_threads", "thread_limit"]
 
 
 class _Teams:
@@ -84,15 +85,71 @@ def _numba_threads() -> int:
     return int(told) if told.isdecimal() else sys.maxsize
 
 
+@cache
+def _performance_cores() -> int | None:
+    """Return how many of a Mac's cores are fast; None where there is one kind of them.
+
+    A phase ends with its slowest thread: on an efficiency core, which takes twice as long or more,
+    a thread costs more than it brings.
+    """
+    count, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+    where = b"hw.perflevel0.logicalcpu", ctypes.byref(count), ctypes.byref(size), None, 0
+    try:
+        failed = ctypes.CDLL(None).sysctlbyname(*where)
+    except (AttributeError, OSError, TypeError):  # not there; Windows has no library of that kind
+        return None
+    return None if failed or count.value < 1 else count.value
+
+
 def thread_limit() -> int:
-    """Return how many threads may be used: the process's cores, at most Numba's own limit."""
+    """Return how many threads may be used: the process's cores, at most Numba's own limit.
+
+    Of a Mac's, the performance cores.
+    """
     if not _teams.usable:
         return 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
-        cores = os.cpu_count() or 1
+        cores = _performance_cores() or os.cpu_count() or 1
     return max(1, min(cores, _numba_threads()))
+
+
+def core_count() -> int:
+    """Return how many cores the process has, hardware threads of one counted once; where the
+    system does not say, as many as it has processors.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    processors = os.sched_getaffinity(0)
+    return len({_siblings(number) for number in processors})
+
+
+@cache
+def _siblings(processor: int) -> str:
+    """Return the hardware threads of a processor's core, as the system writes them."""
+    place = f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list"
+    try:
+        with open(place, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return str(processor)
+
+
+_started = threading.local()  # GNU OpenMP has a pool for every thread that asks for one
+
+
+def _can_start(count: int) -> bool:
+    """Tell whether the calling thread may have so many threads for itself.
+
+    GNU OpenMP ends the process where it cannot start one, as limits on a container's or a user's
+    processes have it. So the first time others are started in their place, and ended.
+    """
+    if count > getattr(_started, "count", 1):
+        if startable(count - 1) < count - 1:
+            return False
+        _started.count = count
+    return True
 
 
 @cache
@@ -103,8 +160,19 @@ def start_threads() -> str:
     that costs a scheduler's time slice per region: measured with one busy process beside an
     epoch on two cores, 8.8 s instead of 0.2 s. Short spins cost nothing on an idle machine
     (64 ms an epoch both ways), then the thread sleeps and lets the other one run. GNU OpenMP
-    reads the setting once, when it is loaded.
+    reads the setting once, when it is loaded. Where the layer cannot be loaded, as without
+    ``/dev/shm``, or no thread started, the process goes on with one: its name is "none".
     """
+    try:
+        if not _can_start(thread_limit()):
+            raise OSError("no thread can be started")
+        return _loaded_layer()
+    except (ImportError, OSError, ValueError):
+        _teams.usable = False
+        return "none"
+
+
+def _loaded_layer() -> str:
     with CtrlC():  # Numba whose import was broken off cannot be imported again
         import numba
 
@@ -161,7 +229,11 @@ def run_on_threads(
     limit = thread_limit()
     if min(threads, limit) < 2:
         return False
+    if not _can_start(min(threads, limit)):
+        return False
     layer = start_threads()
+    if not _teams.usable:
+        return False
     try:
         running = _teams.take(threads, limit, layer)
         if running < 2:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.optimizers import HYPER_ROW, STORE, state_arrays
+from ..emit.sparse import LISTS
 from ..emit.target import current_target
 from .job import BLOCK
 from .operation import At, Operation, Slot
@@ -380,10 +381,10 @@ FOOTPRINTS: dict[str, Footprint] = {
     "limit_columns": _limit_columns,
     **{f"gather_{kind}": _gather for kind in ("u8", "f32", "f64")},
     **{f"list_rows_{kind}": _list_rows for kind in ("u8", "f32", "f64")},
-    **{f"sparse_forward_{kind}": _sparse_forward for kind in ("codes", "values")},
-    **{f"sparse_gradient_{kind}": _sparse_gradient for kind in ("codes", "values")},
-    **{f"by_feature_{kind}": _by_feature for kind in ("codes", "values")},
-    **{f"prefetch_{kind}": _prefetch for kind in ("codes", "values")},
+    **{f"sparse_forward_{kind}": _sparse_forward for kind in LISTS},
+    **{f"sparse_gradient_{kind}": _sparse_gradient for kind in LISTS},
+    **{f"by_feature_{kind}": _by_feature for kind in LISTS},
+    **{f"prefetch_{kind}": _prefetch for kind in LISTS},
 }  # fmt: skip
 
 

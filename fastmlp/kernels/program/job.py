@@ -124,7 +124,8 @@ class Lists:
 
     Attributes
     ----------
-    kind : {"codes", "values"}
+    kind : {"codes", "values", "csr"}
+        As `emit.sparse` describes them.
     n_cuts : int
         Blocks of columns, and one.
     block : int

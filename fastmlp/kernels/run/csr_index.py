@@ -42,6 +42,9 @@ class Index:
         Columns of a block, a multiple of 16.
     per_block : ndarray of int64
         How many non-zeros some of the samples have in each block.
+    rows : {"", "csr"}
+        "csr" where they are a CSR matrix as it lies; then columns are int32, and `starts` has one
+        more element.
     """
 
     starts: np.ndarray
@@ -51,11 +54,17 @@ class Index:
     table: np.ndarray
     block: int
     per_block: np.ndarray
+    rows: str = ""
+
+    @property
+    def kind(self) -> str:
+        """How kernels read it."""
+        return self.rows or ("codes" if self.table.size else "values")
 
     def shares(self, count: int) -> np.ndarray:
         """Return the blocks where `count` shares of about equally many non-zeros begin."""
         sums = np.concatenate([[0], np.cumsum(self.per_block)])
-        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1) / count)
+        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1, dtype=np.int64) / count)
         cuts[0], cuts[-1] = 0, len(self.per_block)
         return np.maximum.accumulate(cuts).astype(np.int64)
 

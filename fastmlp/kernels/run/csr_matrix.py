@@ -9,14 +9,14 @@ import numpy as np
 from .choose import block_columns
 from .csr_index import Index, block_counts, coded
 
-__all__ = ["canonical", "is_listed", "make_index_of_csr"]
+__all__ = ["canonical", "csr_lists", "is_listed", "make_index_of_csr"]
 
 _AT_ONCE = 1 << 20  # values that are put into blocks at a time
 
 
 def is_listed(X: Any) -> bool:
     """Tell whether X is a sparse matrix whose own lists the kernels can take."""
-    if not hasattr(X, "tocsr") or X.shape[1] >= 65536:
+    if not hasattr(X, "tocsr"):
         return False
     dtype = np.dtype(X.dtype)
     return dtype in (np.float32, np.float64) or dtype.kind in "biu"
@@ -31,6 +31,19 @@ def canonical(X: Any) -> Any:
         csr = csr.copy()
         csr.sum_duplicates()
     return csr
+
+
+def csr_lists(X: Any, dtype: np.dtype, input_scale: float | None) -> Index:
+    """Return the rows of a `canonical` matrix as they lie, in one block of columns."""
+    values = X.data if X.data.dtype in (np.float32, np.float64) else X.data.astype(np.float64)
+    if input_scale is not None:
+        values = values / values.dtype.type(input_scale)
+    width = -(-X.shape[1] // 16) * 16
+    return Index(
+        X.indptr.astype(np.int64, copy=False), np.zeros((X.shape[0], 2), np.uint16),
+        X.indices.astype(np.int32, copy=False), values.astype(dtype, copy=False),
+        np.zeros(0, dtype), width, np.array([X.nnz]), "csr",
+    )  # fmt: skip
 
 
 def make_index_of_csr(X: Any, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:

@@ -28,6 +28,7 @@ from .training import Training
 
 __all__ = ["SEGMENT", "DecayedTraining"]
 
+# mutant 257: another number of steps does as well
 SEGMENT = 256  # the most steps before s goes into V
 _LEAST = 0.5  # of s; below it goes into V at once
 _RATE, _L2 = HYPERPARAMETERS.index("learning_rate"), HYPERPARAMETERS.index("l2")
@@ -106,6 +107,7 @@ class DecayedTraining(Training):
 
     def __init__(self, parameters: Parameters, data: DataSet, settings: StepSettings) -> None:
         plain = replace(settings, regularization=Regularization())
+        # mutant 2: single samples are for a single thread, whatever is said
         super().__init__(parameters, data, plain, threads=1)
         self.regularization = settings.regularization
         self._squares = _row_squares(self._source.X, self._source.listed)
@@ -136,6 +138,7 @@ class DecayedTraining(Training):
     @staticmethod
     def steady(rates: np.ndarray, l2: float) -> bool:
         """Tell whether a step leaves at least half of every weight."""
+        # mutant <: at the bound both kinds of steps serve
         return bool(rates.max() * l2 <= 1 - _LEAST)
 
     def steps(
@@ -144,12 +147,14 @@ class DecayedTraining(Training):
         """Take one step per sample of `order`; see `Training.steps`."""
         n, run_of = len(order), Run(order, hyper.copy(), None)
         hyper, penalty = run_of.hyper, run_of.penalty
+        # mutant 1: the rate of biases is that of weights
         rates = hyper[:, 0, _RATE].astype(np.float64)
         factors = 1 - rates * hyper[:, 0, _L2].astype(np.float64)
         done = 0
         while done < n:
             scales = np.cumprod(factors[done : done + SEGMENT])
-            low = np.flatnonzero(scales < _LEAST)
+            low = np.flatnonzero(scales < _LEAST)  # mutant <=: another number of steps does as well
+            # mutant 2: another number of steps does as well
             scales = scales[: low[0] + 1] if len(low) else scales
             part = slice(done, done + len(scales))
             hyper[part, 0, _RATE] = rates[part] / scales
@@ -169,6 +174,7 @@ class DecayedTraining(Training):
     def _flat_weights(self) -> list[np.ndarray]:
         """Return each layer's weights with their padding, which is 0."""
         p = self.parameters
+        # mutant False: both are of one length
         pairs = zip(p.weight_offsets, p.bias_offsets, strict=True)
         return [p.flat[start:end] for start, end in pairs]
 
@@ -178,7 +184,7 @@ class DecayedTraining(Training):
         total = np.zeros(n)
         rows = self._rows
         places = (rows.arrays(place) for place in (rows.raw, rows.steps, rows.out))
-        for raw, step, out in zip(*places, strict=True):
+        for raw, step, out in zip(*places, strict=True):  # mutant False: all are of one length
             total += 2 * _dots(raw[:n], step[:n]) + x * _dots(step[:n], step[:n])
             x = _dots(out[:n], out[:n])
         return total

@@ -228,14 +228,13 @@ class Inference:
         """Return lists of non-zeros and what programs are told of them; None for a dense X."""
         index, passing = (self._index if X is self._data else None), False
         if source.listed and index is None:
-            index = source.make_index(self._row_bytes())
+            index = source.rows_as_they_lie()
         elif index is None and not spread:
             index = self._room_for_lists(X, source, rows)
             passing = index is not None
         if index is None or not (source.listed or self.parameters.finite):
             return None, None
-        kind = "codes" if index.table.size else "values"
-        return index, Lists(kind, index.cuts.shape[1], index.block, 1, passing)
+        return index, Lists(index.kind, index.cuts.shape[1], index.block, 1, passing)
 
     def _over(self, X: Any, workspace: Workspace | None, enter: Enter, loss: Loss | None) -> None:
         """Run over X, in pieces where NumPy has to convert the rows.
@@ -249,7 +248,8 @@ class Inference:
         piece = n
         if not (source.direct or spread):
             piece = min(n, max(source.stage_rows, choose.BLOCK_ROWS))
-        work = choose.flops(self.architecture, piece) // 3
+        non_zeros = source.X.nnz if source.listed else None
+        work = choose.forward_flops(self.architecture, piece, non_zeros)
         threads = choose.choose_threads(self._threads, work)
         shares, block = choose.inference_blocks(piece, threads)
         room = workspace or self._room(shares * block)

@@ -12,6 +12,7 @@ from .csr_index import Index
 
 __all__ = ["row_bounds"]
 
+# mutant 5: who works on what changes no bit
 _STEP = 4  # stepping a vector of W, as often as it is multiplied and added
 
 
@@ -39,7 +40,7 @@ def row_bounds(
     costs, work, first = [_block_costs(q, samples) for q in layers], np.zeros(shares), 0
     if index is not None:
         bounds[0] = index.shares(shares)
-        listed = index.columns.size / index.starts.size  # of a sample
+        listed = index.columns.size / len(index.cuts)  # of a sample
         costs[0] = _block_costs(layers[0], samples * listed / layers[0].n_in)
         if panels >= shares:
             vectors = layers[0].vectors_out

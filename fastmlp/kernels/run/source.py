@@ -15,7 +15,7 @@ from ..program.job import Loss
 from ..program.operation import At, Slot
 from . import choose
 from .csr_index import Index, make_index
-from .csr_matrix import canonical, is_listed, make_index_of_csr
+from .csr_matrix import canonical, csr_lists, is_listed, make_index_of_csr
 from .sharing import shared
 
 __all__ = ["Source", "index_bases", "loss_of", "padded_targets"]
@@ -88,17 +88,33 @@ class Source:
             holder = getattr(holder, "base", None)
         return mapped and choose.lists_outgrow_file(self.X)
 
+    @property
+    def as_rows(self) -> bool:
+        """Whether a sparse matrix is gone through row by row as it lies, not in blocks."""
+        n, n_in = self.X.shape
+        return self.listed and choose.rows_pay(n, n_in, self.X.nnz)
+
+    def most_in_a_column(self) -> int:
+        """Return the most non-zeros that a column of a sparse matrix has."""
+        return int(np.bincount(self.X.indices, minlength=1).max())
+
+    def rows_as_they_lie(self) -> Index:
+        """Return the rows of a sparse matrix, to be gone through once."""
+        return csr_lists(self.X, self.dtype, self.scale)
+
     def make_index(self, row_bytes: int) -> Index:
         """Return the non-zeros, in blocks for rows of W of that length."""
+        if self.as_rows:
+            return shared(self._given, (self.dtype, self.scale), self.rows_as_they_lie)
         make = make_index_of_csr if self.listed else make_index
         key = (choose.block_columns(row_bytes), self.dtype, self.scale)
         return shared(self._given, key, lambda: make(self.X, row_bytes, self.dtype, self.scale))
 
 
 def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return labels as they are, target rows padded to whole vectors."""
+    """Return labels as int64, target rows padded to whole vectors."""
     if y.ndim == 1:
-        return y
+        return np.ascontiguousarray(y, np.int64)
     padded = np.zeros((len(y), row_length(y.shape[1], dtype.itemsize)), dtype)
     padded[:, : y.shape[1]] = y
     return padded

@@ -12,47 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from steps import DATA, LABELS, LAYERS, RNG, N, records
 
-from fastmlp import MLP, SGD, Adam
-from fastmlp.architecture import Architecture
+from fastmlp import MLP, SGD
 from fastmlp.contract.operations import DataSet, StepSettings
-from fastmlp.contract.parameters import Parameters
-from fastmlp.kernels.emit.losses import OUTPUTS
-from fastmlp.kernels.emit.optimizers import HYPER_ROW, OPTIMIZERS
-from fastmlp.kernels.emit.target import current_target
-from fastmlp.kernels.jit.registry import launch
-from fastmlp.kernels.program import inference, minibatch, per_sample
-from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
+from fastmlp.kernels.emit.optimizers import HYPER_ROW
 from fastmlp.kernels.program.operation import At, Phase, Slot
 from fastmlp.kernels.run import choose, decayed, training
 from fastmlp.kernels.run.decayed import DecayedTraining
 from fastmlp.kernels.run.executor import Executable, serial_driver
 from fastmlp.kernels.run.inference import SmallInference
-from fastmlp.kernels.run.partition import row_bounds
 from fastmlp.kernels.run.training import Run, Training
-from fastmlp.kernels.run.workspace import Workspace
 from fastmlp.optimizers import OptimizerState
 from fastmlp.regularization import Regularization
 from fastmlp.verification import difference
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
 
-TARGET = current_target()
-MR = TARGET.tile_rows
-
-RNG = np.random.default_rng(0)
-N = 100
-LABELS = RNG.integers(0, 3, N)
-FILLED = RNG.random((N, 40)) < np.linspace(0.02, 0.5, 40)
-DENSE = RNG.standard_normal((N, 40))
-FEW = RNG.integers(1, 5, (N, 40)) * FILLED
-DATA = {
-    "dense": DENSE.astype("float32"),
-    "codes": FEW.astype("uint8"),
-    "values": DENSE * FILLED,
-    "sparse": scipy_sparse.csr_array(DENSE * FILLED),
-    "converted": FEW.astype("int16"),
-}
 OPTIONS = {
     "plain": {},
     "weighted": {"sample_weight": RNG.random(N), "l2": 0.02},
@@ -63,8 +39,7 @@ OPTIONS = {
 }
 BATCHES = dict.fromkeys(("plain", "everything"), (1, 13, 32, 33, None))
 CASES = [(name, size) for name in OPTIONS for size in BATCHES.get(name, (13, 33, None))]
-QUICK = ("plain", 33), ("everything", 33), ("everything", None), ("clipped", 13)
-LAYERS = ((40, 70, 9, 3), (40, 9, 17, 3), (40, 3))
+QUICK = ("plain", 33), ("everything", None), ("clipped", 13)
 LISTED = ("codes", "values", "sparse")
 
 
@@ -157,37 +132,6 @@ def test_wide_layers_step_by_step_are_the_reference(kind, activation):
         net.fit(DATA[kind], LABELS, epochs=1, batch_size=1, optimizer=SGD(0.01))
         numbers.append([*net.weights, *net.biases])
     assert difference(*numbers) < 1e-11
-
-
-def job_of(
-    sizes: tuple[int, ...], shares: int, size: int, *, lists: Lists | None = None,
-    loss: bool = True, **more: Any,
-) -> Job:  # fmt: skip
-    """Return a job of plain steps over `size` samples, in float64."""
-    layers = Workspace(Parameters(Architecture(sizes, dtype="float64")), size).layers
-    return Job(
-        layers=layers, item=8, vector=TARGET.vector_bytes, tile_rows=MR, shares=shares,
-        input="f64", loss=Loss("softmax_labels", {"y": At(Slot.Y)}) if loss else None,
-        batch_size=size, chunk=size, bounds=row_bounds(layers, shares, size)[1:],
-        optimizer=OPTIMIZERS["sgd"], lists=lists, **more,
-    )  # fmt: skip
-
-
-def records(phase: Phase, kernel: str) -> list[list[dict[str, Any]]]:
-    """Return the records with which each share calls a kernel, turn by turn, as addresses go."""
-
-    def of(share: Any) -> Iterator[dict[str, Any]]:
-        for loop in share.loops:
-            for turn in range(loop.turns):
-                for operation in loop.operations:
-                    if operation.kernel == kernel:
-                        yield {
-                            name: At(value.slot, value.offset + turn * value.turn, value.step)
-                            if isinstance(value, At) else value
-                            for name, value in operation.named().items()
-                        }  # fmt: skip
-
-    return [list(of(share)) for share in phase.shares]
 
 
 @pytest.mark.parametrize("kind", ["dense", "codes"])
@@ -310,11 +254,6 @@ def next_of(phase: Phase, rows: int, step: int) -> Iterator[int]:
                 yield from (ctypes.c_int64 * count).from_address(place)
 
 
-def test_a_step_over_dense_samples_asks_for_no_list():
-    (phase,) = per_sample.step(job_of((40, 9, 3), 1, 1))
-    assert not any(records(phase, "prefetch_codes") + records(phase, "prefetch_values"))
-
-
 @pytest.mark.parametrize("packed", [False, True])
 def test_each_share_has_its_own_copy_of_what_clipping_changes(packed):
     """And steps with it: weights with its first row, biases with its second."""
@@ -339,148 +278,3 @@ def test_each_share_has_its_own_copy_of_what_clipping_changes(packed):
         for step in steps:
             of_bias = step["w"].slot == Slot.PARAMETERS and step["w"].offset in biases
             assert step["hyper"] == clip["to"] + row * of_bias
-
-
-@pytest.mark.parametrize("n", [310, 319, 320])
-@pytest.mark.parametrize("loss", [False, True])
-@pytest.mark.parametrize("spread", [False, True])
-def test_each_share_takes_its_own_blocks_forward(n, loss, spread):
-    """In rows of its own, whole blocks first; or each sample in the row of its number."""
-    job = job_of((40, 70, 3), 3, 64, loss=loss)
-    (phase,) = inference.blocks(job, n, OUTPUTS["softmax"], spread=spread)
-    taken, rows = [], []
-    q, last = job.layers[0], job.layers[-1]
-    for gathers, ends in zip(
-        records(phase, "gather_f64"), records(phase, "softmax_labels" if loss else "output"),
-        strict=True,
-    ):  # fmt: skip
-        taken.append([])
-        rows.append([])
-        for gather, end in zip(gathers, ends, strict=True):
-            first, count = gather["order"].offset // 8, gather["rows"]
-            assert end["rows"] == count
-            if loss:
-                for name, slot in (("loss", Slot.LOSSES), ("correct", Slot.CORRECT)):
-                    assert end[name] == At(slot, first * 8)
-            else:
-                assert end["out"] == At(Slot.OUT, first * 3 * 8)
-            taken[-1] += range(first, first + count)
-            row = (gather["dst"].offset - q.a.offset) // q.ld_a
-            assert end["z"] == last.h + row * last.ld_h
-            rows[-1] += range(row, row + count)
-    assert taken == [list(range(64)), list(range(64, 192)), list(range(192, n))]
-    if spread:
-        assert rows == taken
-    else:
-        assert [set(r) for r in rows] == [set(range(64 * t, 64 * t + 64)) for t in range(3)]
-
-
-@pytest.mark.parametrize("shares", [1, 2, 3, 8])
-@pytest.mark.parametrize("rows", [1, 8, 9, 64, 100, 200])
-def test_samples_are_shared_out_evenly_in_tiles(rows, shares):
-    """From gathering them to their losses, in whole tiles of the workspace."""
-    job = job_of((40, 9, 3), shares, rows)
-    q, last = job.layers[0], job.layers[-1]
-    (phase,) = [p for p in minibatch.step(job, rows) if p.name == "samples"]
-    kernels = ("gather_f64", "softmax_labels", "forward", "backward")
-    gathers, losses, forward, backward = (records(phase, kernel) for kernel in kernels)
-    taken = []
-    for t in range(shares):
-        if not gathers[t]:
-            assert not losses[t] + forward[t] + backward[t]
-            continue
-        (gather,), (loss,) = gathers[t], losses[t]
-        first, count = gather["order"].offset // 8, gather["rows"]
-        assert gather["order"] == At(Slot.ROWS, first * 8, step=rows * 8)
-        assert gather["dst"] == q.a + first * q.ld_a
-        assert loss["z"] == last.h + first * last.ld_h
-        assert (loss["rows"], loss["loss"]) == (count, At(Slot.LOSSES, first * 8, step=rows * 8))
-        tiles = -(-count // MR)
-        assert {op["tiles"] for op in forward[t] + backward[t]} == {tiles}
-        assert (len(forward[t]), len(backward[t])) == (2, 1)
-        taken.append((first, count))
-    firsts, counts = zip(*taken, strict=True)
-    assert list(firsts) == [0, *np.cumsum(counts)[:-1]]
-    assert sum(counts) == rows
-    assert all(first % MR == 0 for first in firsts)
-    tiles = -(-rows // MR)
-    assert len(taken) == min(shares, tiles)
-    assert max(counts) <= -(-tiles // shares) * MR
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_penalties_are_added_up_in_their_order(dtype):
-    """What is small is lost beside 1e17, and is not where that has gone."""
-
-    def total(totals: Any) -> float:
-        penalty, given = np.full(3, 7.0), np.array(totals)
-        launch(
-            "reduce_penalties", dtype, penalty=penalty[1:].ctypes.data, totals=given.ctypes.data,
-            count=given.size,
-        )  # fmt: skip
-        assert (penalty[[0, 2]] == 7).all()
-        return penalty[1]
-
-    assert total(np.outer([1, 1e17, -1e17, 1], [1, 2, 4, 8]).ravel()) == 15
-    assert total([1e17, 1, -1e17, 1]) == 0
-    assert total([1e17, -1e17, 1, 1]) == 2
-    assert total([]) == 0
-
-
-def test_a_step_adds_up_the_penalties_of_the_one_before():
-    """In its first phase, before any of its own are noted; and a section does it for the last."""
-    job = job_of((40, 9, 3), 2, 13, regularizing=Regularizing(penalty=True, slots=8))
-    first, *others = minibatch.step(job, 13)
-    before, none = records(first, "reduce_penalties")
-    assert [op["penalty"] for op in before] == [At(Slot.PENALTY, -8, step=8)]
-    assert not none
-    assert not any(records(first, "penalties"))
-    for phase in others:
-        assert not any(records(phase, "reduce_penalties"))
-    assert all(records(others[0], "penalties"))
-    last = minibatch.penalties(job, before=True)
-    assert records(last, "reduce_penalties") == [before, []]
-
-
-@pytest.mark.parametrize("l2", [0.1, 8.0])
-@pytest.mark.parametrize("kind", ["dense", "codes", "values", "sparse"])
-def test_decayed_steps_of_scaled_inputs_are_steps(kind, l2):
-    """A weak penalty, and one that leaves 0.6 of a weight in a step."""
-    left, order, rates = [], np.arange(N), np.full(N, 0.05)
-    data = DataSet(DATA[kind], LABELS)
-    for make in (functools.partial(Training, threads=1), DecayedTraining):
-        parameters = MLP(LAYERS[1], rng=1, dtype="float64", input_scale=4.0)._parameters
-        state = OptimizerState()
-        settings = StepSettings(SGD(0.05), state, 1, Regularization(l2=l2))
-        result = make(parameters, data, settings).train(order, rates)
-        left.append([*parameters.weights, *parameters.biases, result.losses])
-        assert state.step == N
-    assert difference(*left) < 1e-11
-
-
-def test_decayed_steps_are_for_plain_descent_with_a_penalty_alone():
-    parameters, plain = MLP(LAYERS[0])._parameters, SGD(0.1)
-
-    def fits(kind="dense", optimizer=plain, **options) -> bool:
-        regularization = Regularization(**{"l2": 0.1, **options})
-        settings = StepSettings(optimizer, OptimizerState(), 1, regularization)
-        return DecayedTraining.fits(DATA[kind], parameters, settings)
-
-    assert all(fits(kind) for kind in ("dense", "codes", "values", "sparse"))
-    assert not fits("converted")
-    assert not fits(l2=0.0)
-    for other in (SGD(0.1, momentum=0.9), Adam(0.1)):
-        assert not fits(optimizer=other)
-    for options in ({"dropout": (0.2, 0.2)}, {"l1": 0.1}, {"clip_norm": 1.0}, {"max_norm": 1.0}):
-        assert not fits(**options)
-
-
-def test_decayed_steps_know_the_square_of_every_row():
-    X = RNG.standard_normal((2500, 7)) * (RNG.random((2500, 7)) < 0.5)
-    X[-20:] = 0
-    expected = (X**2).sum(axis=1)
-    for squares in (
-        decayed._row_squares(X, listed=False),
-        decayed._row_squares(scipy_sparse.csr_array(X), listed=True),
-    ):
-        np.testing.assert_allclose(squares, expected, rtol=1e-14)
