@@ -146,23 +146,27 @@ def _store_backward(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
     v.switch(q.code, activation_cases(emit))
 
 
-def _ask_for_state(v: Vec, q: Any, vectors: int) -> Callable[[Any], None]:
-    """Return what asks for a row of the parameters and of what the optimizer keeps of them.
+def _ask_for(v: Vec, vectors: int, stride: Any, *addresses: Any) -> Callable[[Any], None]:
+    """Return what asks for a row of what is read or written once the sums are made.
 
-    Row by row while the sums are made: all at once, they would hold up what is summed.
+    It is called while they are: all rows at once would hold them up.
     """
-    codes = [code for code in OPTIMIZERS.values() if v.kept is None or code in v.kept]
-    arrays = 1 + max(map(state_arrays, codes), default=0)
 
     def ask(row: Any) -> None:
-        address = v.at(q.w, v.b.mul(row, q.ldw))
-        for number in range(arrays):
+        for address in addresses:
             for line in range(0, vectors * v.bytes, _LINE):
-                v.prefetch(address, line)
-            if number + 1 < arrays:
-                address = v.at(address, q.state)
+                v.prefetch(v.at(address, v.b.mul(row, stride)), line)
 
     return ask
+
+
+def _ask_for_state(v: Vec, q: Any, vectors: int) -> Callable[[Any], None]:
+    """Return what asks for a row of the parameters and of all that the optimizer keeps of them."""
+    codes = [code for code in OPTIMIZERS.values() if v.kept is None or code in v.kept]
+    places = [q.w]
+    for _ in range(max(map(state_arrays, codes), default=0)):
+        places.append(v.at(places[-1], q.state))
+    return _ask_for(v, vectors, q.ldw, *places)
 
 
 def _store_update(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
@@ -219,9 +223,8 @@ def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
 
 
 def _over_panel(
-    v: Vec, init: Tile, left: _Left, panel: Any, k: Any,
-    between: Callable[[Any], None] | None = None,
-) -> Tile:  # fmt: skip
+    v: Vec, init: Tile, left: _Left, panel: Any, k: Any, between: Callable[[Any], None]
+) -> Tile:
     """Accumulate over a panel of the packed right operand, which is read from end to end."""
     row = len(init[0]) * v.bytes
     return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL), between)
@@ -240,7 +243,8 @@ def packed_tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
     """
     out = _row_addresses(v, q.c, q.ldc, rows)
     left = _Left(q.a, q.lda, const(v.size))
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k)
+    ask = _ask_for(v, vectors, q.ldc, q.c)
+    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k, ask)
     _store_forward(v, q, tile, out)
 
 
@@ -251,7 +255,8 @@ def packed_tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
     """
     out = _row_addresses(v, q.e, q.lde, rows)
     left = _Left(q.d, q.ldd, const(v.size))
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k)
+    ask = _ask_for(v, vectors, q.lde, q.e, q.h)
+    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k, ask)
     _store_backward(v, q, tile, out)
 
 
