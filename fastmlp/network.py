@@ -15,12 +15,14 @@ from .initializers import Initializer, get_initializer, random_source
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
 from .schedules import Schedule
 from .support.extras import MethodElsewhere
+from .support.frames import column_names, in_order
 from .support.interrupts import CtrlC
 from .support.validation import (
     as_rows,
     check_choice,
     check_finite,
     check_integer,
+    check_names,
     check_number,
     check_sample_weight,
     check_targets,
@@ -58,6 +60,14 @@ class MLP:
     threads : int, optional
         How many threads a step may use; by default chosen from the work at hand. The result is
         the same for any number.
+
+    Attributes
+    ----------
+    feature_names : tuple of str or None
+        The columns of the frame that the network was trained on. They are saved with it, and
+        columns of another frame are put into their order; one that is missing or new is an error.
+    class_names : tuple of str or None
+        What the classes are called: saved too, and used by reports and the command line.
 
     Raises
     ------
@@ -114,6 +124,18 @@ class MLP:
         self._best: np.ndarray | None = None  # kept by early stopping
         self.stop_training = False
         self._trains = False
+        self.feature_names: tuple[str, ...] | None = None
+        self._class_names: tuple[str, ...] | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What classes, labels or outputs are called; of one sigmoid output both classes."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[Any] | None) -> None:
+        one = self.architecture.n_out == 1 and self.architecture.output == "sigmoid"
+        self._class_names = check_names("class_names", names, self.architecture.n_out + one)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -168,8 +190,11 @@ class MLP:
         return get_backend(self.backend)
 
     def _rows(self, X: Any) -> Any:
+        X = in_order("X", X, self.feature_names)
+        names = column_names(X)
         X = as_rows("X", X, self.architecture.n_in)
-        check_finite("X", X)
+        backend = self._backend()
+        check_finite("X", X, names, lambda values: backend.finite(values, self.threads))
         return X
 
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:

@@ -36,6 +36,7 @@ _FIELDS = (
 )  # fmt: skip
 _LATER_FIELDS = ("history", "held_out", "best", "saved_with")  # older files go without
 _MEMORY = ("epoch", "scale", "loss", "best", "waited")  # what schedules remember
+_NAMES = ("feature_names", "class_names")  # beside the header, as wide tables have many
 _STATE_DTYPES = ("uint32", "uint64")  # of random generators
 
 
@@ -128,6 +129,9 @@ def pack(net: MLP) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if best is not None:
         weights, biases = parameters.views(best)
         arrays |= {f"best_{i}": array for i, array in enumerate([*weights, *biases])}
+    for what in _NAMES:
+        if (names := getattr(net, what)) is not None:
+            arrays[what] = np.frombuffer(json.dumps(names).encode(), np.uint8)
     return header, {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
@@ -180,6 +184,17 @@ def _check_fields(header: dict[str, Any]) -> None:
         raise ValueError("saved_with: expected versions by name")
 
 
+def _names(what: str, arrays: dict[str, np.ndarray]) -> tuple[str, ...] | None:
+    if what not in arrays:
+        return None
+    if arrays[what].dtype != np.uint8 or arrays[what].ndim != 1:
+        raise ValueError(f"{what}: expected text")
+    names = json.loads(arrays[what].tobytes())
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{what}: expected names")
+    return tuple(names)
+
+
 def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Give a bare network what `pack` has returned.
 
@@ -210,7 +225,7 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     if "history" in header:
         history = _history(header["history"], arrays, architecture.output)
     numbers = [f"history_{i}" for i in range(len(header.get("history", ())))]
-    if unknown := sorted(set(arrays).difference(names, numbers)):
+    if unknown := sorted(set(arrays).difference(names, numbers, _NAMES)):
         raise ValueError(f"expected no arrays beside the architecture's, got {unknown[:4]}")
     shapes: list[tuple[int, ...]] = list(architecture.layers)
     shapes += [(n_out,) for _, n_out in architecture.layers] * architecture.bias
@@ -221,6 +236,11 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
                 f"{name}: expected {architecture.dtype} {shape}, "
                 f"got {arrays[name].dtype} {arrays[name].shape}"
             )
+    feature_names, class_names = (_names(what, arrays) for what in _NAMES)
+    if feature_names is not None and len(feature_names) != architecture.n_in:
+        raise ValueError(
+            f"feature_names: expected {architecture.n_in} names, got {len(feature_names)}"
+        )
     schedule = header["schedule"]
     rng, held_out = make_rng(header["rng"]), header.get("held_out")
     if held_out is not None:
@@ -245,6 +265,7 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     net._schedule = None if schedule is None else get_schedule(schedule)
     net._schedule_memory = memory
     net._rng, net._held_out, net.history = rng, held_out, history
+    net.feature_names, net.class_names = feature_names, class_names
 
 
 def save(net: MLP, path: str | Path) -> None:

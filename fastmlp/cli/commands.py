@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from argparse import Namespace
 from collections.abc import Iterator
@@ -11,20 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from ..diagnostics import confusion_matrix
 from ..network import MLP
 from ..support.atomic import is_stream, replacing
 from ..support.validation import check_finite
 from .cache import cache
-from .console import Console, percent
+from .console import Console, percent, say_confusion
 from .files import (
+    are_pixels,
     check_outputs,
     check_picture,
     data_source,
     divided,
-    looks_like_pixels,
+    is_table,
+    is_table_model,
     read_data,
     read_features,
+    read_named,
     read_test,
     write_json,
 )
@@ -44,26 +48,40 @@ __all__ = [
 ]
 
 _LINES = 1000  # written at a time
-_MOST_CLASSES = 50  # of a confusion matrix that is still readable
 
 
-def _scaled(net: MLP, X: Any, given: float | None, pixels: bool) -> Any:
-    """Return X as the network wants it: pixels as shares of 255 where it does not divide itself."""
+def _scaled(net: MLP, X: Any, given: float | None, pixels: bool, console: Console) -> Any:
+    """Return X as the network wants it.
+
+    A network that `train` has written divides itself. Of others nothing says what they were
+    trained on: images are divided by 255, as `load_mnist` does, and nothing else is.
+    """
     own = net.architecture.input_scale
     if own is not None:
         if given is not None:
             raise ValueError(f"--input-scale: not for this model, it divides by {own:g} itself")
         return X
+    if given is None and pixels:
+        console.note("the model does not say what its input is divided by: pixels by 255 "
+                     "(--input-scale)")  # fmt: skip
     scale = given if given is not None else 255.0 if pixels else None
     return X if scale is None else divided(X, scale, net.dtype)
 
 
 def evaluate(args: Namespace, console: Console) -> int:
     """Print accuracy, loss and confusion matrix of a model on DATA's test set."""
+    if is_table_model(args.model):
+        from .table import evaluate_table
+
+        return evaluate_table(args, console, _table_source(args))
     net = MLP.load(args.model, backend=args.backend, threads=args.threads)
-    data = read_data(data_source(args))
-    X, y = data.x_test, data.y_test
-    X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
+    source = data_source(args)
+    if net.feature_names is not None and is_table(source):
+        X, y = read_named(source, net, labels=True)
+    else:
+        data = read_data(source)
+        X, y = data.x_test, data.y_test
+        X = _scaled(net, X, args.input_scale, are_pixels(source, X), console)
     check_finite("x_test", X)
     figures = net.evaluate(X, y)
     console.say(f"samples  {len(y):,}")
@@ -73,37 +91,56 @@ def evaluate(args: Namespace, console: Console) -> int:
     n_out = net.architecture.n_out
     if net.architecture.output == "identity" or n_out == 1:
         return 0
-    if n_out > _MOST_CLASSES:
-        console.note(f"no confusion matrix: {n_out} classes are more than {_MOST_CLASSES}")
-        return 0
-    matrix = confusion_matrix(y, net.predict_proba(X).argmax(axis=1), n_out)
-    console.say("confusion matrix (rows: the label, columns: what was predicted)")
-    width = max(5, len(str(matrix.max())) + 1)
-    console.say(" " * 5 + "".join(f"{label:{width}}" for label in range(n_out)))
-    for label, row in enumerate(matrix):
-        console.say(f"{label:5}" + "".join(f"{count:{width}}" for count in row))
+    names = list(net.class_names or map(str, range(n_out)))
+    say_confusion(console, y, net.predict_proba(X).argmax(axis=1), names)
     return 0
+
+
+def _table_source(args: Namespace) -> str:
+    if args.data is None and args.data_option is None:
+        raise ValueError("DATA: expected a table, as the model is one's")
+    return data_source(args)
 
 
 def predict(args: Namespace, console: Console) -> int:
     """Print the labels and probabilities that a model gives to the samples of INPUT, as CSV."""
+    if is_table_model(args.model):
+        from .table import predict_table
+
+        return predict_table(args, console)
     net = MLP.load(args.model, backend=args.backend, threads=args.threads)
-    X, images = read_features(args.input, net.architecture.n_in)
-    X = _scaled(net, X, args.input_scale, images and X.dtype == np.uint8)
+    if net.feature_names is not None and is_table(args.input):
+        X, _ = read_named(args.input, net)
+    else:
+        X, images = read_features(args.input, net.architecture.n_in)
+        X = _scaled(net, X, args.input_scale, images and X.dtype == np.uint8, console)
     check_finite("INPUT", X)
     outputs = net.predict_proba(X)
     n_out = net.architecture.n_out
     if net.architecture.output == "identity":
         header, columns = [f"y{i}" for i in range(n_out)], []
     else:
+        names = net.class_names
         header = ["label", *(f"p{i}" for i in range(n_out))]
-        columns = [outputs.argmax(axis=1) if n_out > 1 else net.predict(X).ravel()]
+        places = outputs.argmax(axis=1) if n_out > 1 else net.predict(X).ravel()
+        columns = [places]
+        if names is not None:
+            columns = [np.array([_cell(name) for name in names], object)[places]]
+            if n_out > 1:
+                header[1:] = [_cell(f"p_{name}") for name in names]
     console.say(",".join(header))
     # str() of a float is the shortest text that reads back as the same number.
     lines = [",".join(map(str, cells)) for cells in zip(*columns, *outputs.T, strict=True)]
     for start in range(0, len(lines), _LINES):
         console.say("\n".join(lines[start : start + _LINES]))
     return 0
+
+
+def _cell(text: str) -> str:
+    """Return a text as a cell of CSV."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([text])
+    return line.getvalue()
 
 
 def _reportdata_source(args: Namespace, net: MLP) -> str | None:
@@ -121,6 +158,12 @@ def report(args: Namespace, console: Console) -> int:
     from ..report import write_report
 
     check_outputs(out=args.out)
+    if is_table_model(args.model):
+        from .table import report_table
+
+        none = args.data is None and args.data_option is None
+        source = None if none else data_source(args)
+        return report_table(args, console, None if source == "none" else source)
     net = MLP.load(args.model, backend=args.backend, threads=args.threads)
     source = _reportdata_source(args, net)
     X = y = None
@@ -128,10 +171,10 @@ def report(args: Namespace, console: Console) -> int:
         console.note("no test set: the report is of the model and its training only")
     else:
         X, y = read_test(source, net.architecture.output)
-        X = _scaled(net, X, args.input_scale, looks_like_pixels(X))
+        X = _scaled(net, X, args.input_scale, are_pixels(source, X), console)
     write_report(
         net, args.out, X, y, title=f"Report of {Path(args.model).name}", data_name=source or "",
-        class_names=args.class_names, image_shape=args.image_shape,
+        class_names=args.class_names or net.class_names, image_shape=args.image_shape,
         saved_with=saved_with(args.model),
     )  # fmt: skip
     if not is_stream(args.out):
@@ -191,7 +234,7 @@ def reproduce(args: Namespace, console: Console) -> int:
 
 def bench(args: Namespace, console: Console) -> int:
     """Compare with the installed peers; ratios above 1 say that fastmlp is faster."""
-    from ..bench import WORKLOADS, compare, fma_peak, save_speed
+    from ..bench import WORKLOADS, compare, save_speed
 
     names = list(dict.fromkeys(args.names)) or list(WORKLOADS)
     for name in names:
@@ -200,21 +243,18 @@ def bench(args: Namespace, console: Console) -> int:
     check_outputs(json=args.json, plot=args.plot)
     if args.plot is not None:
         check_picture(args.plot)
-    peaks = {dtype: fma_peak(dtype) for dtype in ("float32", "float64")}
-    for dtype, peak in peaks.items():
-        console.say(f"peak {dtype}: {peak / 1e9:.0f} GFLOP/s")
     rows = []
     for name in names:
         work = WORKLOADS[name]
-        row = compare(work, rounds=args.rounds, peak=peaks[work.dtype])
+        row = compare(work, rounds=args.rounds)
         rows.append(row)
         ratios = ", ".join(f"{peer} {ratio:.1f}" for peer, ratio in row.ratios.items())
         console.say(
-            f"{name}: {row.microseconds:.3f} us a sample, {row.share_of_peak:.0%} of the peak; "
-            f"peers' time over it: {ratios}"
+            f"{name}: {row.microseconds:.3f} us a sample, {row.share_of_peak:.0%} of the peak "
+            f"({row.peak / 1e9:.0f} GFLOP/s); peers' time over it: {ratios}"
         )
     if args.json is not None:
-        write_json(args.json, {"peaks": peaks, "rows": [row.as_dict() for row in rows]})
+        write_json(args.json, {"rows": [row.as_dict() for row in rows]})
     if args.plot is not None:
         with replacing(args.plot) as temporary:
             save_speed(rows, temporary)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-__all__ = ["Console", "percent"]
+import numpy as np
+
+from ..diagnostics import confusion_matrix
+
+__all__ = ["Console", "percent", "say_confusion"]
+
+_MOST_CLASSES = 50  # of a confusion matrix that is still readable
+
+# what a write to a pipe that nobody reads fails with
+_NOBODY_READS = {errno.EPIPE} | ({errno.EINVAL} if sys.platform == "win32" else set())
 
 
 class Console:
@@ -23,8 +33,19 @@ class Console:
         self.when_interrupted: Callable[[], str] = lambda: "interrupted"
 
     def say(self, text: str) -> None:
-        """Write a line to standard output."""
-        print(text, flush=True)
+        """Write a line to standard output.
+
+        Raises
+        ------
+        BrokenPipeError
+            If nobody reads any more.
+        """
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            if error.errno in _NOBODY_READS:
+                raise BrokenPipeError(*error.args) from None
+            raise
 
     def tell(self, text: str) -> None:
         """Write a line to standard output; where nobody reads any more, the work goes on."""
@@ -49,3 +70,19 @@ class Console:
 def percent(share: float) -> str:
     """Return a share as a figure in percent."""
     return f"{100 * share:.2f} %"
+
+
+def say_confusion(
+    console: Console, truth: np.ndarray, predicted: np.ndarray, names: list[str]
+) -> None:
+    """Print a confusion matrix, its classes by name."""
+    if len(names) > _MOST_CLASSES:
+        console.note(f"no confusion matrix: {len(names)} classes are more than {_MOST_CLASSES}")
+        return
+    matrix = confusion_matrix(truth, predicted, len(names))
+    console.say("confusion matrix (rows: the label, columns: what was predicted)")
+    first = max(5, *map(len, names))
+    width = max(5, len(str(matrix.max())) + 1, *(len(name) + 1 for name in names))
+    console.say(" " * first + "".join(f"{name:>{width}}" for name in names))
+    for name, row in zip(names, matrix, strict=True):
+        console.say(f"{name:>{first}}" + "".join(f"{count:{width}}" for count in row))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tempfile
-import warnings
 import zipfile
 from argparse import Namespace
 from pathlib import Path
@@ -14,21 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets import MNIST, load_csv, load_idx, load_mnist
-from ..datasets._csv import numbered_lines
+from ..datasets import MNIST, load_idx, load_mnist
+from ..datasets._csv import load_features
 from ..datasets._files import naming, open_unpacked
 from ..datasets._npz import read_arrays
 from ..datasets._sources import read_sets
+from ..network import MLP
 from ..support.atomic import check_target, is_stream, replacing
 from ..support.extras import require
+from ..support.validation import check_finite
+from ..tables.layout import label_column
+from ..tables.packing import kind_of_file, open_plain
+from .console import Console
 
 __all__ = [
-    "check_outputs", "check_picture", "data_source", "divided", "looks_like_pixels", "read_data",
-    "read_features", "read_test", "write_json",
+    "are_pixels", "check_outputs", "check_picture", "data_source", "divided", "is_table",
+    "is_table_model", "looks_like_pixels", "mnist_layout", "read_data", "read_features",
+    "read_named", "read_test", "write_json",
 ]  # fmt: skip
 
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_LINE = 1 << 24
+N_PIXELS = 784
 
 
 def data_source(args: Namespace) -> str:
@@ -39,7 +44,42 @@ def data_source(args: Namespace) -> str:
     return "mnist" if source is None else source
 
 
-def read_data(source: str) -> MNIST:
+def is_table(source: str, *, asked: bool = False) -> bool:
+    """Tell whether DATA is a table: a file of text or Parquet, unless MNIST lies in it.
+
+    Parameters
+    ----------
+    source : str
+    asked : bool
+        Whether options for tables say that MNIST's layouts are not meant.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is no such file, or it is of a kind that is not read.
+    """
+    path = Path(source)
+    if source == "mnist" or path.is_dir():
+        return False
+    with naming(path, "a table, an .npz archive or a folder"):
+        kind = kind_of_file(path)
+    return kind not in ("npz", "idx") and (asked or not mnist_layout(path))
+
+
+def mnist_layout(path: Path) -> bool:
+    """Tell whether a CSV has MNIST's columns: 784 pixels, and a label by name or in front."""
+    with naming(path, "a table as CSV"):
+        if (kind := kind_of_file(path)) not in ("text", "gzip"):
+            return False
+        with open_plain(path, kind) as stream:
+            line = stream.readline(_MAX_LINE)
+    cells = [cell.strip().strip('"').lower() for cell in line.decode("latin-1").split(",")]
+    if len(cells) != N_PIXELS + 1:
+        return False
+    return cells.count("label") == 1 or all(map(_is_number, cells))
+
+
+def read_data(source: str, console: Console | None = None) -> MNIST:
     """Return the training and test set of ``mnist`` or of a path, values as they are stored.
 
     Raises
@@ -47,7 +87,27 @@ def read_data(source: str) -> MNIST:
     OSError, ValueError
         If there is nothing to read, or not what a training and a test set are made of.
     """
-    return load_mnist("uint8") if source == "mnist" else read_sets(source)
+    if source == "mnist":
+        return load_mnist("uint8")
+    data = read_sets(source)
+    if console is not None:
+        if Path(source).is_file() and mnist_layout(Path(source)):
+            console.note(
+                f"{source}: taken for images as MNIST's, {N_PIXELS} pixels and a label; a seventh "
+                "is for the test"
+            )
+        _note_gaps(data, console)
+    return data
+
+
+def _note_gaps(data: MNIST, console: Console) -> None:
+    labels = np.unique(np.concatenate([data.y_train, data.y_test]))
+    empty = int(labels.max()) + 1 - len(labels)
+    if empty:
+        console.note(
+            f"labels go to {labels.max():,}, and {empty:,} numbers below are no sample's label: "
+            "they get outputs too"
+        )
 
 
 def read_test(source: str, output: str) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +137,62 @@ def looks_like_pixels(X: np.ndarray) -> bool:
     return X.dtype == np.uint8 and bool(X.max(initial=0) > 127)
 
 
+def are_pixels(source: str, X: np.ndarray) -> bool:
+    """Tell whether samples are images by where they come from: bytes of IDX, .npz or MNIST."""
+    path = Path(source)
+    stored = source == "mnist" or path.is_dir() or kind_of_file(path) in ("npz", "idx")
+    return X.dtype == np.uint8 and (stored or mnist_layout(path))
+
+
+def is_table_model(path: str) -> bool:
+    """Tell whether a file is a table's model: an archive as skops writes it."""
+    return zipfile.is_zipfile(path) and "schema.json" in zipfile.ZipFile(path).namelist()
+
+
+def read_named(source: str, net: MLP, *, labels: bool = False) -> tuple[Any, Any]:
+    """Return the samples of a table for a network that knows its features by name.
+
+    Parameters
+    ----------
+    source : str
+    net : MLP
+    labels : bool
+        Whether labels are wanted too; they are in the column called label, class, target or y.
+
+    Raises
+    ------
+    ImportError
+        If pandas is not installed.
+    OSError, ValueError
+        If there is nothing to read, or a column is missing.
+    """
+    from ..tables import read_table
+    from ..tables.model import features_of, targets_of
+
+    names = list(net.feature_names or ())
+    table = read_table(source, known=names)
+    found = list(table.frame.columns)
+    if missing := [name for name in names if name not in found]:
+        raise ValueError(
+            f"{source}: expected the columns that the network was trained on, got none called "
+            f"{', '.join(map(repr, missing[:8]))}"
+        )
+    X = features_of(table, names, []).to_numpy()
+    check_finite(source, X, names)
+    if not labels:
+        return X, None
+    values = net.architecture.output == "identity"
+    targets = targets_of(table, label_column(found, None, f"{source}: "), regression=values)
+    y = targets.y
+    if net.class_names is not None and not values:
+        places = {name: i for i, name in enumerate(net.class_names)}
+        if unknown := [label for label in y if str(label) not in places]:
+            raise ValueError(f"{source}: expected labels among {', '.join(places)}, got "
+                             f"{str(unknown[0])!r}")  # fmt: skip
+        y = np.array([places[str(label)] for label in y])
+    return X[targets.rows], y
+
+
 def read_features(path: str, n_in: int) -> tuple[np.ndarray, bool]:
     """Return the samples of a CSV, .npy or IDX file, and whether they are images.
 
@@ -101,7 +217,7 @@ def read_features(path: str, n_in: int) -> tuple[np.ndarray, bool]:
         with naming(file, "an array in the .npy format"):
             X = _mapped(file)
     else:
-        X = _csv_features(file, line, n_in)
+        X = load_features(file, n_in, "INPUT")
     if X.ndim < 2 or X.dtype.kind not in "biuf":
         raise ValueError(
             f"{file}: expected samples of {n_in} numbers, got shape {X.shape} of {X.dtype}"
@@ -122,32 +238,9 @@ def _mapped(file: Path) -> np.ndarray:
         raise ValueError(f"a damaged header ({error})") from error
 
 
-def _csv_features(file: Path, first_line: bytes, n_in: int) -> np.ndarray:
-    with naming(file, f"CSV rows of {n_in} numbers, with or without a label"):
-        cells = first_line.decode("utf-8-sig").strip().split(",")
-        names = [cell.strip().strip('"').lower() for cell in cells]
-        if "label" in names or len(cells) == n_in + 1:
-            return load_csv(file)[0]
-        if len(cells) != n_in:
-            raise ValueError(f"the first line has {len(cells)} cells")
-        with (
-            open_unpacked(file) as (stream, _),
-            io.TextIOWrapper(stream, encoding="utf-8-sig") as text,
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")  # of a file without rows, which is said below
-            X = np.loadtxt(
-                (line for _, line in numbered_lines(text, file)), delimiter=",", comments=None,
-                quotechar='"', ndmin=2, skiprows=0 if all(map(_is_number, cells)) else 1,
-            )  # fmt: skip
-        if X.size == 0:
-            raise ValueError("there are no rows")
-        return X
-
-
 def _is_number(cell: str) -> bool:
     try:
-        float(cell.strip().strip('"'))
+        float(cell)
     except ValueError:
         return False
     return True

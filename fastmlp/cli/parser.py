@@ -15,9 +15,9 @@ from ..support.validation import check_integer, check_number
 __all__ = ["UsageError", "build_parser"]
 
 _DATA_HELP = (
-    "mnist (default, comes with the package), or a path: a folder of IDX files or of "
-    "mnist_train.csv and mnist_test.csv, an .npz with x_train, y_train, x_test, y_test, or one CSV "
-    "whose last seventh is the test set"
+    "mnist (default, comes with the package), or a path: a table as CSV or Parquet, a folder of "
+    "IDX files or of mnist_train.csv and mnist_test.csv, an .npz with x_train, y_train, x_test, "
+    "y_test"
 )
 
 
@@ -26,7 +26,10 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, printed by `fastmlp.cli.main`."""
+    """A parser whose errors are one line, printed by `fastmlp.cli.main`; no option is guessed."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
@@ -63,9 +66,9 @@ def _layer_sizes(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _batch_size(text: str) -> int | None:
+def _batch_size(text: str) -> int | str:
     if text == "full":
-        return None
+        return text
     size: int = _checked(int, lambda n: check_integer("n", n, low=1), "an integer from 1 or full")(
         text
     )
@@ -101,24 +104,58 @@ def _add_threads(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("tables (CSV, Parquet)")
+    group.add_argument(
+        "--label", metavar="COLUMN",
+        help="the label's column, by name or by number from 0 (default: the one called label, "
+        "class, target or y)",
+    )  # fmt: skip
+    group.add_argument(
+        "--regression", action=argparse.BooleanOptionalAction,
+        help="the label holds values, not classes (default: where it has many different numbers)",
+    )  # fmt: skip
+    group.add_argument(
+        "--test-size", type=_number("a share below 1, or a number of rows", above=0.0),
+        metavar="SIZE", help="rows to test on, a share or a number, drawn class by class "
+        "(default: 0.2)",
+    )  # fmt: skip
+    group.add_argument(
+        "--shuffle", action=argparse.BooleanOptionalAction,
+        help="draw the rows to test on; --no-shuffle takes the last ones, as for time series "
+        "(default: draw)",
+    )  # fmt: skip
+    group.add_argument(
+        "--header", action=argparse.BooleanOptionalAction,
+        help="the first line has the columns' names (default: found out)",
+    )  # fmt: skip
+
+
 def _add_train(commands: Any) -> None:
     p = commands.add_parser(
         "train",
-        help="train a classifier and test it",
-        description="Train a classifier, save it, draw its loss curves, test it.",
-        epilog="example: fastmlp train --layers 784,128,10 --epochs 5 --out digits.npz",
+        help="train on images or a table, and test",
+        description="Train a network on MNIST, on arrays or on a table, save it, draw its loss "
+        "curves, test it.",
+        epilog="example: fastmlp train people.csv --label income",
     )
     _add_data(p)
+    _add_table(p)
     p.add_argument(
         "--layers", type=_layer_sizes, metavar="SIZES",
         help="features, hidden layers, classes, as 784,200,100,50,10 (default: 200,100,50 "
         "between what DATA has)",
     )  # fmt: skip
     p.add_argument("--activation", choices=ACTIVATIONS, help="default: relu")
-    p.add_argument("--epochs", type=_integer(1), default=10, metavar="N", help="default: 10")
     p.add_argument(
-        "--batch-size", type=_batch_size, default=128, metavar="N",
-        help="samples of a step, or full (default: 128)",
+        "--epochs",
+        type=_integer(1),
+        metavar="N",
+        help="default: 10; for a table 10 to 200, the fewer the more rows",
+    )
+    p.add_argument(
+        "--batch-size", type=_batch_size, metavar="N",
+        help="samples of a step, or full (default: 128, for fewer than 2,000 rows of a table 32)",
     )  # fmt: skip
     p.add_argument("--optimizer", choices=tuple(OPTIMIZERS), help="default: adam")
     p.add_argument(
@@ -185,7 +222,9 @@ def _add_train(commands: Any) -> None:
         help="divides the input (default: 255 for pixels, else none)",
     )  # fmt: skip
     p.add_argument(
-        "--out", metavar="FILE", help="where the model goes (default: model.npz; none: nowhere)"
+        "--out",
+        metavar="FILE",
+        help="where the model goes (default: model.npz, of a table model.skops; none: nowhere)",
     )
     p.add_argument(
         "--plot", metavar="FILE",
@@ -226,8 +265,8 @@ def _add_model_commands(commands: Any) -> None:
     p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
     p.add_argument(
         "input", metavar="INPUT",
-        help="a CSV of features (a column named label, or one more in front, is left out), an "
-        ".npy array, or IDX images",
+        help="for a table's model a table; else a CSV of features (a column named label, or one "
+        "more in front, is left out), an .npy array, or IDX images",
     )  # fmt: skip
     p.add_argument("--input-scale", **_SCALE)
     _add_machine(p)
@@ -346,7 +385,8 @@ def build_parser() -> Parser:
     p.add_argument(
         "names", nargs="*", metavar="WORKLOAD",
         help="mini-batch, one-sample, full-batch, full-batch-uint8, full-batch-deep, wide, "
-        "wide-float64, small, relu-adam, predict-row, predict (default: all)",
+        "wide-float64, small, relu-adam, adam-batch-32, momentum-batch-20, adam-float64, "
+        "2048-wide, middle, table, deep-narrow, predict-32, predict-row, predict (default: all)",
     )  # fmt: skip
     p.add_argument("--rounds", type=_integer(1), default=3, metavar="N", help="default: 3")
     p.add_argument("--json", metavar="FILE", help="where the figures go")

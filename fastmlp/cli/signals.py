@@ -92,6 +92,8 @@ class Signals:
 
     def __exit__(self, *_: Any) -> None:
         if self._came and self._last:
+            for number in self._before:  # Python takes its handlers away while it ends
+                signal.signal(number, signal.SIG_IGN)
             return
         self._came = True  # nothing is left that could be interrupted
         for number, before in self._before.items():

@@ -13,7 +13,7 @@ from ..datasets import MNIST
 from ..network import MLP
 from ..optimizers import Optimizer, make_optimizer
 from ..schedules import Schedule, get_schedule
-from ..support.atomic import replacing
+from ..support.atomic import is_stream, replacing
 from ..support.validation import check_finite
 from ..training.divergence import DivergenceError
 from ..training.history import History
@@ -22,6 +22,7 @@ from .files import (
     check_outputs,
     check_picture,
     data_source,
+    is_table,
     looks_like_pixels,
     read_data,
     write_json,
@@ -29,28 +30,37 @@ from .files import (
 
 __all__ = ["train"]
 
-DEFAULT_OUT, DEFAULT_PLOT = "model.npz", "loss.png"
+DEFAULT_PLOT = "loss.png"
+EPOCHS, BATCH_SIZE = 10, 128
+TABLES_ONLY = ("label", "regression", "test_size", "shuffle", "header")
 HIDDEN = (200, 100, 50)
 DEFAULTS: dict[str, Any] = {"activation": "relu", "optimizer": "adam", "schedule": "cosinedecay",
             "dtype": "float32", "seed": 0}  # fmt: skip
 
 
-def _outputs(args: Namespace, console: Console) -> tuple[str | None, str | None]:
+def _outputs(args: Namespace, console: Console, ending: str) -> tuple[str | None, str | None]:
     """Return where the model and the picture go; None for what was not asked for or cannot be.
 
-    What was asked for by name has to work; the defaults give way with a note.
+    What was asked for by name has to work; the defaults give way with a note. A model's name ends
+    in `ending`.
     """
+    default = f"model{ending}"
     asked = {
         name: None if value == "none" else value
         for name, value in (("out", args.out), ("plot", args.plot), ("json", args.json))
     }
     check_outputs(**asked)
+    given = asked["out"]
+    if given is not None and not given.endswith(ending) and not is_stream(given):
+        kind = "a table's" if ending == ".skops" else "this"
+        raise ValueError(f"--out: expected a name that ends in {ending} for {kind} model, got "
+                         f"{given!r}")  # fmt: skip
     if asked["plot"] is not None:
         check_picture(asked["plot"])
     if args.out is None:
         try:
-            check_outputs(**asked | {"out": DEFAULT_OUT})
-            asked["out"] = DEFAULT_OUT
+            check_outputs(**asked | {"out": default})
+            asked["out"] = default
         except ValueError as error:
             console.note(f"the model will not be saved: {error}")
     if args.plot is None:
@@ -84,8 +94,8 @@ def _new(args: Namespace, data: MNIST) -> MLP:
         settings["learning_rate"] = args.learning_rate
     optimizer = make_optimizer(settings)
     scale = args.input_scale
-    if scale is None and looks_like_pixels(data.x_train):
-        scale = 255.0
+    if scale is None:  # settled here, and in the file: no command looks at other rows for it
+        scale = 255.0 if looks_like_pixels(data.x_train) else 1.0
     net = MLP(
         _layers(args, data), activation=chosen["activation"], input_scale=scale,
         dtype=chosen["dtype"], rng=chosen["seed"], backend=args.backend, threads=args.threads,
@@ -150,7 +160,7 @@ def _plan(args: Namespace, net: MLP, schedule: Schedule, data: MNIST, share: flo
     return (
         f"{'-'.join(map(str, net.layer_sizes))}, {','.join(dict.fromkeys(a.activations))}, "
         f"{_name(net.optimizer)}({net.optimizer.learning_rate:g}), "
-        f"{_name(schedule)}, {a.dtype}, {args.backend}, {begin}: {args.epochs} epochs "
+        f"{_name(schedule)}, {a.dtype}, {args.backend}, {begin}: {args.epochs or EPOCHS} epochs "
         f"of {n - held:,} samples, {held:,} for validation, {len(data.y_test):,} for the test"
     )
 
@@ -192,13 +202,23 @@ def _interrupted(net: MLP, out: str | None, step: int) -> str:
 
 def train(args: Namespace, console: Console) -> int:
     """Train on DATA, save and draw what was asked for, end with the test accuracy."""
-    out, plot = _outputs(args, console)
+    source = data_source(args)
+    asked = [name for name in TABLES_ONLY if getattr(args, name) is not None]
+    if is_table(source, asked=bool(asked)):
+        from .table import train_table
+
+        return train_table(args, console, source, *_outputs(args, console, ".skops"))
+    if asked:
+        raise ValueError(f"--{asked[0].replace('_', '-')}: for tables, {source} is none")
+    out, plot = _outputs(args, console, ".npz")
+    epochs: int = args.epochs or EPOCHS
+    batch_size = args.batch_size or BATCH_SIZE
     stopping = None
     if args.early_stopping is not None:
         stopping = EarlyStopping(patience=args.early_stopping)
     checkpoints = _checkpoints(args)
     loaded = None if args.resume is None else _loaded(args)
-    data = read_data(data_source(args))
+    data = read_data(source, console)
     for name, X in (("x_train", data.x_train), ("x_test", data.x_test)):
         check_finite(name, X)
     schedule = get_schedule(args.schedule or DEFAULTS["schedule"])
@@ -208,8 +228,8 @@ def train(args: Namespace, console: Console) -> int:
         net, schedule = loaded, loaded._schedule or schedule
         _check_fits(net, data, args.resume)
     before = len(net.history)
-    if before >= args.epochs:
-        console.note(f"{args.resume} has {before} epochs behind it, --epochs {args.epochs} is all")
+    if before >= epochs:
+        console.note(f"{args.resume} has {before} epochs behind it, --epochs {epochs} is all")
     share = _held_out(args, len(data.y_train))
     say = (lambda _: None) if args.quiet else console.tell
     console.when_interrupted = partial(_interrupted, net, out, net._state.step)
@@ -219,7 +239,8 @@ def train(args: Namespace, console: Console) -> int:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="fit was interrupted")  # said below
             history = net.fit(
-                data.x_train, data.y_train, epochs=args.epochs, batch_size=args.batch_size,
+                data.x_train, data.y_train, epochs=epochs,
+                batch_size=None if batch_size == "full" else batch_size,
                 schedule=schedule, l1=args.l1, l2=args.l2, dropout=args.dropout,
                 clip_norm=args.clip_norm, label_smoothing=args.label_smoothing,
                 max_norm=args.max_norm, class_weight=args.class_weight, validation_split=share,

@@ -5,7 +5,8 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
-from itertools import chain
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ..support.validation import check_path
 from ._checks import HIGHEST_LABEL, whole_labels
 from ._files import Unpacking, naming, open_unpacked
+from ._header import is_missing, numbers_are_names
 
 MAX_TEXT = 2 << 30
 """The most characters read from one file; MNIST as CSV has 110 million."""
@@ -24,7 +26,19 @@ FREE_TEXT, TEXT_RATIO = 8 << 20, 100
 MNIST has 8 for a byte, a bomb 1,000."""
 
 _MAX_LINE = 1 << 24
+_LOOKED_AT = 50  # lines below the first, to tell whether it has numbers for names
 _BLOCK = 1 << 22  # characters parsed at a time: a row of MNIST has about 1,800
+
+_MAGIC_BYTES = 8
+_OTHERS = {
+    b"\xff\xfe": "it is UTF-16; save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16; save it as UTF-8",
+    b"BZh": "bzip2 is not read here, gzip is",
+    b"\xfd7zXZ": "xz is not read here, gzip is",
+    b"\x28\xb5\x2f\xfd": "Zstandard is not read here, gzip is",
+    b"PK\x03\x04": "zip is not read here, gzip is",
+    b"PAR1": "Parquet is not read here, CSV is",
+}
 
 _Line = tuple[int, str]
 _Block = list[_Line]
@@ -34,8 +48,9 @@ def load_csv(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.int
     r"""Read samples and their labels from a CSV file, plain or gzip.
 
     A first line with anything but numbers in it is a header, and its column `label` (in any
-    case) holds the labels, wherever it stands. Without a header the labels are the first
-    column. Empty lines are skipped.
+    case) holds the labels, wherever it stands. Without a header, and under one of numbers alone
+    (0, 1, 2 ... or years, as pandas writes them), the labels are the first column. Empty lines
+    are skipped.
 
     Parameters
     ----------
@@ -76,25 +91,71 @@ def load_csv(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.int
     array([7, 1])
     """
     file = check_path(path)
+    with naming(file, "CSV rows of a label and numbers"), _lines(file) as lines:
+        number, header, lines = _header(lines)
+        label_column, width = 0, len(header)
+        if not all(_is_number(cell) for cell in header):
+            label_column = _label_column(header)
+        if width < 2:
+            raise ValueError(f"line {number} should have at least 2 cells, got {width}")
+        X, y = _parse(lines, label_column, width)
+        return X, whole_labels(y, "labels", HIGHEST_LABEL)
+
+
+def load_features(path: Path, n_in: int, name: str) -> NDArray[Any]:
+    """Read samples of `n_in` numbers; a header, and a column of labels, are left out.
+
+    Labels are in a column `label` or, where there is one column more, in the first. A message
+    calls the file `name` too.
+    """
+    with naming(path, f"{name} as CSV rows of {n_in} numbers, with or without a label"):
+        with _lines(path) as lines:
+            _, header, lines = _header(lines)
+            names = [cell.strip().lower() for cell in header]
+            if "label" not in names and len(header) == n_in:
+                return _parse(lines, None, n_in)[0]
+            if "label" not in names and len(header) != n_in + 1:
+                raise ValueError(f"the first line has {len(header)} cells")
+        if "label" not in names and not all(map(_is_number, header)):
+            raise ValueError(f"the first line has {len(header)} cells, none of them 'label'")
+    return load_csv(path)[0]
+
+
+@contextmanager
+def _lines(file: Path) -> Iterator[Iterator[_Line]]:
+    """Open a file for `numbered_lines`; say what it is where it is not UTF-8."""
+    with open_unpacked(file) as (stream, _):
+        magic = stream.read(_MAGIC_BYTES)
+    for start, what in _OTHERS.items():
+        if magic.startswith(start):
+            raise ValueError(what)
     with (
-        naming(file, "CSV rows of a label and numbers"),
         open_unpacked(file) as (stream, _),
         io.TextIOWrapper(stream, encoding="utf-8-sig") as text,
     ):
-        lines = numbered_lines(text, file)
-        first = next(lines, None)
-        if first is None:
-            raise ValueError("got only empty lines")
-        header = _cells(first[1])
-        label_column, width = 0, len(header)
-        if all(_is_number(cell) for cell in header):
+        try:
+            yield numbered_lines(text, file)
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"it is no utf-8 text (byte {error.object[error.start]:#x}), Latin-1 perhaps; save "
+                "it as UTF-8"
+            ) from None
+
+
+def _header(lines: Iterator[_Line]) -> tuple[int, list[str], Iterator[_Line]]:
+    """Return number and cells of the first line, and the lines with samples."""
+    first = next(lines, None)
+    if first is None:
+        raise ValueError("got only empty lines")
+    cells = _cells(first[1])
+    if first[1].lower().startswith("sep="):
+        raise ValueError("its first line 'sep=' is for Excel; expected a header or a sample")
+    if all(_is_number(cell) for cell in cells):
+        below = list(islice(lines, _LOOKED_AT))
+        lines = chain(below, lines)
+        if not numbers_are_names(cells, [_cells(line) for _, line in below]):
             lines = chain([first], lines)
-        else:
-            label_column = _label_column(header)
-        if width < 2:
-            raise ValueError(f"line {first[0]} should have at least 2 cells, got {width}")
-        X, y = _parse(lines, label_column, width)
-        return X, whole_labels(y, "labels", HIGHEST_LABEL)
+    return first[0], cells, lines
 
 
 def numbered_lines(text: TextIO, file: Path) -> Iterator[_Line]:
@@ -124,28 +185,34 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # as Python's numbers may have it
 
 
 def _label_column(header: list[str]) -> int:
     columns = [at for at, cell in enumerate(header) if cell.strip().lower() == "label"]
     if len(columns) != 1:
         got = ", ".join(repr(cell[:20]) for cell in header[:4])
+        hint = ""
+        for separator, name in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
+            if any(separator in cell for cell in header):
+                hint = f"; cells seem to be separated by {name} instead of commas"
         raise ValueError(
             f"the first line should be numbers only, or a header with one column 'label'; "
-            f"got {len(columns)} of them in {got}{', ...' if len(header) > 4 else ''}"
+            f"got {len(columns)} of them in {got}{', ...' if len(header) > 4 else ''}{hint}"
         )
     return columns[0]
 
 
 def _parse(
-    lines: Iterator[_Line], label_column: int, width: int
+    lines: Iterator[_Line], label_column: int | None, width: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    pixels, labels = [], []
+    pixels, labels = [], [np.zeros(0)]
     for block in _blocks(lines):
         table = _table(block, width)
-        labels.append(table[:, label_column].astype(np.float64))
-        pixels.append(_smallest(np.delete(table, label_column, axis=1)))
+        if label_column is not None:
+            labels.append(table[:, label_column].astype(np.float64))
+            table = np.delete(table, label_column, axis=1)
+        pixels.append(_smallest(table))
     if not pixels:
         raise ValueError("got a header and no rows")
     return np.concatenate(pixels), np.concatenate(labels)
@@ -193,8 +260,10 @@ def _blame(block: _Block, width: int) -> ValueError | None:
             return ValueError(f"line {number} should have {width} cells, got {len(cells)}")
         for column, cell in enumerate(cells, start=1):
             if not _is_number(cell) or not np.isfinite(float(cell)):
+                missing = " (a missing value)" if is_missing(cell) else ""
                 return ValueError(
-                    f"line {number}, column {column} should be a finite number, got {cell[:40]!r}"
+                    f"line {number}, column {column} should be a finite number, got "
+                    f"{cell[:40]!r}{missing}"
                 )
     return None
 

@@ -43,7 +43,8 @@ def load_mnist(
         - a folder with `mnist_train.csv` and `mnist_test.csv`, each plain or as `.gz`, in the
           layouts of `load_csv`;
         - an `.npz` as Keras has it, see `load_npz`;
-        - one CSV file, whose last seventh (rounded down, at least one row) becomes the test set.
+        - one CSV file, whose last seventh (rounded down, at least one row) becomes the test set;
+          where rows are sorted by class, so many rows are drawn, the same every time.
 
     Returns
     -------

@@ -14,6 +14,7 @@ from ._files import naming, open_binary
 from ._idx import load_idx
 from ._npz import load_npz
 from ._sets import MNIST, check_sets
+from ._split import train_test_split
 
 IDX_NAMES = (
     "train-images-idx3-ubyte",
@@ -104,5 +105,15 @@ def _split_csv(file: Path) -> MNIST:
     if len(X) < 2:
         raise ValueError(f"{file}: expected at least 2 rows to split, got {len(X)}")
     # One part in seven is the test set of MNIST's own 70,000 images.
-    n_train = len(X) - max(1, len(X) // 7)
-    return MNIST(X[:n_train], y[:n_train], X[n_train:], y[n_train:])
+    n_test = max(1, len(X) // 7)
+    train, test = np.split(np.arange(len(X)), [len(X) - n_test])
+    if _is_sorted(y):  # the last part would be of the last classes alone
+        train, test, *_ = train_test_split(np.arange(len(X)), y, test_size=n_test, rng=0)
+        train, test = np.sort(train), np.sort(test)
+    return MNIST(X[train], y[train], X[test], y[test])
+
+
+def _is_sorted(y: NDArray[np.int64]) -> bool:
+    """Tell whether classes come one after the other, as out of a folder for each."""
+    n_classes, runs = len(np.unique(y)), 1 + np.count_nonzero(np.diff(y))
+    return bool(n_classes > 1 and runs <= 2 * n_classes and len(y) >= 5 * n_classes)

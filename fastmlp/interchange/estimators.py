@@ -16,7 +16,6 @@ from skl2onnx.common.data_types import (
 from skl2onnx.common.utils_classifier import get_label_classes
 
 from ..sklearn import MLPClassifier, MLPRegressor
-from ..sklearn._network import activation_names
 from .graph import add_network
 
 __all__ = ["register"]
@@ -85,7 +84,7 @@ def _outputs(scope: Any, operator: Any, container: Any) -> tuple[_Container, str
     x = operator.inputs[0].full_name
     if not isinstance(operator.inputs[0].type, DoubleTensorType | FloatTensorType):
         x = nodes.add("Cast", x, to=TensorProto.FLOAT)
-    hidden = activation_names(model.activation, len(model.coefs_) - 1)
+    hidden = model._activations(len(model.coefs_) - 1)
     last = _OUTPUTS.get(model.out_activation_, model.out_activation_)
     return nodes, add_network(nodes, x, model.coefs_, model.intercepts_, [*hidden, last])
 

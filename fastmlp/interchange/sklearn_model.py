@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .layers import Layer, NetworkOptions, network_of
 
 if TYPE_CHECKING:
@@ -63,7 +65,8 @@ def from_sklearn(
     Returns
     -------
     MLP
-        With the estimator's parameters, copied; its optimizer is the default.
+        With the estimator's parameters, copied, and the names of its features and classes; its
+        optimizer is the default.
 
     Raises
     ------
@@ -96,7 +99,13 @@ def from_sklearn(
     if not hasattr(estimator, "coefs_"):
         raise ValueError(f"estimator: expected a fitted one, got {estimator!r} before fit")
     coefs, intercepts = estimator.coefs_, estimator.intercepts_
-    named = estimator.activation
+    trained = getattr(estimator, "_trained", {})  # ours: what was fitted, whatever is set since
+    named = trained.get("activation", estimator.activation)
+    if estimator.out_activation_ not in _OUTPUTS:
+        raise ValueError(
+            f"estimator: expected out_activation_ to be one of {', '.join(_OUTPUTS)}, got "
+            f"{estimator.out_activation_!r}"
+        )
     hidden = [named] * (len(coefs) - 1) if isinstance(named, str) else list(named)
     if len(hidden) != len(coefs) - 1 or len(intercepts) != len(coefs):
         raise ValueError(
@@ -116,8 +125,16 @@ def from_sklearn(
         Layer(f"layer {i}", *parts)
         for i, parts in enumerate(zip(coefs, intercepts, activations, strict=True))
     ]
+    loss = trained.get("loss", estimator.loss) if "MLPRegressor" in names else None
     options = NetworkOptions(
-        output=activations[-1], loss=estimator.loss if "MLPRegressor" in names else None,
+        output=activations[-1], loss=loss,
         input_scale=input_scale, dtype=dtype, rng=rng, backend=backend, threads=threads,
     )  # fmt: skip
-    return network_of(cls, "estimator", layers, options)
+    net = network_of(cls, "estimator", layers, options)
+    if (features := getattr(estimator, "feature_names_in_", None)) is not None:
+        net.feature_names = tuple(map(str, features))
+    classes = getattr(estimator, "classes_", None)
+    named_outputs = 2 if net.architecture.n_out == 1 else net.architecture.n_out
+    if isinstance(classes, np.ndarray) and len(classes) == named_outputs:
+        net.class_names = [str(label) for label in classes]
+    return net

@@ -5,6 +5,8 @@ the same data, parameters and ``random_state`` the same parameters are drawn and
 seen, so ``loss_curve_`` follows scikit-learn's to rounding. What is otherwise in scikit-learn,
 and how it is here:
 
+A parameter set after ``fit`` changes what predicts
+    What was fitted predicts. A warm start and ``partial_fit`` train what is set, or raise.
 Squared error of several outputs: the gradient is ``n_outputs`` times that of the loss
     ``solver="sgd"`` and ``"adam"`` take the same steps and report the same loss.
     ``solver="lbfgs"`` is given the loss that belongs to the gradient, so its line search works;

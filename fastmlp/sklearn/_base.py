@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -19,16 +18,19 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ..activations import ACTIVATIONS
 from ..architecture import Architecture
 from ..callbacks import Callback
+from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
+from ._callback_support import CallbackSupportMixin
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
+from ._inputs import check_kind
 from ._lbfgs import Objective, fit_lbfgs
-from ._network import Network, activation_names, draw
+from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, draw
 from ._random import source
-from ._stochastic import fit_stochastic
+from ._stochastic import CurrentRate, fit_stochastic
 from ._tasks import Tasks
 
 __all__ = ["STOCHASTIC", "BaseMLP"]
@@ -134,6 +136,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError(f"dtype: expected float32 or float64, got {self.dtype!r}")
 
     def _check_data(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
+        check_kind("X", X)
         dtypes = _READ_AS_THEY_ARE[:2] if self.dtype is None else _READ_AS_THEY_ARE
         return validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtypes,
@@ -152,9 +155,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Any:
         hidden = self._sizes()
         self._check_extras()
+        names = activation_names(self.activation, len(hidden))
         found = self._check_callbacks(callbacks, validation_data)
         tasks = Tasks(self, self._most_tasks(incremental), sample_weight)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        if not first:
+            self._check_continued(hidden)
         X, y = self._validate_input(X, y, incremental, reset=first)
         weight = None
         if sample_weight is not None:
@@ -163,6 +169,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self.n_outputs_ = self._n_outputs(rows)
         self._rng = source(self.random_state)
         dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
+        trained = {"activation": list(names), "loss": self.loss}
+        if self.__dict__.get("_trained") != trained:
+            self._trained = trained  # what predictions go by, whatever is set later
         if first:
             self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
         network = self._current()
@@ -191,6 +200,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         tasks.end_fit(samples)
         return self
 
+    def _check_continued(self, hidden: list[int]) -> None:
+        """Raise where the network that training would go on with is not what is asked for."""
+        has = [len(biases) for biases in self.intercepts_[:-1]]
+        if hidden != has:
+            raise ValueError(
+                f"hidden_layer_sizes: expected {has}, as the network has that training goes on "
+                f"with, got {hidden}; warm_start=False begins anew"
+            )
+        own, now = self.out_activation_, self._output()
+        if own != now and (own, now) != ("logistic", "identity"):  # a regressor that is bounded
+            raise ValueError(
+                f"out_activation_: expected {now!r} where training goes on, got {own!r}, which "
+                "the network was fitted with or given since"
+            )
+
     def _most_tasks(self, incremental: bool) -> int:
         return 1 if incremental else int(self.max_iter)
 
@@ -199,7 +223,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self.n_iter_, self.t_ = 0, 0
         self.n_layers_ = len(sizes)
         self.out_activation_ = self._output()
-        names = activation_names(self.activation, len(sizes) - 2)
+        names = self._trained["activation"]
         weights, biases = draw(self._rng, sizes, names, dtype)
         self.validation_loss_curve_ = None
         self._no_improvement_count = 0
@@ -302,12 +326,31 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return self.threads
 
     def _make_network(self, weights: Any, biases: Any) -> Network:
-        output, loss = {
-            "softmax": ("softmax", "cross_entropy"),
-            "logistic": ("sigmoid", "binary_cross_entropy"),
-        }.get(self.out_activation_, ("identity", self.loss))
-        names = activation_names(self.activation, len(weights) - 1)
-        return Network(weights, biases, names, output, loss, self._threads())
+        network = Network(
+            weights,
+            biases,
+            self._activations(len(weights) - 1),
+            *self._output_and_loss(),
+            self._threads(),
+        )
+        network.made_for = (self.out_activation_, self.__dict__.get("_trained"))
+        return network
+
+    def _activations(self, n_hidden: int) -> tuple[str, ...]:
+        """Return the hidden activations of the network that was fitted."""
+        named = self.__dict__.get("_trained", {}).get("activation", self.activation)
+        return activation_names(named, n_hidden)
+
+    def _output_and_loss(self) -> tuple[str, str]:
+        """Return output and loss of the network that was fitted, in the words of `MLP`."""
+        loss = self.__dict__.get("_trained", {}).get("loss", self.loss)
+        if self.out_activation_ not in OUTPUT_NAMES:
+            raise ValueError(
+                f"out_activation_: expected one of {', '.join(OUTPUT_NAMES)}, got "
+                f"{self.out_activation_!r}"
+            )
+        output = OUTPUT_NAMES[self.out_activation_]
+        return output, loss if loss in OUTPUTS[output] else DEFAULT_LOSS[output]
 
     def _adopt(self, network: Network) -> None:
         self.coefs_, self.intercepts_ = list(network.weights), list(network.biases)
@@ -316,7 +359,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _current(self) -> Network:
         """Return the network of ``coefs_`` and ``intercepts_``, made anew where they are others."""
         network = self.__dict__.get("_network")
-        if network is not None and network.holds(self.coefs_, self.intercepts_):
+        if (
+            network is not None
+            and network.holds(self.coefs_, self.intercepts_)
+            and network.made_for[0] == self.out_activation_
+            and network.made_for[1] is self.__dict__.get("_trained")
+        ):
             return network
         slots = self.__dict__.get("_slots", []) if network is None else _slots(network, self)
         network = self._make_network(self.coefs_, self.intercepts_)
@@ -334,8 +382,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             check_is_fitted(self)
         network = self._current()
         if "feature_names_in_" in self.__dict__ or not network.accepts(X):
+            check_kind("X", X)
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return network.outputs(X)
+        outputs = network.outputs(X)
+        applied = APPLIED.get(self.out_activation_)
+        return outputs if applied is None else applied(outputs)
+
+    @property
+    def _optimizer(self) -> CurrentRate:
+        """The learning rate where programs of scikit-learn's MLP look for it, and set it."""
+        if "learning_rate_" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no optimizer before fit")
+        return CurrentRate(self)
 
     # the state: plain values and arrays
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
@@ -15,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from ._base import BaseMLP
+from ._callback_support import with_callbacks
 from ._epochs import Targets
 
 __all__ = ["MLPClassifier"]

@@ -19,10 +19,11 @@ from ..support.interrupts import CtrlC
 from ._hooks import Hooks
 from ._network import Network
 
-__all__ = ["EpochSums", "Epochs", "Samples", "Targets", "reported", "shuffled"]
+__all__ = ["LOG_LOSSES", "EpochSums", "Epochs", "Samples", "Targets", "reported", "shuffled"]
 
 _L2, _EPSILON = HYPERPARAMETERS.index("l2"), HYPERPARAMETERS.index("epsilon")
 _SEEN = 1e-12  # what of a loss is told from rounding
+LOG_LOSSES = ("cross_entropy", "binary_cross_entropy")  # of classes
 _PIECE_SECONDS = 0.1  # Python is re-entered about this often, for Ctrl-C
 
 
@@ -89,7 +90,7 @@ def reported(
     network : Network
     """
     architecture = network.parameters.architecture
-    if architecture.output == "identity":
+    if architecture.loss not in LOG_LOSSES:
         if targets.constant is not None:
             constant = targets.constant[order]
             losses += constant if weight is None else weight[order] * constant

@@ -9,7 +9,7 @@ from sklearn.metrics import r2_score
 
 from ..kernels.run.inference import Inference
 from ..reference.losses import sample_losses
-from ._epochs import Targets, reported
+from ._epochs import LOG_LOSSES, Targets, reported
 from ._network import Network
 
 __all__ = ["HeldOut"]
@@ -44,7 +44,7 @@ class HeldOut:
         """Return the mean loss, and accuracy or R2; NaN where predictions are not finite."""
         architecture = self.network.parameters.architecture
         everything = slice(None)
-        if architecture.output != "identity":
+        if architecture.loss in LOG_LOSSES:
             losses, correct = self._inference.losses(self.X, self.targets.y, self.weight)
             score = float(np.average(correct, weights=self.weight))
         else:

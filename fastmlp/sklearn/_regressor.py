@@ -6,14 +6,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from ..losses import OUTPUTS
 from ._base import BaseMLP
+from ._callback_support import with_callbacks
 from ._epochs import Targets
+from ._inputs import check_kind
 
 __all__ = ["MLPRegressor"]
 
@@ -123,6 +124,7 @@ n_layers_, n_outputs_, feature_names_in_, out_activation_
     # what BaseMLP asks for
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        check_kind("y", y)
         X, y = self._check_data(X, y, reset, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

@@ -27,7 +27,28 @@ from ._stopping import Progress, lowered
 from ._tasks import Tasks
 from ._warnings import as_sklearn
 
-__all__ = ["fit_stochastic"]
+__all__ = ["CurrentRate", "fit_stochastic"]
+
+
+class CurrentRate:
+    """What scikit-learn's estimators have as ``_optimizer``: the present learning rate.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+
+    @property
+    def learning_rate(self) -> float:
+        """``learning_rate_``; the next call of ``partial_fit`` goes on with what is set."""
+        return float(self._estimator.learning_rate_)
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._estimator.learning_rate_ = float(value)
 
 
 @dataclass(frozen=True)
@@ -125,11 +146,19 @@ class _Rates:
 
 
 def _start(estimator: Any, optimizer: Optimizer, network: Network, incremental: bool) -> None:
-    """Begin with a fresh optimizer, unless partial_fit goes on with the one it has."""
-    if not incremental or "_solver_state" not in estimator.__dict__:
+    """Begin with a fresh optimizer, unless partial_fit goes on with the one it has.
+
+    An optimizer of another kind begins afresh too; another learning rate takes effect.
+    """
+    state = estimator.__dict__.get("_solver_state")
+    asked = [type(optimizer).__name__, float(optimizer.learning_rate)]
+    had = None if state is None else state.get("asked", asked)
+    if not incremental or had is None or had[0] != asked[0]:
         network.parameters.clear_slots()
         estimator._solver_state = {"step": 0, "memory": {}}
-        estimator.learning_rate_ = float(optimizer.learning_rate)
+    if not incremental or had != asked:
+        estimator.learning_rate_ = asked[1]
+    estimator._solver_state["asked"] = asked
 
 
 def _watch(estimator: Any, network: Network, held_out: HeldOut | None) -> Progress:

@@ -21,6 +21,8 @@ __all__ = ["check_target", "is_stream", "replacing"]
 
 _STALE_SECONDS = 3600.0  # no file takes an hour to write: its process was killed
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}  # and /dev/fd/N, as a shell's >(program) is
+# Windows: access denied, sharing or lock violation, a mapped section
+_IN_USE = (5, 32, 33, 1224)
 _KINDS = {
     stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
@@ -148,10 +150,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
         os.close(descriptor)
         yield name
         with open(name, "rb+") as file:
-            os.fsync(file.fileno())
+            _bring_to_disk(file.fileno())
         os.chmod(name, _mode(target))
         check_target(target)  # others may have put something there meanwhile
-        os.replace(name, target)
+        _replace(name, target)
     except BaseException as error:
         if name is not None:
             os.unlink(name)
@@ -160,6 +162,27 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     _after(target, prefix)
+
+
+def _replace(name: str, target: Path) -> None:
+    """Give the new file the old one's name, which Windows refuses while someone has that open."""
+    try:
+        os.replace(name, target)
+    except OSError as error:
+        if getattr(error, "winerror", None) not in _IN_USE:
+            raise
+        reason = "the file is open or mapped, here or in another program; it stays as it was"
+        raise PermissionError(errno.EACCES, reason) from error
+
+
+def _bring_to_disk(descriptor: int) -> None:
+    """Return once a file's content is on the disk; on macOS, fsync ends at the drive's cache."""
+    with suppress(ImportError, AttributeError, OSError):  # not there, or not on this file system
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]
+        return
+    os.fsync(descriptor)
 
 
 def _mode(target: Path) -> int:
@@ -176,7 +199,7 @@ def _after(target: Path, prefix: str) -> None:
         if os.name == "posix":
             folder = os.open(target.parent, os.O_RDONLY)
             try:
-                os.fsync(folder)
+                _bring_to_disk(folder)
             finally:
                 os.close(folder)
         pattern = glob.escape(prefix) + "*" + glob.escape(target.suffix)

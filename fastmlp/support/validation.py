@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .frames import is_frame, kind_of, numbers_of, values_of
 
 __all__ = [
     "as_rows",
@@ -21,11 +23,13 @@ __all__ = [
     "check_class_weight",
     "check_finite",
     "check_integer",
+    "check_names",
     "check_number",
     "check_path",
     "check_sample_weight",
     "check_targets",
     "is_frame",
+    "sum_is_finite",
 ]
 
 _CHUNK_BYTES = 4 << 20  # NaN is looked for in pieces: no copy of the whole
@@ -78,6 +82,17 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
+def check_names(name: str, value: Any, count: int) -> tuple[str, ...] | None:
+    """Return `count` names as texts, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        raise TypeError(f"{name}: expected a sequence of names, got {value!r}")
+    if len(value) != count:
+        raise ValueError(f"{name}: expected {count} names, got {len(value)}")
+    return tuple(str(one) for one in value)
+
+
 def check_path(path: Any) -> Path:
     """Return the argument `path` as a Path; TypeError or ValueError names it."""
     if not isinstance(path, (str, os.PathLike)):
@@ -88,11 +103,6 @@ def check_path(path: Any) -> Path:
     if not text or "\0" in text:
         raise ValueError(f"path: expected the name of a file or folder, got {text!r}")
     return Path(text)
-
-
-def is_frame(X: Any) -> bool:
-    """Tell whether X is a data frame (pandas, polars): columns, and to_numpy."""
-    return hasattr(X, "columns") and hasattr(X, "to_numpy")
 
 
 def _check_places(name: str, X: Any) -> None:
@@ -106,6 +116,26 @@ def _check_places(name: str, X: Any) -> None:
     if len(places) and (places.min() < 0 or places.max() >= limit):
         wrong = places.min() if places.min() < 0 else places.max()
         raise ValueError(f"{name}: expected indices from 0 to {limit - 1}, got {wrong}")
+
+
+def _from_objects(name: str, values: np.ndarray) -> np.ndarray:
+    """Return an array of Python objects as floats, NaN where one is missing (None, pandas' NA)."""
+    result = np.empty(values.shape, np.float64)
+    for place, value in np.ndenumerate(values):
+        missing = value is None or type(value).__name__ in ("NAType", "NaTType")
+        try:
+            if isinstance(value, str | bytes | np.datetime64):
+                raise TypeError
+            result[place] = np.nan if missing else value
+        except (TypeError, ValueError):
+            where = f"row {place[0]}" if place else "it"
+            if len(place) > 1:
+                where += f", column {place[1]}"
+            raise TypeError(
+                f"{name}: expected real numbers, got dtype object with {str(value)[:40]!r} "
+                f"({type(value).__name__}) in {where}"
+            ) from None
+    return result
 
 
 def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
@@ -131,17 +161,14 @@ def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
         _check_places(name, X)
     else:
         if is_frame(X):
-            X = X.to_numpy()
+            X = numbers_of(name, X)
         if not isinstance(X, np.ndarray) or isinstance(X, np.matrix):
             try:
                 X = np.asarray(X)
             except ValueError as error:
                 raise ValueError(f"{name}: expected a rectangular array ({error})") from None
         if X.dtype == object:
-            try:
-                X = X.astype(np.float64)
-            except (TypeError, ValueError):
-                raise TypeError(f"{name}: expected real numbers, got dtype object") from None
+            X = _from_objects(name, X)
         if X.dtype.kind not in "biuf":
             raise TypeError(f"{name}: expected real numbers, got dtype {X.dtype}")
     if X.ndim != 2:
@@ -158,37 +185,59 @@ def _row_chunks(X: np.ndarray) -> Any:
         yield start, X[start : start + rows]
 
 
-def _surely_finite(values: np.ndarray) -> bool:
-    """Tell whether a sum (of squares) is finite, and so all its addends; False proves nothing."""
-    if values.dtype.char not in "fd":
-        with np.errstate(over="ignore", invalid="ignore"):
-            return bool(np.isfinite(values.sum(dtype=np.float64)))
-    return math.isfinite(np.vdot(values, values))
+def sum_is_finite(values: np.ndarray) -> bool:
+    """Tell whether a sum is finite, and so all its addends; False proves nothing."""
+    dtype = None if values.dtype.char in "fd" else np.float64
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(np.add.reduce(values, axis=None, dtype=dtype)))
 
 
-def check_finite(name: str, X: Any) -> None:
-    """Raise ValueError where X holds a NaN or an infinity."""
+def check_finite(
+    name: str,
+    X: Any,
+    columns: Sequence[str] | None = None,
+    all_finite: Callable[[np.ndarray], bool] = sum_is_finite,
+) -> None:
+    """Raise ValueError where X holds a NaN, which is a missing value, or an infinity.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls X.
+    X : array or sparse matrix
+    columns : sequence of str, optional
+        The names of its columns, for the message.
+    all_finite : callable, optional
+        What looks first; a false answer is looked at more closely.
+    """
     sparse = hasattr(X, "tocsr")
     values = X.data[:, None] if sparse else X
     if values.dtype.kind != "f" or values.size == 0:
         return
-    if values.nbytes <= _CHUNK_BYTES and _surely_finite(values):
+    if all_finite(values):
         return
     for start, rows in _row_chunks(values):
-        if _surely_finite(rows):
+        if sum_is_finite(rows):
             continue
         bad = np.argwhere(~np.isfinite(rows))
         if len(bad):
             row, column = bad[0]
-            where = "" if sparse else f" in row {start + row}, column {column}"
-            raise ValueError(f"{name}: expected finite numbers, got {rows[row, column]}{where}")
+            value = rows[row, column]
+            called = column if columns is None else repr(columns[column])
+            where = "" if sparse else f" in row {start + row}, column {called}"
+            missing = " (a missing value)" if np.isnan(value) else ""
+            raise ValueError(f"{name}: expected finite numbers, got {value}{where}{missing}")
 
 
 def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
     y = y.copy()  # what is checked stays so, whoever writes into y meanwhile
     if y.dtype.kind == "f":
         if not np.isfinite(y).all():
-            raise ValueError(f"{name}: expected class labels, got NaN or infinity")
+            row = int(np.argmin(np.isfinite(y)))
+            what, missing = "infinity", ""
+            if np.isnan(y[row]):
+                what, missing = "NaN", " (a missing value)"
+            raise ValueError(f"{name}: expected class labels, got {what} in row {row}{missing}")
         if (y != np.trunc(y)).any():
             wrong = y[y != np.trunc(y)][0]
             raise ValueError(f"{name}: expected integer class labels, got {wrong}")
@@ -220,14 +269,16 @@ def check_targets(
     if hasattr(y, "tocsr"):
         raise TypeError(f"{name}: expected a dense array, got a sparse one; .toarray() makes it so")
     try:
-        y = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+        if is_frame(y):
+            y = numbers_of(name, y)
+        elif hasattr(y, "to_numpy"):
+            y = values_of(y) if kind_of(y.dtype) == "numbers" else y.to_numpy()
+        else:
+            y = np.asarray(y)
     except ValueError as error:
         raise ValueError(f"{name}: expected a rectangular array ({error})") from None
     if y.dtype == object:
-        try:
-            y = y.astype(np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(f"{name}: expected numbers, got dtype object") from None
+        y = _from_objects(name, y)
     if y.dtype.kind not in "biuf":
         raise TypeError(f"{name}: expected numbers, got dtype {y.dtype}")
     if y.ndim == 2 and y.shape[1] == 1 and n_out > 1:
@@ -352,4 +403,4 @@ def check_class_weight(
             weights[int(label)] = check_number(f"class_weight[{label!r}]", weight, low=0.0)
     else:
         raise TypeError(f"class_weight: expected a dict, 'balanced' or None, got {value!r}")
-    return weights[shares] if shares.ndim == 1 else shares.astype(np.float64) @ weights
+    return weights[shares] if shares.ndim == 1 else np.einsum("ij,j->i", shares, weights)

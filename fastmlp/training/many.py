@@ -15,6 +15,7 @@ from ..callbacks import EarlyStopping
 from ..network import MLP
 from ..optimizers import Optimizer
 from ..schedules import Schedule
+from ..support.frames import in_order
 from ..support.notices import notices
 from ..support.validation import as_rows, check_integer
 from .history import History
@@ -253,7 +254,7 @@ class _Checked:
     """Samples and targets as networks check them, once for all that need the same."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, tuple[Any, Any]] = {}
+        self._rows: dict[Any, tuple[Any, Any]] = {}
         self._known: dict[Any, tuple[Any, np.ndarray]] = {}
 
     @property
@@ -262,10 +263,11 @@ class _Checked:
         return [rows for _, rows in self._rows.values()]
 
     def __call__(self, net: MLP, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-        if id(X) not in self._rows:
-            self._rows[id(X)] = X, as_rows("X", X)
+        came = id(X), net.feature_names
+        if came not in self._rows:
+            self._rows[came] = X, as_rows("X", in_order("X", X, net.feature_names))
         a = net.architecture
-        key = (id(X), id(y), a.layer_sizes[0], a.n_out, a.output, a.loss, a.dtype)
+        key = (came, id(y), a.layer_sizes[0], a.n_out, a.output, a.loss, a.dtype)
         if key not in self._known:
-            self._known[key] = net._samples(self._rows[id(X)][1], y, None)[:2]
+            self._known[key] = net._samples(self._rows[came][1], y, None)[:2]
         return self._known[key]

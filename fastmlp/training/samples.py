@@ -12,6 +12,7 @@ import numpy as np
 from ..backends import Train
 from ..contract.operations import DataSet, StepSettings
 from ..initializers import RandomSource
+from ..support.frames import column_names, in_order
 from ..support.validation import check_class_weight, check_sample_weight
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ class ChunkSamples:
         self.count: int | None = None
         self.steps: int | None = None
         self.settings: dict[str, Any] = {}
+        self.feature_names: tuple[str, ...] | None = net.feature_names
         if isinstance(class_weight, str):
             raise ValueError(f"class_weight: expected a dict with chunks, got {class_weight!r}")
         if isinstance(source, Iterator) and epochs > 1:
@@ -169,7 +171,9 @@ class ChunkSamples:
         if not isinstance(item, tuple | list) or len(item) not in (2, 3):
             raise TypeError(f"X: expected chunks (X, y), got {type(item).__name__} as one")
         try:
-            X, y, _ = self._net._samples(item[0], item[1], None)
+            self.feature_names = self.feature_names or column_names(item[0])
+            rows = in_order("X", item[0], self.feature_names)
+            X, y, _ = self._net._samples(rows, item[1], None)
             weight = check_sample_weight(item[2] if len(item) == 3 else None, len(y))
             return X, y, combined_weight(self._net, weight, self._class_weight, y)
         except (TypeError, ValueError) as error:

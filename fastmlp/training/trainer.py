@@ -12,6 +12,7 @@ import numpy as np
 
 from ..contract.operations import EpochResult
 from ..persistence import make_rng, rng_state, set_rng
+from ..support.frames import column_names, in_order
 from ..support.interrupts import BrokenOff, CtrlC, Halt
 from ..support.notices import notices, warn
 from ..support.validation import check_sample_weight
@@ -88,22 +89,39 @@ def _samples(net: MLP, X: Any, y: Any) -> tuple[Any, np.ndarray]:
 def prepare(net: MLP, X: Any, y: Any, options: FitOptions, *, check: Check = _samples) -> Plan:
     """Check all arguments of `MLP.fit`; `check` returns samples and targets as checked."""
     s = options.check(net)
-    validation = _validation(net, options.validation_data, check)
+    names = net.feature_names or column_names(X)
     if chunks_of(X, y):
         if s.validation_split or options.sample_weight is not None:
             name = "validation_split" if s.validation_split else "sample_weight"
             raise ValueError(f"{name}: expected none where X comes in chunks")
-        return Plan(net, s, _prepare_chunks(net, X, s, validation, options.class_weight))
-    return Plan(net, s, _prepare_arrays(net, check(net, X, y), options, s, validation))
+        return Plan(net, s, _prepare_chunks(net, X, options, s, check))
+    validation = _validation(net, options.validation_data, check, names)
+    begin = _prepare_arrays(net, check(net, X, y), options, s, validation)
+    return Plan(net, s, _remembering(net, names, begin))
 
 
-def _validation(net: MLP, data: Any, check: Check) -> tuple[Any, np.ndarray] | None:
+def _remembering(
+    net: MLP, names: tuple[str, ...] | None, begin: Callable[[], Work | None]
+) -> Callable[[], Work | None]:
+    """Let the network know the names of its features once training begins."""
+
+    def named() -> Work | None:
+        work = begin()
+        net.feature_names = names
+        return work
+
+    return named
+
+
+def _validation(
+    net: MLP, data: Any, check: Check, names: tuple[str, ...] | None
+) -> tuple[Any, np.ndarray] | None:
     if data is None:
         return None
     if not isinstance(data, Sequence) or len(data) != 2:
         raise TypeError(f"validation_data: expected a pair (X, y), got {type(data).__name__}")
     try:
-        return check(net, data[0], data[1])
+        return check(net, in_order("X", data[0], names), data[1])
     except (TypeError, ValueError) as error:
         raise type(error)(f"validation_data: {error}") from None
 
@@ -163,12 +181,15 @@ def _prepare_arrays(
 
 
 def _prepare_chunks(
-    net: MLP, X: Any, s: FitSettings, validation: tuple[Any, np.ndarray] | None, class_weight: Any
+    net: MLP, X: Any, options: FitOptions, s: FitSettings, check: Check
 ) -> Callable[[], Work | None]:
-    if s.metrics and validation is None:
+    validated = options.validation_data is not None
+    if s.metrics and not validated:
         raise ValueError("metrics: expected validation_data beside chunks")
-    _check_callbacks(net, s, validated=validation is not None)
-    samples = make_samples(net, X, s.epochs, s.batch_size, s.shuffle, class_weight)
+    _check_callbacks(net, s, validated=validated)
+    samples = make_samples(net, X, s.epochs, s.batch_size, s.shuffle, options.class_weight)
+    names = getattr(samples, "feature_names", None) or net.feature_names
+    validation = _validation(net, options.validation_data, check, names)
 
     def begin() -> Work | None:
         if s.schedule.within_epoch:
@@ -180,7 +201,7 @@ def _prepare_chunks(
         samples.settings = _trainer_settings(s)
         return samples, _evaluation(net, s, validation, None)
 
-    return begin
+    return _remembering(net, names, begin)
 
 
 def _evaluation(

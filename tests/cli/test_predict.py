@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import struct
@@ -14,7 +16,7 @@ import pytest
 from commands import CHECKOUT, fails
 
 import fastmlp
-from fastmlp.cli import main
+from fastmlp.cli import console, main
 
 
 def test_evaluate_prints_accuracy_loss_and_confusion(model, data, capsys):
@@ -177,3 +179,17 @@ def test_a_reader_that_leaves_is_no_error(model, data):
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_windows_says_a_closed_pipe_otherwise(monkeypatch, closed):
+    class Pipe(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    if closed:
+        monkeypatch.setattr(console, "_NOBODY_READS", {errno.EPIPE, errno.EINVAL})
+    elif errno.EINVAL in console._NOBODY_READS:
+        pytest.skip("here it is a closed pipe")
+    monkeypatch.setattr(sys, "stdout", Pipe())
+    assert main([]) == (0 if closed else 2)

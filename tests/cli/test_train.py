@@ -19,6 +19,7 @@ from commands import CHECKOUT, SMALL, fails
 
 import fastmlp
 from fastmlp.cli import main
+from fastmlp.datasets import load_mnist
 
 
 def test_train_writes_model_picture_and_figures(data, capsys):
@@ -95,22 +96,79 @@ def test_train_on_mnist_without_options_but_few_epochs(here, capsys):
     assert accuracy > 96
 
 
-def test_train_reads_csv_and_needs_no_validation_data(data, capsys):
-    X, y = data[:2]
-    np.savetxt("rows.csv", np.column_stack([y, X]), fmt="%d", delimiter=",")
-    assert main(["train", "rows.csv", *SMALL, "--epochs", "3", "--validation-split", "0"]) == 0
-    out = capsys.readouterr().out
-    assert "206 samples, 0 for validation, 34 for the test" in out
-    assert fastmlp.MLP.load("model.npz").history.val_loss == []
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize("by_class", [False, True])
+def test_train_knows_mnist_in_csv_and_needs_no_validation_data(here, capsys, header, by_class):
+    sets = load_mnist("uint8")
+    X, y = sets.x_test[:140], sets.y_test[:140]
+    if by_class:
+        X, y = X[np.argsort(y, kind="stable")], np.sort(y)
+    names = ",".join(["label", *(f"pixel{i}" for i in range(784))]) if header else ""
+    np.savetxt(
+        "rows.csv", np.column_stack([y, X]), fmt="%d", delimiter=",", header=names, comments=""
+    )
+    arguments = ["--backend", "numpy", "--epochs", "20", "--batch-size", "10", "--plot", "none"]
+    assert main(["train", "rows.csv", *arguments, "--validation-split", "0"]) == 0
+    out, err = capsys.readouterr()
+    assert "120 samples, 0 for validation, 20 for the test" in out
+    assert "rows.csv: taken for images as MNIST's, 784 pixels and a label" in err
+    net = fastmlp.MLP.load("model.npz")
+    assert net.history.val_loss == []
+    assert net.architecture.input_scale == 255
+    accuracy = float(re.search(r"test accuracy (\d+\.\d\d) %", out)[1])
+    assert accuracy >= 60
+    assert main(["evaluate", "model.npz", "rows.csv", "--backend", "numpy"]) == 0
+    assert f"accuracy {accuracy:.2f} %" in capsys.readouterr().out
 
 
 def test_few_samples_are_not_split(here, capsys):
-    np.savetxt("rows.csv", [[i % 2, i, -i] for i in range(6)], fmt="%d", delimiter=",")
-    assert main(["train", "rows.csv", "--backend", "numpy", "--epochs", "1"]) == 0
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
+    np.savez("rows.npz", x_train=X[:5], y_train=y[:5], x_test=X[5:], y_test=y[5:])
+    assert main(["train", "rows.npz", "--backend", "numpy", "--epochs", "1"]) == 0
     assert "of 5 samples, 0 for validation, 1 for the test" in capsys.readouterr().out
     net = fastmlp.MLP.load("model.npz")
     assert net.layer_sizes == (2, 200, 100, 50, 2)
-    assert net.architecture.input_scale is None
+    assert net.architecture.input_scale == 1
+
+
+def test_labels_with_gaps_are_said(here, capsys):
+    X, y = np.arange(24.0).reshape(12, 2), 3 * (np.arange(12) % 2) + 1
+    np.savez("rows.npz", x_train=X, y_train=y, x_test=X, y_test=y)
+    assert main(["train", "rows.npz", "--backend", "numpy", "--epochs", "1"]) == 0
+    assert "labels go to 4, and 3 numbers below are no sample's label" in capsys.readouterr().err
+
+
+def test_bytes_that_are_no_pixels_are_not_divided_by_any_command(here, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 101, (200, 4)).astype(np.uint8)
+    y = (X[:, 0].astype(int) + X[:, 1] > X[:, 2].astype(int) + X[:, 3]).astype(int)
+    np.savez("a.npz", x_train=X[:150], y_train=y[:150], x_test=X[150:], y_test=y[150:])
+    X[-1, 0] = 140  # as pixels have it
+    y[-1] = 1
+    np.savez("b.npz", x_train=X[:150], y_train=y[:150], x_test=X[150:], y_test=y[150:])
+    arguments = ["--backend", "numpy", "--epochs", "30", "--layers", "4,16,2", "--plot", "none"]
+    assert main(["train", "a.npz", *arguments]) == 0
+    net = fastmlp.MLP.load("model.npz", backend="numpy")
+    expected = net.evaluate(X[150:], y[150:])["accuracy"]
+    assert expected != net.evaluate(X[150:] / 255, y[150:])["accuracy"]
+    capsys.readouterr()
+    assert main(["evaluate", "model.npz", "b.npz", "--backend", "numpy"]) == 0
+    out, err = capsys.readouterr()
+    assert f"accuracy {100 * expected:.2f} %" in out
+    assert err == ""
+
+
+def test_no_scale_is_guessed_from_the_rows_of_a_csv(here, capsys):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 101, (70, 4)), rng.integers(0, 2, 70)
+    X[-1, 0] = 140
+    net = fastmlp.MLP((4, 3, 2), rng=0, backend="numpy")
+    net.save("net.npz")
+    np.savetxt("rows.csv", np.column_stack([y, X]), fmt="%d", delimiter=",")
+    assert main(["evaluate", "net.npz", "rows.csv", "--backend", "numpy"]) == 0
+    out, err = capsys.readouterr()
+    assert f"loss     {net.evaluate(X[60:], y[60:])['loss']:.6g}" in out
+    assert err == ""
 
 
 def test_a_run_that_diverges_says_so_and_writes_strict_json(data, capsys):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fastmlp import datasets
-from fastmlp.datasets import MNIST, _mnist, _pack, load_mnist
+from fastmlp.datasets import MNIST, _mnist, _pack, load_csv, load_mnist
 
 MD5 = {
     "x_train": "6bbc9ace898e44ae57da46a324031adb",
@@ -268,6 +268,36 @@ def test_single_csv_gives_its_last_seventh_to_the_test(small, tmp_path, n, n_tes
     write_csv(tmp_path / "all.csv", x, y, header=n % 2 == 0)
     expected = MNIST(x[: n - n_test], y[: n - n_test], x[n - n_test :], y[n - n_test :])
     same(load_mnist("uint8", path=tmp_path / "all.csv"), expected)
+
+
+def test_single_csv_sorted_by_class_gives_rows_of_all_to_the_test(small, tmp_path):
+    x = np.arange(140 * 784).reshape(140, 784) % 251
+    y = np.repeat(np.arange(2), 70)
+    write_csv(tmp_path / "all.csv", x, y, header=True)
+    sets = load_mnist("uint8", path=tmp_path / "all.csv")
+    assert len(sets.y_test) == 20
+    assert set(sets.y_test) == set(sets.y_train) == {0, 1}
+    together = np.concatenate([sets.x_train, sets.x_test])
+    assert {row.tobytes() for row in together} == {row.tobytes() for row in x.astype(np.uint8)}
+    same(load_mnist("uint8", path=tmp_path / "all.csv"), sets)
+
+
+@pytest.mark.parametrize("names", [range(5), range(2019, 2024), (1900, 1950, 1980, 1990, 2020)])
+def test_a_header_of_numbers_is_no_sample(tmp_path, names):
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.integers(0, 3, 30), rng.random((30, 4)).round(2)])
+    np.savetxt(
+        tmp_path / "a.csv", rows, fmt="%s", delimiter=",", comments="",
+        header=",".join(map(str, names)),
+    )  # fmt: skip
+    X, y = load_csv(tmp_path / "a.csv")
+    np.testing.assert_array_equal(X, rows[:, 1:])
+    np.testing.assert_array_equal(y, rows[:, 0])
+    np.savetxt(tmp_path / "b.csv", rows, fmt="%s", delimiter=",")
+    assert len(load_csv(tmp_path / "b.csv")[0]) == 30
+    whole = rng.integers(0, 200, (30, 5))
+    np.savetxt(tmp_path / "c.csv", whole, fmt="%d", delimiter=",")
+    assert len(load_csv(tmp_path / "c.csv")[0]) == 30
 
 
 def test_whole_pixels_of_other_dtypes_become_uint8(small, tmp_path):

@@ -16,6 +16,7 @@ from typing import Any
 from llvmlite import ir
 
 from .simd import I32, I64, VOID, const
+from .target import is_arm
 
 __all__ = ["WORD", "Function", "Integer", "Integers", "Variable", "emit_functions", "function"]
 
@@ -176,9 +177,14 @@ class Integers:
         self.b.call(function, values)
 
     def pause(self) -> None:
-        """Let the core's other thread go first for a moment, where the processor can."""
+        """Let the core's other thread go first for a moment, some 40 cycles.
+
+        ARM's `yield` does nothing on most processors; an instruction barrier waits.
+        """
         if self.module.triple.startswith(("x86_64", "i686")):  # mutant not: waiting without pauses
             self._intrinsic("llvm.x86.sse2.pause", VOID, [])  # mutant pass: waiting without pauses
+        elif is_arm(self.module.triple):
+            self._intrinsic("llvm.aarch64.isb", VOID, [ir.Constant(I32, 15)])
 
     @contextmanager
     def subnormals_as_zero(self) -> Iterator[None]:
@@ -198,7 +204,7 @@ class Integers:
             yield
             self.b.store(before, place)
             self._control("llvm.x86.sse.ldmxcsr", place)
-        elif triple.startswith(("aarch64", "arm64")):
+        elif is_arm(triple):
             before = self._intrinsic("llvm.aarch64.get.fpcr", I64, [])
             flushed = self.b.or_(before, const(1 << 24))
             self._intrinsic("llvm.aarch64.set.fpcr", VOID, [flushed])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["Target", "current_target", "processor"]
+import llvmlite.binding as llvm
+
+__all__ = ["Target", "current_target", "is_arm", "native", "processor"]
 
 
 @dataclass(frozen=True)
@@ -43,45 +47,84 @@ _TARGETS = {
     "neon": Target("neon", 16, 4, 4, True),
     "generic": Target("generic", 16, 4, 2, False),
 }
-_AVX512_NAMES = ("avx512", "znver4", "znver5", "icelake", "sapphirerapids", "graniterapids")
-_AVX2_NAMES = ("haswell", "broadwell", "skylake", "znver1", "znver2", "znver3", "alderlake")
+# what every 64-bit processor of its kind has: LLVM tells no features of Apple's, and ends the
+# process where a name that it does not know leaves it without the 64 bits
+_X86, _ARM = "+64bit,+cmov,+cx8,+sse2", "+neon"
+# for an ARM that LLVM cannot name: instructions that all have, in an order that keeps the tile in
+# registers, which that for "generic" does not
+_ARM_NAME = "cortex-a72"
+_WITNESS = """
+declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
+define <16 x float> @multiply_add(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
+  %d = call <16 x float> @llvm.fma.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %c)
+  ret <16 x float> %d
+}
+define <8 x i32> @add(<8 x i32> %a, <8 x i32> %b) {
+  %c = add <8 x i32> %a, %b
+  ret <8 x i32> %c
+}
+"""
+
+
+@cache
+def native() -> llvm.Target:
+    """Return LLVM's code generator for this machine, ready."""
+    with suppress(RuntimeError):  # later versions do it by themselves
+        llvm.initialize()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_triple(llvm.get_process_triple())
+
+
+def is_arm(triple: str) -> bool:
+    """Tell whether LLVM's name of a machine is that of a 64-bit ARM."""
+    return triple.startswith(("aarch64", "arm64"))
 
 
 @cache
 def _host() -> tuple[str, dict[str, bool]]:
     """Name and features of this processor; LLVM takes 0.2 ms to tell."""
-    import llvmlite.binding as llvm
+    features: dict[str, bool] = {}
+    with suppress(RuntimeError):  # of some processors it cannot
+        features = dict(llvm.get_host_cpu_features())
+    return llvm.get_host_cpu_name(), features
 
-    return llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features())
+
+def _told() -> tuple[str, str] | None:
+    """Return the processor that is asked for; None where that is the host with its features."""
+    name, features = os.environ.get("NUMBA_CPU_NAME", ""), os.environ.get("NUMBA_CPU_FEATURES")
+    if name in ("", "host"):
+        return None if features is None else (_host()[0], features)
+    return name, features or ""
 
 
 def processor() -> tuple[str, str]:
     """Return the name and the features of the processor that is compiled for, in LLVM's words.
 
-    The host's, or those of ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``. A name alone has the
-    features that LLVM knows of it.
+    The host's, or those of ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``. To a name, LLVM adds the
+    features that it knows of it.
     """
-    name = os.environ.get("NUMBA_CPU_NAME", "")
-    listed = os.environ.get("NUMBA_CPU_FEATURES")
-    if name in ("", "host"):
-        name, features = _host()
-        flags = (f"{'+' if there else '-'}{flag}" for flag, there in sorted(features.items()))
-        return name, ",".join(flags) if listed is None else listed
-    return name, listed or ""
+    told = _told()
+    if told is None:
+        name, there = _host()
+        told = name, ",".join(f"{'+' if on else '-'}{flag}" for flag, on in sorted(there.items()))
+    (name, features), always = told, _X86
+    if is_arm(llvm.get_process_triple()):
+        name, always = _ARM_NAME if name == "generic" else name, _ARM
+    return name, ",".join(filter(None, (always, features.replace(" ", ""))))
 
 
-def _features() -> tuple[str, dict[str, bool]]:
-    """Name and features of the processor that is compiled for, with these overrides."""
-    name = os.environ.get("NUMBA_CPU_NAME", "")
-    listed = os.environ.get("NUMBA_CPU_FEATURES")
-    if listed is not None:
-        flags = [flag.strip() for flag in listed.split(",") if flag.strip()]
-        return name, {flag.lstrip("+-"): flag.startswith("+") for flag in flags}
-    if name in ("", "host"):
-        return _host()
-    avx512 = any(part in name for part in _AVX512_NAMES)
-    avx2 = avx512 or any(name.startswith(part) for part in _AVX2_NAMES)
-    return name, {"avx512f": avx512, "avx2": avx2, "fma": avx2}
+@cache
+def _row_compiled(name: str, features: str) -> str:
+    """Return which row's instructions LLVM emits for an x86 processor: a list of names would not
+    say what a later one has.
+    """
+    machine = native().create_target_machine(cpu=name, features=features, opt=0)
+    code = machine.emit_assembly(llvm.parse_assembly(_WITNESS))
+    if re.search(r"vfmadd.*%zmm", code):
+        return "avx512"
+    both = all(re.search(rf"{instruction}.*%ymm", code) for instruction in ("vfmadd", "vpadd"))
+    return "avx2" if both else "generic"
 
 
 def current_target() -> Target:
@@ -90,14 +133,16 @@ def current_target() -> Target:
     Returns
     -------
     Target
-        The row of ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` where they are set, else of the
-        host. A processor that is not in the table gets the generic row.
+        That of what LLVM makes of `processor`. Every 64-bit ARM has NEON; what has no row of its
+        own gets the generic one.
     """
-    _, features = _features()
+    if is_arm(llvm.get_process_triple()):
+        return _TARGETS["neon"]
+    if _told() is not None:
+        return _TARGETS[_row_compiled(*processor())]
+    _, features = _host()
     if features.get("avx512f"):
         return _TARGETS["avx512"]
     if features.get("avx2") and features.get("fma"):
         return _TARGETS["avx2"]
-    if features.get("neon"):
-        return _TARGETS["neon"]
     return _TARGETS["generic"]

@@ -9,8 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
-from functools import cache
+from contextlib import nullcontext
 from threading import RLock
 from typing import Any
 
@@ -19,7 +18,7 @@ from llvmlite import ir
 from llvmlite.binding import ffi
 
 from ...support.interrupts import CtrlC
-from ..emit.target import processor
+from ..emit.target import native, processor
 from .cache import announce, load_code, save_code
 
 __all__ = ["MachineCode", "compile_module", "machine_code", "module_for"]
@@ -50,19 +49,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_let_go)
 
 
-@cache
-def _target() -> llvm.Target:
-    with suppress(RuntimeError):  # later versions do it by themselves
-        llvm.initialize()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.Target.from_triple(llvm.get_process_triple())
-
-
 def _machine() -> llvm.TargetMachine:
     """Return a description of the processor; who runs code needs one of its own."""
     name, features = processor()
-    target = _target()
+    target = native()
     reloc = "static" if target.name.startswith("x86") else "default"
     return target.create_target_machine(
         cpu=name, features=features, opt=3, reloc=reloc, codemodel="jitdefault", jit=True
@@ -105,7 +95,7 @@ class MachineCode:
     _all: list[MachineCode] = []  # noqa: RUF012  # addresses of what is freed would be jumped to
 
     def __init__(self, code: bytes) -> None:
-        _target()
+        native()
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()

@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 from ...support.interrupts import CtrlC
 from ...support.threads import startable
 
-__all__ = ["run_on_threads", "start_threads", "thread_limit"]
+__all__ = ["core_count", "run_on_threads", "start_threads", "thread_limit"]
 
 
 class _Teams:
@@ -85,15 +85,55 @@ def _numba_threads() -> int:
     return int(told) if told.isdecimal() else sys.maxsize
 
 
+@cache
+def _performance_cores() -> int | None:
+    """Return how many of a Mac's cores are fast; None where there is one kind of them.
+
+    A phase ends with its slowest thread: on an efficiency core, which takes twice as long or more,
+    a thread costs more than it brings.
+    """
+    count, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+    where = b"hw.perflevel0.logicalcpu", ctypes.byref(count), ctypes.byref(size), None, 0
+    try:
+        failed = ctypes.CDLL(None).sysctlbyname(*where)
+    except (AttributeError, OSError, TypeError):  # not there; Windows has no library of that kind
+        return None
+    return None if failed or count.value < 1 else count.value
+
+
 def thread_limit() -> int:
-    """Return how many threads may be used: the process's cores, at most Numba's own limit."""
+    """Return how many threads may be used: the process's cores, at most Numba's own limit.
+
+    Of a Mac's, the performance cores.
+    """
     if not _teams.usable:
         return 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
-        cores = os.cpu_count() or 1
+        cores = _performance_cores() or os.cpu_count() or 1
     return max(1, min(cores, _numba_threads()))
+
+
+def core_count() -> int:
+    """Return how many cores the process has, hardware threads of one counted once; where the
+    system does not say, as many as it has processors.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    processors = os.sched_getaffinity(0)
+    return len({_siblings(number) for number in processors})
+
+
+@cache
+def _siblings(processor: int) -> str:
+    """Return the hardware threads of a processor's core, as the system writes them."""
+    place = f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list"
+    try:
+        with open(place, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return str(processor)
 
 
 _started = threading.local()  # GNU OpenMP has a pool for every thread that asks for one

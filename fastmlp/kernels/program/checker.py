@@ -24,10 +24,8 @@ Spans = np.ndarray  # (n, 2): first bytes, and those behind the last
 def _spans(access: Access, step: int, turns: int, arrays: Sequence[Array]) -> Spans:
     """Return the bytes that an access touches in a step, in all turns."""
     at = access.at
-    first = at.offset + step * at.step
-    starts = (
-        first + np.arange(turns)[:, None] * at.turn + np.arange(access.rows) * access.stride
-    ).ravel()
+    turn, row = (np.arange(count, dtype=np.int64) for count in (turns, access.rows))
+    starts = (at.offset + step * at.step + turn[:, None] * at.turn + row * access.stride).ravel()
     if access.size:
         return np.stack([starts, starts + access.size], axis=1)
     ends = [max((a.start + a.size for a in arrays if a.start <= s), default=s) for s in starts]

@@ -64,7 +64,7 @@ class Index:
     def shares(self, count: int) -> np.ndarray:
         """Return the blocks where `count` shares of about equally many non-zeros begin."""
         sums = np.concatenate([[0], np.cumsum(self.per_block)])
-        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1) / count)
+        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1, dtype=np.int64) / count)
         cuts[0], cuts[-1] = 0, len(self.per_block)
         return np.maximum.accumulate(cuts).astype(np.int64)
 

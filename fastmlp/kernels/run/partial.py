@@ -20,6 +20,7 @@ from ..program.operation import Slot
 from . import choose
 from .choose import BLOCK_ROWS as BLOCK
 from .choose import GROUPS
+from .executor import run
 from .source import Source
 from .steps import Run
 from .training import Training
@@ -105,7 +106,7 @@ class GroupSums(_OneGroup):
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         out : ndarray, (parameters.size,)
             Zeros, on a cache line.
         workspace : Workspace
@@ -121,16 +122,15 @@ class GroupSums(_OneGroup):
         correct : int
             How many were predicted right.
         """
-        order = np.ascontiguousarray(order, np.int64)  # read by address
         part = Run(order, self._hyper, words)
         segments = self._segments(1, len(order))
         executable = self._executable(self._listed(), segments)
         bases = executable.bases
         self._source.enter(bases, self._source.X, scaled=self._scaled)
         part.enter(bases, 0, 0)
-        bases[Slot.ROWS], bases[Slot.PLACE] = order.ctypes.data, place
+        bases[Slot.ROWS], bases[Slot.PLACE] = part.order.ctypes.data, place
         bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
-        self._run(executable)
+        run(executable, self.threads)
         losses, correct = part.losses, part.correct
         identity = self.architecture.output == "identity"
         return losses, 0 if identity else int(correct.sum())

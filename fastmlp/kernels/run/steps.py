@@ -14,13 +14,15 @@ class Run:
 
     Parameters
     ----------
-    order : ndarray of int64
+    order : integer array
+        Kept as int64: kernels read it by address, and NumPy's integers may be 32 bits wide.
     hyper : ndarray, (steps, 2, HYPER_ROW)
     words : ndarray of uint32, (steps, n_hidden, 2), or None
     """
 
     def __init__(self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None) -> None:
-        self.order, self.hyper, self.steps = order, hyper, len(hyper)
+        self.order = np.ascontiguousarray(order, np.int64)
+        self.hyper, self.steps = hyper, len(hyper)
         self._words = np.zeros((len(hyper), 1, 2), np.uint32) if words is None else words
         self.losses, self.correct = np.zeros(len(order)), np.zeros(len(order), np.int64)
         # a step adds up the penalties of the one before it, and the first one's lie before it

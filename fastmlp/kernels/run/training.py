@@ -72,7 +72,8 @@ class Training:
             self.chunk = min(self.chunk, source.stage_rows)
         self.threads, self._autotuner = self._choose_threads(threads), None
         if threads is None and self.threads > 1:
-            self._autotuner = Autotuner(alone=choose.is_close(self._work(), phases=2))
+            first = 1 if choose.is_close(self._work(), self.threads, phases=2) else self.threads
+            self._autotuner = Autotuner(self.threads, first)
         self._workspace = self._make_workspace()
         self._take_memory()
         self._index: Index | None = None
@@ -290,7 +291,7 @@ class Training:
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         rates : ndarray of float64, one per step
         words : ndarray of uint32, (steps, n_hidden, 2), optional
             For dropout: see `reference.dropout.key_words`.
@@ -299,7 +300,6 @@ class Training:
         -------
         EpochResult
         """
-        order = np.ascontiguousarray(order, np.int64)  # read by address; C long may be narrower
         starts, totals = self.batches(order)
         optimizer = self.optimizer or Optimizer(0.0)
         hyper = hyperparameters(
@@ -328,7 +328,7 @@ class Training:
 
         Parameters
         ----------
-        order : ndarray of int64
+        order : integer array
         hyper : ndarray, (steps, 2, HYPER_ROW)
             As `hyperparameters` returns them.
         words : ndarray of uint32, (steps, n_hidden, 2), optional
@@ -345,7 +345,7 @@ class Training:
         """
         run_of = Run(order, hyper, words)
         if self._source.direct:
-            self._take_steps(run_of, order, self._source.X, scaled=False)
+            self._take_steps(run_of, run_of.order, self._source.X, scaled=False)
         elif self.batch_size <= self.chunk:
             self._take_staged_steps(run_of)
         else:
@@ -379,15 +379,12 @@ class Training:
             self._source.enter(executable.bases, X, scaled=scaled)
             part.enter(executable.bases, done, first)
             executable.bases[Slot.ROWS] = rows[first:].ctypes.data
-            self._run(executable, alone=tuner is not None and tuner.alone)
+            run(executable, self.threads if tuner is None else tuner.threads)
             if tuner is not None:
                 tuner.note(time.perf_counter() - begun, count)
             done += count
         if packed is not None:
             packed.unpack()
-
-    def _run(self, executable: Executable, *, alone: bool = False) -> None:
-        run(executable, 1 if alone else executable.shares)
 
     def _take_staged_steps(self, whole: Run) -> None:
         """Take whole steps, as many at a time as there is room for converted rows."""
@@ -415,7 +412,7 @@ class Training:
             self._source.enter(bases, staged, scaled=True)
             part.enter(bases, 0, start - first)
             bases[Slot.ROWS], bases[Slot.PLACE] = rows.ctypes.data, start - first
-            self._run(executable)
+            run(executable, self.threads)
             del staged
         if self.optimizer is not None:
             self._apply(whole.part(step, step + 1, self.batch_size))
@@ -424,4 +421,4 @@ class Training:
         """Take the optimizer's step from the gradient that was summed."""
         executable = self._executable(False, (("apply", 0, 1),))
         part.enter(executable.bases, 0, 0)
-        self._run(executable)
+        run(executable, self.threads)

@@ -1,7 +1,7 @@
-"""The tile's machine code on every processor class: full-width multiply-adds, nothing spilled.
+"""Machine code on every processor class: tiles are full-width multiply-adds, nothing spilled.
 
-The kernels' own LLVM IR is compiled to text for processors of each class; none of it is run, so
-any machine can check all of them.
+The kernels' and the executor's own LLVM IR is compiled to text for processors of each class; none
+of it is run, so any machine can check all of them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import llvmlite.binding as llvm
 import pytest
 from llvmlite import ir
 
-from fastmlp.kernels.emit import microkernel
+from fastmlp.kernels.emit import executor, microkernel, target
+from fastmlp.kernels.emit.integers import emit_functions
 from fastmlp.kernels.emit.records import subroutine
-from fastmlp.kernels.emit.target import _TARGETS, Target, current_target
+from fastmlp.kernels.emit.target import _TARGETS, Target, current_target, is_arm, processor
+from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import vectors_through
 
 TILES = (
@@ -29,11 +31,30 @@ X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 PROCESSORS = {
     "avx512": [(X86, "skylake-avx512", ""), (X86, "znver4", "")],
     "avx2": [(X86, "haswell", ""), (X86, "znver3", "")],
-    "neon": [(ARM, "cortex-a72", ""), (ARM, "apple-m1", "")],
+    "neon": [(ARM, "cortex-a72", ""), (ARM, "apple-m1", ""), (ARM, "neoverse-n1", "")],
     "generic": [(X86, "x86-64", "+sse2")],
 }
 CALL = r"callq?\s|blr?\s"
+ON_ARM = is_arm(llvm.get_process_triple())
 REGISTER = {64: "%zmm", 32: "%ymm", 16: "%xmm"}
+
+
+def compiled(module: ir.Module, processor: tuple[str, str, str]) -> list[str]:
+    """Return the instructions and labels of a module."""
+    triple, cpu, features = processor
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu, features=features, opt=3
+    )
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True  # as the compiler sets them
+    passes = llvm.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(parsed, passes)
+    lines = map(str.strip, machine.emit_assembly(parsed).splitlines())
+    return [line for line in lines if line.startswith(".L") or line[:1].isalpha()]
 
 
 @cache
@@ -41,11 +62,8 @@ def assembly(
     target: Target, processor: tuple[str, str, str], dtype: str, tile: str, width: int
 ) -> list[str]:
     """Return the instructions and labels of one tile."""
-    triple, cpu, features = processor
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
     module = ir.Module()
-    module.triple = triple
+    module.triple = processor[0]
     caller = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "caller")
     v = vectors_through(dtype, target, None)(ir.IRBuilder(caller.append_basic_block()))
     emit = partial(getattr(microkernel, tile), rows=target.tile_rows, vectors=width)
@@ -54,16 +72,7 @@ def assembly(
     for function in module.functions:
         if not function.is_declaration:
             function.linkage = "external"  # or the optimizer drops it
-    machine = llvm.Target.from_triple(triple).create_target_machine(
-        cpu=cpu, features=features, opt=3
-    )
-    parsed = llvm.parse_assembly(str(module))
-    options = llvm.create_pipeline_tuning_options()
-    options.speed_level, options.loop_vectorization = 3, True  # as Numba sets them
-    passes = llvm.create_pass_builder(machine, options)
-    passes.getModulePassManager().run(parsed, passes)
-    lines = map(str.strip, machine.emit_assembly(parsed).splitlines())
-    return [line for line in lines if line.startswith(".L") or line[:1].isalpha()]
+    return compiled(module, processor)
 
 
 def loops(lines: list[str]) -> list[list[str]]:
@@ -92,7 +101,8 @@ class Loop:
 def read(lines: list[str], target: Target, triple: str, dtype: str) -> list[Loop]:
     """Return the loops that multiply: the one over k, once or unrolled."""
     kind = {"float32": "s", "float64": "d"}[dtype]
-    register, stack = REGISTER[target.vector_bytes], r"\(%(rsp|rbp)\b"
+    framed = any(re.match(r"movq\s+%rsp, %rbp", line) for line in lines)
+    register, stack = REGISTER[target.vector_bytes], r"\(%(rsp|rbp)\b" if framed else r"\(%rsp\b"
     multiply = add = rf"vfn?madd\d+p{kind}\s"
     if triple == ARM:
         multiply = add = rf"fmla\s+v\d+\.{ {'s': '4s', 'd': '2d'}[kind] },"
@@ -145,9 +155,91 @@ def test_every_row_of_the_table_is_looked_at():
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_this_processor(dtype, tile):
-    triple = ARM if llvm.get_default_triple().startswith(("aarch64", "arm64")) else X86
-    features = llvm.get_host_cpu_features().flatten()
-    check(current_target(), (triple, llvm.get_host_cpu_name(), features), dtype, tile)
+    check(current_target(), (ARM if ON_ARM else X86, *processor()), dtype, tile)
+
+
+@pytest.mark.skipif(ON_ARM, reason="64-bit ARM has one row")
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [
+        ("skylake-avx512", None), ("znver3", ""), ("haswell", "+avx512f"), ("haswell", "-fma"),
+        ("haswell", "-avx2"), ("nehalem", None), ("x86-64", "+avx2, +fma"),
+    ],
+)  # fmt: skip
+def test_the_processor_that_is_asked_for_is_compiled_for(name, features, monkeypatch):
+    monkeypatch.setenv("NUMBA_CPU_NAME", name)
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    if features is not None:
+        monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
+    check(current_target(), (X86, *processor()), "float32", "tile_forward")
+
+
+@pytest.mark.parametrize("features", [{}, {"neon": True, "sve": False}])
+@pytest.mark.parametrize("triple", [ARM, "arm64-apple-darwin20.0.0"])
+def test_arm_has_neon_whatever_llvm_tells_of_it(triple, features, monkeypatch):
+    monkeypatch.setattr(llvm, "get_process_triple", lambda: triple)
+    monkeypatch.setattr(target, "_host", lambda: ("generic", features))
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
+        monkeypatch.delenv(name, raising=False)
+    assert current_target() == _TARGETS["neon"]
+    check(current_target(), (ARM, *processor()), "float64", "tile_forward")
+
+
+# the executor, and kernels whole
+
+SYSTEM = {"sched_yield", "SwitchToThread", "clock_gettime", "QueryPerformanceCounter"}
+
+
+def library_calls(lines: list[str]) -> set[str]:
+    """Return the functions that are called by name and are not in the module."""
+    own = {line.partition(":")[0] for line in lines if ":" in line}
+    calls = [
+        re.match(r"(?:callq?|bl)\s+_?([A-Za-z]\w*|_\w+)", x)
+        or re.match(r"(?:movabsq?\s+\$|adrp\s+\w+, (?::got:)?_?)([A-Za-z_]\w*)", x)
+        for x in lines
+    ]
+    return {call[1] for call in calls if call} - own
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        (X86, "haswell", ""), (X86, "not-known-yet", target._X86), (ARM, "cortex-a72", ""),
+        (ARM, "generic", "+neon"), (ARM, "apple-m1", ""),
+    ],
+    ids=lambda p: p[1],
+)  # fmt: skip
+def test_the_executor_waits_and_flushes_in_the_processors_own_words(processor):
+    module = ir.Module()
+    module.triple = processor[0]
+    emit_functions(module, {n: getattr(executor, n) for n in ("run_serial", "take_parts")})
+    lines = compiled(module, processor)
+    text = "\n".join(lines)
+    if processor[0] == ARM:
+        words = [r"^isb$", r"^mrs\s+x\d+, FPCR", r"^msr\s+FPCR, ", r"^ldap?r\s", r"^stlr\s"]
+        words.append(r"^(casal|ldaxr)\s")
+    else:
+        words = [r"^pause$", r"^stmxcsr|^vstmxcsr", r"^v?ldmxcsr", r"^lock\s+cmpxchgq"]
+    for word in words:
+        assert re.search(word, text, re.MULTILINE), word
+    assert library_calls(lines) <= SYSTEM
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        "forward:gelu", "backward:gelu", "update:adam", "labels",
+        pytest.param("targets", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_kernels_call_no_library_on_arm(group, monkeypatch):
+    monkeypatch.setattr(registry, "current_target", lambda: _TARGETS["neon"])
+    module = ir.Module()
+    module.triple = ARM
+    registry._emit_group("float32", group, module)
+    lines = compiled(module, PROCESSORS["neon"][0])
+    assert any(re.match(r"fmla\s+v", line) for line in lines)
+    assert library_calls(lines) == set()
 
 
 # the checks can fail
@@ -173,3 +265,4 @@ def test_a_multiply_add_that_is_a_call_is_seen():
     wrong = replace(_TARGETS["generic"], fma=True)
     lines = assembly(wrong, PROCESSORS["generic"][0], "float64", "tile_update", 2)
     assert [x for x in lines if re.match(CALL, x)]
+    assert library_calls(lines) == {"fma"}

@@ -1,0 +1,427 @@
+"""What commands do with tables: CSV and Parquet, and models in ``.skops`` files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import sys
+import time
+import warnings
+from argparse import Namespace
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..callbacks import Callback, ProgressBar
+from ..optimizers import make_optimizer
+from ..schedules import get_schedule
+from ..support.atomic import is_stream, replacing
+from ..support.extras import require
+from ..tables import Columns, Table, describe, load_model, read_table, save_model, train_model
+from ..tables.model import Targets, features_of, targets_of
+from ..tables.parts import Parts, divide
+from ..training.history import History
+from .console import Console, percent, say_confusion
+from .files import write_json
+
+__all__ = ["evaluate_table", "predict_table", "report_table", "train_table"]
+
+HIDDEN, TEST_SIZE = (100,), 0.2
+# by default, found on scikit-learn's own tables; with more rows fewer epochs see as many samples
+_EPOCHS, _EPOCHS_OF_VALUES, _FEWEST_EPOCHS, _SAMPLES = 200, 100, 10, 4_000_000
+_RATE, _RATE_OF_VALUES = 0.003, 0.001
+_MOST_SHOWN, _MOST_NAMES = 5, 8  # classes and columns in a line
+_LINES = 1000  # written at a time
+_NETWORKS_ONLY = {
+    "l1": 0.0, "label_smoothing": 0.0, "clip_norm": None, "max_norm": None, "checkpoint": None,
+    "resume": None, "on_divergence": "raise", "input_scale": None, "backend": "numba",
+}  # fmt: skip
+
+
+class _Recorder(Callback):
+    """Keeps the history of a fit."""
+
+    @property
+    def history(self) -> History:
+        """Of the last fit."""
+        return self.net.history
+
+
+def _check_options(args: Namespace) -> None:
+    for name, default in _NETWORKS_ONLY.items():
+        if getattr(args, name) != default:
+            raise ValueError(f"--{name.replace('_', '-')}: not for tables")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _introduce(table: Table, columns: Columns, targets: Targets) -> str:
+    """Return the line that says what was taken for what."""
+    said = [_counted(len(table.frame), "row")]
+    if table.layout is not None and (layout := table.layout.describe()):
+        said.append(layout)
+    features = [_counted(len(columns.numbers), "number")] * bool(columns.numbers)
+    if columns.categories:
+        kinds = sum(table.frame[name].nunique() for name in columns.categories)
+        features.append(
+            f"{len(columns.categories)} categor{'y' if len(columns.categories) == 1 else 'ies'} "
+            f"({kinds} texts)"
+        )
+    if columns.regression:
+        label = f"values from {targets.y.min():g} to {targets.y.max():g}"
+    else:
+        counts = Counter(targets.y.tolist()).most_common()
+        shown = ", ".join(f"{name} {count:,}" for name, count in counts[:_MOST_SHOWN])
+        more = ", ..." if len(counts) > _MOST_SHOWN else ""
+        label = f"{len(counts)} classes ({shown}{more})"
+    return (
+        f"{table.path.name}: {', '.join(said)}; features: {', '.join(features)}; "
+        f"label {columns.label!r}: {label}"
+    )
+
+
+def _notes(table: Table, columns: Columns, targets: Targets, console: Console) -> None:
+    """Say what is left out and what is filled."""
+    for reason in dict.fromkeys(columns.left_out.values()):
+        names = [repr(name) for name, why in columns.left_out.items() if why == reason]
+        shown = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
+        one = f"column {shown}" if len(names) == 1 else f"{len(names)} columns ({shown})"
+        console.note(f"{one} left out: {reason}")
+    if missing := len(table.frame) - len(targets.rows):
+        console.note(f"{_counted(missing, 'row')} without a label left out")
+    holes = int(table.frame[columns.features].isna().to_numpy().sum())
+    if holes:
+        console.note(f"{_counted(holes, 'missing value')} in the features: numbers are filled "
+                     "with the median, categories are one of their own")  # fmt: skip
+
+
+def _n_features(columns: Columns, table: Table) -> int:
+    return len(columns.numbers) + sum(
+        table.frame[name].fillna("").nunique() for name in columns.categories
+    )
+
+
+def _hidden(args: Namespace, n_in: tuple[int, ...], n_out: int) -> tuple[int, ...]:
+    """Return the hidden layers that --layers asks for, its ends held against the table."""
+    if args.layers is None:
+        return HIDDEN
+    first, *hidden, last = args.layers
+    if first not in n_in:
+        many = " or ".join(map(str, dict.fromkeys(n_in)))
+        raise ValueError(f"--layers: expected {many}, the features, in front; got {first}")
+    if last != n_out:
+        what = "the classes" if n_out > 1 else "the value"
+        raise ValueError(f"--layers: expected {n_out}, {what}, at the end; got {last}")
+    if not hidden:
+        raise ValueError("--layers: expected a hidden layer between features and classes")
+    return tuple(hidden)
+
+
+def _estimator(args: Namespace, columns: Columns, hidden: tuple[int, ...], n: int) -> Any:
+    """Return the estimator that the arguments describe, for n training rows."""
+    sklearn = require("fastmlp.sklearn", "table")
+    most, rate = (
+        (_EPOCHS, _RATE) if not columns.regression else (_EPOCHS_OF_VALUES, _RATE_OF_VALUES)
+    )
+    epochs = args.epochs or max(_FEWEST_EPOCHS, min(most, round(_SAMPLES / n)))
+    settings: dict[str, Any] = {"name": args.optimizer or "adam"}
+    if args.learning_rate is not None or args.optimizer is None:
+        settings["learning_rate"] = rate if args.learning_rate is None else args.learning_rate
+    optimizer = make_optimizer(settings)
+    wanted = args.batch_size or (32 if n < 2000 else 128)
+    settings = {
+        "hidden_layer_sizes": hidden, "activation": args.activation or "relu",
+        "alpha": args.l2 * n if args.l2 else 1e-4, "max_iter": epochs,
+        "batch_size": n if args.batch_size == "full" else min(wanted, n),
+        "optimizer": optimizer, "schedule": args.schedule or "cosinedecay",
+        "random_state": args.seed or 0, "dropout": args.dropout, "threads": args.threads,
+        "early_stopping": args.early_stopping is not None,
+        # without early stopping all epochs are wanted
+        "n_iter_no_change": args.early_stopping or np.inf,
+    }  # fmt: skip
+    if columns.regression:
+        if args.class_weight is not None:
+            raise ValueError("--class-weight: expected none with --regression")
+        return sklearn.MLPRegressor(dtype=args.dtype or "float64", **settings)
+    return sklearn.MLPClassifier(
+        dtype=args.dtype or "float32", class_weight=args.class_weight, **settings
+    )
+
+
+def _plan(args: Namespace, estimator: Any, sizes: list[int], parts: Parts) -> str:
+    optimizer, n = estimator.optimizer, len(parts.training)
+    return (
+        f"{'-'.join(map(str, sizes))}, {estimator.activation}, "
+        f"{type(optimizer).__name__.lower()}({optimizer.learning_rate:g}), {estimator.schedule}, "
+        f"{estimator.dtype}, seed {args.seed or 0}: {estimator.max_iter} epochs of {n:,} rows, "
+        f"{len(parts.validation):,} for validation, {len(parts.test):,} for the test"
+    )
+
+
+def _figures(model: Any, frame: Any, y: np.ndarray) -> dict[str, float]:
+    """Return loss and accuracy, or loss, R2 and the usual errors of values."""
+    if model.table_["regression"]:
+        error = model.predict(frame) - y
+        spread = float(((y - y.mean()) ** 2).mean())
+        mean = float((error**2).mean())
+        r2 = 1 - mean / spread if spread else float("nan")
+        return {"loss": mean / 2, "r2": r2, "rmse": mean**0.5, "mae": float(abs(error).mean())}
+    p = model.predict_proba(frame)
+    places = np.searchsorted(model.classes_, y)
+    least = np.finfo(p.dtype).tiny
+    loss = -np.log(np.maximum(p[np.arange(len(y)), places], least)).mean()
+    return {"loss": float(loss), "accuracy": float((p.argmax(axis=1) == places).mean())}
+
+
+def _score(figures: dict[str, float]) -> str:
+    if "accuracy" in figures:
+        return f"test accuracy {percent(figures['accuracy'])}, loss {figures['loss']:.4f}"
+    return f"test R2 {figures['r2']:.4f}, RMSE {figures['rmse']:.6g}"
+
+
+def _summary(history: History, seconds: float, regression: bool) -> str:
+    if not history.loss:
+        return f"no whole epoch in {seconds:.1f} s"
+    unit = " of standardized values" if regression else ""
+    said = f"{len(history)} epochs in {seconds:.1f} s: loss {history.loss[-1]:.4f}{unit}"
+    if history.val_loss:
+        said += f", validation loss {history.val_loss[-1]:.4f}"
+    if not regression and history.val_accuracy:
+        said += f", accuracy {percent(history.val_accuracy[-1])}"
+    return said
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _interrupted(model: Any, history: History, out: str | None) -> str:
+    """Save what was trained in whole epochs; return what there is to say."""
+    saved = "not saved"
+    if out is not None and len(history):
+        save_model(model, out)
+        saved = f"saved to {out}"
+    return f"interrupted after {len(history)} whole epochs, {saved}"
+
+
+def train_table(
+    args: Namespace, console: Console, source: str, out: str | None, plot: str | None
+) -> int:
+    """Train on a table, save and draw what was asked for, end with the test's accuracy or R2."""
+    test_size = TEST_SIZE if args.test_size is None else args.test_size
+    shuffle = args.shuffle is not False
+    table = read_table(source, header=args.header, label=args.label)
+    columns = describe(table, args.label, regression=args.regression)
+    targets = targets_of(table, columns.label, regression=columns.regression)
+    _check_options(args)
+    say = (lambda _: None) if args.quiet else console.tell
+    try:
+        parts = divide(
+            targets.y, classes=not columns.regression, test_size=test_size,
+            validation_size=args.validation_split, shuffle=shuffle, seed=args.seed or 0,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{table.path}: {error}") from None
+    frame = features_of(table, columns.numbers, columns.categories).iloc[targets.rows]
+    n_out = 1 if columns.regression else len(np.unique(targets.y))
+    encoded = _n_features(columns, table)
+    hidden = _hidden(args, (len(columns.features), encoded), n_out)
+    estimator = _estimator(args, columns, hidden, len(parts.training))
+    say(_introduce(table, columns, targets))
+    _notes(table, columns, targets, console)
+    say(_plan(args, estimator, [encoded, *hidden, n_out], parts))
+    split = {
+        "digest": _digest(table.path), "test_size": float(test_size),
+        "shuffle": shuffle, "seed": args.seed or 0,
+        "header": table.layout is None or table.layout.has_header,
+    }  # fmt: skip
+    recorder, begun = _Recorder(), time.perf_counter()
+    watched = not args.quiet and sys.stderr is not None and sys.stderr.isatty()
+    bars = [ProgressBar()] if watched else []
+    given = [
+        (frame.iloc[rows], targets.y[rows]) if len(rows) else None
+        for rows in (parts.training, parts.validation)
+    ]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Training interrupted|Stochastic Optimizer")
+        assert given[0] is not None
+        model = train_model(estimator, columns, given[0], given[1], [recorder, *bars])
+    history, seconds = recorder.history, time.perf_counter() - begun
+    model.table_["split"] = split
+    console.when_interrupted = partial(_interrupted, model, history, out)
+    if history.interrupted:
+        raise KeyboardInterrupt
+    if out is not None:
+        save_model(model, out)
+    say(_summary(history, seconds, columns.regression))
+    test = _figures(model, frame.iloc[parts.test], targets.y[parts.test])
+    if plot is not None:
+        from ..plots import save_history
+
+        with replacing(plot) as name:
+            save_history(history, name, _score(test).split(",")[0])
+    if args.json is not None:
+        write_json(args.json, {"history": history.as_dict(), "test": test, "seconds": seconds})
+    written = [name for name in (out, plot, args.json) if name is not None]
+    if written:
+        say(f"written: {', '.join(written)}")
+    console.tell(_score(test))
+    return 0
+
+
+def _read_for(model: Any, source: str) -> tuple[Table, Any]:
+    """Return a table that a model is asked about, and its features."""
+    known = model.table_
+    names = [*known["numbers"], *known["categories"]]
+    headless = not known["split"]["header"]
+    table = read_table(
+        source, header=False if headless else None, known=() if headless else names,
+        texts=known["categories"], label=known["label"],
+    )  # fmt: skip
+    if headless:
+        _number(table, known)
+    missing = [name for name in names if name not in table.frame.columns]
+    if missing:
+        there = ", ".join(map(repr, list(table.frame.columns)[:8]))
+        raise ValueError(
+            f"{table.path}: expected the columns that the model was trained on, got none called "
+            f"{', '.join(map(repr, missing[:8]))}; the columns are {there}"
+        )
+    return table, features_of(table, known["numbers"], known["categories"])
+
+
+def _number(table: Table, known: dict[str, Any]) -> None:
+    """Give columns without names their places, where the label's is left out."""
+    used = [*known["numbers"], *known["categories"], *known["left_out"], known["label"]]
+    frame = table.frame
+    if frame.shape[1] == len(used) - 1:
+        at = int(known["label"].split()[-1])
+        frame.columns = [f"column {i}" for i in range(len(used)) if i != at]
+
+
+def _labels(table: Table, model: Any) -> Targets:
+    """Return the labels of a table as the model has them, held against its classes."""
+    known = model.table_
+    if known["label"] not in table.frame.columns:
+        raise ValueError(f"{table.path}: expected the label's column {known['label']!r}, got none")
+    targets = targets_of(table, known["label"], regression=known["regression"])
+    if known["regression"]:
+        return targets
+    classes = {str(name): name for name in model.classes_}
+    for row, label in zip(targets.rows, targets.y, strict=True):
+        if str(label) not in classes:
+            shown = ", ".join(list(classes)[:8])
+            table.blame(int(row), known["label"], f"one of the classes {shown}", repr(str(label)))
+    targets.y = np.array([classes[str(label)] for label in targets.y], model.classes_.dtype)
+    return targets
+
+
+def _loaded(args: Namespace) -> Any:
+    if getattr(args, "input_scale", None) is not None:
+        raise ValueError("--input-scale: not for a table's model, it scales by itself")
+    if args.backend != "numba":
+        raise ValueError(f"--backend: expected numba for a table's model, got {args.backend}")
+    model = load_model(args.model)
+    model[-1].threads = args.threads
+    return model
+
+
+def _tested(model: Any, source: str, console: Console) -> tuple[Any, np.ndarray]:
+    """Return features and labels to test on: of the training table those that were held out."""
+    table, frame = _read_for(model, source)
+    targets = _labels(table, model)
+    frame, y, split = frame.iloc[targets.rows], targets.y, model.table_["split"]
+    if _digest(table.path) == split["digest"]:
+        parts = divide(
+            y, classes=not model.table_["regression"], test_size=split["test_size"],
+            validation_size=0.0, shuffle=split["shuffle"], seed=split["seed"],
+        )  # fmt: skip
+        console.note(f"{table.path.name} is what the model was trained on: only the rows that "
+                     "were held out for the test count")  # fmt: skip
+        return frame.iloc[parts.test], y[parts.test]
+    return frame, y
+
+
+def evaluate_table(args: Namespace, console: Console, source: str) -> int:
+    """Print figures and confusion matrix of a table's model."""
+    model = _loaded(args)
+    frame, y = _tested(model, source, console)
+    figures = _figures(model, frame, y)
+    console.say(f"samples  {len(y):,}")
+    if model.table_["regression"]:
+        for name, key in (("R2", "r2"), ("RMSE", "rmse"), ("MAE", "mae")):
+            console.say(f"{name:8} {figures[key]:.6g}")
+        console.say(f"loss     {figures['loss']:.6g}")
+        return 0
+    console.say(f"accuracy {percent(figures['accuracy'])}")
+    console.say(f"loss     {figures['loss']:.6g}")
+    places = np.searchsorted(model.classes_, y)
+    predicted = np.searchsorted(model.classes_, model.predict(frame))
+    say_confusion(console, places, predicted, [str(name) for name in model.classes_])
+    return 0
+
+
+def predict_table(args: Namespace, console: Console) -> int:
+    """Print what a table's model says of each row, as CSV."""
+    model = _loaded(args)
+    _, frame = _read_for(model, args.input)
+    if model.table_["regression"]:
+        header, rows = [model.table_["label"]], model.predict(frame)[:, None].tolist()
+    else:
+        p = model.predict_proba(frame)
+        labels = model.classes_[p.argmax(axis=1)]
+        header = ["label", *(f"p_{name}" for name in model.classes_)]
+        rows = [[label, *row] for label, row in zip(labels, p.tolist(), strict=True)]
+    for start in range(0, max(1, len(rows)), _LINES):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([header] * (start == 0) + rows[start : start + _LINES])
+        console.say(text.getvalue().rstrip("\n"))
+    return 0
+
+
+def _tell_training(net: Any, estimator: Any) -> None:
+    """Give a network what its report says of the training."""
+    held = estimator.validation_loss_curve_ or []
+    for at, loss in enumerate(estimator.loss_curve_):
+        net.history.append({"loss": loss} | ({"val_loss": held[at]} if held else {}))
+    net.optimizer, net._schedule = estimator.optimizer, get_schedule(estimator.schedule)
+    net._state.step = estimator._solver_state["step"]
+
+
+def report_table(args: Namespace, console: Console, source: str | None) -> int:
+    """Write a report of a table's model, and of what it makes of a table."""
+    from ..network import MLP
+    from ..report import write_report
+
+    model = _loaded(args)
+    net = MLP.from_sklearn(model[-1])
+    net.feature_names = None  # those of the table become more when they are encoded
+    X = y = None
+    if source is None:
+        console.note("no test set: the report is of the model and its training only")
+    else:
+        frame, y = _tested(model, source, console)
+        X = model[0].transform(frame)
+        X = X.tocsr() if hasattr(X, "tocsr") else X
+        if not model.table_["regression"]:
+            y = np.searchsorted(model.classes_, y)
+    _tell_training(net, model[-1])
+    names = args.class_names
+    if model.table_["regression"] and names is None:
+        names = [model.table_["label"]]
+    write_report(
+        net, args.out, X, y, title=f"Report of {Path(args.model).name}", data_name=source or "",
+        class_names=names or net.class_names, image_shape=args.image_shape,
+        saved_with={"fastmlp": model.table_["fastmlp"]},
+    )  # fmt: skip
+    if not is_stream(args.out):
+        console.tell(f"written: {args.out}")
+    return 0

@@ -1,0 +1,53 @@
+"""What estimators refuse before scikit-learn's own checks convert it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..support.frames import is_frame, kind_of
+
+__all__ = ["check_kind"]
+
+
+def check_kind(name: str, data: Any) -> None:
+    """Raise where data are dates or texts, which a conversion to float would let pass.
+
+    Arrays of Python objects are left to scikit-learn.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls them.
+    data : array, frame, series or list
+
+    Raises
+    ------
+    TypeError
+        Naming the column, where there are columns, and the dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp.sklearn._inputs import check_kind
+    >>> check_kind("X", np.array([["2024-05-01"]], "datetime64[D]"))
+    Traceback (most recent call last):
+    TypeError: X: expected real numbers, got dates (dtype datetime64[D])
+    """
+    if is_frame(data):
+        found = list(zip(data.columns, getattr(data, "dtypes", []), strict=False))
+    else:
+        # a list says its type only as an array
+        dtype = getattr(data, "dtype", None)
+        if dtype is None and isinstance(data, list | tuple) and not hasattr(data, "__array__"):
+            try:
+                dtype = np.asarray(data).dtype
+            except ValueError:
+                return  # not rectangular, which scikit-learn says
+        found = [(None, dtype)]
+    for column, dtype in found:
+        if dtype is None or (kind := kind_of(dtype)) not in ("dates", "texts"):
+            continue
+        where = "" if column is None else f" in column {column!r}"
+        raise TypeError(f"{name}: expected real numbers, got {kind}{where} (dtype {dtype})")

@@ -1,0 +1,380 @@
+"""Models of tables: what they learn, say of other tables, and are to other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn import datasets
+from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import fastmlp
+from fastmlp.cli import main
+from fastmlp.tables import load_model, read_table, save_model
+from fastmlp.tables.layout import first_is_header, number_in
+from fastmlp.tables.parts import divide
+
+RNG = np.random.default_rng(4)
+N = 240
+HEIGHT, WEIGHT = RNG.normal(170, 10, N).round(1), RNG.normal(70, 8, N).round(1)
+CITY = np.array(["Bonn", "Rom", "Paris"])[RNG.integers(0, 3, N)]
+TALL = np.where(HEIGHT + 10 * (CITY == "Rom") > 172, "yes", "no")
+PEOPLE = pd.DataFrame({"height": HEIGHT, "weight": WEIGHT, "city": CITY, "tall": TALL})
+QUIET = ("--plot", "none", "--quiet")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PEOPLE.to_csv("people.csv", index=False)
+    return tmp_path
+
+
+@pytest.fixture
+def model(here, capsys):
+    assert main(["train", "people.csv", "--label", "tall", *QUIET]) == 0
+    capsys.readouterr()
+    return load_model("model.skops")
+
+
+def predicted(capsys, name: str, model: str = "model.skops") -> list[list[str]]:
+    assert main(["predict", model, name]) == 0, capsys.readouterr().err
+    return list(csv.reader(io.StringIO(capsys.readouterr().out)))
+
+
+def refused(capsys, *argv: str) -> str:
+    assert main(list(argv)) == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_columns_are_found_by_name(model, capsys):
+    expected = predicted(capsys, "people.csv")
+    PEOPLE[["tall", "city", "weight", "height"]].to_csv("turned.csv", index=False)
+    PEOPLE.drop(columns="tall").assign(more=1).to_csv("new.csv", sep=";", index=True)
+    for name in ("turned.csv", "new.csv"):
+        assert predicted(capsys, name) == expected
+    PEOPLE.drop(columns="weight").to_csv("less.csv", index=False)
+    line = refused(capsys, "predict", "model.skops", "less.csv")
+    assert "less.csv: expected the columns" in line
+    assert "none called 'weight'; the columns are 'height', 'city', 'tall'" in line
+
+
+def test_one_row_is_scaled_as_training_was(model, capsys):
+    expected = predicted(capsys, "people.csv")
+    for row in (0, 17):
+        PEOPLE[row : row + 1].to_csv("one.csv", index=False)
+        label, *probabilities = predicted(capsys, "one.csv")[1]
+        assert label == expected[row + 1][0]
+        wanted = [float(p) for p in expected[row + 1][1:]]
+        np.testing.assert_allclose([float(p) for p in probabilities], wanted, rtol=1e-4)
+
+
+def test_unknown_categories_are_zeros_and_holes_are_filled(model, capsys):
+    rows = PEOPLE[:3].astype(object)
+    rows.loc[0, "city"], rows.loc[1, "weight"], rows.loc[2, "height"] = "Oslo", "", "NA"
+    rows.to_csv("new.csv", index=False)
+    assert len(predicted(capsys, "new.csv")) == 4
+    columns = model[0]
+    encoded = columns.transform(PEOPLE[:1].assign(city="Oslo"))
+    encoded = encoded.toarray() if hasattr(encoded, "toarray") else encoded
+    np.testing.assert_array_equal(encoded[0, 2:], 0)
+    training = divide(TALL, classes=True).training
+    filled = PEOPLE[:1].assign(weight=np.nan)
+    median = PEOPLE[:1].assign(weight=np.median(WEIGHT[training]))
+    np.testing.assert_allclose(model.predict_proba(filled), model.predict_proba(median))
+    scaler = columns.named_transformers_["numbers"][-1]
+    np.testing.assert_allclose(scaler.mean_[0], HEIGHT[training].mean())
+
+
+def test_a_bad_cell_is_named_by_its_line(model, capsys):
+    lines = Path("people.csv").read_text().splitlines()
+    lines[4] = "tall enough,70,Rom,yes"
+    Path("bad.csv").write_text("\n".join([*lines[:3], "", *lines[3:]]) + "\n")
+    line = refused(capsys, "predict", "model.skops", "bad.csv")
+    assert "bad.csv: line 6, column 1 ('height'): expected a number, got 'tall enough'" in line
+    lines[4] = "170,70,Rom,perhaps"
+    Path("bad.csv").write_text("\n".join(lines) + "\n")
+    line = refused(capsys, "evaluate", "model.skops", "bad.csv")
+    assert "line 5, column 4 ('tall'): expected one of the classes no, yes, got 'perhaps'" in line
+
+
+def test_evaluate_counts_all_rows_of_another_table(model, capsys):
+    PEOPLE.sample(frac=1, random_state=0).to_csv("new.csv", index=False)
+    assert main(["evaluate", "model.skops", "new.csv"]) == 0
+    out, err = capsys.readouterr()
+    assert f"samples  {N}" in out
+    assert err == ""
+    share = (model.predict(PEOPLE) == TALL).mean()
+    assert f"accuracy {100 * share:.2f} %" in out
+    PEOPLE.drop(columns="tall").to_csv("new.csv", index=False)
+    assert "the label's column 'tall', got none" in refused(
+        capsys, "evaluate", "model.skops", "new.csv"
+    )
+
+
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_without_header_the_label_may_be_missing(here, capsys, at):
+    X, y = datasets.load_iris(return_X_y=True)
+    frame = pd.DataFrame(X.round(1) + 0.01)
+    frame.insert(at, "label", y)
+    frame.to_csv("all.csv", index=False, header=False)
+    frame.drop(columns="label").to_csv("new.csv", index=False, header=False)
+    assert main(["train", "all.csv", "--label", str(at), *QUIET]) == 0
+    capsys.readouterr()
+    expected = predicted(capsys, "all.csv")
+    assert len(expected) == 151
+    assert predicted(capsys, "new.csv") == expected
+
+
+def test_labels_are_written_as_they_were(here, capsys):
+    for written in (["01", "02"], ["1.0", "2.0"], ["None", "Some"], ["True", "False"], ["7", "9"]):
+        y = np.array(written)[(TALL == "yes").astype(int)]
+        PEOPLE.assign(tall=y).to_csv("t.csv", index=False)
+        assert main(["train", "t.csv", "--label", "tall", "--epochs", "30", *QUIET]) == 0
+        capsys.readouterr()
+        rows = predicted(capsys, "t.csv")[1:]
+        assert {row[0] for row in rows} == set(written)
+        assert np.mean([row[0] == label for row, label in zip(rows, y, strict=True)]) > 0.8
+
+
+def test_rows_without_a_label_are_left_out(here, capsys):
+    PEOPLE.assign(tall=np.where(np.arange(N) % 20 == 3, "", TALL)).to_csv("t.csv", index=False)
+    assert main(["train", "t.csv", "--label", "tall", "--epochs", "2", "--plot", "none"]) == 0
+    assert "12 rows without a label left out" in capsys.readouterr().err
+    assert len(predicted(capsys, "t.csv")) == N + 1
+
+
+def test_values(here, capsys):
+    y = 50_000 + 800 * HEIGHT + np.where(CITY == "Rom", 9000, 0)
+    PEOPLE.drop(columns="tall").assign(income=y).to_csv("t.csv", index=False)
+    arguments = ["--label", "income", "--json", "run.json", "--plot", "none"]
+    assert main(["train", "t.csv", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert "label 'income': values from" in out  # found out
+    r2 = float(re.search(r"test R2 (\d\.\d+), RMSE", out)[1])
+    assert r2 > 0.9
+    assert json.loads(Path("run.json").read_text())["test"]["r2"] == pytest.approx(r2, abs=1e-4)
+    assert main(["evaluate", "model.skops", "t.csv"]) == 0
+    assert f"R2       {r2:.3f}"[:-1] in capsys.readouterr().out
+    rows = predicted(capsys, "t.csv")
+    assert rows[0] == ["income"]
+    values = np.array([float(row[0]) for row in rows[1:]])
+    assert r2_score(y, values) > 0.9
+    np.testing.assert_allclose(load_model("model.skops").predict(PEOPLE), values, rtol=1e-9)
+    assert main(["report", "model.skops", "t.csv", "-o", "r.html"]) == 0
+    assert "income" in Path("r.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    y = (TALL == "yes").astype(int)
+    PEOPLE.assign(tall=y).to_csv("t.csv", index=False)
+    assert main(["train", "t.csv", "--label", "tall", "--regression", "--plot", "none"]) == 0
+    assert "values from 0 to 1" in capsys.readouterr().out
+
+
+def test_the_last_rows_are_tested_without_shuffling(here, capsys):
+    t = np.arange(N)
+    frame = pd.DataFrame({"t": t, "x": np.sin(t / 5), "y": np.sin((t + 3) / 5)})
+    frame.to_csv("t.csv", index=False)
+    arguments = ["--no-shuffle", "--test-size", "60", "--validation-split", "0.1"]
+    assert main(["train", "t.csv", "--label", "y", *arguments, "--plot", "none"]) == 0
+    out = capsys.readouterr().out
+    assert "of 162 rows, 18 for validation, 60 for the test" in out
+    parts = divide(t, classes=False, test_size=60, validation_size=0.1, shuffle=False)
+    assert parts.training.tolist() == list(range(162))
+    assert parts.validation.tolist() == list(range(162, 180))
+    assert parts.test.tolist() == list(range(180, 240))
+    assert main(["evaluate", "model.skops", "t.csv"]) == 0
+    assert "samples  60" in capsys.readouterr().out
+
+
+def test_parts_are_drawn_class_by_class():
+    y = np.repeat(["a", "b", "c"], [100, 40, 20])
+    for seed in range(3):
+        parts = divide(y, classes=True, test_size=0.25, seed=seed)
+        assert [np.sum(y[parts.test] == name) for name in "abc"] == [25, 10, 5]
+        together = np.sort(np.concatenate([parts.training, parts.validation, parts.test]))
+        assert together.tolist() == list(range(160))
+    rare = divide(np.append(y, "d"), classes=True)
+    assert 160 in rare.training
+    a, b = (divide(y, classes=True, seed=seed).test for seed in (0, 1))
+    assert a.tolist() != b.tolist()
+
+
+def test_options_reach_the_estimator(here, capsys):
+    assert main([
+        "train", "people.csv", "--label", "3", "--layers", "5,7,6,2", "--epochs", "4",
+        "--seed", "3", "--batch-size", "full", "--optimizer", "sgd", "--learning-rate", "0.2",
+        "--activation", "tanh",
+        "--schedule", "constant", "--dropout", "0.1", "--dtype", "float64", "--threads", "1",
+        "--class-weight", "balanced", "--out", "m.skops", "--plot", "loss.png",
+    ]) == 0  # fmt: skip
+    out = capsys.readouterr().out
+    assert "5-7-6-2, tanh, sgd(0.2), constant, float64, seed 3: 4 epochs of 176 rows" in out
+    assert "written: m.skops, loss.png" in out
+    estimator = load_model("m.skops")[-1]
+    assert estimator.batch_size == 176
+    assert estimator.n_iter_ == 4
+    assert estimator.class_weight == "balanced"
+    assert [w.shape for w in estimator.coefs_] == [(5, 7), (7, 6), (6, 1)]
+    assert refused(capsys, "evaluate", "m.skops", "people.csv", "--input-scale", "2")
+    assert refused(capsys, "evaluate", "m.skops", "people.csv", "--backend", "numpy")
+    assert "DATA: expected a table" in refused(capsys, "evaluate", "m.skops")
+    assert "--label: for tables, mnist is none" in refused(capsys, "train", "--label", "x")
+
+
+def test_an_interrupted_run_is_saved(here, capsys, monkeypatch):
+    from fastmlp.cli import table
+
+    class Stop(table._Recorder):
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(table, "_Recorder", Stop)
+    assert main(["train", "people.csv", "--label", "tall", *QUIET]) == 130
+    assert "saved to model.skops" in capsys.readouterr().err
+    assert load_model("model.skops")[-1].n_iter_ == 3
+
+
+def test_other_programs_open_the_model(model):
+    untrusted = skops.io.get_untrusted_types(file="model.skops")
+    again = skops.io.load("model.skops", trusted=untrusted)
+    assert {type(part).__module__.split(".")[0] for part in (again, again[0])} == {"sklearn"}
+    frame = PEOPLE[["city", "weight", "height"]]
+    np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(PEOPLE))
+    assert again.table_["label"] == "tall"
+
+
+def test_skl2onnx_converts_the_model(here, model):
+    skl2onnx, ort = pytest.importorskip("skl2onnx"), pytest.importorskip("onnxruntime")
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    fastmlp.interchange.register_skl2onnx()
+    types = [(name, FloatTensorType([None, 1])) for name in ("height", "weight")]
+    types.append(("city", StringTensorType([None, 1])))
+    converted = skl2onnx.to_onnx(model, initial_types=types, options={id(model): {"zipmap": False}})
+    session = ort.InferenceSession(converted.SerializeToString())
+    given = {name: PEOPLE[[name]].to_numpy("float32") for name in ("height", "weight")}
+    given["city"] = PEOPLE[["city"]].to_numpy(object)
+    labels, probabilities = session.run(None, given)
+    np.testing.assert_allclose(probabilities, model.predict_proba(PEOPLE), atol=1e-4)
+    assert (labels == model.predict(PEOPLE)).mean() > 0.99
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive"])
+def test_a_damaged_model_is_one_line(here, capsys, content):
+    Path("m.skops").write_bytes(content)
+    assert "m.skops" in refused(capsys, "predict", "m.skops", "people.csv")
+    with pytest.raises(ValueError, match=r"m\.skops: expected a table's model"):
+        load_model("m.skops")
+
+
+def test_nothing_foreign_is_loaded(here, capsys):
+    class Other(StandardScaler):
+        pass
+
+    Other.__module__ = "somewhere"
+    pipeline = make_pipeline(Other(), MLPClassifier())
+    Path("m.skops").write_bytes(skops.io.dumps(pipeline))
+    assert "somewhere.Other" in refused(capsys, "predict", "m.skops", "people.csv")
+    save_model(make_pipeline(StandardScaler()), "n.skops")
+    with pytest.raises(ValueError, match=r"n\.skops: expected a table's model"):
+        load_model("n.skops")
+
+
+def test_a_network_of_names_reads_tables_by_name(here, capsys):
+    frame = PEOPLE[["height", "weight"]] / 100
+    y = (TALL == "yes").astype(int)
+    net = fastmlp.MLP((2, 8, 2), activation="relu", rng=0)
+    net.fit(frame, y, epochs=30, optimizer="adam")
+    net.class_names = ["no", "yes, tall"]
+    net.save("net.npz")
+    turned = frame[["weight", "height"]].assign(label=np.array(net.class_names)[y])
+    turned.to_csv("t.csv", index=False)
+    rows = predicted(capsys, "t.csv", "net.npz")
+    assert rows[0] == ["label", "p_no", "p_yes, tall"]
+    expected = np.array(net.class_names)[net.predict(frame)]
+    assert [row[0] for row in rows[1:]] == expected.tolist()
+    assert main(["evaluate", "net.npz", "t.csv"]) == 0
+    out = capsys.readouterr().out
+    assert f"accuracy {100 * net.evaluate(frame, y)['accuracy']:.2f} %" in out
+    assert "yes, tall" in out
+    frame[["weight"]].to_csv("t.csv", index=False)
+    assert "none called 'height'" in refused(capsys, "predict", "net.npz", "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([["0", "1", "2", "3", "4"], *[["7", "1", "9", "2", "5"]] * 5], True),
+        ([["0", "1", "2", "3", "4"], *[["1", "2", "3", "4", "5"]] * 5], False),
+        ([["0", "1", "2"], *[["7", "1", "9"]] * 5], False),
+        ([["5", "1", "3"], *[["4", "1", "2"]] * 5], False),
+        ([["", "0", "1"], ["0", "1.5", "x"], ["1", "2.5", "y"]], True),
+        ([["label", "0", "1", "2"], ["a", "1.5", "2.5", "1"], ["b", "2.5", "3.5", "2"]], True),
+        ([["p", "x", "s"], ["e", "x", "s"], ["p", "y", "s"]], False),
+        ([["kind", "cap", "odor"], ["e", "x", "s"], ["p", "y", "s"]], True),
+        ([["39", "State", "<=50K"], ["50", "Self", "<=50K"], ["38", "Private", ">50K"]], False),
+        ([["?", "1.5"], ["2", "2.5"]], False),
+        ([["name", "age"]], True),
+        ([["1", "2"]], False),
+    ],
+)
+def test_a_header_is_told_from_samples(rows, expected):
+    assert first_is_header(rows) == expected
+
+
+def test_numbers_in_cells():
+    assert number_in("-1.5e3") == -1500
+    assert number_in("1,5", ",") == 1.5
+    assert number_in(" 7 ") == 7
+    for text in ("1_000", "12 kg", "", "1,5", "0x1", "nan", "1.2.3"):
+        assert number_in(text) is None
+
+
+def test_a_column_of_numbers_first_and_texts_later_keeps_its_texts(here):
+    codes = ["007"] * 300_000 + ["x"] * 300_000
+    pd.DataFrame({"code": codes, "n": 1}).to_csv("t.csv", index=False)
+    assert set(read_table("t.csv").frame["code"]) == {"007", "x"}
+
+
+SETS = {
+    "iris": datasets.load_iris, "wine": datasets.load_wine,
+    "breast cancer": datasets.load_breast_cancer, "digits": datasets.load_digits,
+    "diabetes": datasets.load_diabetes,
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["iris", *(pytest.param(n, marks=pytest.mark.slow) for n in SETS)])
+def test_no_worse_than_scikit_learn_without_options(here, capsys, name):
+    frame = SETS[name](as_frame=True).frame
+    values = name == "diabetes"
+    ours, theirs = [], []
+    for seed in range(3 if name == "iris" else 5):
+        parts = divide(frame["target"].to_numpy(), classes=not values, seed=seed)
+        held = frame.iloc[parts.test]
+        frame.to_csv("t.csv", index=False)
+        assert (
+            main(["train", "t.csv", "--label", "target", "--seed", str(seed), "--plot", "none"])
+            == 0
+        )
+        last = capsys.readouterr().out.splitlines()[-1]
+        ours.append(float(re.search(r"(?:accuracy|R2) (-?\d+\.\d+)", last)[1]))
+        rest = frame.drop(index=held.index)
+        kind = MLPRegressor if values else MLPClassifier
+        other = make_pipeline(StandardScaler(), kind(random_state=seed))
+        other.fit(rest.drop(columns="target"), rest["target"])
+        score = other.score(held.drop(columns="target"), held["target"])
+        theirs.append(score if values else 100 * score)
+    assert np.mean(ours) >= np.mean(theirs) - (0.02 if values else 2)
+    assert np.mean(ours) > (0.35 if values else 90)
