@@ -29,7 +29,7 @@ import fastmlp.examples
 from fastmlp.report import make_report
 
 ROOT = Path(__file__).parents[2]
-MODULES = [f"fastmlp.{name}" for name in sorted({*fastmlp._MODULES, "bench", "sklearn"})]
+MODULES = [f"fastmlp.{name}" for name in sorted({*fastmlp._MODULES, "bench", "sklearn", "tables"})]
 EXAMPLES = [f"fastmlp.examples.{m.name}" for m in pkgutil.iter_modules(fastmlp.examples.__path__)]
 OPTIONS = {
     # what scikit-learn makes for its metadata routing speaks of its own pages
