@@ -122,7 +122,7 @@ class Network:
         if type(X) is not np.ndarray or X.ndim != 2 or X.shape[1] != self._n_in:
             return False
         zeros = self._zeros.get(X.dtype)
-        if zeros is None or not len(X) or not X.flags.c_contiguous:
+        if zeros is None or not len(X) or not (X.flags.c_contiguous and X.flags.aligned):
             return False
         if len(X) <= _FEW:  # 0 times what is not finite is NaN
             with np.errstate(invalid="ignore"):

@@ -186,7 +186,7 @@ def _row_chunks(X: np.ndarray) -> Any:
 
 def _surely_finite(values: np.ndarray) -> bool:
     """Tell whether a sum (of squares) is finite, and so all its addends; False proves nothing."""
-    if values.dtype.char not in "fd":
+    if values.dtype.char not in "fd" or not values.flags.aligned:  # which some BLAS die of
         with np.errstate(over="ignore", invalid="ignore"):
             return bool(np.isfinite(values.sum(dtype=np.float64)))
     return math.isfinite(np.vdot(values, values))
