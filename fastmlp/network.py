@@ -448,3 +448,8 @@ class MLP:
         a = self.architecture
         names = f"activation={a.activations}, output={a.output!r}, loss={a.loss!r}"
         return f"MLP({a.layer_sizes}, {names}, dtype={a.dtype!r})"
+
+    def _repr_html_(self) -> str | None:
+        from .report._notebook import network_html
+
+        return network_html(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -10,8 +9,9 @@ from contextvars import copy_context
 from typing import Any
 
 from ..callbacks import Callback, ProgressBar
-from ..support.interrupts import Halt
-from ..support.notices import warn
+from ..support.interrupts import CtrlC, Halt
+from ..support.notices import warn, watched
+from ..support.threads import startable
 from .history import History
 from .trainer import Plan
 
@@ -59,7 +59,7 @@ def add_bar(plans: list[Plan], progress: bool | None) -> Any:
     """Return a bar over all epochs, with its callbacks added to the plans; None without one."""
     if progress is None:
         own = any(isinstance(c, ProgressBar) for plan in plans for c in plan.settings.callbacks)
-        progress = sys.stderr is not None and sys.stderr.isatty() and not own
+        progress = watched() and not own
     if not progress:
         return None
     from tqdm.auto import tqdm
@@ -83,7 +83,7 @@ class Pool:
         self._failed: dict[int, BaseException] = {}
         self._ended, self._pressed = 0, False
 
-    def _train(self, i: int) -> None:
+    def _train(self, i: int, interrupts: CtrlC | Halt) -> None:
         """Train network i, on this thread alone."""
         self._begun.wait()  # Ctrl-C while a thread starts would leave it out of the pool
         if self._halt.is_set():
@@ -92,37 +92,57 @@ class Pool:
         net = plan.net
         threads, net.threads = net.threads, 1
         try:
-            self._histories[i] = plan.run(
-                Halt(self._halt), lambda text: self._told.append((i, text))
-            )
+            self._histories[i] = plan.run(interrupts, lambda text: self._told.append((i, text)))
         except BaseException as error:  # the calling thread raises it
             self._failed[i] = error
         finally:
             net.threads = threads
 
+    def _alone(self) -> None:
+        """Train one after the other where no thread can be started."""
+        self._begun.set()
+        for i in range(len(self._plans)):
+            self._train(i, CtrlC(breakable=True))
+            if type(self._failed.get(i)) is KeyboardInterrupt:  # before its first step
+                del self._failed[i]
+            elif not self._histories[i].interrupted:
+                continue
+            self._pressed = True
+            return
+
     def run(self) -> list[History]:
         """Train all, then say what there is to say."""
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="fastmlp")
+        workers = startable(self._workers)
+        if workers:
+            self._together(workers)
+        else:
+            self._alone()
+        report(self._histories, self._failed, self._told, self._pressed)
+        return self._histories
+
+    def _together(self, workers: int) -> None:
+        """Train on threads, which end after a step when Ctrl-C is pressed."""
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="fastmlp")
+        halt = Halt(self._halt)
         futures: list[Future[None]] = []
         try:
             try:
                 for i in range(len(self._plans)):
-                    futures.append(pool.submit(copy_context().run, self._train, i))
+                    futures.append(pool.submit(copy_context().run, self._train, i, halt))
                 self._begun.set()
                 self._wait(futures)
             except KeyboardInterrupt:
                 self._halt.set()
                 self._begun.set()
                 self._pressed = True
-                pool.shutdown()  # waits for all, for one that is not among the futures too
-        finally:  # a second Ctrl-C goes through; the threads end after their step
+                with CtrlC(breakable=True):
+                    pool.shutdown()  # waits for all, for one that is not among the futures too
+        finally:
             self._halt.set()
             self._begun.set()
             pool.shutdown(wait=False, cancel_futures=True)
             if self._bar is not None:
                 self._bar.close()
-        report(self._histories, self._failed, self._told, self._pressed)
-        return self._histories
 
     def _wait(self, futures: list[Future[None]]) -> None:
         while wait(futures, timeout=_LOOK_SECONDS).not_done:

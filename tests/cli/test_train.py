@@ -158,6 +158,19 @@ def test_bytes_that_are_no_pixels_are_not_divided_by_any_command(here, capsys):
     assert err == ""
 
 
+def test_no_scale_is_guessed_from_the_rows_of_a_csv(here, capsys):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 101, (70, 4)), rng.integers(0, 2, 70)
+    X[-1, 0] = 140
+    net = fastmlp.MLP((4, 3, 2), rng=0, backend="numpy")
+    net.save("net.npz")
+    np.savetxt("rows.csv", np.column_stack([y, X]), fmt="%d", delimiter=",")
+    assert main(["evaluate", "net.npz", "rows.csv", "--backend", "numpy"]) == 0
+    out, err = capsys.readouterr()
+    assert f"loss     {net.evaluate(X[60:], y[60:])['loss']:.6g}" in out
+    assert err == ""
+
+
 def test_a_run_that_diverges_says_so_and_writes_strict_json(data, capsys):
     code = main([
         "train", "data.npz", *SMALL, "--epochs", "3", "--optimizer", "sgd", "--learning-rate",

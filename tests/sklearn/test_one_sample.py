@@ -70,7 +70,7 @@ def test_scikit_learns_curve_and_weights(digits, taken, kind, settings, weighted
 
 
 @pytest.mark.parametrize("activation", ["gelu", "silu", "elu", "softplus", ["relu", "gelu"]])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_array, np.float32, np.uint8])
 def test_it_is_what_dense_steps_do(digits, monkeypatch, activation, dtype, make):
     X, y = digits

@@ -84,7 +84,7 @@ REFUSED = [
     ({"callbacks": [print]}, TypeError, "callbacks"),
     ({"callbacks": 1}, TypeError, "callbacks"),
     ({"callbacks": [EarlyStopping()]}, ValueError, "monitor: .*'val_loss'"),
-    ({"callbacks": [ModelCheckpoint("missing/net.npz")]}, ValueError, "path: .*'missing'"),
+    ({"callbacks": [ModelCheckpoint("missing/net.npz")]}, ValueError, "path: .*missing"),
     ({"callbacks": [ModelCheckpoint("{lost}.npz")]}, ValueError, "path: expected a pattern"),
     ({"metrics": "f1"}, TypeError, "metrics"),
     ({"metrics": ["f2"]}, ValueError, "metrics: .*balanced_accuracy"),

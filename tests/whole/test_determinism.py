@@ -39,6 +39,7 @@ OPTIMIZERS = {
     "adamw": AdamW(0.005, weight_decay=0.1),
 }
 DTYPES = ("float32", "float64")
+MOSTLY_SINGLE = ["float32", pytest.param("float64", marks=pytest.mark.slow)]
 FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
 
 
@@ -98,7 +99,7 @@ def assert_threads_change_nothing(*arguments, **options) -> None:
         assert_same(run(*arguments, threads=threads, **options), first)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", MOSTLY_SINGLE)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("batch_size", [1, 32, None])
 def test_dense_data(dense, drivers, batch_size, optimizer, dtype):
@@ -112,7 +113,7 @@ def test_dense_data(dense, drivers, batch_size, optimizer, dtype):
     assert {mode for mode, *_ in drivers} == modes
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", MOSTLY_SINGLE)
 @pytest.mark.parametrize("name", ["sgd", "nesterov", "adam"])
 @pytest.mark.parametrize("batch_size", [1, 32, 600, None])
 def test_data_with_many_zeros(mnist, drivers, batch_size, name, dtype):
@@ -126,7 +127,7 @@ def test_data_with_many_zeros(mnist, drivers, batch_size, name, dtype):
     assert {mode for mode, *_ in drivers} <= {"single", "batch"} or batch_size in (600, None)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", MOSTLY_SINGLE)
 @pytest.mark.parametrize("kind", ["dense", "mnist"])
 def test_batches_in_chunks(request, drivers, kind, dtype):
     """The gradient of a wide network does not fit 32 times: batches go in chunks of 512."""
@@ -257,7 +258,7 @@ def test_never_more_threads_than_the_process_may_use(monkeypatch):
 # the list of non-zeros
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", MOSTLY_SINGLE)
 @pytest.mark.parametrize("name", ["sgd", "nesterov", "adam"])
 @pytest.mark.parametrize("batch_size", [32, 600, None])
 def test_leaving_zeros_out_changes_no_bit(mnist, drivers, monkeypatch, batch_size, name, dtype):

@@ -25,7 +25,7 @@ from fastmlp import kernels
 PAGE = 4096
 FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
 SLOW = 600 if FULL else 300
-STEP = {"end": (5, 1), "begin": (50, 5)}  # of the shapes: usually, and in full
+STEP = {"end": (5, 1), "begin": (75, 5)}  # of the shapes: usually, and in full
 KEPT: list[Guards] = []
 
 

@@ -300,6 +300,7 @@ def test_three_places_are_enough(copy):
     )
 
 
+@pytest.mark.slow
 def test_an_optimizer_may_remember_three_arrays(tmp_path):
     """In a process and with a cache of its own: what it compiles is not the package's."""
     environment = {

@@ -21,7 +21,7 @@ import llvmlite.binding as llvm
 from ...support.interrupts import CtrlC
 from ...support.threads import startable
 
-__all__ = ["run_on_threads", "start_threads", "thread_limit"]
+__all__ = ["core_count", "run_on_threads", "start_threads", "thread_limit"]
 
 
 class _Teams:
@@ -113,6 +113,27 @@ def thread_limit() -> int:
     else:
         cores = _performance_cores() or os.cpu_count() or 1
     return max(1, min(cores, _numba_threads()))
+
+
+def core_count() -> int:
+    """Return how many cores the process has, hardware threads of one counted once; where the
+    system does not say, as many as it has processors.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    processors = os.sched_getaffinity(0)
+    return len({_siblings(number) for number in processors})
+
+
+@cache
+def _siblings(processor: int) -> str:
+    """Return the hardware threads of a processor's core, as the system writes them."""
+    place = f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list"
+    try:
+        with open(place, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return str(processor)
 
 
 _started = threading.local()  # GNU OpenMP has a pool for every thread that asks for one

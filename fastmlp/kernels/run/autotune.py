@@ -1,4 +1,4 @@
-"""Whether steps are quicker on one thread or on a team, learned from what they take."""
+"""How many threads steps are quickest on, learned from what they take."""
 
 from __future__ import annotations
 
@@ -10,45 +10,74 @@ __all__ = ["Autotuner"]
 
 
 class Autotuner:
-    """Which way to take steps: what a processor's cores have in common changes while it works.
+    """How many threads take steps: 1, 2, 4 and so on, up to as many as there are.
 
-    Two of a virtual machine's cores may be threads of one, for good or for some minutes, and then
-    a team is slower than one thread alone. So a few steps are taken the other way now and then,
-    ever more rarely while that changes nothing. It changes no bit of what comes out.
+    What more threads bring, and what they cost at every barrier, depends on the processor and on
+    what else runs on it: two of a virtual machine's cores may be threads of one, for good or for
+    some minutes. So a few steps are taken on twice or half as many threads now and then, ever more
+    rarely while that changes nothing. It changes no bit of what comes out.
 
     Parameters
     ----------
-    alone : bool
-        Whether to begin on one thread, and to try a team after the first run that tells anything:
-        for steps so short that a fit may be over before it would be known.
+    most : int
+        Threads that there are.
+    first : int
+        To begin with; 1 for steps so short that a fit may be over before it would be known.
     """
 
-    def __init__(self, alone: bool) -> None:
-        self._alone, self._trying = alone, False
-        self._seconds = math.inf  # of a step, the way that is taken now
-        self._period, self._left = choose.FIRST_TRIAL, 0.0 if alone else choose.FIRST_TRIAL
+    def __init__(self, most: int, first: int) -> None:
+        self._levels = choose.thread_levels(most)
+        self._level = max(i for i, level in enumerate(self._levels) if level <= first)
+        self._trial: int | None = None  # the level that is tried now
+        self._up = first < most  # where the next trial goes
+        self._failed = 0  # directions that were tried since something changed
+        self._seconds = math.inf  # of a step, on as many threads as now
+        self._period = choose.FIRST_TRIAL
+        self._left = 0.0 if first == 1 else choose.FIRST_TRIAL
 
     @property
-    def alone(self) -> bool:
-        """Whether the steps that come now are for one thread."""
-        return self._alone != self._trying
+    def threads(self) -> int:
+        """How many threads take the steps that come now."""
+        return self._levels[self._level if self._trial is None else self._trial]
+
+    def _neighbour(self) -> int:
+        level = self._level + (1 if self._up else -1)
+        if not 0 <= level < len(self._levels):
+            self._up = not self._up
+            level = self._level + (1 if self._up else -1)
+        return level
 
     def steps(self, most: int) -> int:
-        """Return how many of `most` steps to take before `note` is called; sets `alone`."""
+        """Return how many of `most` steps to take before `note` is called; sets `threads`."""
         known = self._seconds <= choose.LONGEST_STEP and most * self._seconds >= choose.TRIAL
-        self._trying = self._left <= 0 and known
-        return min(most, math.ceil(choose.TRIAL / self._seconds)) if self._trying else most
+        self._trial = self._neighbour() if self._left <= 0 and known else None
+        if self._trial is None:
+            return most
+        return min(most, math.ceil(choose.TRIAL / self._seconds))
 
     def note(self, seconds: float, steps: int) -> None:
-        """Learn what so many steps took, and choose the way of those that follow."""
+        """Learn what so many steps took, and choose how many threads take those that follow."""
         pace = seconds / steps
-        if self._trying:
-            better = pace <= choose.BETTER * self._seconds
-            period = choose.FIRST_TRIAL if better else 2 * self._period
-            self._left = self._period = min(period, choose.LAST_TRIAL)
-            if better:
-                self._alone, self._seconds = not self._alone, pace
+        if self._trial is not None:
+            self._judge(self._trial, pace)
         elif seconds >= choose.SHORTEST_RUN:
             slower = pace > choose.SLOWER * self._seconds
             self._seconds, self._left = pace, 0.0 if slower else self._left - seconds
-        self._trying = False
+        self._trial = None
+
+    def _judge(self, level: int, pace: float) -> None:
+        both = 0 < self._level < len(self._levels) - 1
+        if pace <= choose.BETTER * self._seconds:
+            self._level, self._seconds, self._failed = level, pace, 0
+            self._period = choose.FIRST_TRIAL
+            # further the same way at once; where that ends, what is left is known
+            further = 0 <= level + (1 if self._up else -1) < len(self._levels)
+            self._left = 0.0 if further else self._period
+            return
+        self._failed, self._up = self._failed + 1, not self._up
+        if both and self._failed < 2:
+            self._left = 0.0  # the other way is tried as well
+            return
+        self._failed = 0
+        self._period = min(2 * self._period, choose.LAST_TRIAL)
+        self._left = self._period

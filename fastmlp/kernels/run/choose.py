@@ -8,6 +8,7 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from ...optimizers import Optimizer
 from ...regularization import Regularization
 from ..emit.sparse import PANEL
 from ..emit.target import current_target
-from ..jit.threading_layer import start_threads, thread_limit
+from ..jit.threading_layer import core_count, start_threads, thread_limit
 from .caches import data_cache
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "packing",
     "panel_count",
     "rows_pay",
+    "thread_levels",
 ]
 
 Mode = Literal["batch", "full", "single"]
@@ -73,20 +75,21 @@ _FEWEST_ROWS = 16  # of a share of inference
 # packed layers: shares of the peak, one thread of AMD Zen 4, AVX-512, in turns with plain ones
 
 # Packing activations and deltas takes a part of a layer's time that goes with 1 / n_in + 1 / n_out.
-# Steps of n-n-n-10, float32, Adam, plain and packed: n of 300, 400 samples 81.0 and 79.5 %; 384,
-# 256 samples 81.5 and 82.6; 512, 256 samples 77.4 and 80.4; updates of 2048 x 1500 weights, 512
-# samples, 80 and 90; of 1024 x 1024, 256 samples, float64, SGD 81 and 95.
+# Steps of n-n-n-10, plain and packed, float32, Adam: 300, 400 samples 89.0 and 86.5 %; 384, 256
+# samples 87.0 and 86.7; 512, 128 samples 85.5 and 85.2; 768, 128 samples 83.9 and 85.9; SGD: 1024,
+# 128 samples 85.2 and 88.7; 784-1024-1024-10, 256 samples 87.5 and 92.1; float64, Adam: 512, 256
+# samples 80.7 and 85.8.
 _LEAST_WIDTH = 512  # the harmonic mean of inputs and outputs
-# On fewer samples a step's time goes to W itself: 128 of 512-512-512-10 74.3 and 72.9 %, 128 of
-# 1024-1024-1024-10 71.3 and 76.9.
-_PACKED_SAMPLES = 128
-# Where a first-level cache has room for so many rows of a panel and for the left operand, W lies in
-# panels for the forward pass too. Such processors multiply and add twice a cycle, and lose most to
-# rows that lie pages apart: on a Xeon (Emerald Rapids), 128 x 1024 x 1024, 80 GFLOP/s over W as it
-# lies, 92 over packed operands in blocks of 256, peak 96; with float64 28, 44 and 45. On Zen 4,
-# with its 32 KB, the forward pass is at 98 % either way, the copy of W takes 1.7 % of a step, and
-# such blocks cost 4 % of a pass: panels of the transpose, which has to be made anyway, are read
-# from the second-level cache.
+# Times samples; on fewer, plain operands stay in the caches: 512, 64 samples, Adam 84.5 and 82.3 %;
+# 1024, 64 samples 71.5 and 74.1; 2048, 64 samples, SGD 89.1 and 91.6.
+_LEAST_AREA = 1 << 16
+# Where a first-level cache has room for so many rows of a panel and for the left operand, and there
+# are as many samples, W lies in panels for the forward pass too. Such processors multiply and add
+# twice a cycle, and lose most to rows that lie pages apart: on a Xeon (Emerald Rapids), 128 x 1024
+# x 1024, 80 GFLOP/s over W as it lies, 92 over packed operands in blocks of 256, peak 96; with
+# float64 28, 44 and 45. On Zen 4, with its 32 KB, the forward pass is at 98 % either way, the copy
+# of W takes 1.7 % of a step, and such blocks cost 4 % of a pass: panels of the transpose, which has
+# to be made anyway, are read from the second-level cache.
 _LEAST_BLOCK = 256
 _COPIED_ROWS = 128  # while they are in the second-level cache: 118.2 ms a step instead of 119.6
 
@@ -246,13 +249,14 @@ def packing(n_in: int, n_out: int, samples: int) -> Packing | None:
     samples : int
         That are gone through at a time.
     """
-    if samples < _PACKED_SAMPLES or 2 * n_in * n_out < _LEAST_WIDTH * (n_in + n_out):
+    width = 2 * n_in * n_out / (n_in + n_out)
+    if width < _LEAST_WIDTH or width * samples < _LEAST_AREA:
         return None
     target = current_target()
     row = target.tile_vectors * target.vector_bytes  # of a panel
     near, far = (data_cache(level) // row for level in (1, 2))
     if near * 2 // 3 >= _LEAST_BLOCK:
-        return Packing(_LEAST_BLOCK, forward=True)
+        return Packing(_LEAST_BLOCK, forward=samples >= _LEAST_BLOCK)
     return Packing(max(_LEAST_BLOCK, far // 4), forward=False)
 
 
@@ -268,21 +272,32 @@ def forward_flops(architecture: Architecture, rows: int, non_zeros: int | None =
     return 2 * first * n_out + 2 * rows * sum(a * b for a, b in others)
 
 
+def thread_levels(most: int) -> list[int]:
+    """Return the numbers of threads that are worth a trial: 1, 2, 4 and so on, and the most."""
+    return [*(1 << i for i in range(most.bit_length()) if 1 << i < most), most]
+
+
+def _step_seconds(flops: int, threads: int, phases: int) -> float:
+    """Return what a step takes at most on so many threads: they meet in pairs, pairs of pairs..."""
+    return flops / _FLOPS_PER_SECOND / threads + phases * _HANDOVER_SECONDS * math.log2(threads)
+
+
 def _saved(flops: int, threads: int) -> float:
     return flops / _FLOPS_PER_SECOND * (1 - 1 / threads)
 
 
-def is_close(flops: int, *, phases: int) -> bool:
-    """Tell whether a step is so short that a team may lose where handing over takes longer."""
-    return _saved(flops, thread_limit()) < _CLOSE * phases * _HANDOVER_SECONDS
+def is_close(flops: int, threads: int, *, phases: int) -> bool:
+    """Tell whether a step is so short that threads may lose where handing over takes longer."""
+    return _saved(flops, threads) < _CLOSE * phases * _HANDOVER_SECONDS
 
 
 def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: int = 0) -> int:
     """Return how many threads work is shared out to that is launched once.
 
-    As many as there are, or one alone: where those could save less time than it costs to hand
-    the phases of each step over and to launch them. The threading layer, which says what a
-    launch costs, is not loaded for less than would be worth the cheapest one.
+    As many as a step gains from, given what handing its phases over costs; one alone where they
+    would save less than their launch costs. Cores, not their hardware threads, which share one
+    multiply-add unit. The threading layer, which says what a launch costs, is not loaded for less
+    than would be worth the cheapest one.
 
     Parameters
     ----------
@@ -297,9 +312,10 @@ def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: i
     """
     if threads is not None:
         return threads
-    limit = thread_limit()
-    saved = steps * (_saved(flops, limit) - phases * _HANDOVER_SECONDS)
+    levels = thread_levels(min(thread_limit(), core_count()))
+    best = min(levels, key=lambda n: _step_seconds(flops, n, phases))
+    saved = steps * (_step_seconds(flops, 1, phases) - _step_seconds(flops, best, phases))
     costs = _LAUNCH_SECONDS.values()
     if saved <= min(costs) or saved <= _LAUNCH_SECONDS.get(start_threads(), max(costs)):
         return 1
-    return limit
+    return best

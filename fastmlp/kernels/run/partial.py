@@ -20,6 +20,7 @@ from ..program.operation import Slot
 from . import choose
 from .choose import BLOCK_ROWS as BLOCK
 from .choose import GROUPS
+from .executor import run
 from .source import Source
 from .steps import Run
 from .training import Training
@@ -129,7 +130,7 @@ class GroupSums(_OneGroup):
         part.enter(bases, 0, 0)
         bases[Slot.ROWS], bases[Slot.PLACE] = part.order.ctypes.data, place
         bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
-        self._run(executable)
+        run(executable, self.threads)
         losses, correct = part.losses, part.correct
         identity = self.architecture.output == "identity"
         return losses, 0 if identity else int(correct.sum())

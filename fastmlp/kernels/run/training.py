@@ -72,7 +72,8 @@ class Training:
             self.chunk = min(self.chunk, source.stage_rows)
         self.threads, self._autotuner = self._choose_threads(threads), None
         if threads is None and self.threads > 1:
-            self._autotuner = Autotuner(alone=choose.is_close(self._work(), phases=2))
+            first = 1 if choose.is_close(self._work(), self.threads, phases=2) else self.threads
+            self._autotuner = Autotuner(self.threads, first)
         self._workspace = self._make_workspace()
         self._take_memory()
         self._index: Index | None = None
@@ -378,15 +379,12 @@ class Training:
             self._source.enter(executable.bases, X, scaled=scaled)
             part.enter(executable.bases, done, first)
             executable.bases[Slot.ROWS] = rows[first:].ctypes.data
-            self._run(executable, alone=tuner is not None and tuner.alone)
+            run(executable, self.threads if tuner is None else tuner.threads)
             if tuner is not None:
                 tuner.note(time.perf_counter() - begun, count)
             done += count
         if packed is not None:
             packed.unpack()
-
-    def _run(self, executable: Executable, *, alone: bool = False) -> None:
-        run(executable, 1 if alone else executable.shares)
 
     def _take_staged_steps(self, whole: Run) -> None:
         """Take whole steps, as many at a time as there is room for converted rows."""
@@ -414,7 +412,7 @@ class Training:
             self._source.enter(bases, staged, scaled=True)
             part.enter(bases, 0, start - first)
             bases[Slot.ROWS], bases[Slot.PLACE] = rows.ctypes.data, start - first
-            self._run(executable)
+            run(executable, self.threads)
             del staged
         if self.optimizer is not None:
             self._apply(whole.part(step, step + 1, self.batch_size))
@@ -423,4 +421,4 @@ class Training:
         """Take the optimizer's step from the gradient that was summed."""
         executable = self._executable(False, (("apply", 0, 1),))
         part.enter(executable.bases, 0, 0)
-        self._run(executable)
+        run(executable, self.threads)

@@ -293,7 +293,7 @@ def test_portions_are_added_up_behind_each_other():
 
 @pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.05, momentum=0.9), Adam(0.01)], ids=repr)
 @pytest.mark.parametrize("settings", [{}, {"l2": 1e-3}, {"clip_norm": 0.5}], ids=repr)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_portions_of_a_batch_leave_no_trace(optimizer, settings, dtype):
     """Threads, and with them the width of panels, decide how many a batch of 400 is taken in."""
     X = mostly_zeros(900, 96)
