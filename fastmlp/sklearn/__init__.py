@@ -2,36 +2,39 @@
 
 Parameters, fitted attributes, methods, warnings and errors are those of scikit-learn 1.9. With
 the same data, parameters and ``random_state`` the same parameters are drawn and the same batches
-seen, so ``loss_curve_`` follows scikit-learn's to rounding. What differs, and why:
+seen, so ``loss_curve_`` follows scikit-learn's to rounding. What is otherwise in scikit-learn,
+and how it is here:
 
-=====================================  =======================================================
-scikit-learn                           here
-=====================================  =======================================================
-A parameter set after ``fit`` changes  What was fitted predicts. A warm start and
-what predicts.                         ``partial_fit`` train what is set, or raise.
-Squared error of several outputs:      ``solver="sgd"`` and ``"adam"`` take the same steps and
-the gradient is ``n_outputs`` times    report the same loss. ``solver="lbfgs"`` is given the
-that of the loss.                      loss that belongs to the gradient, so its line search
-                                       works; ``loss_`` still is the mean over outputs.
-``n_iter_`` is 1 after any number of   Counts the passes, as ``t_`` counts the samples and
-calls of ``partial_fit``.              ``loss_curve_`` keeps the losses.
-With ``warm_start`` and                The best parameters of all fits are kept.
-``early_stopping``, a fit that does
-not beat the one before keeps its
-last parameters, not the best.
-Log loss is clipped at machine         The same for one label per sample. With several labels
-epsilon.                               per sample it is exact, computed from logits.
-A batch whose sample weights are all   Teaches nothing, nor does one whose weights sum to less
-zero ends in ZeroDivisionError.        than zero; training goes on.
-``MLPRegressor`` offers                No more than ``MLPClassifier`` does: steps need a
-``partial_fit`` with ``lbfgs``.        stochastic solver.
-Callbacks are not supported.           ``set_callbacks``: one task per epoch.
-=====================================  =======================================================
+A parameter set after ``fit`` changes what predicts
+    What was fitted predicts. A warm start and ``partial_fit`` train what is set, or raise.
+Squared error of several outputs: the gradient is ``n_outputs`` times that of the loss
+    ``solver="sgd"`` and ``"adam"`` take the same steps and report the same loss.
+    ``solver="lbfgs"`` is given the loss that belongs to the gradient, so its line search works;
+    ``loss_`` still is the mean over outputs.
+``n_iter_`` is 1 after any number of calls of ``partial_fit``
+    Here it counts the passes, as ``t_`` counts the samples and ``loss_curve_`` keeps the losses.
+With ``warm_start`` and ``early_stopping``, a fit that is no better keeps its last parameters
+    The best parameters of all fits are kept.
+Log loss is clipped at machine epsilon
+    The same for one label per sample. With several labels per sample it is exact, computed from
+    logits.
+A batch whose sample weights are all zero ends in ZeroDivisionError
+    It teaches nothing, nor does one whose weights sum to less than zero; training goes on.
+``MLPRegressor`` offers ``partial_fit`` with ``lbfgs``
+    No more than ``MLPClassifier`` does: steps need a stochastic solver.
+Callbacks are not supported
+    ``set_callbacks``: one task per epoch.
 
 What is added is keyword-only and off by default: ``dtype``, ``threads``, ``class_weight``,
 ``dropout``, ``optimizer``, ``schedule``, ``progress``, an activation per layer and every
 activation of fastmlp, `numpy.random.Generator` as ``random_state``, more losses of
 `MLPRegressor`, and ``validation_data`` and ``callbacks`` in ``fit``.
+
+Programs need no other import: `patch` puts these classes in the place of scikit-learn's for the
+whole process, and ``python -m fastmlp.sklearn [--verbose] program.py args...`` runs a program that
+was not changed at all, as ``python program.py args...`` would. Modules that were imported before,
+joblib's workers and multiprocessing's processes have them too. ``--verbose`` says who serves which
+call. What cannot be served stays scikit-learn's, with a warning that says why.
 
 Needs the ``sklearn`` extra.
 """
