@@ -343,8 +343,7 @@ class MLP:
             Labels (n,) or targets (n, n_out).
         epochs : int, default 10
         batch_size : int or None, default 64
-            Samples of a step; None is the full batch, 1 is stochastic. The last, smaller batch
-            of an epoch counts.
+            Samples of a step; None is all, 1 is stochastic. A smaller last batch counts as well.
         optimizer : Optimizer or str, optional
             Another one than the network has starts its state afresh.
         schedule : Schedule or str, optional
