@@ -19,7 +19,7 @@ from .reference.dropout import key_words
 from .reference.epoch import count_correct, train_steps
 from .reference.losses import sample_losses, smooth_targets
 from .support.interrupts import CtrlC
-from .support.validation import check_choice
+from .support.validation import check_choice, sum_is_finite
 
 __all__ = ["BACKENDS", "Backend", "get_backend"]
 
@@ -50,6 +50,10 @@ class Backend(Protocol):
         threads: int | None,
     ) -> tuple[float, Gradients]:
         """Return the mean loss with its penalty, and the gradients."""
+        ...
+
+    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+        """Tell whether all elements are finite; False may be wrong where they are very large."""
         ...
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
@@ -116,6 +120,10 @@ class NumpyBackend:
             X, y, parameters.weights, parameters.biases, parameters.architecture,
             l2=l2, sample_weight=sample_weight,
         )  # fmt: skip
+
+    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+        """See `Backend`."""
+        return sum_is_finite(X)
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
         """See `Backend`."""
@@ -207,6 +215,12 @@ class NumbaBackend:
 
         return gradients(parameters, X, y, l2, sample_weight, threads)
 
+    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+        """See `Backend`."""
+        from .kernels.run.finite import all_finite
+
+        return all_finite(X, threads)
+
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
         """See `Backend`."""
         from .kernels.run.inference import Inference
@@ -217,6 +231,8 @@ class NumbaBackend:
         """See `Backend`."""
         prepared = _prepared(parameters)
         outputs: np.ndarray | None = prepared.small.outputs(X)
+        if outputs is None:
+            outputs = prepared.rows.outputs(X, threads)
         if outputs is None:
             with prepared.inference(threads) as inference:
                 outputs = inference.outputs(X)

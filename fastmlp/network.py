@@ -193,7 +193,8 @@ class MLP:
         X = in_order("X", X, self.feature_names)
         names = column_names(X)
         X = as_rows("X", X, self.architecture.n_in)
-        check_finite("X", X, names)
+        backend = self._backend()
+        check_finite("X", X, names, lambda values: backend.finite(values, self.threads))
         return X
 
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:
@@ -448,3 +449,8 @@ class MLP:
         a = self.architecture
         names = f"activation={a.activations}, output={a.output!r}, loss={a.loss!r}"
         return f"MLP({a.layer_sizes}, {names}, dtype={a.dtype!r})"
+
+    def _repr_html_(self) -> str | None:
+        from .report._notebook import network_html
+
+        return network_html(self)

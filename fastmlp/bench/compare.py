@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from .peak import fma_peak
-from .peers import PEERS, FastMLP, installed
+from .peers import PEERS, FastMLP, does, installed
 from .workloads import WORKLOADS, Workload
 
 __all__ = ["Row", "compare", "speed_table"]
+
+_EPOCHS = 10  # over which moments decay
 
 
 @dataclass
@@ -31,8 +33,12 @@ class Row:
         The mean loss of the last epoch each has run, or of what each has predicted: a check that
         all do the same work.
     share_of_peak : float
-        Operations per second, zeros included, over the measured peak. Above 1 where zeros are
-        left out.
+        Operations per second, zeros included, over the peak that was measured in turns with them.
+        Above 1 where zeros are left out.
+    peak : float
+        That peak, in operations per second.
+    growth : float
+        What an epoch takes after ten, over the first: moments that decay must not slow it down.
     """
 
     workload: str
@@ -40,6 +46,8 @@ class Row:
     ratios: dict[str, float] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     share_of_peak: float = 0.0
+    peak: float = 0.0
+    growth: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as JSON holds them."""
@@ -74,9 +82,7 @@ def _seconds_per_sample(trainer: Any, work: Workload, epochs: int, samples: int)
     return (time.perf_counter() - begun) / (epochs * samples)
 
 
-def compare(
-    work: Workload, peers: Sequence[str] | None = None, *, rounds: int = 3, peak: float = 0.0
-) -> Row:
+def compare(work: Workload, peers: Sequence[str] | None = None, *, rounds: int = 3) -> Row:
     """Time a workload on fastmlp and on peers, in turns.
 
     Parameters
@@ -86,8 +92,6 @@ def compare(
         Names in `PEERS`; by default all that are installed.
     rounds : int, default 3
         How often everyone runs; medians count.
-    peak : float, optional
-        The measured peak, for the share of it.
 
     Returns
     -------
@@ -95,6 +99,7 @@ def compare(
     """
     X, floats, y = work.arrays()
     names = [name for name in PEERS if installed(name)] if peers is None else list(peers)
+    names = [name for name in names if does(name, work)]
     ours = FastMLP(work, X, y)
     others: dict[str, Any] = {}
     row = Row(work.name, 0.0)
@@ -105,17 +110,22 @@ def compare(
         row.losses[name] = _loss(others[name], work, y[:n])
     row.losses["fastmlp"] = _loss(FastMLP(work, X, y), work, y)
     mine: list[float] = []
+    peaks: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         mine.append(_seconds_per_sample(ours, work, work.epochs, work.samples))
+        peaks.append(fma_peak(work.dtype, repeats=1000))
         for name, peer in others.items():
             n = _peer_samples(name, work)
             theirs[name].append(_seconds_per_sample(peer, work, _peer_epochs(work), n))
     time_per_sample = float(np.median(mine))
     row.microseconds = time_per_sample * 1e6
     row.ratios = {name: float(np.median(theirs[name])) / time_per_sample for name in names}
-    if peak:
-        row.share_of_peak = work.flops / time_per_sample / peak
+    row.peak = float(np.median(peaks))
+    row.share_of_peak = work.flops / time_per_sample / row.peak
+    if work.optimizer.slots and not work.predicts:
+        seconds = FastMLP(work, X, y).seconds(_EPOCHS)
+        row.growth = float(np.median(seconds[-3:]) / seconds[0])
     return row
 
 
@@ -126,12 +136,16 @@ def speed_table(
     rounds: int = 3,
     note: Callable[[str], None] | None = None,
 ) -> tuple[list[Row], dict[str, float]]:
-    """Compare on several workloads; return their rows and the measured peaks by dtype."""
-    peaks = {dtype: fma_peak(dtype) for dtype in ("float32", "float64")}
+    """Compare on several workloads; return their rows and the median peaks by dtype."""
     rows = []
     for name in names or WORKLOADS:
         work = WORKLOADS[name]
         if note is not None:
             note(work.name)
-        rows.append(compare(work, peers, rounds=rounds, peak=peaks[work.dtype]))
+        rows.append(compare(work, peers, rounds=rounds))
+    dtypes = {WORKLOADS[row.workload].dtype for row in rows}
+    peaks = {
+        dtype: float(np.median([r.peak for r in rows if WORKLOADS[r.workload].dtype == dtype]))
+        for dtype in sorted(dtypes)
+    }
     return rows, peaks

@@ -8,6 +8,8 @@ be seen that all do the same.
 from __future__ import annotations
 
 import importlib.util
+import os
+import tempfile
 import warnings
 from functools import cached_property
 from typing import Any
@@ -18,7 +20,7 @@ from ..network import MLP
 from ..optimizers import SGD
 from .workloads import Workload
 
-__all__ = ["PEERS", "FastMLP", "installed"]
+__all__ = ["PEERS", "FastMLP", "does", "installed"]
 
 Arrays = list[np.ndarray]
 
@@ -27,6 +29,11 @@ def installed(name: str) -> bool:
     """Tell whether a peer's library can be imported."""
     library = PEERS[name].library
     return library is None or importlib.util.find_spec(library) is not None
+
+
+def does(name: str, work: Workload) -> bool:
+    """Tell whether a peer can do that work."""
+    return work.predicts or hasattr(PEERS[name], "run")
 
 
 def _initial(net: MLP) -> tuple[Arrays, Arrays]:
@@ -56,6 +63,13 @@ class FastMLP:
         )  # fmt: skip
         return history.loss[-1]
 
+    def seconds(self, epochs: int) -> list[float]:
+        """Train and return what each epoch takes."""
+        work = self.work
+        return self.net.fit(
+            self.X, self.y, epochs=epochs, batch_size=work.batch_size, optimizer=work.optimizer
+        ).seconds
+
     def predict(self) -> np.ndarray:
         """Return the probabilities of all samples."""
         return self.net.predict_proba(self.X)
@@ -80,11 +94,13 @@ class ScikitLearn:
 
         plain = isinstance(self.work.optimizer, SGD)
         return MLPClassifier(
-            self.work.layer_sizes[1:-1], alpha=0.0, momentum=0.0, tol=0.0, random_state=0,
+            self.work.layer_sizes[1:-1], alpha=0.0, tol=0.0, random_state=0,
             activation={"sigmoid": "logistic"}.get(self.work.activation, self.work.activation),
-            solver="sgd" if plain else "adam", n_iter_no_change=10**9, max_iter=epochs,
+            solver="sgd" if plain else "adam", nesterovs_momentum=False,
+            n_iter_no_change=10**9, max_iter=epochs,
             batch_size=min(self.work.batch_size or len(self.X), len(self.X)),
             learning_rate_init=self.work.optimizer.learning_rate,
+            momentum=getattr(self.work.optimizer, "momentum", 0.0),
         )  # fmt: skip
 
     def run(self, epochs: int) -> float:
@@ -131,10 +147,12 @@ class PyTorch:
             kind = {"sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "ReLU"}[work.activation]
             modules += [layer, getattr(torch.nn, kind)()]
         self.model = torch.nn.Sequential(*modules[:-1])
-        kind = "SGD" if isinstance(work.optimizer, SGD) else "Adam"
-        self.optimizer = getattr(torch.optim, kind)(
-            self.model.parameters(), lr=work.optimizer.learning_rate
-        )
+        parameters, rate = self.model.parameters(), work.optimizer.learning_rate
+        self.optimizer: Any
+        if isinstance(work.optimizer, SGD):
+            self.optimizer = torch.optim.SGD(parameters, lr=rate, momentum=work.optimizer.momentum)
+        else:
+            self.optimizer = torch.optim.Adam(parameters, lr=rate)
         self.rng = np.random.default_rng(1)
 
     def run(self, epochs: int) -> float:
@@ -211,6 +229,10 @@ class JAX:
             return p - rate * (m / (1 - 0.9**t)) / (jnp.sqrt(u / (1 - 0.999**t)) + 1e-8), m, u
 
         def move(parameters: Any, state: Any, g: Any) -> Any:
+            if isinstance(work.optimizer, SGD) and work.optimizer.momentum:
+                decay = work.optimizer.momentum
+                m = jax.tree.map(lambda m, d: decay * m - rate * d, state[0], g)
+                return jax.tree.map(lambda p, m: p + m, parameters, m), (m, *state[1:])
             if isinstance(work.optimizer, SGD):
                 return jax.tree.map(lambda p, d: p - rate * d, parameters, g), state
             m, u, t = state[0], state[1], state[2] + 1
@@ -255,9 +277,30 @@ class JAX:
         return self.answer(self.parameters, self.X).block_until_ready()
 
 
+class ONNXRuntime:
+    """onnxruntime, which trains nothing."""
+
+    library = "onnxruntime"
+
+    def __init__(self, work: Workload, X: np.ndarray, y: np.ndarray) -> None:
+        import onnxruntime
+
+        self.X = X
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "net.onnx")
+            FastMLP(work, X[:1], y[:1]).net.to_onnx(path)
+            self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.name = self.session.get_inputs()[0].name
+
+    def predict(self) -> np.ndarray:
+        """Return the probabilities of all samples."""
+        return self.session.run(None, {self.name: self.X})[-1]
+
+
 PEERS: dict[str, Any] = {
     "NumPy": NumPy,
     "scikit-learn": ScikitLearn,
     "PyTorch": PyTorch,
     "JAX": JAX,
+    "onnxruntime": ONNXRuntime,
 }

@@ -10,7 +10,13 @@ from .compare import Row
 __all__ = ["save_speed"]
 
 # Peers differ in hatching and in grey level as much as in colour, so that print does not matter.
-_STYLES = (("#08306b", ""), ("#6baed6", "///"), ("#d94801", "xx"), ("#fdd0a2", ".."))
+_STYLES = (
+    ("#08306b", ""),
+    ("#6baed6", "///"),
+    ("#d94801", "xx"),
+    ("#fdd0a2", ".."),
+    ("#238b45", "\\\\"),
+)
 
 
 def save_speed(rows: Sequence[Row], path: str, title: str = "") -> None:
@@ -19,7 +25,7 @@ def save_speed(rows: Sequence[Row], path: str, title: str = "") -> None:
     Parameters
     ----------
     rows : sequence of Row
-        With the same peers in all.
+        Peers that a row lacks have no bar in it.
     path : str
         Its ending names the format.
     title : str, optional
@@ -40,7 +46,7 @@ def save_speed(rows: Sequence[Row], path: str, title: str = "") -> None:
     ...     os.listdir(folder)
     ['speed.png']
     """
-    names = list(rows[0].ratios) if rows else []
+    names = list(dict.fromkeys(name for row in rows for name in row.ratios))
     if not names:
         raise ValueError("rows: expected a comparison with at least one peer, got none")
     figures = require("matplotlib.figure", "plot")
@@ -50,8 +56,9 @@ def save_speed(rows: Sequence[Row], path: str, title: str = "") -> None:
     axes = figure.subplots()
     for i, name in enumerate(names):
         color, hatch = _STYLES[i % len(_STYLES)]
-        ratios = [row.ratios[name] for row in rows]
-        places = [at + (i - (len(names) - 1) / 2) * height for at in range(len(rows))]
+        shown = [(at, row.ratios[name]) for at, row in enumerate(rows) if name in row.ratios]
+        ratios = [ratio for _, ratio in shown]
+        places = [at + (i - (len(names) - 1) / 2) * height for at, _ in shown]
         bars = axes.barh(places, [ratio - 1 for ratio in ratios], height, left=1, label=name,
                          color=color, hatch=hatch, edgecolor="black", linewidth=0.5)  # fmt: skip
         axes.bar_label(bars, [f"{ratio:.1f}" for ratio in ratios], padding=3, fontsize=7)

@@ -69,6 +69,11 @@ class Profile:
         """Return plain values, as JSON holds them."""
         return asdict(self)
 
+    def _repr_html_(self) -> str | None:
+        from ..report._notebook import profile_html
+
+        return profile_html(self)
+
 
 def profile_step(
     layer_sizes: Sequence[int], *, batch_size: int = 128, activation: str = "relu",

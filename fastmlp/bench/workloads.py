@@ -83,6 +83,7 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 
 _ANN, _TUTORIAL = (784, 5, 10), (784, 200, 100, 50, 10)
 _WIDE, _DNN = (784, 1024, 1024, 10), (784, 128, 64, 10)
+_ADAM, _MOMENTUM = Adam(0.001), SGD(0.02, momentum=0.9)
 WORKLOADS: dict[str, Workload] = {
     w.name: w
     for w in (
@@ -104,11 +105,43 @@ WORKLOADS: dict[str, Workload] = {
         Workload("wide-float64", _WIDE, "sigmoid", "float64", 256, "random", 12_800),
         Workload(
             "small", (4, 64, 64, 2), "tanh", "float32", 32, "random", 20_000,
-            optimizer=Adam(0.001),
+            optimizer=_ADAM,
         ),
         Workload(
             "relu-adam", (784, 256, 128, 10), "relu", "float32", 128, "mnist", 60_000,
-            optimizer=Adam(0.001),
+            optimizer=_ADAM,
+        ),
+        # moments that decay over many small steps: a first epoch says little of the later ones
+        Workload(
+            "adam-batch-32", (784, 256, 128, 10), "relu", "float32", 32, "mnist", 60_000,
+            optimizer=_ADAM, peer_samples=20_000,
+        ),
+        Workload(
+            "momentum-batch-20", (784, 150, 10), "relu", "float32", 20, "mnist", 60_000,
+            optimizer=_MOMENTUM, peer_samples=20_000,
+        ),
+        Workload(
+            "adam-float64", (784, 256, 128, 10), "relu", "float64", 128, "mnist", 60_000,
+            optimizer=_ADAM, epochs=2, peer_samples=20_000,
+        ),
+        Workload(
+            "2048-wide", (600, 2048, 1500, 20), "relu", "float32", 512, "random", 10_240,
+            optimizer=_ADAM, epochs=2,
+        ),
+        Workload(
+            "middle", (100, 300, 300, 10), "relu", "float32", 400, "random", 40_000,
+            optimizer=_ADAM,
+        ),
+        Workload(
+            "table", (20, 100, 50, 2), "relu", "float32", 200, "random", 30_000, optimizer=_ADAM,
+        ),
+        Workload(
+            "deep-narrow", (32, *(48,) * 6, 5), "tanh", "float32", 64, "random", 20_000,
+            optimizer=_ADAM,
+        ),
+        Workload(
+            "predict-32", (20, 100, 2), "relu", "float32", None, "random", 32, epochs=1000,
+            predicts=True,
         ),
         Workload(
             "predict-row", _DNN, "sigmoid", "float32", None, "mnist", 1, epochs=1000, predicts=True,

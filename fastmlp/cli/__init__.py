@@ -22,12 +22,21 @@
 ``fastmlp profile [--layers SIZES] [--batch-size N] [--optimizer NAME]``
     What each operation of a training step takes, on one thread and on several, with its GFLOP/s and
     share of the processor's peak.
+``fastmlp cache [--clear] [--old]``
+    The folder of compiled code, its size, and what other versions have left there; that goes by
+    itself after a year.
 ``fastmlp info``
-    Versions, processor, vector path, threads, cache folder.
+    Versions, processor, vector path, threads, cache folder and its size.
 
 DATA is ``mnist``, or a path: a table (`fastmlp.tables`), a folder of IDX files, a Keras ``.npz``.
-Exit codes: 0 done, 1 a check fell short, 2 wrong usage or unreadable input (one line, no
-traceback), 130 on Ctrl-C, with what was trained so far saved to ``--out``.
+
+**Exit codes**: 0 done, 1 a check fell short, 2 wrong usage or unreadable input (one line, no
+traceback), 130 on Ctrl-C, 143 on SIGTERM and 129 on SIGHUP, with what was trained so far saved to
+``--out``. The third signal ends the process within a second.
+
+Only regular files are replaced, never a device, pipe or folder; ``/dev/stdout`` and ``/dev/fd/N``
+are written to. In a container without a place for compiled code, or with one thread, it trains all
+the same.
 """
 
 from __future__ import annotations

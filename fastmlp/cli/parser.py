@@ -385,7 +385,8 @@ def build_parser() -> Parser:
     p.add_argument(
         "names", nargs="*", metavar="WORKLOAD",
         help="mini-batch, one-sample, full-batch, full-batch-uint8, full-batch-deep, wide, "
-        "wide-float64, small, relu-adam, predict-row, predict (default: all)",
+        "wide-float64, small, relu-adam, adam-batch-32, momentum-batch-20, adam-float64, "
+        "2048-wide, middle, table, deep-narrow, predict-32, predict-row, predict (default: all)",
     )  # fmt: skip
     p.add_argument("--rounds", type=_integer(1), default=3, metavar="N", help="default: 3")
     p.add_argument("--json", metavar="FILE", help="where the figures go")

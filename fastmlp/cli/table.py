@@ -10,6 +10,7 @@ import time
 import warnings
 from argparse import Namespace
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,15 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
+def _interrupted(model: Any, history: History, out: str | None) -> str:
+    """Save what was trained in whole epochs; return what there is to say."""
+    saved = "not saved"
+    if out is not None and len(history):
+        save_model(model, out)
+        saved = f"saved to {out}"
+    return f"interrupted after {len(history)} whole epochs, {saved}"
+
+
 def train_table(
     args: Namespace, console: Console, source: str, out: str | None, plot: str | None
 ) -> int:
@@ -227,6 +237,11 @@ def train_table(
     say(_introduce(table, columns, targets))
     _notes(table, columns, targets, console)
     say(_plan(args, estimator, [encoded, *hidden, n_out], parts))
+    split = {
+        "digest": _digest(table.path), "test_size": float(test_size),
+        "shuffle": shuffle, "seed": args.seed or 0,
+        "header": table.layout is None or table.layout.has_header,
+    }  # fmt: skip
     recorder, begun = _Recorder(), time.perf_counter()
     watched = not args.quiet and sys.stderr is not None and sys.stderr.isatty()
     bars = [ProgressBar()] if watched else []
@@ -239,18 +254,12 @@ def train_table(
         assert given[0] is not None
         model = train_model(estimator, columns, given[0], given[1], [recorder, *bars])
     history, seconds = recorder.history, time.perf_counter() - begun
-    model.table_["split"] = {
-        "digest": _digest(table.path), "test_size": float(test_size),
-        "shuffle": shuffle, "seed": args.seed or 0,
-        "header": table.layout is None or table.layout.has_header,
-    }  # fmt: skip
+    model.table_["split"] = split
+    console.when_interrupted = partial(_interrupted, model, history, out)
+    if history.interrupted:
+        raise KeyboardInterrupt
     if out is not None:
         save_model(model, out)
-    if history.interrupted:
-        saved = "not saved" if out is None else f"saved to {out}"
-        said = f"interrupted after {len(history)} whole epochs, {saved}"
-        console.when_interrupted = lambda: said
-        raise KeyboardInterrupt
     say(_summary(history, seconds, columns.regression))
     test = _figures(model, frame.iloc[parts.test], targets.y[parts.test])
     if plot is not None:

@@ -37,13 +37,16 @@ __all__ = [
     "check_dense_backward",
     "check_network_call",
     "check_optimizer_step",
+    "check_out",
     "check_output_loss",
+    "check_outs",
     "check_parameters",
     "check_softmax",
     "check_train_epoch",
     "implements",
     "learning_rates",
     "read_rows",
+    "written",
 ]
 
 Operation = TypeVar("Operation", bound=Callable[..., Any])
@@ -226,6 +229,43 @@ def _weights(weights: Any) -> np.ndarray:
     return weights
 
 
+def check_out(out: Any, shape: tuple[int, ...], dtype: Any, name: str = "out") -> np.ndarray:
+    """Return `out`, which a result of this shape and dtype can be written to.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of that dtype.
+    ValueError
+        If it has another shape, or is read-only.
+    """
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name}: expected an array, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name}: expected an array of {np.dtype(dtype)}, got {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: expected an array that can be written to, got a read-only one")
+    return out
+
+
+def check_outs(out: Any, shapes: Sequence[tuple[int, ...]], dtype: Any) -> tuple[np.ndarray, ...]:
+    """Return `out`, a tuple of arrays for results of these shapes; see `check_out`."""
+    if not isinstance(out, tuple) or len(out) != len(shapes):
+        raise TypeError(f"out: expected a tuple of {len(shapes)} arrays, got {out!r}")
+    return tuple(
+        check_out(each, shape, dtype, f"out[{i}]")
+        for i, (each, shape) in enumerate(zip(out, shapes, strict=True))
+    )
+
+
+def written(out: np.ndarray, result: np.ndarray) -> np.ndarray:
+    """Return `out`, with the result in it."""
+    out[...] = result
+    return out
+
+
 def check_activate(z: Any, activation: Any) -> np.ndarray:
     """Check `activate`; return z as an array of float32 or float64."""
     check_choice("activation", activation, ACTIVATIONS)
@@ -319,6 +359,9 @@ def check_optimizer_step(
         [s.shape for s in slot] != shapes for slot in state.slots
     ):
         raise ValueError(f"state: expected {optimizer.slots} slots shaped as parameters")
+    for name, arrays in (("parameters", [parameters]), ("state", state.slots)):
+        if not all(array.flags.writeable for each in arrays for array in each):
+            raise ValueError(f"{name}: expected arrays that can be written to, got a read-only one")
     if learning_rate is None:
         return optimizer.learning_rate
     return check_number("learning_rate", learning_rate, low=0.0)

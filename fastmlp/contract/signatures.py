@@ -32,7 +32,9 @@ __all__ = [
 Arrays = Sequence[np.ndarray]
 
 
-def activate(z: np.ndarray, *, activation: str) -> tuple[np.ndarray, np.ndarray]:
+def activate(
+    z: np.ndarray, *, activation: str, out: tuple[np.ndarray, np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Apply an activation to logits.
 
     Parameters
@@ -41,6 +43,8 @@ def activate(z: np.ndarray, *, activation: str) -> tuple[np.ndarray, np.ndarray]
         The logits ``a W + b`` of a layer.
     activation : str
         One of `fastmlp.activations.ACTIVATIONS`.
+    out : tuple of two ndarray, optional
+        Where the results are written.
 
     Returns
     -------
@@ -70,6 +74,7 @@ def dense(
     bias: np.ndarray | None = None,
     *,
     activation: str = "identity",
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return ``f(x W + b)``, the activations of a layer.
 
@@ -80,6 +85,8 @@ def dense(
     weights : ndarray of float32 or float64, (n_in, n_out)
     bias : ndarray, (n_out,), optional
     activation : str, default "identity"
+    out : ndarray, (n, n_out), optional
+        Where the result is written.
 
     Returns
     -------
@@ -101,7 +108,11 @@ def dense(
 
 
 def dense_backward(
-    delta: np.ndarray, x: np.ndarray, weights: np.ndarray
+    delta: np.ndarray,
+    x: np.ndarray,
+    weights: np.ndarray,
+    *,
+    out: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the gradients of a layer by its weights, its biases and what it was given.
 
@@ -112,6 +123,8 @@ def dense_backward(
     x : ndarray, (n, n_in)
         What the layer was given.
     weights : ndarray of float32 or float64, (n_in, n_out)
+    out : tuple of three ndarray, optional
+        Where the results are written.
 
     Returns
     -------
@@ -260,6 +273,7 @@ def output_loss(
     output: str,
     loss: str,
     sample_weight: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """Return the loss of a network's logits and its delta.
 
@@ -272,6 +286,8 @@ def output_loss(
     loss : str
         One that goes with the output.
     sample_weight : ndarray, (n,), optional
+    out : ndarray, (n, n_out), optional
+        Where delta is written; it may be the logits.
 
     Returns
     -------
@@ -295,12 +311,14 @@ def output_loss(
     """
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """Return the softmax of each row.
 
     Parameters
     ----------
     logits : ndarray of float32 or float64, (n, n_out)
+    out : ndarray, (n, n_out), optional
+        Where the result is written; it may be the logits.
 
     Returns
     -------
@@ -322,7 +340,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def softmax_cross_entropy(
-    logits: np.ndarray, y: np.ndarray, *, sample_weight: np.ndarray | None = None
+    logits: np.ndarray,
+    y: np.ndarray,
+    *,
+    sample_weight: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """Return the cross-entropy of softmax outputs and its delta, both from logits.
 
@@ -332,6 +354,8 @@ def softmax_cross_entropy(
     y : ndarray
         Integer labels (n,), or rows of probabilities (n, n_out).
     sample_weight : ndarray, (n,), optional
+    out : ndarray, (n, n_out), optional
+        Where delta is written; it may be the logits.
 
     Returns
     -------

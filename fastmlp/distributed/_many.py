@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..persistence import set_rng
+from ..support.notices import watched
 from ..training.history import History
 from ..training.trainer import fit
 from ._cluster import Cluster, DistributedError, connected
@@ -157,7 +157,7 @@ class _Quiet:
 
 def _bar(total: int, progress: bool | None) -> Any:
     if progress is None:
-        progress = sys.stderr is not None and sys.stderr.isatty()
+        progress = watched()
     if not progress:
         return _Quiet()
     from tqdm.auto import tqdm

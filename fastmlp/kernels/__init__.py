@@ -18,7 +18,9 @@ out by `run.executor` for `emit.executor`, which runs it; the kernels it names a
 `jit.registry` and emitted by `emit.gemm` and its neighbours. ``print(listing(phases, item))`` of
 `program.listing` shows one.
 
-`layer_operations` and `network_operations` are the public operations.
+`layer_operations` and `network_operations` are the public operations, on a caller's arrays as they
+lie: `run.plain` has them written by `program.calls`, and `run.calls` keeps the programs ready.
+Their kernels, `emit.matrix_product` and `emit.rows`, know no padding.
 
 **How a step is cut up.** One compiled call runs many steps. Python comes in between about every
 100 ms, for progress, callbacks and Ctrl-C. A step on a mini-batch has two phases::

@@ -1,4 +1,7 @@
-"""The operations of a whole network over plain arrays, as `layer_operations` has a layer's."""
+"""The operations of a whole network over a caller's arrays, as `layer_operations` has a layer's.
+
+Sparse X, and training, go the network's own way: through a padded copy of the parameters.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,16 @@ from ..contract.operations import (
     check_optimizer_step,
     check_train_epoch,
     implements,
+    read_rows,
 )
-from ..contract.parameters import Parameters, aligned_zeros
+from ..contract.parameters import Parameters
 from ..optimizers import OptimizerState
 from ..regularization import Regularization
 from ..support.validation import check_number, check_sample_weight, check_targets
-from .emit.optimizers import OPTIMIZERS, hyperparameters
-from .jit.registry import launch
-from .layer_operations import padded, vectors_of
+from .run import network, plain
 from .run.gradients import gradients
 from .run.inference import Inference
+from .run.stepping import step
 from .run.training import Training
 
 __all__ = ["forward", "loss_and_gradients", "optimizer_step", "train_epoch"]
@@ -41,13 +44,24 @@ def _parameters(weights: Arrays, biases: Arrays, architecture: Architecture) -> 
     return parameters
 
 
+def _rows(X: np.ndarray, architecture: Architecture) -> np.ndarray:
+    """Return X as the network reads it: itself where its dtype is the network's."""
+    if X.dtype == architecture.dtype and architecture.input_scale is None:
+        return X
+    return read_rows(X, slice(None), architecture.input_scale, architecture.dtype)
+
+
 @implements(signatures.forward)
 def forward(
     X: Any, weights: Arrays, biases: Arrays, architecture: Architecture
 ) -> list[np.ndarray]:
     """As a network predicts, but every layer is kept."""
     X = check_network_call(X, weights, biases, architecture)
-    return Inference(_parameters(weights, biases, architecture), None).activations(X)
+    if not isinstance(X, np.ndarray):
+        return Inference(_parameters(weights, biases, architecture), None).activations(X)
+    activations = network.hidden_and_logits(_rows(X, architecture), weights, biases, architecture)
+    plain.outputs(activations[-1], architecture.output, activations[-1])
+    return activations
 
 
 @implements(signatures.loss_and_gradients)
@@ -69,6 +83,9 @@ def loss_and_gradients(
     targets = check_targets("y", y, X.shape[0], a.n_out, a.output, a.loss, np.dtype(a.dtype))
     weight = check_sample_weight(sample_weight, X.shape[0])
     l2 = check_number("l2", l2, low=0.0)
+    if isinstance(X, np.ndarray):
+        rows = _rows(X, a)
+        return network.loss_and_gradients(rows, targets, weights, biases, a, l2, weight)
     return gradients(_parameters(weights, biases, a), X, targets, l2, weight, None)
 
 
@@ -83,24 +100,7 @@ def optimizer_step(
 ) -> None:
     """The kernel that a step ends with, for each array."""
     rate = check_optimizer_step(optimizer, parameters, gradients, state, learning_rate)
-    for i, (w, g) in enumerate(zip(parameters, gradients, strict=True)):
-        dtype = w.dtype
-        hyper = hyperparameters(optimizer, np.array([rate]), np.ones(1), 0.0, state.step, dtype)[
-            0, 0 if w.ndim == 2 else 1
-        ]
-        length = -(-w.size // 16) * 16
-        stepped = [w, *(slot[i] for slot in state.slots)]
-        buffer = aligned_zeros(len(stepped) * length, dtype).reshape(len(stepped), length)
-        for place, array in zip(buffer, stepped, strict=True):
-            place[: w.size] = array.ravel()
-        gradient = padded(g.reshape(1, -1), dtype)
-        launch(
-            "optimizer", dtype.name, w=buffer.ctypes.data, g=gradient.ctypes.data,
-            vectors=vectors_of(w.size, dtype), code=OPTIMIZERS[optimizer.rule],
-            state=buffer.strides[0], hyper=hyper.ctypes.data,
-        )  # fmt: skip
-        for place, array in zip(buffer, stepped, strict=True):
-            array[...] = place[: w.size].reshape(w.shape)
+    step(optimizer, rate, state.step + 1, parameters, gradients, state.slots)
     state.step += 1
 
 

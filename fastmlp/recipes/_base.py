@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..backends import BACKENDS
 from ..network import MLP
+from ..support.notices import watched
 from ..support.validation import check_choice, check_integer
 from ..training.history import History
 
@@ -166,7 +166,7 @@ def progress_bar(settings: Settings, total: int, unit: str, description: str) ->
     """Return a bar for a recipe that fits in many short stretches."""
     shown = settings.progress
     if shown is None:
-        shown = sys.stderr is not None and sys.stderr.isatty()
+        shown = watched()
     from tqdm.auto import tqdm
 
     return tqdm(total=total, unit=unit, desc=description, disable=not shown, dynamic_ncols=True)

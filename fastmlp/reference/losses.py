@@ -10,7 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..contract import signatures
-from ..contract.operations import check_output_loss, check_softmax, implements
+from ..contract.operations import (
+    check_out,
+    check_output_loss,
+    check_softmax,
+    implements,
+    written,
+)
 from .activations import sigmoid
 
 __all__ = [
@@ -24,14 +30,16 @@ __all__ = [
 
 
 @implements(signatures.softmax)
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """Compute ``a_j = exp(z_j - m) / sum_k exp(z_k - m)`` with ``m = max_k z_k``.
 
     The largest logit is taken off first, so that nothing overflows.
     """
     logits = check_softmax(logits)
+    if out is not None:
+        check_out(out, logits.shape, logits.dtype)
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    return np.divide(e, e.sum(axis=1, keepdims=True), out=out)
 
 
 def output_function(logits: np.ndarray, output: str) -> np.ndarray:
@@ -43,13 +51,17 @@ def output_function(logits: np.ndarray, output: str) -> np.ndarray:
 
 @implements(signatures.softmax_cross_entropy)
 def softmax_cross_entropy(
-    logits: np.ndarray, y: np.ndarray, *, sample_weight: np.ndarray | None = None
+    logits: np.ndarray,
+    y: np.ndarray,
+    *,
+    sample_weight: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """Compute ``L = -sum_j y_j log a_j = sum_j y_j (log sum_k exp(z_k - m) - (z_j - m))`` and
     ``dL/dz = a - y``: nothing is divided by a probability that may be 0.
     """
     return output_loss(
-        logits, y, output="softmax", loss="cross_entropy", sample_weight=sample_weight
+        logits, y, output="softmax", loss="cross_entropy", sample_weight=sample_weight, out=out
     )
 
 
@@ -127,7 +139,6 @@ def _absolute_error(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _huber(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """r^2 / 2 where |r| <= 1, else |r| - 1/2; by a: r clipped to [-1, 1] (Huber 1964)."""
     size = np.abs(r)
-    # mutant <: at 1 both branches are one half
     return np.where(size <= 1, r * r / 2, size - 0.5), np.clip(r, -1, 1)
 
 
@@ -166,11 +177,16 @@ def output_loss(
     output: str,
     loss: str,
     sample_weight: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """Average the losses of `sample_losses`, where the formulas stand."""
     logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
+    if out is not None:
+        check_out(out, logits.shape, logits.dtype)
     losses, delta = sample_losses(logits, y, output, loss)
     if weight is None:
-        return float(losses.mean()), delta
-    mean = float((weight * losses).sum() / weight.sum())
-    return mean, delta * weight[:, None].astype(delta.dtype)
+        mean = float(losses.mean())
+    else:
+        mean = float((weight * losses).sum() / weight.sum())
+        delta = delta * weight[:, None].astype(delta.dtype)
+    return mean, delta if out is None else written(out, delta)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..plots._axes import names_of
 from ..plots._images import guess_image_shape
 from ..support.atomic import replacing
+from ._notebook import Report
 from ._page import Element, element, facts, missing, page, section
 from ._results import Tested, judged, tested
 from ._training import duration, machine, network, number, percent, training, weights
@@ -61,7 +62,7 @@ def make_report(
     class_names: Sequence[str] | None = None,
     image_shape: Sequence[int] | None = None,
     saved_with: dict[str, str] | None = None,
-) -> str:
+) -> Report:
     """Return a report of a network as one HTML document that opens without a connection.
 
     What was trained and how; loss and accuracy curves; on a test set the loss, accuracy,
@@ -90,6 +91,7 @@ def make_report(
     Returns
     -------
     str
+        Which a notebook shows as the page it is.
 
     Raises
     ------
@@ -125,7 +127,7 @@ def make_report(
     else:
         sections += judged(net, test, class_names, shape)
     sections += [weights(net, shape), machine(saved_with)]
-    return page(title or "Report of a network", _lead(net, test), sections)
+    return Report(page(title or "Report of a network", _lead(net, test), sections))
 
 
 def write_report(

@@ -17,7 +17,7 @@ from ._page import Element, element, facts, missing, section, table
 if TYPE_CHECKING:
     from ..network import MLP
 
-__all__ = ["duration", "machine", "network", "number", "percent", "training", "weights"]
+__all__ = ["curves", "duration", "machine", "network", "number", "percent", "training", "weights"]
 
 _MOST_WEIGHTS = 25
 
@@ -117,14 +117,20 @@ def training(net: MLP) -> Element:
     return section(
         "Training",
         facts(pairs),
-        figures(
-            _curves("Loss", history.loss, history.val_loss),
-            _curves("Accuracy", history.accuracy, history.val_accuracy),
-            _rates(history.learning_rate),
-        ),
+        *curves(history),
         without,
-        element("details", element("summary", "Every epoch in numbers"), _epochs(history)),
     )
+
+
+def curves(history: Any) -> list[Element]:
+    """Return the curves of a history and, folded, its numbers."""
+    drawn = figures(
+        _curves("Loss", history.loss, history.val_loss),
+        _curves("Accuracy", history.accuracy, history.val_accuracy),
+        _rates(history.learning_rate),
+    )
+    numbers = element("details", element("summary", "Every epoch in numbers"), _epochs(history))
+    return [numbers] if drawn is None else [drawn, numbers]
 
 
 def _ends(values: Sequence[float]) -> str:

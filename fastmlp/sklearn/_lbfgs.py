@@ -83,12 +83,13 @@ class Objective:
         weights, biases = network.parameters.views(training.gradient[: network.parameters.size])
         gradient = np.concatenate([g.ravel() for g in (*weights, *biases)])
         n_weights = sum(w.size for w in network.weights)
-        penalty = self.alpha / 2 * float(x[:n_weights] @ x[:n_weights])
+        penalty = self.alpha / 2 * float(np.einsum("i,i->", x[:n_weights], x[:n_weights]))
         gradient[:n_weights] += self.alpha * x[:n_weights]
         value = float(losses.sum())
         if self.targets.constant is not None:
             constant = self.targets.constant
-            value += float(constant.sum() if self.weight is None else self.weight @ constant)
+            weighed = constant if self.weight is None else self.weight * constant
+            value += float(weighed.sum())
         seen = reported(losses, self.weight, self.targets, self._order, network)
         self.loss = (float(seen.sum()) + penalty) / self.total
         return (value + penalty) / self.total, gradient / self.total

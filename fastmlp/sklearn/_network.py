@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,7 +12,6 @@ from ..architecture import Architecture
 from ..backends import get_backend
 from ..contract.parameters import Parameters
 from ..initializers import RandomSource
-from ..support.validation import check_finite
 
 __all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "draw"]
 
@@ -24,7 +22,6 @@ OUTPUT_NAMES = {
 }  # fmt: skip
 """The network's output for each ``out_activation_``: those that it lacks are applied after it."""
 APPLIED: dict[str, Any] = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0)}
-_FEW = 4  # rows for which every microsecond counts
 
 
 def activation_names(activation: Any, n_hidden: int) -> tuple[str, ...]:
@@ -98,8 +95,6 @@ class Network:
         self.weights, self.biases = self.parameters.weights, self.parameters.biases
         self.threads = threads
         self._n_in = architecture.n_in
-        zeros = np.zeros(_FEW * architecture.n_in)
-        self._zeros = {a.dtype: a for a in (zeros, zeros.astype(np.float32))}
         self._backend = get_backend("numba")
 
     def holds(self, weights: Any, biases: Any) -> bool:
@@ -121,17 +116,9 @@ class Network:
         """
         if type(X) is not np.ndarray or X.ndim != 2 or X.shape[1] != self._n_in:
             return False
-        zeros = self._zeros.get(X.dtype)
-        if zeros is None or not len(X) or not X.flags.c_contiguous:
+        if X.dtype.char not in "fd" or not len(X) or not X.flags.c_contiguous:
             return False
-        if len(X) <= _FEW:  # 0 times what is not finite is NaN
-            with np.errstate(invalid="ignore"):
-                return math.isfinite(np.dot(X.reshape(-1), zeros[: X.size]))
-        try:
-            check_finite("X", X)
-        except ValueError:
-            return False
-        return True
+        return self._backend.finite(X, self.threads)
 
     def outputs(self, X: Any) -> np.ndarray:
         """Return the outputs for X, which has been checked."""

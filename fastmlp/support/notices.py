@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["notice", "notices", "warn"]
+__all__ = ["notice", "notices", "warn", "watched"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 LOGGER = logging.getLogger("fastmlp")
@@ -29,11 +29,19 @@ def notices(shown: bool | None) -> Iterator[None]:
         _wishes.remove(shown)
 
 
+def watched() -> bool:
+    """Tell whether someone is watching: standard error is a terminal, or a notebook's cell."""
+    if sys.stderr is None:
+        return False
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return sys.stderr.isatty() or hasattr(shell, "kernel")
+
+
 def _shown() -> bool:
     if _wishes:
         return any(_wishes)
     told = LOGGER.disabled or LOGGER.level != logging.NOTSET
-    return not told and sys.stderr is not None and sys.stderr.isatty()
+    return not told and watched()
 
 
 def notice(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES
 from ..support.atomic import replacing
 from ..support.extras import require
+from ..support.sources import check_directory, open_regular
 from ..support.validation import check_path
 from .columns import Columns, as_numbers, as_texts
 from .reading import Table
@@ -219,16 +221,22 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     file = check_path(path)
     skops = require("skops.io", "table")
     require("fastmlp.sklearn", "table")
-    with open(file, "rb") as stream:
-        data = stream.read()
     try:
+        with open_regular(file) as stream:
+            check_directory(stream)
+            with zipfile.ZipFile(stream) as archive:
+                stated = sum(member.file_size for member in archive.infolist())
+            if stated > stream.seek(0, os.SEEK_END):  # `save_model` does not compress
+                raise ValueError("its members state more bytes than it has")
+            stream.seek(0)
+            data = stream.read()
         model = skops.loads(data, trusted=_trusted())
         known = model.table_
         names = [*known["numbers"], *known["categories"]]
         if not all(isinstance(name, str) for name in [known["label"], *names]):
             raise ValueError("its columns have no names")
         model[-1].coefs_  # noqa: B018 - which a fitted network has
-    except MemoryError:
+    except (MemoryError, OSError):
         raise
     except Exception as error:
         # zipfile, json and skops have many ways of saying that a file is damaged

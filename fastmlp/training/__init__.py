@@ -26,7 +26,8 @@ argument                      does
 ``threads=`` (of `MLP`)       how many threads; by default the fit finds out what is quickest
 ============================  ====================================================================
 
-Ctrl-C ends the run after a whole step, with a warning and the history so far.
+Ctrl-C ends the run after a whole step, however often it is pressed, with a warning and the history
+so far; imports and compilations are finished first.
 
 **The first fit** compiles for a moment and keeps the result in a cache folder. ``fastmlp info``
 names it, and the environment variable ``FASTMLP_CACHE_DIR`` moves it. ``backend="numpy"`` of `MLP`

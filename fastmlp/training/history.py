@@ -97,6 +97,11 @@ class History:
             else:
                 self.metrics.setdefault(name, []).append(value)
 
+    def _repr_html_(self) -> str | None:
+        from ..report._notebook import history_html
+
+        return history_html(self)
+
     def plot(self, axes: Any = None) -> Any:
         """Draw loss and accuracy over epochs; needs the ``plot`` extra.
 

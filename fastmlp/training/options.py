@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from ..metrics import Metric, get_metrics
 from ..optimizers import Optimizer, get_optimizer
 from ..regularization import Regularization, get_regularization
 from ..schedules import Schedule, get_schedule
+from ..support.notices import watched
 from ..support.validation import check_choice, check_integer, check_number
 from .divergence import ON_DIVERGENCE
 
@@ -142,6 +142,5 @@ def get_callbacks(
     # The best parameters are back before others see the end of training.
     found = [*([] if stopping is None else [stopping]), *callbacks]
     if progress is None:
-        watched = sys.stderr is not None and sys.stderr.isatty()
-        progress = watched and not any(isinstance(c, ProgressBar) for c in found)
+        progress = watched() and not any(isinstance(c, ProgressBar) for c in found)
     return [*found, ProgressBar()] if progress else found

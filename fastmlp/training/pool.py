@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -11,7 +10,7 @@ from typing import Any
 
 from ..callbacks import Callback, ProgressBar
 from ..support.interrupts import CtrlC, Halt
-from ..support.notices import warn
+from ..support.notices import warn, watched
 from ..support.threads import startable
 from .history import History
 from .trainer import Plan
@@ -60,7 +59,7 @@ def add_bar(plans: list[Plan], progress: bool | None) -> Any:
     """Return a bar over all epochs, with its callbacks added to the plans; None without one."""
     if progress is None:
         own = any(isinstance(c, ProgressBar) for plan in plans for c in plan.settings.callbacks)
-        progress = sys.stderr is not None and sys.stderr.isatty() and not own
+        progress = watched() and not own
     if not progress:
         return None
     from tqdm.auto import tqdm

@@ -37,7 +37,8 @@ RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 ABOVE = 5
 # Methods that hand over to what stands above them, imported when they are called.
 HANDED_OVER = {
-    ("network", "training"), ("training.history", "plots"), ("interchange", "sklearn")
+    ("network", "training"), ("network", "report"), ("interchange", "sklearn"),
+    ("training.history", "plots"), ("training.history", "report"),
 }  # fmt: skip
 CORE_LIBRARIES = {"numpy", "numba", "llvmlite", "tqdm"}
 # Of the kernels: emitting LLVM code; compiling it; writing programs; running them. Modules beside

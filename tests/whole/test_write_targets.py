@@ -39,7 +39,16 @@ def write_report(path: str) -> None:
     write_report(network(), path)
 
 
+def save_model(path: str) -> None:
+    """Save what `save_model` does not look into: skops writes what it is given."""
+    pytest.importorskip("skops")
+    from fastmlp.tables.model import save_model
+
+    save_model({"a": 1}, path)
+
+
 METHODS = {
+    "save_model": (".skops", save_model),
     "save": (".npz", lambda path: network().save(path)),
     "to_onnx": (".onnx", lambda path: network().to_onnx(path)),
     "to_safetensors": (".safetensors", lambda path: network().to_safetensors(path)),
@@ -51,8 +60,12 @@ METHODS = {
     ),
 }  # fmt: skip
 TRAIN = ("train", "data.npz", "--backend", "numpy", "--epochs", "1", "--layers", "4,3,4")
+TABLE = ("train", "table.csv", "--epochs", "1")
 OPTIONS = {
     "train --out": (".npz", (*TRAIN, "--plot", "none", "--out")),
+    "train --out of a table": (".skops", (*TABLE, "--plot", "none", "--out")),
+    "train --plot of a table": (".png", (*TABLE, "--out", "none", "--plot")),
+    "train --json of a table": (".json", (*TABLE, "--plot", "none", "--out", "none", "--json")),
     "train --checkpoint": (".npz", (*TRAIN, "--plot", "none", "--out", "none", "--checkpoint")),
     "train --plot": (".png", (*TRAIN, "--out", "none", "--plot")),
     "train --json": (".json", (*TRAIN, "--plot", "none", "--out", "none", "--json")),
@@ -66,7 +79,8 @@ OPTIONS = {
 # where the package writes files; a place that is new here belongs into the tables above
 WRITERS = {
     "persistence.py", "callbacks/files.py", "cli/commands.py", "cli/files.py", "cli/train.py",
-    "interchange/onnx_file.py", "interchange/tensor_file.py", "report/_report.py",
+    "cli/table.py", "tables/model.py", "interchange/onnx_file.py", "interchange/tensor_file.py",
+    "report/_report.py",
 }  # fmt: skip
 
 
@@ -123,6 +137,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("data.npz", x_train=X, y_train=Y, x_test=X, y_test=Y)
     network().save("net.npz")
+    rows = [f"{x},{x % 7},{'yes' if x % 2 else 'no'}" for x in range(60)]
+    Path("table.csv").write_text("\n".join(["age,size,label", *rows]))
     return tmp_path
 
 
@@ -138,6 +154,7 @@ def no_work(monkeypatch):
     monkeypatch.setattr(trainer._Fit, "run", work)
     monkeypatch.setattr(recipes, "reproduce", work)
     monkeypatch.setattr(report, "write_report", work)
+    monkeypatch.setattr("fastmlp.cli.table.train_model", work)
     monkeypatch.setattr("fastmlp.verification.checks.verify", work)
     for name in ("compare", "fma_peak", "profile_step"):
         monkeypatch.setattr(bench, name, work)
@@ -246,4 +263,4 @@ def test_a_pipe_that_comes_while_a_file_is_written_is_left(here):
     with pytest.raises(ValueError, match="is a pipe"):
         write()
     assert stat.S_ISFIFO(os.lstat("late").st_mode)
-    assert sorted(os.listdir()) == ["data.npz", "late", "net.npz"]
+    assert sorted(os.listdir()) == ["data.npz", "late", "net.npz", "table.csv"]

@@ -1,7 +1,8 @@
 """Kernels of the last layer: outputs from logits, losses, and their deltas.
 
 Arguments are addresses and strides in bytes, outputs first. Lanes beyond a row's length never
-reach a result.
+reach a result. A network's rows are padded to whole vectors; of rows that are not (`padded` is
+false) nothing beyond their end is touched.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import Any
 from .elementwise import over_rows, sample_number, to_f64, vector_count
 from .records import record
 from .simd import F64, I64, const, ir
-from .vector_math import Vec
+from .vector_math import RowVec, Vec
 
 __all__ = [
     "ELEMENTWISE",
     "OUTPUTS",
     "elementwise_loss",
     "output",
+    "output_of_rows",
     "softmax_labels",
     "softmax_targets",
 ]
@@ -100,13 +102,18 @@ def _first_maximum(v: Vec, z: Any, n: Any, top: Any) -> Any:
     return v.loop(n, [const(0)], step)[0]
 
 
+def _row_vectors(v: Vec, n: Any, padded: bool) -> Vec:
+    return v if padded else RowVec(v, n)
+
+
 @record("d loss correct z ldz y order weight n rows")
-def softmax_labels(v: Vec, q: Any) -> None:
+def softmax_labels(v: Vec, q: Any, padded: bool = True) -> None:
     """d = w (softmax(z) - onehot(y)).
 
     d is strided as z. `loss` (float64) gets w (log sum exp(z - m) - (z_y - m)) of each row,
     `correct` (int64) whether the first largest logit is the label's.
     """
+    v = _row_vectors(v, q.n, padded)
     b = v.b
 
     def body(r: Any) -> None:
@@ -129,10 +136,11 @@ def softmax_labels(v: Vec, q: Any) -> None:
 
 
 @record("d loss correct z ldz t ldt order weight n rows")
-def softmax_targets(v: Vec, q: Any) -> None:
+def softmax_targets(v: Vec, q: Any, padded: bool = True) -> None:
     """d = w (softmax(z) - t), t rows that sum to 1. As softmax_labels; t is padded with zeros to
     whole vectors.
     """
+    v = _row_vectors(v, q.n, padded)
     b = v.b
 
     def body(r: Any) -> None:
@@ -202,10 +210,11 @@ def _sides_differ(v: Vec, z: Any, t: Any) -> Any:
 
 
 @record("d loss correct z ldz t ldt order weight n rows code")
-def elementwise_loss(v: Vec, q: Any) -> None:
+def elementwise_loss(v: Vec, q: Any, padded: bool = True) -> None:
     """d = w dL/dz of a loss summed over outputs. d is strided as z; `loss` (float64) gets each
     row's, `correct` (int64) whether every output is on the target's side of one half (z > 0).
     """
+    v = _row_vectors(v, q.n, padded)
     b = v.b
 
     def of_pair(output: str, name: str) -> None:
@@ -214,16 +223,15 @@ def elementwise_loss(v: Vec, q: Any) -> None:
             sample = sample_number(v, q.order, r)
             w = v.splat(_weight(v, q.weight, sample))
             t_r = v.at(q.t, b.mul(sample, q.ldt))
+            z_r, d_r = v.at(q.z, shift), v.at(q.d, shift)
 
             def step(j: Any, state: list[Any]) -> list[Any]:
                 offset = b.mul(j, const(v.bytes))
-                active, here = _active(v, q.n, j), b.add(shift, offset)
-                value, slope = _loss_and_delta(
-                    v, output, name, v.load(q.z, here), v.load(t_r, offset)
-                )
+                active, z, t = _active(v, q.n, j), v.load(z_r, offset), v.load(t_r, offset)
+                value, slope = _loss_and_delta(v, output, name, z, t)
                 slope = b.select(active, b.fmul(w, slope), v.c(0.0))
-                v.store(slope, q.d, here)
-                wrong = b.and_(active, _sides_differ(v, v.load(q.z, here), v.load(t_r, offset)))
+                v.store(slope, d_r, offset)
+                wrong = b.and_(active, _sides_differ(v, z, t))
                 return [
                     b.fadd(state[0], b.select(active, value, v.c(0.0))),
                     b.select(wrong, v.c(1.0), state[1]),
@@ -269,6 +277,31 @@ def output(v: Vec, q: Any) -> None:
                 v.store_scalar(v.load_scalar(z_r, offset), out_r, offset)
 
             over_rows(v, q.n, copy)
+
+        over_rows(v, q.rows, body)
+
+    v.switch(q.code, {number: partial(finish, name) for name, number in OUTPUTS.items()})
+
+
+@record("out ldo z ldz n rows code")
+def output_of_rows(v: Vec, q: Any) -> None:
+    """Write the outputs of logits to `out`, which may be where they are; rows are n long."""
+    v, b = RowVec(v, q.n), v.b
+
+    def finish(name: str) -> None:
+        def body(r: Any) -> None:
+            z_r, out_r = v.at(q.z, b.mul(r, q.ldz)), v.at(q.out, b.mul(r, q.ldo))
+            if name == "softmax":
+                _, total = _exp_row(v, out_r, z_r, q.n)
+                _scale_row(v, out_r, q.n, b.fdiv(v.c(1.0), total))
+                return
+
+            def step(j: Any) -> None:
+                offset = b.mul(j, const(v.bytes))
+                z = v.load(z_r, offset)
+                v.store(v.sigmoid(z) if name == "sigmoid" else z, out_r, offset)
+
+            over_rows(v, vector_count(v, q.n), step)
 
         over_rows(v, q.rows, body)
 

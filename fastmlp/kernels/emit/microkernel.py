@@ -51,12 +51,14 @@ class _Left(NamedTuple):
 
 
 def _accumulate(
-    v: Vec, init: Tile, a: _Left, b: Any, ldb: Any, k: Any, ahead: tuple[int, int] | None = None
-) -> Tile:
+    v: Vec, init: Tile, a: _Left, b: Any, ldb: Any, k: Any, ahead: tuple[int, int] | None = None,
+    between: Callable[[Any], None] | None = None,
+) -> Tile:  # fmt: skip
     """Emit the loop: init[i][j] + sum over k of A[i, k] B[k, j].
 
     `ahead` is what is asked for with every row of B: as many vectors as it has, so many bytes
-    further, into that level of the caches.
+    further, into that level of the caches. `between` is called for every row of the tile, with its
+    number, somewhere along the way.
     """
     rows, vectors = len(init), len(init[0])
     offsets = [v.b.mul(const(i), a.row_step) for i in range(rows)]
@@ -76,8 +78,28 @@ def _accumulate(
 
     flat = [x for row in init for x in row]
     room = len(flat) + vectors + 1 < _REGISTERS[v.bytes]
-    sums = v.loop(k, [a.address, b, *flat], step, unroll=room)[2:]
+
+    def over(count: Any, state: list[Any]) -> list[Any]:
+        return v.loop(count, state, step, unroll=room)
+
+    state = [a.address, b, *flat]
+    sums = (over(k, state) if between is None else _in_parts(v, rows, k, state, over, between))[2:]
     return [sums[i * vectors : (i + 1) * vectors] for i in range(rows)]
+
+
+def _in_parts(
+    v: Vec, parts: int, k: Any, state: list[Any],
+    over: Callable[[Any, list[Any]], list[Any]], between: Callable[[Any], None],
+) -> list[Any]:  # fmt: skip
+    """Emit the loop over k in `parts` parts, and what comes `between` them, by their number."""
+    b = v.b
+    most = b.udiv(b.add(k, const(parts - 1)), const(parts))
+
+    def part(t: Any, state: list[Any]) -> list[Any]:
+        between(t)
+        return over(v.least(most, b.sub(k, b.mul(t, most))), state)
+
+    return v.loop(const(parts), state, part, unroll=False)
 
 
 def _next_panel(v: Vec, vectors: int) -> tuple[int, int]:
@@ -124,14 +146,27 @@ def _store_backward(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
     v.switch(q.code, activation_cases(emit))
 
 
-def _ask_for_state(v: Vec, q: Any, out: list[Any], vectors: int) -> None:
-    """Ask for the parameters and what the optimizer keeps of them: the sums take long enough."""
-    codes = [code for code in OPTIMIZERS.values() if v.kept is None or code in v.kept]
-    for number in range(1 + max(map(state_arrays, codes), default=0)):
-        distance = v.b.mul(const(number), q.state)
-        for address in out:
+def _ask_for(v: Vec, vectors: int, stride: Any, *addresses: Any) -> Callable[[Any], None]:
+    """Return what asks for a row of what is read or written once the sums are made.
+
+    It is called while they are: all rows at once would hold them up.
+    """
+
+    def ask(row: Any) -> None:
+        for address in addresses:
             for line in range(0, vectors * v.bytes, _LINE):
-                v.prefetch(v.at(address, distance), line)
+                v.prefetch(v.at(address, v.b.mul(row, stride)), line)
+
+    return ask
+
+
+def _ask_for_state(v: Vec, q: Any, vectors: int) -> Callable[[Any], None]:
+    """Return what asks for a row of the parameters and of all that the optimizer keeps of them."""
+    codes = [code for code in OPTIMIZERS.values() if v.kept is None or code in v.kept]
+    places = [q.w]
+    for _ in range(max(map(state_arrays, codes), default=0)):
+        places.append(v.at(places[-1], q.state))
+    return _ask_for(v, vectors, q.ldw, *places)
 
 
 def _store_update(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
@@ -181,17 +216,18 @@ def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
     """
     out = _row_addresses(v, q.w, q.ldw, rows)
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
-    for address in out:
-        for line in range(0, vectors * v.bytes, _LINE):
-            v.prefetch(address, line)
-    tile = _accumulate(v, zero, _Left(q.a, const(v.size), q.lda), q.d, q.ldd, q.k)
+    left = _Left(q.a, const(v.size), q.lda)
+    ask = _ask_for_state(v, q, vectors)
+    tile = _accumulate(v, zero, left, q.d, q.ldd, q.k, between=ask)
     _store_update(v, q, tile, out)
 
 
-def _over_panel(v: Vec, init: Tile, left: _Left, panel: Any, k: Any) -> Tile:
+def _over_panel(
+    v: Vec, init: Tile, left: _Left, panel: Any, k: Any, between: Callable[[Any], None]
+) -> Tile:
     """Accumulate over a panel of the packed right operand, which is read from end to end."""
     row = len(init[0]) * v.bytes
-    return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL))
+    return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL), between)
 
 
 def _begun(v: Vec, q: Any, rows: int, vectors: int) -> Tile:
@@ -207,7 +243,8 @@ def packed_tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
     """
     out = _row_addresses(v, q.c, q.ldc, rows)
     left = _Left(q.a, q.lda, const(v.size))
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k)
+    ask = _ask_for(v, vectors, q.ldc, q.c)
+    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k, ask)
     _store_forward(v, q, tile, out)
 
 
@@ -218,7 +255,8 @@ def packed_tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
     """
     out = _row_addresses(v, q.e, q.lde, rows)
     left = _Left(q.d, q.ldd, const(v.size))
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k)
+    ask = _ask_for(v, vectors, q.lde, q.e, q.h)
+    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k, ask)
     _store_backward(v, q, tile, out)
 
 
@@ -227,7 +265,6 @@ def packed_tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
     """As `tile_update`, both operands packed."""
     out = _row_addresses(v, q.w, q.ldw, rows)
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
-    _ask_for_state(v, q, out, vectors)
     left = _Left(q.a, const(v.size), const(rows * v.size))
-    tile = _over_panel(v, zero, left, q.d, q.k)
+    tile = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors))
     _store_update(v, q, tile, out)

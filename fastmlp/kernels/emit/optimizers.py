@@ -7,7 +7,7 @@ kernel that takes a step, and their codes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,10 @@ __all__ = [
     "STORE",
     "apply_optimizer",
     "hyperparameters",
+    "load_hyperparameters",
+    "one_step",
     "state_arrays",
+    "step_vector",
     "update_cases",
     "whole_gradient",
 ]
@@ -35,6 +38,7 @@ HYPERPARAMETERS = (
     "scale", "learning_rate", "l2", "momentum", "beta_1", "one_minus_beta_1", "beta_2",
     "one_minus_beta_2", "epsilon", "correction_1", "correction_2", "decay", "l1",
 )  # fmt: skip
+_PLACES = {name: place for place, name in enumerate(HYPERPARAMETERS)}
 HYPER_ROW = 16  # elements of a row of hyperparameters
 assert len(HYPERPARAMETERS) <= HYPER_ROW
 
@@ -54,6 +58,56 @@ class Rule(NamedTuple):
 
     step: Callable[[Vec, Hyper, Any, Any, list[Any]], Any]
     slots: int
+
+
+def _betas(optimizer: Optimizer) -> tuple[float, float]:
+    beta_2 = getattr(optimizer, "beta_2", 0.0)
+    return getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "rho", beta_2)
+
+
+def _changing(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
+    """Return what is not the same in every step, for steps of these rates and numbers."""
+    beta_1, beta_2 = _betas(optimizer)
+    return {
+        "learning_rate": rates,
+        "correction_1": 1 / (1 - beta_1**steps),
+        "correction_2": 1 / (1 - beta_2**steps),
+        "decay": 1 - rates * getattr(optimizer, "weight_decay", 0.0),
+    }
+
+
+def _values(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
+    """Return what an optimizer's rule reads in steps of these rates and numbers."""
+    beta_1, beta_2 = _betas(optimizer)
+    return {
+        "momentum": getattr(optimizer, "momentum", 0.0),
+        "beta_1": beta_1,
+        "one_minus_beta_1": 1 - beta_1,
+        "beta_2": beta_2,
+        "one_minus_beta_2": 1 - beta_2,
+        "epsilon": getattr(optimizer, "epsilon", 0.0),
+        **_changing(optimizer, rates, steps),
+    }
+
+
+def one_step(optimizer: Optimizer, rate: float, step: int, dtype: Any) -> np.ndarray:
+    """Return the hyperparameters of one step from plain gradients, (2, HYPER_ROW).
+
+    As `hyperparameters` does for many steps, which takes ten times as long for one.
+    """
+    table = _usual_rows(optimizer, dtype).copy()
+    for name, value in _changing(optimizer, rate, step).items():
+        table[:, _PLACES[name]] = value
+    table[1, _PLACES["decay"]] = 1.0
+    return table
+
+
+@lru_cache(maxsize=16)
+def _usual_rows(optimizer: Optimizer, dtype: np.dtype) -> np.ndarray:
+    """Return the hyperparameters of any step, (2, HYPER_ROW)."""
+    values = _values(optimizer, 0.0, 1) | {"scale": 1.0, "l1": 0.0, "l2": 0.0}
+    row = [values[name] for name in HYPERPARAMETERS] + [0.0] * (HYPER_ROW - len(HYPERPARAMETERS))
+    return np.array([row, row], dtype)
 
 
 def hyperparameters(
@@ -83,23 +137,7 @@ def hyperparameters(
     """
     steps = np.arange(start + 1, start + 1 + len(rates), dtype=np.float64)
     scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-    beta_1, beta_2 = getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0)
-    beta_2 = getattr(optimizer, "rho", beta_2)
-    values = {
-        "scale": scale,
-        "learning_rate": rates,
-        "l2": l2,
-        "momentum": getattr(optimizer, "momentum", 0.0),
-        "beta_1": beta_1,
-        "one_minus_beta_1": 1 - beta_1,
-        "beta_2": beta_2,
-        "one_minus_beta_2": 1 - beta_2,
-        "epsilon": getattr(optimizer, "epsilon", 0.0),
-        "correction_1": 1 / (1 - beta_1**steps),
-        "correction_2": 1 / (1 - beta_2**steps),
-        "decay": 1 - rates * getattr(optimizer, "weight_decay", 0.0),
-        "l1": l1,
-    }
+    values = _values(optimizer, rates, steps) | {"scale": scale, "l1": l1, "l2": l2}
     table = np.zeros((len(rates), 2, HYPER_ROW), dtype)
     for i, name in enumerate(HYPERPARAMETERS):
         table[:, :, i] = np.asarray(values[name])[..., None]
@@ -160,7 +198,8 @@ _RULES: dict[str, Rule] = {
 OPTIMIZERS = {name: code for code, name in enumerate(_RULES)}  # the codes that programs pass
 
 
-def _hyperparameters(v: Vec, address: Any) -> dict[str, Any]:
+def load_hyperparameters(v: Vec, address: Any) -> dict[str, Any]:
+    """Return the hyperparameters in a row, each in every lane."""
     return {
         name: v.splat(v.load_scalar(address, i * v.size)) for i, name in enumerate(HYPERPARAMETERS)
     }
@@ -190,13 +229,20 @@ def apply_optimizer(
 
     The state arrays lie `state` bytes behind the parameter and behind one another.
     """
-    rule, slots, place = _RULES[name], [], w
-    for _ in range(rule.slots):
+    slots, place = [], w
+    for _ in range(_RULES[name].slots):
         place = v.at(place, state)
         slots.append(v.at(place, offset))
-    x = v.load(w, offset)
+    step_vector(v, name, h, total, v.at(w, offset), slots, l1)
+
+
+def step_vector(
+    v: Vec, name: str, h: Hyper, total: Any, w: Any, slots: list[Any], l1: bool = False
+) -> None:
+    """Emit one vector's step; `slots` are the addresses of its state."""
+    x = v.load(w)
     g = whole_gradient(v, h, total, x, l1)
-    v.store(rule.step(v, h, g, x, slots), w, offset)
+    v.store(_RULES[name].step(v, h, g, x, slots), w)
 
 
 def update_cases(
@@ -210,7 +256,7 @@ def update_cases(
 
     def rule(name: str) -> Callable[[], None]:
         def emit() -> None:
-            h = _hyperparameters(v, hyper)
+            h = load_hyperparameters(v, hyper)
             sums(lambda x, row, offset: apply_optimizer(v, name, h, x, row, state, offset, l1))
 
         return emit

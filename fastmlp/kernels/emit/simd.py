@@ -95,6 +95,33 @@ class Vectors:
         """Store a vector; it need not be aligned."""
         self.b.store(value, self.pointer(self.at(address, offset))).align = self.size
 
+    def load_lanes(self, mask: Any, address: Any, offset: Any = 0) -> Any:
+        """Load the lanes of a mask, zeros in the others; nothing else is touched."""
+        pointer = self.pointer(self.at(address, offset))
+        kinds = [pointer.type, I32, mask.type, self.type]
+        function = self._masked("load", self.type, kinds)
+        return self.b.call(function, [pointer, ir.Constant(I32, self.size), mask, self.c(0.0)])
+
+    def store_lanes(self, value: Any, mask: Any, address: Any, offset: Any = 0) -> None:
+        """Store the lanes of a mask; nothing else is touched."""
+        pointer = self.pointer(self.at(address, offset))
+        kinds = [self.type, pointer.type, I32, mask.type]
+        function = self._masked("store", VOID, kinds)
+        self.b.call(function, [value, pointer, ir.Constant(I32, self.size), mask])
+
+    def _masked(self, verb: str, result: Any, kinds: Sequence[Any]) -> Any:
+        full = f"llvm.masked.{verb}.v{self.length}{self.suffix}.p0"
+        kind = ir.FunctionType(result, kinds)
+        return self.module.globals.get(full) or ir.Function(self.module, kind, full)
+
+    def room(self, vectors: int) -> Any:
+        """Return the address of room for so many vectors, which is there until the function ends.
+
+        To be asked for outside of loops.
+        """
+        kind = ir.ArrayType(self.type, vectors)
+        return self.b.ptrtoint(self.b.alloca(kind), I64)
+
     def load_part(self, address: Any, length: int, count: Any = None) -> Any:
         """Load `length` elements; with a `count`, so many of them, and zeros for the others."""
         kind = ir.VectorType(self.scalar, length)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .simd import Vectors, ir
 
-__all__ = ["Vec"]
+__all__ = ["RowVec", "Vec"]
 
 # exp(r) = 1 + r + r^2 q(r) on |r| <= ln(2)/2, q a minimax polynomial, highest power first;
 # `magic` = 1.5 * 2^(mantissa bits) rounds to the nearest integer when it is added.
@@ -164,3 +164,31 @@ class Vec(Vectors):
         s, p = self._exp_parts(b.fadd(x, x), -limit, limit)
         em1 = self.fma(s, p, b.fsub(s, self.c(1.0)))
         return b.fdiv(em1, b.fadd(em1, self.c(2.0)))
+
+
+class RowVec(Vec):
+    """Vectors along a row of `n` elements: at an offset nothing beyond its end is touched.
+
+    An offset that is not a number counts from where the row begins.
+    """
+
+    def __init__(self, v: Vec, n: Any) -> None:
+        super().__init__(v.b, "float32" if v.size == 4 else "float64", v.length, v.has_fma)
+        self.kept, self._n = v.kept, n
+
+    def _mask(self, offset: Any) -> Any:
+        left = self.b.sub(self._n, self.b.udiv(offset, ir.Constant(offset.type, self.size)))
+        return self.lanes_below(left)
+
+    def load(self, address: Any, offset: Any = 0) -> Any:
+        """Load a vector; beyond the end of the row are zeros."""
+        if isinstance(offset, int):
+            return super().load(address, offset)
+        return self.load_lanes(self._mask(offset), address, offset)
+
+    def store(self, value: Any, address: Any, offset: Any = 0) -> None:
+        """Store a vector as far as the row goes."""
+        if isinstance(offset, int):
+            super().store(value, address, offset)
+        else:
+            self.store_lanes(value, self._mask(offset), address, offset)

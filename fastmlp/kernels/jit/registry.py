@@ -22,9 +22,11 @@ from ..emit import (
     gemm,
     gemv,
     losses,
+    matrix_product,
     packed_gemm,
     packing,
     regularization,
+    rows,
     sparse,
 )
 from ..emit.activations import ACTIVATIONS, SLOPES
@@ -138,6 +140,15 @@ KERNELS: dict[str, Kernel] = {
     "gradient_squares": Kernel(regularization.gradient_squares, "whole gradient"),
     "clip": Kernel(regularization.clip, "whole gradient"),
     "limit_columns": Kernel(regularization.limit_columns, "whole gradient"),
+    "matrix_product": Kernel(matrix_product.matrix_product, "products"),
+    "activate_rows": Kernel(rows.activate_rows, "rows activated", "activations"),
+    "optimizer_items": Kernel(rows.optimizer_items, "items stepped", "rule"),
+    "finite": Kernel(rows.finite, "finite"),
+    "output_of_rows": Kernel(losses.output_of_rows, "rows of outputs"),
+    **{
+        f"{name}_of_rows": Kernel(partial(getattr(losses, name), padded=False), f"rows of {name}")
+        for name in ("softmax_labels", "softmax_targets", "elementwise_loss")
+    },
     **{name: kernel for kind in sparse.LISTS for name, kernel in _of_lists(kind).items()},
     **{name: kernel for kind in KINDS for name, kernel in _of_input(kind).items()},
 }

@@ -85,14 +85,33 @@ def _numba_threads() -> int:
     return int(told) if told.isdecimal() else sys.maxsize
 
 
+@cache
+def _performance_cores() -> int | None:
+    """Return how many of a Mac's cores are fast; None where there is one kind of them.
+
+    A phase ends with its slowest thread: on an efficiency core, which takes twice as long or more,
+    a thread costs more than it brings.
+    """
+    count, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+    where = b"hw.perflevel0.logicalcpu", ctypes.byref(count), ctypes.byref(size), None, 0
+    try:
+        failed = ctypes.CDLL(None).sysctlbyname(*where)
+    except (AttributeError, OSError, TypeError):  # not there; Windows has no library of that kind
+        return None
+    return None if failed or count.value < 1 else count.value
+
+
 def thread_limit() -> int:
-    """Return how many threads may be used: the process's cores, at most Numba's own limit."""
+    """Return how many threads may be used: the process's cores, at most Numba's own limit.
+
+    Of a Mac's, the performance cores.
+    """
     if not _teams.usable:
         return 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
-        cores = os.cpu_count() or 1
+        cores = _performance_cores() or os.cpu_count() or 1
     return max(1, min(cores, _numba_threads()))
 
 

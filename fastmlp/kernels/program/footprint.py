@@ -14,6 +14,7 @@ from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.optimizers import HYPER_ROW, STORE, state_arrays
 from ..emit.sparse import LISTS
 from ..emit.target import current_target
+from .footprint_calls import CALLS
 from .job import BLOCK
 from .operation import At, Operation, Slot
 
@@ -378,7 +379,7 @@ FOOTPRINTS: dict[str, Footprint] = {
     "optimizer": _optimizer, "feature_update": _feature_update, "vector_forward": _vector_forward,
     "vector_backward": _vector_backward, "vector_update": _vector_update, "step_row": _step_row,
     "dropout": _dropout, "gradient_squares": _gradient_squares, "clip": _clip,
-    "limit_columns": _limit_columns,
+    "limit_columns": _limit_columns, **CALLS,
     **{f"gather_{kind}": _gather for kind in ("u8", "f32", "f64")},
     **{f"list_rows_{kind}": _list_rows for kind in ("u8", "f32", "f64")},
     **{f"sparse_forward_{kind}": _sparse_forward for kind in LISTS},

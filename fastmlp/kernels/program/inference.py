@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from enum import IntEnum, auto
+
 from . import sparse_input
 from .job import Job
-from .operation import Phase, Share, Slot
+from .operation import Phase, Program, Share, Slot
 from .passes import forward, output_delta
 from .per_sample import forward_one
-from .samples import Samples
+from .samples import KnownAtRun, Samples
 
-__all__ = ["blocks", "few", "repeated_tile"]
+__all__ = ["AnyCount", "any_count", "blocks", "few", "repeated_tile"]
 
 
 def _output(job: Job, share: Share, samples: Samples, code: int) -> None:
@@ -17,7 +19,7 @@ def _output(job: Job, share: Share, samples: Samples, code: int) -> None:
     length = q.n_out * job.item
     share.add(
         "output", out=samples.of(Slot.OUT, length), ldo=length, z=samples.at(q.h, q.ld_h),
-        ldz=q.ld_h, n=q.n_out, rows=samples.count, code=code,
+        ldz=q.ld_h, n=q.n_out, rows=samples.rows, code=code,
     )  # fmt: skip
 
 
@@ -58,6 +60,49 @@ def blocks(job: Job, count: int, output: int, *, spread: bool = False) -> list[P
             take(share, Samples(whole * size, row, rest))
 
     return [Phase.of("blocks", job.shares, build)]
+
+
+class AnyCount(IntEnum):
+    """What each share of `any_count` is told at a run, in slots of its own."""
+
+    ROWS = 0  # where its whole blocks are in X, and in the outputs
+    OUT = auto()
+    REST_ROWS = auto()  # the same of what is left
+    REST_OUT = auto()
+    REST = auto()  # numbers: samples that are left, and tiles of them
+    REST_TILES = auto()
+
+    @classmethod
+    def first(cls, share: int) -> int:
+        """Return the first slot of a share."""
+        return len(Slot) + share * len(cls)
+
+
+def any_count(job: Job, output: int) -> Program:
+    """Return a program that takes any number of samples forward, which is told at a run.
+
+    A share has two loops: over whole blocks of `job.chunk` samples, and over what is left, which
+    runs once or not at all. How often both run is entered with the rest.
+    """
+    size = job.chunk
+
+    def build(share: Share, t: int) -> None:
+        first, of = AnyCount.first(t), AnyCount
+        whole = KnownAtRun({Slot.ROWS: first + of.ROWS, Slot.OUT: first + of.OUT})
+        rest = KnownAtRun(
+            {Slot.ROWS: first + of.REST_ROWS, Slot.OUT: first + of.REST_OUT},
+            first + of.REST, first + of.REST_TILES,
+        )  # fmt: skip
+        for samples in (
+            Samples(0, t * size, size, turn=size, known=whole),
+            Samples(0, t * size, 0, known=rest),
+        ):
+            with share.times(1):
+                forward(job, share, samples)
+                _output(job, share, samples, output)
+
+    phases = [Phase.of("blocks", job.shares, build)]
+    return Program(job.shares, {"blocks": phases}, len(AnyCount) * job.shares)
 
 
 def few(job: Job, count: int, output: int) -> list[Phase]:

@@ -89,7 +89,7 @@ def _panels(job: Job, share: Share, t: int, samples: Samples, full: bool) -> Non
 
 def _samples(job: Job, share: Share, t: int, samples: Samples) -> None:
     """A share's samples, from gathering them to their deltas."""
-    tiles = samples.tiles(job)
+    tiles = -(-samples.count // job.tile_rows)
     r0, r1 = (edge * job.tile_rows for edge in job.part(tiles, t))
     mine = min(r1, samples.count) - r0
     if mine > 0:

@@ -57,12 +57,19 @@ class Slot(IntEnum):
     INDEX_COLUMNS = auto()
     INDEX_VALUES = auto()
     INDEX_TABLE = auto()
+    # of calls of a single operation (`calls`), beside X and OUT
+    BIAS = auto()
+    DELTA = auto()
+    DERIVATIVE = auto()
+    N_ROWS = auto()  # numbers
+    N_COLUMNS = auto()
+    STEP = auto()  # bytes from column to column
 
 
 class At(NamedTuple):
     """An address: ``base[slot] + offset + step * (the step's number) + turn * (the turn's)``."""
 
-    slot: Slot
+    slot: int  # of Slot, or one of a program's own behind them
     offset: int = 0
     step: int = 0
     turn: int = 0
@@ -161,10 +168,13 @@ class Program:
     shares : int
     sections : dict
         A list of phases by its key, such as ``("step", 64)``.
+    more_slots : int
+        How many slots the program has of its own, behind those of `Slot`.
     """
 
     shares: int
     sections: dict[Hashable, list[Phase]] = field(default_factory=dict)
+    more_slots: int = 0
 
     def operations(self) -> Iterator[Operation]:
         """Return all operations, in their order."""

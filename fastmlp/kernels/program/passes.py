@@ -24,7 +24,7 @@ def gather(job: Job, share: Share, samples: Samples) -> None:
     q = job.layers[0]
     share.add(
         f"gather_{job.input}", dst=samples.at(q.a, q.ld_a), ldd=q.ld_a, x=At(Slot.X),
-        ldx=At(Slot.LD_X), order=samples.of(Slot.ROWS), n=q.n_in, rows=samples.count,
+        ldx=At(Slot.LD_X), order=samples.of(Slot.ROWS), n=q.n_in, rows=samples.rows,
         scale=At(Slot.SCALE),
     )  # fmt: skip
 

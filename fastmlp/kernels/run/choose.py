@@ -17,6 +17,7 @@ from ...architecture import Architecture
 from ...contract.parameters import Parameters
 from ...optimizers import Optimizer
 from ...regularization import Regularization
+from ..emit.matrix_product import PACK_A, PACK_B
 from ..emit.sparse import PANEL
 from ..emit.target import current_target
 from ..jit.threading_layer import core_count, start_threads, thread_limit
@@ -28,10 +29,13 @@ __all__ = [
     "CHUNK",
     "DELTA_BYTES",
     "DENSITY",
+    "ELEMENTWISE_FLOPS",
     "FEW",
     "FIRST_TRIAL",
     "GROUPS",
     "LAST_TRIAL",
+    "LEARNT_FLOPS",
+    "LISTS_FROM",
     "LONGEST_STEP",
     "SHORTEST_RUN",
     "SLOWER",
@@ -44,6 +48,7 @@ __all__ = [
     "density",
     "flops",
     "forward_flops",
+    "grid",
     "inference_blocks",
     "is_close",
     "is_sparse",
@@ -52,6 +57,7 @@ __all__ = [
     "lists_pay_in_passing",
     "mode_of",
     "most_groups",
+    "packed_operands",
     "packing",
     "panel_count",
     "rows_pay",
@@ -70,25 +76,27 @@ _GROUPS_BYTES = 16 << 20  # what these gradients may take
 STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much at a time
 
 FEW = 4  # rows of inference that go through one by one: a tile of eight would be half empty
+LISTS_FROM = 256  # rows of inference: for fewer, a look whether most of X is zero costs too much
 _FEWEST_ROWS = 16  # of a share of inference
 
 # packed layers: shares of the peak, one thread of AMD Zen 4, AVX-512, in turns with plain ones
 
 # Packing activations and deltas takes a part of a layer's time that goes with 1 / n_in + 1 / n_out.
-# Steps of n-n-n-10, float32, Adam, plain and packed: n of 300, 400 samples 81.0 and 79.5 %; 384,
-# 256 samples 81.5 and 82.6; 512, 256 samples 77.4 and 80.4; updates of 2048 x 1500 weights, 512
-# samples, 80 and 90; of 1024 x 1024, 256 samples, float64, SGD 81 and 95.
+# Steps of n-n-n-10, plain and packed, float32, Adam: 300, 400 samples 89.0 and 86.5 %; 384, 256
+# samples 87.0 and 86.7; 512, 128 samples 85.5 and 85.2; 768, 128 samples 83.9 and 85.9; SGD: 1024,
+# 128 samples 85.2 and 88.7; 784-1024-1024-10, 256 samples 87.5 and 92.1; float64, Adam: 512, 256
+# samples 80.7 and 85.8.
 _LEAST_WIDTH = 512  # the harmonic mean of inputs and outputs
-# On fewer samples a step's time goes to W itself: 128 of 512-512-512-10 74.3 and 72.9 %, 128 of
-# 1024-1024-1024-10 71.3 and 76.9.
-_PACKED_SAMPLES = 128
-# Where a first-level cache has room for so many rows of a panel and for the left operand, W lies in
-# panels for the forward pass too. Such processors multiply and add twice a cycle, and lose most to
-# rows that lie pages apart: on a Xeon (Emerald Rapids), 128 x 1024 x 1024, 80 GFLOP/s over W as it
-# lies, 92 over packed operands in blocks of 256, peak 96; with float64 28, 44 and 45. On Zen 4,
-# with its 32 KB, the forward pass is at 98 % either way, the copy of W takes 1.7 % of a step, and
-# such blocks cost 4 % of a pass: panels of the transpose, which has to be made anyway, are read
-# from the second-level cache.
+# Times samples; on fewer, plain operands stay in the caches: 512, 64 samples, Adam 84.5 and 82.3 %;
+# 1024, 64 samples 71.5 and 74.1; 2048, 64 samples, SGD 89.1 and 91.6.
+_LEAST_AREA = 1 << 16
+# Where a first-level cache has room for so many rows of a panel and for the left operand, and there
+# are as many samples, W lies in panels for the forward pass too. Such processors multiply and add
+# twice a cycle, and lose most to rows that lie pages apart: on a Xeon (Emerald Rapids), 128 x 1024
+# x 1024, 80 GFLOP/s over W as it lies, 92 over packed operands in blocks of 256, peak 96; with
+# float64 28, 44 and 45. On Zen 4, with its 32 KB, the forward pass is at 98 % either way, the copy
+# of W takes 1.7 % of a step, and such blocks cost 4 % of a pass: panels of the transpose, which has
+# to be made anyway, are read from the second-level cache.
 _LEAST_BLOCK = 256
 _COPIED_ROWS = 128  # while they are in the second-level cache: 118.2 ms a step instead of 119.6
 
@@ -248,13 +256,14 @@ def packing(n_in: int, n_out: int, samples: int) -> Packing | None:
     samples : int
         That are gone through at a time.
     """
-    if samples < _PACKED_SAMPLES or 2 * n_in * n_out < _LEAST_WIDTH * (n_in + n_out):
+    width = 2 * n_in * n_out / (n_in + n_out)
+    if width < _LEAST_WIDTH or width * samples < _LEAST_AREA:
         return None
     target = current_target()
     row = target.tile_vectors * target.vector_bytes  # of a panel
     near, far = (data_cache(level) // row for level in (1, 2))
     if near * 2 // 3 >= _LEAST_BLOCK:
-        return Packing(_LEAST_BLOCK, forward=True)
+        return Packing(_LEAST_BLOCK, forward=samples >= _LEAST_BLOCK)
     return Packing(max(_LEAST_BLOCK, far // 4), forward=False)
 
 
@@ -310,10 +319,70 @@ def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: i
     """
     if threads is not None:
         return threads
+    costs = _LAUNCH_SECONDS.values()
+    if steps * flops / _FLOPS_PER_SECOND <= min(costs):
+        return 1  # without asking the system for its processors
     levels = thread_levels(min(thread_limit(), core_count()))
     best = min(levels, key=lambda n: _step_seconds(flops, n, phases))
     saved = steps * (_step_seconds(flops, 1, phases) - _step_seconds(flops, best, phases))
-    costs = _LAUNCH_SECONDS.values()
     if saved <= min(costs) or saved <= _LAUNCH_SECONDS.get(start_threads(), max(costs)):
         return 1
     return best
+
+
+# products on a caller's arrays, and calls that are made again and again
+
+_TILE_ROWS = current_target().tile_rows
+_COLUMNS = 64  # a part of a product has at least so many columns: some cache lines of every row
+LEARNT_FLOPS = 500_000_000  # below, calls learn whether threads pay: a few milliseconds
+# What a vector of exp or division takes, in floating-point operations of a product.
+ELEMENTWISE_FLOPS = 60
+_PAGE = 4096
+_LARGE = 4 << 20  # bytes of an operand that no second-level cache holds
+_SOME_ROWS, _MANY_ROWS = 48, 192
+_SHALLOW = 32  # columns of A: fewer do not repay that they are packed
+
+
+def packed_operands(
+    rows: int, columns: int, k: int, item: int, strides: tuple[int, int, int, int]
+) -> int:
+    """Return which operands of a product are packed: bits PACK_A and PACK_B.
+
+    B is, where its columns are apart. Else both are where B is out of the caches, or its rows fall
+    into the same few sets of them: with packing, 1.30 instead of 0.86 times BLAS's speed at
+    1024x64x1024 in float32, 1.05 instead of 0.78 at 64x1024x1024 in float64. Few rows do not repay
+    it: 1.0 instead of 1.6 at 16x1024x1024. A transposed A is packed from _MANY_ROWS on: 1.20
+    instead of 1.05 at 784x1000x128 in float64. (One thread, AMD EPYC, Zen 4.)
+
+    Parameters
+    ----------
+    rows, columns, k : int
+        Of the part that one thread computes.
+    item : int
+        Bytes of an element.
+    strides : tuple of int
+        Bytes from row to row and from column to column, of A and of B.
+    """
+    _, across_a, down_b, across_b = strides
+    size = k * columns * item
+    apart = columns > 1 and across_b != item
+    aliased = down_b % _PAGE == 0 and columns * item >= _PAGE
+    if apart:
+        return PACK_A | PACK_B if rows >= _SOME_ROWS and size >= _LARGE // 4 else PACK_B
+    if k < _SHALLOW or rows < _SOME_ROWS:
+        return 0
+    if size >= _LARGE or (rows >= _MANY_ROWS and (aliased or size >= _LARGE // 8)):
+        return PACK_A | PACK_B
+    return PACK_A if rows >= _MANY_ROWS <= k and across_a != item and columns >= _COLUMNS else 0
+
+
+def grid(rows: int, columns: int, threads: int) -> tuple[int, int]:
+    """Return in how many parts the rows and the columns of a product are cut, one part a thread.
+
+    Every thread reads the rows of A and the columns of B of its part: as few as may be.
+    """
+    most_rows, most_columns = max(1, rows // _TILE_ROWS), max(1, columns // _COLUMNS)
+    pairs = [
+        (min(down, most_rows), min(threads // down, most_columns)) for down in range(1, threads + 1)
+    ]
+    return max(pairs, key=lambda pair: (pair[0] * pair[1], -rows / pair[0] - columns / pair[1]))

@@ -37,6 +37,7 @@ from ..emit.executor import (
     SYNC,
     TIMED,
     TIMES,
+    TURNS,
     VALUE,
     VALUE_OFFSETS,
     VALUE_SLOTS,
@@ -94,11 +95,13 @@ class Executable:
     ----------
     bases : ndarray of int64
         The address of every slot's array, or its number; to be filled in before a run.
+    turns : ndarray of int64
+        How often each loop runs, in their order, live.
     """
 
     def __init__(self, program: Program, addresses: dict[str, int]) -> None:
         self.shares = program.shares
-        self.bases = np.zeros(len(Slot), np.int64)
+        self.bases = np.zeros(len(Slot) + program.more_slots, np.int64)
         self._phases: dict[Hashable, tuple[int, int]] = {}
         self.places: dict[Hashable, slice] = {}  # of a section's operations
         spans: list[int] = []
@@ -155,6 +158,7 @@ class Executable:
             MOVES: move_table, LOOPS: _table(loops, LOOP), SPANS: np.array(spans, np.int64),
             SYNC: self._sync,
         }  # fmt: skip
+        self.turns = self._tables[LOOPS][:, TURNS]
         self._header = np.zeros(HEADER, np.int64)
         for place, table in self._tables.items():
             self._header[place] = table.ctypes.data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,13 @@ import numpy as np
 from ...contract.parameters import Parameters, row_length
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
-from ..jit.registry import groups_of, kernel_addresses
 from ..program import inference
-from ..program.job import Job, Lists, Loss
+from ..program.job import Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
 from .csr_index import Index, room_for_lists
 from .executor import Executable, run, serial_driver
+from .rows_inference import RowsInference, executable_of, job_of
 from .source import Source, index_bases, loss_of, padded_targets
 from .workspace import Workspace
 
@@ -28,45 +27,24 @@ _KEPT = 8  # programs for calls of other shapes
 Enter = Callable[[np.ndarray, int, np.ndarray], None]
 
 
-def _job(
-    parameters: Parameters, workspace: Workspace, kind: str, *, shares: int = 1, chunk: int = 1,
-    loss: Loss | None = None, lists: Lists | None = None,
-) -> Job:  # fmt: skip
-    target = current_target()
-    return Job(
-        layers=workspace.layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
-        tile_rows=target.tile_rows, shares=shares, input=kind, loss=loss, batch_size=0,
-        chunk=chunk, lists=lists,
-    )  # fmt: skip
-
-
-def _executable(parameters: Parameters, workspace: Workspace, program: Program) -> Executable:
-    """Return a program with the addresses of its kernels and of the network entered."""
-    a = parameters.architecture
-    groups = groups_of(program.kernels(), a.activations, "sgd")
-    executable = Executable(program, kernel_addresses(a.dtype, *groups))
-    executable.bases[Slot.PARAMETERS] = parameters.flat.ctypes.data
-    executable.bases[Slot.WORKSPACE] = workspace.address
-    return executable
-
-
 class _Few:
     """Programs for 1, 2, 3 and 4 rows of one dtype, and the room that they read and write."""
 
-    def __init__(self, parameters: Parameters, workspace: Workspace, X: np.ndarray) -> None:
+    def __init__(self, parameters: Parameters, X: np.ndarray) -> None:
         architecture = parameters.architecture
         self._source = source = Source(X, architecture)
         self.direct = source.direct
         if not self.direct:
             return
+        workspace = self._workspace = Workspace(parameters, choose.FEW)
         self.rows = np.zeros((choose.FEW, architecture.n_in), X.dtype)
         self.out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
         self._order = np.arange(choose.FEW, dtype=np.int64)
         self._executables = []
-        job, code = _job(parameters, workspace, source.kind), OUTPUTS[architecture.output]
+        job, code = job_of(parameters, workspace, source.kind), OUTPUTS[architecture.output]
         for count in range(1, choose.FEW + 1):
             program = Program(1, {"few": inference.few(job, count, code)})
-            executable = _executable(parameters, workspace, program)
+            executable = executable_of(parameters, workspace, program)
             executable.enter((("few", 0, 1),))
             source.enter(executable.bases, self.rows, scaled=False)
             executable.bases[Slot.ROWS] = self._order.ctypes.data
@@ -88,27 +66,27 @@ class SmallInference:
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
-        self._workspace = Workspace(parameters, choose.FEW)
-        self._prepared: dict[np.dtype, _Few] = {}
+        self._free: dict[np.dtype, list[_Few]] = {}
         self._run = serial_driver()
-        self._busy = Lock()
 
     def outputs(self, X: Any) -> np.ndarray | None:
-        """Return the outputs, or None where X takes the general way or another call is on."""
+        """Return the outputs, or None where X takes the general way."""
         if type(X) is not np.ndarray or not 0 < len(X) <= choose.FEW or not X.flags.c_contiguous:
             return None
-        few = self._prepared.get(X.dtype)
-        if few is None:
-            few = self._prepared[X.dtype] = _Few(self._parameters, self._workspace, X)
-        if not few.direct or not self._busy.acquire(blocking=False):
-            return None
+        free = self._free.setdefault(X.dtype, [])
         try:
+            few = free.pop()
+        except IndexError:  # the first call, or others are on: the bits do not tell
+            few = _Few(self._parameters, X)
+        try:
+            if not few.direct:
+                return None
             count = len(X)
             few.rows[:count] = X
             self._run(few.programs[count - 1])
             return few.out[:count].copy()
         finally:
-            self._busy.release()
+            free.append(few)
 
 
 class Prepared:
@@ -117,6 +95,7 @@ class Prepared:
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
         self.small = SmallInference(parameters)
+        self.rows = RowsInference(parameters)
         self._free: dict[int | None, list[Inference]] = {}
 
     @contextmanager
@@ -261,13 +240,13 @@ class Inference:
             key = (len(part), source.kind, shares, block, lists, repr(loss), spread)
             executable = self._executables.get(key)
             if executable is None or spread:
-                job = _job(
+                job = job_of(
                     self.parameters, room, source.kind, shares=shares, chunk=block, loss=loss,
                     lists=lists,
                 )  # fmt: skip
                 code = OUTPUTS[self.architecture.output]
                 phases = inference.blocks(job, len(part), code, spread=spread)
-                executable = _executable(self.parameters, room, Program(shares, {"all": phases}))
+                executable = executable_of(self.parameters, room, Program(shares, {"all": phases}))
                 executable.enter((("all", 0, 1),))
                 if not spread:
                     self._keep(key, executable)

@@ -101,7 +101,8 @@ class Loop:
 def read(lines: list[str], target: Target, triple: str, dtype: str) -> list[Loop]:
     """Return the loops that multiply: the one over k, once or unrolled."""
     kind = {"float32": "s", "float64": "d"}[dtype]
-    register, stack = REGISTER[target.vector_bytes], r"\(%(rsp|rbp)\b"
+    framed = any(re.match(r"movq\s+%rsp, %rbp", line) for line in lines)
+    register, stack = REGISTER[target.vector_bytes], r"\(%(rsp|rbp)\b" if framed else r"\(%rsp\b"
     multiply = add = rf"vfn?madd\d+p{kind}\s"
     if triple == ARM:
         multiply = add = rf"fmla\s+v\d+\.{ {'s': '4s', 'd': '2d'}[kind] },"

@@ -189,8 +189,10 @@ def test_panels_fit_the_caches(monkeypatch, level_1, level_2, block, forward):
 
 
 def test_what_is_packed():
-    assert choose.packing(1024, 1024, 256) is not None
-    assert choose.packing(1024, 1024, 16) is None
+    assert choose.packing(1024, 1024, 64) is not None
+    assert choose.packing(1024, 1024, 63) is None
+    assert choose.packing(512, 512, 128) is not None
+    assert choose.packing(400, 800, 512) is not None
     assert choose.packing(2048, 100, 256) is None
     assert choose.packing(300, 300, 512) is None
 

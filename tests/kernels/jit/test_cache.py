@@ -50,8 +50,8 @@ def triple(value):
 """
 PARTS = (
     "activations.py", "kernels/emit/integers.py", "kernels/emit/simd.py", "kernels/emit/target.py",
-    "kernels/jit/cache.py", "kernels/jit/compiler.py", "support/interrupts.py",
-    "support/notices.py",
+    "kernels/jit/cache.py", "kernels/jit/compiler.py", "kernels/jit/old_caches.py",
+    "support/interrupts.py", "support/notices.py",
 )  # fmt: skip
 
 

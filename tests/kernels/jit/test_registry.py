@@ -184,7 +184,8 @@ def test_every_kernel_uses_its_fields_and_no_others(name):
     target = current_target()
     v = Vec(builder, "float64", target.vector_bytes // 8, target.fma)
     kernel.emit(v, Watched(**values))
-    assert set(kernel.fields) - used <= {"table"}
+    spared = {"table", "cuts"} if name.endswith("_csr") else {"table"}
+    assert set(kernel.fields) - used <= spared
 
 
 def test_there_are_kernels_for_every_kind_of_input():

@@ -32,9 +32,12 @@ N = 150
 Y = RNG.integers(0, 3, N)
 DENSE = RNG.standard_normal((N, 40))
 FILLED = DENSE * (RNG.random((N, 40)) < 0.2)
+FEW = np.zeros((N, 40))
+FEW[[0, 2, 2, 5], [3, 0, 39, 3]] = 0.5, -1, 2, 1  # so few that rows are read as they lie
 DATA = {
     "dense": DENSE, "values": FILLED, "codes": np.round(FILLED).astype("uint8"),
-    "sparse": scipy_sparse.csr_array(FILLED), "converted": (3 * DENSE).astype("int16"),
+    "sparse": scipy_sparse.csr_array(FILLED), "rows": scipy_sparse.csr_array(FEW),
+    "converted": (3 * DENSE).astype("int16"),
 }  # fmt: skip
 NETWORKS = {
     "float32 tanh": ((40, 70, 9, 3), "tanh", "float32"),
@@ -54,7 +57,7 @@ def training(network="float32 tanh", kind="dense", optimizer="adam", batch_size=
     sizes, activation, dtype = NETWORKS[network]
     parameters = MLP(sizes, activation=activation, dtype=dtype, rng=0)._parameters
     X = DATA[kind]
-    if kind != "sparse":
+    if kind not in ("sparse", "rows"):
         X = np.tile(X.astype(dtype) if kind in ("dense", "values") else X, (times, 1))
     rates = (0.3,) * (len(sizes) - 2) if dropout else ()
     decayed, data = batch_size == "decayed", DataSet(X, np.tile(Y, times))
@@ -99,10 +102,10 @@ def test_programs_keep_to_their_memory(kind, batch_size):
         assert all_faults(made) == []
 
 
-@pytest.mark.parametrize("kind", ["dense", "values", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", "values", "sparse", "rows"])
 @pytest.mark.parametrize("optimizer", ["adagrad", None])
 def test_full_batches_in_groups_keep_to_their_memory(kind, optimizer):
-    times = 1 if kind == "sparse" else 5
+    times = 1 if kind in ("sparse", "rows") else 5
     for network, threads in itertools.product(NETWORKS, (1, 2, 8)):
         made = training(
             network, kind, optimizer, None, threads, "penalized" if optimizer else "plain",
@@ -170,8 +173,8 @@ def inference_faults(monkeypatch, kind, call, change=lambda phases: phases) -> l
         ran.append((workspace, program.sections["all"]))
         return honest(parameters, workspace, program)
 
-    honest = inference._executable
-    monkeypatch.setattr(inference, "_executable", executable)
+    honest = inference.executable_of
+    monkeypatch.setattr(inference, "executable_of", executable)
     X = DATA[kind].astype("float32") if kind in ("dense", "values") else DATA[kind]
     watched = Watched(MLP((40, 70, 9, 3), rng=0)._parameters, 3)
     getattr(watched, call)(X, *((Y, None) if call == "losses" else ()))
@@ -343,7 +346,7 @@ def test_of_packed_layers_only_what_is_declared_changes(monkeypatch, kind, batch
     )
 
 
-@pytest.mark.parametrize("kind", ["dense", "values", "codes", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", "values", "codes", "sparse", "rows"])
 @pytest.mark.parametrize("batch_size", ["decayed", 1, 6, 13, None])
 def test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
     monkeypatch, kind, batch_size
@@ -365,14 +368,14 @@ def test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
                 build(self, program, addresses)
                 self.known = addresses
 
-            def run(executable, *, alone=False, made=made, count=count):
+            def run(executable, threads, made=made, count=count):
                 listed = made._listed()
                 steps = -(-samples // made.batch_size)
                 segments = made._segments(steps, samples)
                 count[0] += run_and_watch(made, executable, listed, segments, samples)
 
             monkeypatch.setattr(Executable, "__init__", remember)
-            monkeypatch.setattr(made, "_run", run)
+            monkeypatch.setattr("fastmlp.kernels.run.training.run", run)
         words = np.arange(2 * 2 * 3 * 13, dtype=np.uint32).reshape(-1, 2, 2)
         steps = -(-samples // made.batch_size)
         result = made.train(np.arange(samples)[::-1], np.full(steps, 0.01), words[:steps])
@@ -393,8 +396,8 @@ def test_a_footprint_that_leaves_out_a_write_is_seen(monkeypatch):
     monkeypatch.setattr(Executable, "__init__", remember)
     segments = made._segments(1, 13)
     monkeypatch.setattr(
-        made, "_run",
-        lambda executable, *, alone=False: run_and_watch(made, executable, False, segments, 13),
+        "fastmlp.kernels.run.training.run",
+        lambda executable, threads: run_and_watch(made, executable, False, segments, 13),
     )  # fmt: skip
     with pytest.raises(AssertionError, match="bias_update"):
         made.train(np.arange(13), np.full(1, 0.01))

@@ -1,0 +1,233 @@
+"""Operations on a caller's arrays as they lie: what they need is checked and allocated already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..emit.activations import ACTIVATIONS
+from ..emit.losses import ELEMENTWISE, OUTPUTS
+from ..emit.target import current_target
+from ..program.calls import NOWHERE, Matrix, Product, add_product, rows_of
+from ..program.operation import At, Phase, Share, Slot
+from . import choose
+from .calls import Call, address_of, call
+
+__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs", "rows_contiguous"]
+
+_TILE = current_target()
+OUT, X, W, BIAS, DELTA = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS, Slot.DELTA
+
+
+def rows_contiguous(array: np.ndarray) -> np.ndarray:
+    """Return a matrix whose rows are contiguous: itself, or a copy."""
+    if array.shape[1] <= 1 or array.strides[1] == array.itemsize:
+        return array
+    return np.ascontiguousarray(array)
+
+
+@cache
+def _one(dtype: np.dtype) -> np.ndarray:
+    """Return a 1, whose product with delta is delta."""
+    return np.ones(1, dtype)
+
+
+def _matrix(slot: Slot, array: np.ndarray) -> Matrix:
+    down, across = array.strides
+    item = array.itemsize
+    return Matrix(At(slot), down, item if array.shape[1] <= 1 else across)
+
+
+def _product(
+    shares: int, c: Matrix, a: Matrix, b: Matrix, shape: tuple[int, int, int], item: int,
+    bias: At | None = None, activation: str = "identity",
+) -> Product:  # fmt: skip
+    """Return a product of this shape (rows, columns, k), cut for so many threads."""
+    rows, columns, k = shape
+    grid = choose.grid(rows, columns, shares)
+    strides = (a.down, a.across, b.down, b.across)
+    packed = choose.packed_operands(-(-rows // grid[0]), -(-columns // grid[1]), k, item, strides)
+    return Product(c, a, b, bias, rows, columns, k, packed, grid, activation)
+
+
+def _call_of(
+    dtype: np.dtype, shares: int, products: Sequence[Product], activations: Sequence[str]
+) -> Call:
+    item = dtype.itemsize
+    unit = _TILE.tile_rows, _TILE.tile_vectors * _TILE.vector_bytes // item
+
+    def build(share: Share, t: int) -> None:
+        for product in products:
+            add_product(share, t, product, item, unit)
+
+    phases = [Phase.of("products", shares, build)]
+    room = shares * max(product.room(item) for product in products)
+    return Call(dtype.name, shares, phases, activations=activations, room=room)
+
+
+def dense(
+    x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None, activation: str, out: np.ndarray
+) -> None:
+    """out = f(x W + b); rows of `out` are contiguous."""
+    (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
+    if not out.size:
+        return
+    flops = 2 * n * n_in * n_out
+    if activation != "identity":
+        flops += choose.ELEMENTWISE_FLOPS * n * n_out
+    key = (
+        "dense", dtype.num, n, n_in, n_out, x.strides, weights.strides, out.strides,
+        bias is None, activation,
+    )  # fmt: skip
+
+    def make(threads: int) -> Call:
+        product = _product(
+            threads, _matrix(OUT, out), _matrix(X, x), _matrix(W, weights), (n, n_out, n_in),
+            dtype.itemsize, None if bias is None else At(BIAS), activation,
+        )  # fmt: skip
+        return _call_of(dtype, threads, [product], [activation])
+
+    flops = flops * dtype.itemsize // 4
+    places = ((OUT, address_of(out)), (X, address_of(x)), (W, address_of(weights)))
+    if bias is None:
+        call(key, flops, make, *places)
+    else:
+        bias = np.ascontiguousarray(bias)
+        call(key, flops, make, *places, (BIAS, address_of(bias)))
+
+
+def backward(
+    delta: np.ndarray, x: np.ndarray, weights: np.ndarray,
+    results: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+) -> None:  # fmt: skip
+    """Write x^T delta, the sum of delta and delta W^T, whose rows are contiguous, to `results`."""
+    (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
+    dw, db, dx = results
+    flops = (4 if dx is None else 6) * n * n_in * n_out * dtype.itemsize // 4
+    key = (
+        "backward", dtype.num, n, n_in, n_out, delta.strides, x.strides, weights.strides,
+        dw.strides, None if dx is None else dx.strides,
+    )  # fmt: skip
+
+    def make(threads: int) -> Call:
+        item = dtype.itemsize
+        d, a, w = _matrix(DELTA, delta), _matrix(X, x), _matrix(W, weights)
+        products = [
+            _product(threads, _matrix(Slot.GRADIENT, dw), a.transposed, d, (n_in, n_out, n), item),
+            _product(
+                threads, Matrix(At(BIAS), 0, item), Matrix(At(Slot.HYPER), 0, 0), d,
+                (1, n_out, n), item,
+            ),
+        ]  # fmt: skip
+        if dx is not None:
+            c = _matrix(OUT, dx)
+            products.append(_product(threads, c, d, w.transposed, (n, n_in, n_out), item))
+        return _call_of(dtype, threads, products, [])
+
+    call(
+        key, flops, make, (DELTA, address_of(delta)), (X, address_of(x)), (W, address_of(weights)),
+        (Slot.GRADIENT, address_of(dw)), (BIAS, address_of(db)),
+        (OUT, 0 if dx is None else address_of(dx)), (Slot.HYPER, address_of(_one(dtype))),
+    )  # fmt: skip
+
+
+def _over_rows(
+    key: tuple[Any, ...], kernel: str, dtype: np.dtype, size: tuple[int, int],
+    moving: dict[str, tuple[At, int]], places: Sequence[tuple[int, int]],
+    values: dict[str, int | At], activations: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Run a kernel over rows, on as many threads as pay."""
+    rows, columns = size
+    flops = choose.ELEMENTWISE_FLOPS * rows * columns * dtype.itemsize // 4
+
+    def make(threads: int) -> Call:
+        phases = rows_of(kernel, threads, rows, moving, **values)
+        return Call(dtype.name, threads, phases, activations=activations)
+
+    call((kernel, dtype.num, rows, columns, *key), flops, make, *places)
+
+
+def activate(
+    z: np.ndarray, activation: str, out: np.ndarray, derivative: np.ndarray | None
+) -> None:
+    """Write f(z) to `out`, f'(z) to `derivative`: matrices whose rows are contiguous."""
+    if not z.size:
+        return
+    rows, columns = z.shape
+    slope, ld = (NOWHERE, 0) if derivative is None else (At(Slot.DERIVATIVE), derivative.strides[0])
+    moving = {
+        "y": (At(OUT), out.strides[0]), "slope": (slope, ld), "x": (At(X), z.strides[0]),
+    }  # fmt: skip
+    places = [(OUT, address_of(out)), (X, address_of(z))]
+    if derivative is not None:
+        places.append((Slot.DERIVATIVE, address_of(derivative)))
+    values: dict[str, int | At] = {
+        "ldy": out.strides[0], "lds": ld, "ldx": z.strides[0], "columns": columns,
+        "code": ACTIVATIONS[activation],
+    }  # fmt: skip
+    key = (activation, out.strides[0], ld, z.strides[0], derivative is None)
+    _over_rows(key, "activate_rows", z.dtype, (rows, columns), moving, places, values, [activation])
+
+
+def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
+    """Write the outputs of logits to `out`: matrices whose rows are contiguous."""
+    if not logits.size:
+        return
+    ldo, ldz = out.strides[0], logits.strides[0]
+    moving = {"out": (At(OUT), ldo), "z": (At(X), ldz)}
+    places = [(OUT, address_of(out)), (X, address_of(logits))]
+    n = logits.shape[1]
+    values: dict[str, int | At] = {"ldo": ldo, "ldz": ldz, "n": n, "code": OUTPUTS[output]}
+    _over_rows(
+        (output, ldo, ldz), "output_of_rows", logits.dtype, logits.shape, moving, places, values
+    )
+
+
+_numbers = np.arange(1024)
+
+
+def count_to(n: int) -> np.ndarray:
+    """Return at least the numbers 0 to n - 1."""
+    global _numbers
+    if len(_numbers) < n:
+        _numbers = np.arange(max(n, 2 * len(_numbers)))
+    return _numbers
+
+
+def loss(
+    logits: np.ndarray, y: np.ndarray, weight: np.ndarray | None, names: tuple[str, str],
+    delta: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Write ``w dL/dz`` to `delta`, and return ``w L`` of each row.
+
+    All but y are contiguous, and y too where it is no labels.
+    """
+    n, n_out = logits.shape
+    losses, correct, order = np.empty(n), np.empty(n, np.int64), count_to(n)
+    ldz = logits.strides[0]
+    kernel = "elementwise_loss_of_rows"
+    values: dict[str, int | At] = {"ldz": ldz, "n": n_out, "y": At(Slot.Y)}
+    if names[0] == "softmax":
+        kernel = "softmax_labels_of_rows" if y.ndim == 1 else "softmax_targets_of_rows"
+    else:
+        values["code"] = ELEMENTWISE[names]
+    if y.ndim == 2:
+        values |= {"t": values.pop("y"), "ldt": y.strides[0]}
+    values["weight"] = NOWHERE if weight is None else At(Slot.WEIGHT)
+    moving = {
+        "d": (At(DELTA), ldz), "loss": (At(Slot.LOSSES), 8), "correct": (At(Slot.CORRECT), 8),
+        "z": (At(X), ldz), "order": (At(Slot.ORDER), 8),
+    }  # fmt: skip
+    places = [
+        (DELTA, address_of(delta)), (Slot.LOSSES, address_of(losses)),
+        (Slot.CORRECT, address_of(correct)), (X, address_of(logits)),
+        (Slot.ORDER, address_of(order)), (Slot.Y, address_of(y)),
+    ]  # fmt: skip
+    if weight is not None:
+        places.append((Slot.WEIGHT, address_of(weight)))
+    key = (names, ldz, weight is None, y.ndim)
+    _over_rows(key, kernel, logits.dtype, logits.shape, moving, places, values)
+    return losses

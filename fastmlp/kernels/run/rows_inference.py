@@ -1,0 +1,155 @@
+"""Outputs of any number of rows, by programs that are told it at a run."""
+
+from __future__ import annotations
+
+import ctypes
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from ...contract.parameters import Parameters
+from ..emit.losses import OUTPUTS
+from ..emit.target import current_target
+from ..jit.registry import groups_of, kernel_addresses
+from ..program.inference import AnyCount, any_count
+from ..program.job import Job, Lists, Loss
+from ..program.operation import Program, Slot
+from . import choose
+from .calls import address_of
+from .executor import Executable, run
+from .plain import count_to
+from .source import Source
+from .thread_choice import ThreadChoice
+from .workspace import Workspace
+
+__all__ = ["RowsInference", "executable_of", "job_of"]
+
+
+def job_of(
+    parameters: Parameters, workspace: Workspace, kind: str, *, shares: int = 1, chunk: int = 1,
+    loss: Loss | None = None, lists: Lists | None = None,
+) -> Job:  # fmt: skip
+    """Return what programs of inference need to know of a network."""
+    target = current_target()
+    return Job(
+        layers=workspace.layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
+        tile_rows=target.tile_rows, shares=shares, input=kind, loss=loss, batch_size=0,
+        chunk=chunk, lists=lists,
+    )  # fmt: skip
+
+
+def executable_of(parameters: Parameters, workspace: Workspace, program: Program) -> Executable:
+    """Return a program with the addresses of its kernels and of the network entered."""
+    a = parameters.architecture
+    groups = groups_of(program.kernels(), a.activations, "sgd")
+    executable = Executable(program, kernel_addresses(a.dtype, *groups))
+    executable.bases[Slot.PARAMETERS] = parameters.flat.ctypes.data
+    executable.bases[Slot.WORKSPACE] = workspace.address
+    return executable
+
+
+class _Lent:
+    """A program for so many threads, with a workspace: of one call at a time."""
+
+    def __init__(self, parameters: Parameters, source: Source, shares: int) -> None:
+        self._item = parameters.dtype.itemsize * parameters.architecture.n_out
+        self._tile = current_target().tile_rows
+        self._workspace = Workspace(parameters, shares * choose.BLOCK_ROWS, backward=False)
+        job = job_of(
+            parameters, self._workspace, source.kind, shares=shares, chunk=choose.BLOCK_ROWS
+        )
+        program = any_count(job, OUTPUTS[parameters.architecture.output])
+        self._executable = executable_of(parameters, self._workspace, program)
+        self._executable.enter((("blocks", 0, 1),))
+        bases = self._executable.bases
+        self._bases = (ctypes.c_int64 * bases.size).from_buffer(bases)  # type: ignore[arg-type]
+        self._shares = shares
+
+    def run(self, X: np.ndarray, scale: int, out: np.ndarray) -> None:
+        """Write the outputs of all rows of X to `out`; `scale` is the address of the divisor."""
+        n, bases, block = len(X), self._bases, choose.BLOCK_ROWS
+        numbers, begin = address_of(count_to(n)), address_of(out)
+        bases[Slot.X], bases[Slot.LD_X], bases[Slot.SCALE] = address_of(X), X.strides[0], scale
+        of, turns = AnyCount, []
+        for t in range(self._shares):
+            # whole tiles, but for the last share
+            first, last = (min(n, 16 * (-(-n // 16) * k // self._shares)) for k in (t, t + 1))
+            whole, left = divmod(last - first, block)
+            rest, slot = first + whole * block, AnyCount.first(t)
+            bases[slot + of.ROWS] = numbers + 8 * first
+            bases[slot + of.OUT] = begin + self._item * first
+            bases[slot + of.REST_ROWS] = numbers + 8 * rest
+            bases[slot + of.REST_OUT] = begin + self._item * rest
+            bases[slot + of.REST] = left
+            bases[slot + of.REST_TILES] = -(-left // self._tile)
+            turns += [whole, left > 0]
+        self._executable.turns[:] = turns
+        run(self._executable, self._shares)
+
+
+class _Kind:
+    """What is kept for X of one dtype: how it is read, and programs that nobody uses."""
+
+    def __init__(self, parameters: Parameters, X: np.ndarray) -> None:
+        self.source = Source(X, parameters.architecture)
+        self.direct = self.source.direct and not self.source.listed
+        self.scale = self.source.divisor_address
+        self._parameters = parameters
+        self._free: dict[int, list[_Lent]] = {}
+        self._choices: dict[int, ThreadChoice] = {}  # by the rows' number of digits
+        self._flops = choose.flops(parameters.architecture, 1) // 3
+
+    def run(self, X: np.ndarray, out: np.ndarray, threads: int | None) -> None:
+        n, choice = len(X), None
+        most = choose.choose_threads(threads, self._flops * n)
+        if threads is None and most > 1 and self._flops * n < choose.LEARNT_FLOPS:
+            choice = self._choices.setdefault(n.bit_length(), ThreadChoice())
+            most = most if choice.together else 1
+        shares, _ = choose.inference_blocks(n, most)
+        free = self._free.setdefault(shares, [])
+        try:
+            lent = free.pop()
+        except IndexError:
+            lent, choice = _Lent(self._parameters, self.source, shares), None
+        begun = perf_counter()
+        lent.run(X, self.scale, out)
+        if choice is not None:
+            choice.note(perf_counter() - begun)
+        if not free:
+            free.append(lent)
+
+
+class RowsInference:
+    """Outputs of rows that lie in an array as kernels read it, few or many of them.
+
+    A call costs a few microseconds beside the work, whatever the number of rows.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
+        self._kinds: dict[np.dtype, _Kind] = {}
+        n_in, n_out = parameters.architecture.layers[0]
+        item, vector = parameters.dtype.itemsize, current_target().vector_bytes
+        self._lists = choose.lists_pay_in_passing(n_in, n_out, item, vector)
+
+    def outputs(self, X: Any, threads: int | None) -> np.ndarray | None:
+        """Return the outputs, or None where X takes the general way."""
+        if not isinstance(X, np.ndarray) or X.ndim != 2 or not X.size:
+            return None
+        if X.shape[1] > 1 and X.strides[1] != X.itemsize:
+            return None
+        if self._lists and len(X) >= choose.LISTS_FROM and choose.is_sparse(X):
+            return None
+        kind = self._kinds.get(X.dtype)
+        if kind is None:
+            kind = self._kinds[X.dtype] = _Kind(self._parameters, X[:1])
+        if not kind.direct:
+            return None
+        out = np.empty((len(X), self._parameters.architecture.n_out), self._parameters.dtype)
+        kind.run(X, out, threads)
+        return out

@@ -1,0 +1,124 @@
+"""An optimizer's step over a caller's arrays as they lie, all of them in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...optimizers import Optimizer
+from ..emit.optimizers import OPTIMIZERS, one_step
+from ..program.operation import At, Phase, Share, Slot
+from .calls import Call, address_of, call
+
+__all__ = ["step"]
+
+Arrays = Sequence[np.ndarray]
+_ROW = 1024  # elements: arrays without gaps are cut into rows, for threads to share
+_STEP_FLOPS = 4  # what stepping an element takes, in floating-point operations of a product
+
+
+def _matrices(arrays: Arrays) -> list[np.ndarray] | None:
+    """Return views of two dimensions and one shape whose rows are contiguous, if there are any."""
+    if all(array.flags.f_contiguous for array in arrays):
+        return [array.T.reshape(1, -1) for array in arrays]
+    if all(array.ndim == 2 and array.strides[1] == array.itemsize for array in arrays):
+        return list(arrays)
+    return None
+
+
+def _without_gaps(places: list[int], elements: int, item: int, hyper: int) -> list[int]:
+    """Return the numbers of the items of arrays that are each one stretch of elements."""
+    whole, rest = divmod(elements, _ROW)
+    if whole == 0 or elements == _ROW:
+        return _item([(at, 0) for at in places], 1, elements, hyper)
+    row = _ROW * item
+    numbers = _item([(at, row) for at in places], whole, _ROW, hyper)
+    if rest:
+        numbers += _item([(at + whole * row, 0) for at in places], 1, rest, hyper)
+    return numbers
+
+
+def _item(places: list[tuple[int, int]], rows: int, columns: int, hyper: int) -> list[int]:
+    """Return the numbers of parameters, gradient and state: those of `rows.ITEM` and SLOT."""
+    parameter, gradient, *slots = places
+    slot_numbers = [number for slot in slots for number in slot]
+    return [*parameter, *gradient, rows, columns, hyper, *slot_numbers]
+
+
+class _Copies:
+    """What has to be copied to be stepped, and back: another dtype, or rows that are apart."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
+        self.kept: list[Arrays] = []
+
+    def of(self, arrays: Arrays, dtype: np.dtype) -> list[np.ndarray]:
+        """Return copies of parameter, gradient and state without gaps."""
+        copies = [np.array(array, dtype, order="C") for array in arrays]
+        pairs = list(zip(arrays, copies, strict=True))
+        self._pairs += pairs[:1] + pairs[2:]
+        self.kept.append(copies)
+        return copies
+
+    def back(self) -> None:
+        """Copy what was stepped to where it came from."""
+        for array, copy in self._pairs:
+            array[...] = copy
+
+
+def _numbers(arrays: Arrays, dtype: np.dtype, hyper: int, copies: _Copies) -> list[int]:
+    """Return the numbers of the items of one parameter with its gradient and state."""
+    for array in arrays:
+        if array.dtype is not dtype or not array.flags.c_contiguous:
+            break
+    else:
+        places = [address_of(array) for array in arrays]
+        return _without_gaps(places, arrays[0].size, dtype.itemsize, hyper)
+    matrices = _matrices(arrays) if all(array.dtype == dtype for array in arrays) else None
+    if matrices is None:
+        return _numbers(copies.of(arrays, dtype), dtype, hyper, copies)
+    if matrices[0].shape[0] == 1:
+        places = [address_of(array) for array in matrices]
+        return _without_gaps(places, matrices[0].size, dtype.itemsize, hyper)
+    rows, columns = matrices[0].shape
+    return _item([(address_of(a), a.strides[0]) for a in matrices], rows, columns, hyper)
+
+
+def step(
+    optimizer: Optimizer, rate: float, number: int, parameters: Arrays, gradients: Arrays,
+    slots: Sequence[Arrays],
+) -> None:  # fmt: skip
+    """Step parameters and state in place; `number` counts from 1."""
+    for dtype in {array.dtype for array in parameters}:
+        hyper = one_step(optimizer, rate, number, dtype)
+        of_weights = address_of(hyper)
+        of_biases = of_weights + hyper.strides[0]
+        copies, numbers, elements = _Copies(), [], 0
+        for w, *others in zip(parameters, gradients, *slots, strict=True):
+            if w.dtype == dtype and w.size:
+                row = of_weights if w.ndim == 2 else of_biases
+                numbers += _numbers([w, *others], dtype, row, copies)
+                elements += w.size
+        if elements:
+            _run(OPTIMIZERS[optimizer.rule], optimizer, dtype, numbers, elements)
+            copies.back()
+
+
+def _run(
+    code: int, optimizer: Optimizer, dtype: np.dtype, numbers: list[int], elements: int
+) -> None:
+    items = np.array(numbers, np.int64)
+    count = len(numbers) // (7 + 2 * optimizer.slots)
+    flops = _STEP_FLOPS * elements * (1 + optimizer.slots) * dtype.itemsize
+
+    def make(threads: int) -> Call:
+        def build(share: Share, t: int) -> None:
+            share.add(
+                "optimizer_items", items=At(Slot.X), count=count, share=t, shares=threads, code=code
+            )
+
+        return Call(dtype.name, threads, [Phase.of("step", threads, build)], rule=optimizer.rule)
+
+    key = ("step", dtype.num, optimizer.rule, count, elements)
+    call(key, flops, make, (Slot.X, address_of(items)))

@@ -1,0 +1,180 @@
+"""Outputs of any number of rows by one program: the bits, and the memory, of the general way."""
+
+from __future__ import annotations
+
+import itertools
+from threading import Barrier, Thread
+
+import numpy as np
+import pytest
+
+from fastmlp import MLP
+from fastmlp.kernels.program.checker import faults
+from fastmlp.kernels.program.footprint import Array
+from fastmlp.kernels.program.operation import At, Phase, Share, Slot
+from fastmlp.kernels.run import choose, rows_inference
+from fastmlp.kernels.run.inference import Inference
+from fastmlp.kernels.run.rows_inference import RowsInference
+
+RNG = np.random.default_rng(0)
+COUNTS = (1, 2, 5, 15, 16, 17, 63, 64, 65, 127, 129, 200, 513)
+NETWORKS = {
+    "float32": MLP((40, 70, 9, 3), rng=0),
+    "float64 gelu": MLP((40, 21, 5), activation="gelu", output="sigmoid", dtype="float64", rng=0),
+    "scaled": MLP((40, 17, 1), output="identity", input_scale=255.0, rng=0),
+    "no hidden layer": MLP((40, 3), rng=0, dtype="float64"),
+}
+DATA = {
+    "float32": RNG.standard_normal((513, 40)).astype("float32"),
+    "float64": RNG.standard_normal((513, 40)),
+    "uint8": RNG.integers(0, 256, (513, 40)).astype("uint8"),
+    "bool": RNG.random((513, 40)) < 0.5,
+    "every other": RNG.standard_normal((1026, 90))[::2, 7:47],
+    "backwards": RNG.standard_normal((513, 40))[::-1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_bits_are_those_of_the_general_way(network, kind, threads):
+    parameters, X = NETWORKS[network]._parameters, DATA[kind]
+    rows, general = RowsInference(parameters), Inference(parameters, 1)
+    for n in (*COUNTS, *COUNTS[::-3]):
+        ours = rows.outputs(X[:n], threads)
+        np.testing.assert_array_equal(ours, general.outputs(X[:n]), err_msg=str(n))
+
+
+def test_what_kernels_cannot_read_takes_the_general_way():
+    rows = RowsInference(NETWORKS["float32"]._parameters)
+    X = DATA["float32"]
+    for other in (np.asfortranarray(X), X.astype("int16"), X[:0], X.astype(">f4"), X[:, ::-1]):
+        assert rows.outputs(other, None) is None
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    assert rows.outputs(scipy_sparse.csr_matrix(X), None) is None
+    mostly_zero = X * (RNG.random(X.shape) < 0.05)
+    assert rows.outputs(mostly_zero, None) is None
+    assert rows.outputs(mostly_zero[: choose.LISTS_FROM - 1], None) is not None
+
+
+def test_a_program_is_made_once_whatever_the_number_of_rows(monkeypatch):
+    made = []
+    honest = rows_inference.executable_of
+    monkeypatch.setattr(rows_inference, "executable_of", lambda *a: made.append(1) or honest(*a))
+    rows = RowsInference(NETWORKS["float32"]._parameters)
+    for n in range(1, 200):
+        rows.outputs(DATA["float32"][:n], 1)
+    assert len(made) == 1
+
+
+def resolved(value, bases):
+    """Return a value as it is in a run: a slot of the program's own as what was entered in it."""
+    if not isinstance(value, At) or value.slot < len(Slot):
+        return value
+    entered = bases[value.slot]
+    if isinstance(entered, int):
+        return entered
+    slot, offset = entered
+    return At(slot, offset + value.offset, value.step, value.turn)
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3])
+@pytest.mark.parametrize("n", COUNTS)
+def test_shares_keep_to_their_rows(n, shares):
+    parameters, X = NETWORKS["float32"]._parameters, DATA["float32"][:n]
+    source = rows_inference.Source(X, parameters.architecture)
+    lent = rows_inference._Lent(parameters, source, shares)
+    programs, honest = [], rows_inference.run
+    rows_inference.run = lambda executable, threads: programs.append(executable)
+    try:
+        out = np.zeros((n, 3), "float32")
+        lent.run(X, 0, out)
+    finally:
+        rows_inference.run = honest
+    (executable,) = programs
+    bases, numbers = {}, rows_inference.count_to(n).ctypes.data
+    of = rows_inference.AnyCount
+    for t in range(shares):
+        for place in of:
+            entered = int(executable.bases[of.first(t) + place])
+            if place in (of.REST, of.REST_TILES):
+                bases[of.first(t) + place] = entered
+            elif place in (of.ROWS, of.REST_ROWS):
+                bases[of.first(t) + place] = (Slot.ROWS, entered - numbers)
+            else:
+                bases[of.first(t) + place] = (Slot.OUT, entered - out.ctypes.data)
+    job = rows_inference.job_of(
+        parameters, lent._workspace, "f32", shares=shares, chunk=choose.BLOCK_ROWS
+    )
+    (phase,) = rows_inference.any_count(job, 2).sections["blocks"]
+    seen, made = Phase("seen", []), iter(executable.turns.tolist())
+    for share in phase.shares:
+        concrete = Share()
+        for loop in share.loops:
+            turns = next(made)
+            if not turns:
+                continue
+            with concrete.times(turns):
+                for operation in loop.operations:
+                    named = operation.named()
+                    concrete.add(
+                        operation.kernel, **{k: resolved(v, bases) for k, v in named.items()}
+                    )
+        seen.shares.append(concrete)
+    arrays = {
+        Slot.ROWS: [Array("numbers", 0, 8 * n)], Slot.OUT: [Array("out", 0, out.nbytes)],
+        Slot.X: [Array("X", 0, X.nbytes)], Slot.SCALE: [], Slot.PARAMETERS:
+            [Array("parameters", 0, parameters.flat.nbytes)],
+        Slot.WORKSPACE: [Array(name, start, size)
+                         for name, (start, size) in lent._workspace.places.items()],
+    }  # fmt: skip
+    assert [f for f in faults([seen], 4, arrays, [0]) if "SCALE" not in f] == []
+    done = sum(
+        operation.named()["rows"] * loop.turns
+        for share in seen.shares for loop in share.loops for operation in loop.operations
+        if operation.kernel == "output"
+    )  # fmt: skip
+    assert done == n
+
+
+def test_calls_of_several_threads_have_programs_of_their_own():
+    net, X = NETWORKS["float32"], DATA["float32"]
+    wanted = {n: net.predict_proba(X[:n]) for n in COUNTS}
+    wrong, together = [], Barrier(4)
+
+    def ask(number):
+        together.wait()
+        for n in COUNTS[number:] + COUNTS[:number]:
+            for _ in range(5):
+                if not np.array_equal(net.predict_proba(X[:n]), wanted[n]):
+                    wrong.append(n)
+
+    asking = [Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert wrong == []
+
+
+def test_short_calls_learn_whether_threads_pay(monkeypatch):
+    monkeypatch.setattr(choose, "choose_threads", lambda threads, flops: threads or 2)
+    taken = []
+    honest = rows_inference._Lent.run
+
+    def run(self, *arguments):
+        taken.append(self._shares)
+        honest(self, *arguments)
+
+    monkeypatch.setattr(rows_inference._Lent, "run", run)
+    clock = itertools.count()
+    monkeypatch.setattr(rows_inference, "perf_counter", lambda: next(clock) * 1e-3)
+    rows = RowsInference(NETWORKS["float32"]._parameters)
+    for _ in range(100):
+        rows.outputs(DATA["float32"], None)
+    assert taken[0] == 1
+    assert set(taken) == {1, 2}
+    taken.clear()
+    for _ in range(20):
+        rows.outputs(DATA["float32"], 2)
+    assert set(taken) == {2}

@@ -1,0 +1,350 @@
+"""Operations on a caller's arrays: where results go, any layout, any cut, and what they touch."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from fastmlp import Adam, kernels, reference
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.kernels.emit.matrix_product import PACK_A, PACK_B
+from fastmlp.kernels.jit.registry import launch
+from fastmlp.kernels.program.checker import faults
+from fastmlp.kernels.program.footprint import Array
+from fastmlp.kernels.program.operation import Slot
+from fastmlp.kernels.run import calls, choose, plain
+from fastmlp.verification import TOLERANCE
+
+DTYPES = tuple(TOLERANCE)
+BACKENDS = {"kernels": kernels, "reference": reference}
+RNG = np.random.default_rng(0)
+
+
+def normal(dtype, *shape):
+    return RNG.standard_normal(shape).astype(dtype)
+
+
+def layouts(x: np.ndarray):
+    """Return an array in layouts of two dimensions, by name."""
+    wide = np.zeros((x.shape[0] * 2, x.shape[1] * 3), x.dtype)
+    strided, padded = wide[::2, ::3], np.zeros((x.shape[0], x.shape[1] + 5), x.dtype)[:, 2:-3]
+    strided[...], padded[...] = x, x
+    unaligned = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    return {
+        "plain": x, "strided": strided, "padded": padded, "fortran": np.asfortranarray(x),
+        "backwards": x[::-1, ::-1].copy()[::-1, ::-1], "unaligned": unaligned,
+    }  # fmt: skip
+
+
+# products
+
+
+def product(a, b, bias, packed, room):
+    """Return bias + a b by the kernel alone, with NaN wherever it wrote nothing."""
+    c = np.full((a.shape[0], b.shape[1]), np.nan, a.dtype)
+    launch(
+        "matrix_product", a.dtype.name, c=c.ctypes.data, ldc=c.strides[0], a=a.ctypes.data,
+        lda=a.strides[0], step_a=a.strides[1], b=b.ctypes.data, ldb=b.strides[0],
+        step_b=b.strides[1], bias=0 if bias is None else bias.ctypes.data, rows=a.shape[0],
+        columns=b.shape[1], k=a.shape[1], packed=packed, room=room.ctypes.data,
+    )  # fmt: skip
+    return c
+
+
+ROWS, WIDTHS, DEPTHS = (1, 2, 3, 8, 9, 21, 257), (1, 16, 17, 33, 65), (0, 1, 17, 255, 257, 513)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_have_the_same_bits_whatever_is_packed(dtype):
+    room = np.zeros(4 << 20, np.uint8)
+    for n, k, m in itertools.product(ROWS, DEPTHS, WIDTHS):
+        a, b, bias = normal(dtype, n, k), normal(dtype, k, m), normal(dtype, m)
+        wanted = a.astype("float64") @ b + bias
+        first = product(a, b, bias, 0, room)
+        gap = np.abs(first - wanted).max() / np.abs(wanted).max()
+        assert gap <= TOLERANCE[dtype], (n, k, m)
+        for there, packed in itertools.product((a, np.asfortranarray(a)), range(4)):
+            again = product(there, b, bias, packed, room)
+            np.testing.assert_array_equal(again, first, err_msg=f"{n, k, m, packed}")
+        for packed in (PACK_B, PACK_A | PACK_B):
+            again = product(a, np.asfortranarray(b), bias, packed, room)
+            np.testing.assert_array_equal(again, first, err_msg=f"{n, k, m, packed}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_are_packed_block_by_block(dtype):
+    room = np.zeros(8 << 20, np.uint8)
+    a, b = normal(dtype, 130, 300), normal(dtype, 300, 1100)
+    first = product(a, b, None, 0, room)
+    for packed in range(1, 4):
+        np.testing.assert_array_equal(product(a, b, None, packed, room), first)
+
+
+# layouts and `out`
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_and_delta_in_any_layout_give_the_same_bits(dtype):
+    x, delta = normal(dtype, 19, 35), normal(dtype, 19, 21)
+    w, bias = normal(dtype, 35, 21), normal(dtype, 21)
+    plain_a = kernels.dense(x, w, bias, activation="tanh")
+    plain_back = kernels.dense_backward(delta, x, w)
+    for name, array in layouts(w).items():
+        np.testing.assert_array_equal(kernels.dense(x, array, bias, activation="tanh"), plain_a)
+        for ours, wanted in zip(kernels.dense_backward(delta, x, array), plain_back, strict=True):
+            np.testing.assert_array_equal(ours, wanted, err_msg=name)
+    for name, array in layouts(delta).items():
+        for ours, wanted in zip(kernels.dense_backward(array, x, w), plain_back, strict=True):
+            np.testing.assert_array_equal(ours, wanted, err_msg=name)
+
+
+def outs(shape, dtype):
+    """Return arrays of a shape that a result can be written to."""
+    if len(shape) == 1:
+        return [np.zeros(shape, dtype), np.zeros(2 * shape[0], dtype)[::2]]
+    return [
+        np.zeros(shape, dtype), np.zeros(shape[::-1], dtype).T,
+        np.zeros((shape[0], shape[1] + 3), dtype)[:, 1:-2],
+        np.zeros((2 * shape[0], 2 * shape[1]), dtype)[::-2, ::2],
+    ]  # fmt: skip
+
+
+def operations(dtype):
+    """Return calls that take `out`, and the shapes of what they write to it."""
+    x, w, bias, z = normal(dtype, 9, 7), normal(dtype, 7, 5), normal(dtype, 5), normal(dtype, 9, 5)
+    labels = RNG.integers(0, 5, 9)
+    return {
+        "dense": (lambda b, **o: b.dense(x, w, bias, activation="gelu", **o), [(9, 5)]),
+        "dense_backward": (lambda b, **o: b.dense_backward(z, x, w, **o), [(7, 5), (5,), (9, 7)]),
+        "activate": (lambda b, **o: b.activate(z, activation="elu", **o), [(9, 5), (9, 5)]),
+        "softmax": (lambda b, **o: b.softmax(z, **o), [(9, 5)]),
+        "softmax_cross_entropy":
+            (lambda b, **o: b.softmax_cross_entropy(z, labels, **o), [(9, 5)]),
+        "output_loss": (
+            lambda b, **o: b.output_loss(z, z, output="identity", loss="huber", **o), [(9, 5)],
+        ),
+    }  # fmt: skip
+
+
+def arrays_in(result):
+    results = result if isinstance(result, tuple) else (result,)
+    return [each for each in results if isinstance(each, np.ndarray)]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", operations("float32"))
+def test_results_are_written_to_out(backend, dtype, name):
+    call, shapes = operations(dtype)[name]
+    wanted = arrays_in(call(BACKENDS[backend]))
+    for number in range(4):
+        given = tuple(outs(shape, dtype)[number % (2 * len(shape))] for shape in shapes)
+        result = call(BACKENDS[backend], out=given if len(given) > 1 else given[0])
+        for ours, out, array in zip(arrays_in(result), given, wanted, strict=True):
+            assert ours is out
+            np.testing.assert_array_equal(out, array)
+
+
+@pytest.mark.parametrize("name", operations("float32"))
+def test_an_out_that_does_not_fit_is_the_same_error_on_both_backends(name):
+    call, shapes = operations("float64")[name]
+    good = [np.zeros(shape) for shape in shapes]
+    frozen = np.zeros(shapes[0])
+    frozen.flags.writeable = False
+    wrong = [
+        (np.zeros(shapes[0], "float32"), TypeError), (np.zeros((99, 3)), ValueError),
+        (frozen, ValueError), ([[0.0]], TypeError),
+    ]  # fmt: skip
+    for first, error in wrong:
+        said = []
+        for backend in BACKENDS.values():
+            given = (first, *good[1:]) if len(good) > 1 else first
+            with pytest.raises(error, match=r"^out.*: expected") as caught:
+                call(backend, out=given)
+            said.append(str(caught.value))
+        assert said[0] == said[1]
+    if len(good) > 1:
+        for backend in BACKENDS.values():
+            with pytest.raises(TypeError, match="out: expected a tuple"):
+                call(backend, out=good)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_out_may_be_an_operand(backend):
+    backend = BACKENDS[backend]
+    z, w = normal("float64", 70, 70), normal("float64", 70, 70)
+    for call in (
+        lambda a, out: backend.dense(a, w, activation="relu", out=out),
+        lambda a, out: backend.dense(w, a, out=out),
+        lambda a, out: backend.softmax(a, out=out),
+        lambda a, out: backend.softmax_cross_entropy(a, np.arange(70), out=out)[1],
+        lambda a, out: backend.activate(a, activation="silu", out=(out, np.zeros((70, 70))))[0],
+        lambda a, out: backend.dense_backward(a, w, w, out=(out, np.zeros(70), np.zeros((70, 70))))[
+            0
+        ],
+    ):
+        wanted, here = call(z, np.zeros((70, 70))), z.copy()
+        np.testing.assert_array_equal(call(here, here), wanted)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_steps_are_taken_in_any_layout(dtype):
+    """Of parameters, gradients and state; arrays of another dtype are converted."""
+    w, g = normal(dtype, 35, 21), normal(dtype, 35, 21)
+    optimizer = Adam(0.1)
+    steps = {}
+    for name, changed in itertools.product(layouts(w), ("parameter", "gradient", "state", "all")):
+        ours = [layouts(each.copy())[name] for each in (w, g, np.zeros_like(w), np.ones_like(w))]
+        base = [w.copy(), g.copy(), np.zeros_like(w), np.ones_like(w)]
+        which = {"parameter": (0,), "gradient": (1,), "state": (2, 3), "all": range(4)}[changed]
+        if name == "unaligned" and changed != "gradient":
+            continue  # it is read-only
+        parameter, gradient, *state = (ours[i] if i in which else base[i] for i in range(4))
+        kept = optimizer.start([parameter])
+        kept.slots = [[each] for each in state]
+        kernels.optimizer_step(optimizer, [parameter], [gradient], kept)
+        steps[name, changed] = [np.array(each) for each in (parameter, *state)]
+    first = next(iter(steps.values()))
+    for where, arrays in steps.items():
+        for ours, wanted in zip(arrays, first, strict=True):
+            np.testing.assert_array_equal(ours, wanted, err_msg=str(where))
+    wanted = [w.copy(), normal(dtype, 5000)]
+    ours = [each.copy() for each in wanted]
+    gradients = [g.astype("float64"), np.arange(5000) % 3]
+    for backend, parameters in ((reference, wanted), (kernels, ours)):
+        state = optimizer.start(parameters)
+        for _ in range(3):
+            backend.optimizer_step(optimizer, parameters, gradients, state)
+    for a, b in zip(ours, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=100 * TOLERANCE[dtype])
+
+
+def test_read_only_parameters_are_refused():
+    frozen = np.ones((2, 2))
+    state = Adam().start([frozen])
+    frozen.flags.writeable = False
+    for backend in BACKENDS.values():
+        with pytest.raises(ValueError, match="parameters: expected arrays that can be written"):
+            backend.optimizer_step(Adam(), [frozen], [np.ones((2, 2))], state)
+
+
+# calls
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Have every call made anew; return the phases and threads of those that are made."""
+    monkeypatch.setattr(calls, "_kinds", {})
+    made, whole = [], calls.Call.__init__
+
+    def noted(self, dtype, shares, phases, **options):
+        made.append((dtype, phases, options.get("room", 0)))
+        whole(self, dtype, shares, phases, **options)
+
+    monkeypatch.setattr(calls.Call, "__init__", noted)
+    return made
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_change_no_bit_and_keep_to_their_part(monkeypatch, seen, dtype, threads):
+    x, w, delta = normal(dtype, 150, 70), normal(dtype, 70, 200), normal(dtype, 150, 200)
+    bias, labels = normal(dtype, 200), RNG.integers(0, 200, 150)
+
+    def results():
+        parameters = [w.copy(), bias.copy()]
+        state = Adam().start(parameters)
+        kernels.optimizer_step(Adam(), parameters, [w, bias], state)
+        return [
+            kernels.dense(x, w, bias, activation="sigmoid"), *kernels.dense_backward(delta, x, w),
+            kernels.softmax(delta), *kernels.softmax_cross_entropy(delta, labels),
+            *kernels.activate(delta, activation="gelu"), *parameters, *state.slots[0],
+        ]  # fmt: skip
+
+    monkeypatch.setattr(choose, "choose_threads", lambda *a, **o: 1)
+    alone = results()
+    seen.clear()
+    monkeypatch.setattr(calls, "_kinds", {})
+    monkeypatch.setattr(calls, "ThreadChoice", lambda: None)
+    monkeypatch.setattr(choose, "choose_threads", lambda *a, **o: threads)
+    for ours, wanted in zip(results(), alone, strict=True):
+        np.testing.assert_array_equal(ours, wanted)
+    item, rows, columns, k = x.itemsize, 150, 200, 70
+    sizes = {
+        Slot.OUT: rows * columns, Slot.X: rows * columns, Slot.PARAMETERS: k * columns,
+        Slot.BIAS: columns, Slot.DELTA: rows * columns, Slot.GRADIENT: k * columns, Slot.HYPER: 1,
+        Slot.DERIVATIVE: rows * columns,
+    }  # fmt: skip
+    for _, phases, room in seen:
+        assert len(phases[0].shares) == threads
+        arrays = {slot: [Array(slot.name, 0, n * item)] for slot, n in sizes.items()}
+        arrays |= {
+            slot: [Array(slot.name, 0, n * 8)]
+            for slot, n in (
+                (Slot.LOSSES, rows),
+                (Slot.CORRECT, rows),
+                (Slot.ORDER, rows),
+                (Slot.Y, rows),
+            )
+        }
+        arrays[Slot.WORKSPACE] = [
+            Array(f"room {t}", t * room // threads, room // threads) for t in range(threads)
+        ]
+        assert faults(phases, item, arrays, [0]) == []
+
+
+def test_a_grid_covers_a_product_with_as_little_reading_as_can_be():
+    assert choose.grid(1000, 100, 2) == (2, 1)
+    assert choose.grid(64, 1000, 2) == (1, 2)
+    assert choose.grid(1, 10, 8) == (1, 1)
+    assert choose.grid(1024, 1024, 4) == (2, 2)
+    for rows, columns, threads in itertools.product((1, 7, 100), (1, 65, 2000), (1, 2, 6)):
+        down, across = choose.grid(rows, columns, threads)
+        assert 1 <= down * across <= threads
+
+
+def test_few_calls_are_kept(monkeypatch):
+    monkeypatch.setattr(calls, "_kinds", {})
+    monkeypatch.setattr(calls, "_KEPT", 3)
+    for n in range(1, 8):
+        kernels.dense(np.ones((n, 2)), np.ones((2, 3)))
+    assert len(calls._kinds) == 3
+    assert not np.isnan(kernels.dense(np.ones((1, 2)), np.ones((2, 3)))).any()
+
+
+def test_a_call_is_made_once(seen):
+    x, w = np.ones((4, 3)), np.ones((3, 2))
+    for _ in range(5):
+        kernels.dense(x, w)
+        kernels.dense(x.copy(), w.copy(), np.zeros(2))
+    assert len(seen) == 2
+
+
+def test_addresses_are_those_that_numpy_says():
+    for array in (np.zeros(3), np.zeros((4, 5))[1:, ::-2], np.zeros(0), np.float32(1)[None]):
+        assert calls.address_of(array) == array.ctypes.data
+
+
+def test_where_objects_look_otherwise_numpy_is_asked(monkeypatch):
+    monkeypatch.setattr(calls, "_HEAD", calls._HEAD + 8)
+    assert calls._quickest() is calls._address_by_name
+    monkeypatch.undo()
+    assert calls._quickest() is calls._address_in_object
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_large_arrays_of_any_shape_are_activated(activation):
+    for shape in ((5000,), (3, 1000, 2), (), (0,), (4, 0), (1, 2049)):
+        z = 3 * normal("float64", *shape)
+        ours, wanted = (b.activate(np.asarray(z), activation=activation) for b in BACKENDS.values())
+        for a, b in zip(ours, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_rows_are_counted_to_as_far_as_is_asked():
+    assert plain.count_to(5)[:5].tolist() == [0, 1, 2, 3, 4]
+    long = plain.count_to(100_000)
+    assert len(long) >= 100_000
+    assert long[99_999] == 99_999
