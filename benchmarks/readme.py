@@ -91,17 +91,24 @@ def work_of(workload: str) -> str:
     return f"{sizes}, {batch}, {work.dtype}{source}"
 
 
+def peers_of(rows: Sequence[Row]) -> list[str]:
+    """Return the names of all peers; a row may lack some."""
+    return list(dict.fromkeys(name for row in rows for name in row.ratios))
+
+
 def bench_lines(rows: Sequence[Row], peaks: dict[str, float], measured_on: str) -> list[str]:
     """Return the whole comparison, one row per workload."""
     from fastmlp.bench import WORKLOADS
 
-    peers = list(rows[0].ratios)
+    peers = peers_of(rows)
     table = [
         "| workload | network | fastmlp | " + " | ".join(peers) + " | of peak |",
         "|---" * (4 + len(peers)) + "|",
     ]
     for row in rows:
-        ratios = " | ".join(f"{row.ratios[name]:.1f}" for name in peers)
+        ratios = " | ".join(
+            f"{row.ratios[name]:.1f}" if name in row.ratios else "" for name in peers
+        )
         seconds = row.microseconds * WORKLOADS[row.workload].samples / 1e6
         table.append(
             f"| {row.workload} | {work_of(row.workload)} | {duration(seconds)} | {ratios} | "
@@ -118,15 +125,15 @@ def picture_says(peers: Sequence[str]) -> str:
 
 def speed_lines(rows: Sequence[Row], measured_on: str) -> list[str]:
     """Return the comparison in short: the picture, each peer's least and most, the worst case."""
-    peers = list(rows[0].ratios)
-    found = {name: sorted(row.ratios[name] for row in rows) for name in peers}
+    peers = peers_of(rows)
+    found = {name: [row.ratios[name] for row in rows if name in row.ratios] for name in peers}
     table = [
         f"| times longer, of {len(rows)} workloads | " + " | ".join(peers) + " |",
         "|---" * (1 + len(peers)) + "|",
     ]
     for word, of in (("the least", min), ("the middle", statistics.median), ("the most", max)):
         table.append(f"| {word} | " + " | ".join(f"{of(found[name]):.1f}" for name in peers) + " |")
-    ratio, peer, worst = min((row.ratios[n], n, row.workload) for row in rows for n in peers)
+    ratio, peer, worst = min((row.ratios[n], n, row.workload) for row in rows for n in row.ratios)
     shown = f"![{picture_says(peers)}](benchmarks/{PICTURE.name})"
     told = f"The worst case is `{worst}`: {peer} takes {ratio:.1f} times as long."
     where = f"Measured on {measured_on}; the network is {work_of(worst)}."

@@ -180,7 +180,7 @@ def test_the_version_is_one_and_stands_in_one_place():
                     if re.search(rf"(?<![\d.]){re.escape(fastmlp.__version__)}(?![\d.])", line)
                 ]
     home = f'fastmlp/__init__.py: __version__ = "{fastmlp.__version__}"'
-    changes = f"README.md: **{fastmlp.__version__}** "  # what a release brought
+    changes = f".github/CHANGES.md: **{fastmlp.__version__}** "  # what a release brought
     assert home in stated
     assert [line for line in stated if line != home and not line.startswith(changes)] == []
 
