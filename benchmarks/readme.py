@@ -128,10 +128,10 @@ def speed_lines(rows: Sequence[Row], measured_on: str) -> list[str]:
     peers = peers_of(rows)
     found = {name: [row.ratios[name] for row in rows if name in row.ratios] for name in peers}
     table = [
-        f"| times longer, of {len(rows)} workloads | " + " | ".join(peers) + " |",
+        f"| times as long, {len(rows)} workloads | " + " | ".join(peers) + " |",
         "|---" * (1 + len(peers)) + "|",
     ]
-    for word, of in (("the least", min), ("the middle", statistics.median), ("the most", max)):
+    for word, of in (("least", min), ("median", statistics.median), ("most", max)):
         table.append(f"| {word} | " + " | ".join(f"{of(found[name]):.1f}" for name in peers) + " |")
     ratio, peer, worst = min((row.ratios[n], n, row.workload) for row in rows for n in row.ratios)
     shown = f"![{picture_says(peers)}](benchmarks/{PICTURE.name})"

@@ -101,7 +101,8 @@ def source_files() -> set[str]:
 def test_the_sdist_has_all_that_is_needed_and_no_junk(built):
     found = names(only(built, "*.tar.gz"))
     for needed in (
-        "README.md", "LICENSE", "pyproject.toml", "asv.conf.json", ".ci/run",
+        "README.md", "LICENSE", "pyproject.toml", "asv.conf.json", ".ci/run", "tests/README.md",
+        "benchmarks/README.md", ".github/CONTRIBUTING.md", ".github/CHANGES.md",
         "benchmarks/speed.png", ".github/workflows/tests.yml", "benchmarks/bench_kernels.py",
         "tests/sklearn/test_own_tests.py", "fastmlp/datasets/data/mnist.xz",
     ):  # fmt: skip
