@@ -1,11 +1,12 @@
-"""Write measured figures into the README: ``python benchmarks/readme.py [PART ...]``.
+"""Write measured figures into the READMEs: ``python benchmarks/readme.py [PART ...]``.
 
 ``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
-peer that is installed, and draws it into ``benchmarks/speed.png``, ``scaling`` measures how the
-cost of an epoch grows (a minute), ``cluster`` holds a model of steps on a cluster against this
-machine's and draws it into ``benchmarks/cluster.png``, ``accuracy`` trains with and without
-dropout; with no argument all of these are made. ``promises FILE`` makes the table of promises from
-what tests have recorded. Each writes its own part of the README.
+peer that is installed, and draws it into ``speed.png``, ``scaling`` measures how the cost of an
+epoch grows (a minute), ``cluster`` holds a model of steps on a cluster against this machine's and
+draws it into ``cluster.png``, ``accuracy`` trains with and without dropout; with no argument all of
+these are made. Each writes its own part of ``benchmarks/README.md``, and ``bench`` the short one of
+the README too. ``promises FILE`` makes the tables of promises, in the README and
+``tests/README.md``, from what tests have recorded.
 """
 
 from __future__ import annotations
@@ -13,25 +14,32 @@ from __future__ import annotations
 import json
 import platform
 import re
+import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-README = Path(__file__).parents[1] / "README.md"
-PICTURE = Path(__file__).parent / "speed.png"
+if TYPE_CHECKING:
+    from fastmlp.bench import Row
+
+HERE = Path(__file__).parent
+PICTURE = HERE / "speed.png"
+README, RESULTS = HERE.parent / "README.md", HERE / "README.md"
+TESTS = HERE.parent / "tests" / "README.md"
 _PERCENT = ("test_accuracy", "train_accuracy")
 _NAMES = {"test_accuracy": "test", "train_accuracy": "train", "seconds": "time"}
 
 
-def replace(marker: str, lines: list[str]) -> None:
-    """Put `lines` between the README's two comments that name `marker`."""
-    text = README.read_text(encoding="utf-8")
+def replace(marker: str, lines: list[str], page: Path = RESULTS) -> None:
+    """Put `lines` between the two comments of a page that name `marker`."""
+    text = page.read_text(encoding="utf-8")
     pattern = rf"(<!-- {marker}: [^\n]*-->\n).*?(<!-- end of {marker} -->)"
     body = "\n".join(lines) + "\n"
     new, count = re.subn(pattern, lambda m: m[1] + body + m[2], text, flags=re.S)
     if count != 1:
-        raise SystemExit(f"README.md has no single place for {marker}")
-    README.write_text(new, encoding="utf-8")
+        raise SystemExit(f"{page.parent.name}/{page.name} has no single place for {marker}")
+    page.write_text(new, encoding="utf-8")
 
 
 def figures(values: dict[str, Any]) -> str:
@@ -70,36 +78,78 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} us"
 
 
-def bench() -> None:
-    """Compare with the installed peers, write the table and draw the picture."""
-    from fastmlp.bench import WORKLOADS, save_speed, speed_table
-    from fastmlp.support.extras import require
+def work_of(workload: str) -> str:
+    """Return a workload's network, batch and dtype, in one cell."""
+    from fastmlp.bench import WORKLOADS
 
-    require("matplotlib", "plot")  # before minutes of measuring, not after
-    rows, peaks = speed_table(note=lambda name: print(name, file=sys.stderr))
-    peers = list(rows[0].ratios)
-    lines = [
+    work = WORKLOADS[workload]
+    sizes = "-".join(map(str, work.layer_sizes))
+    source = " from uint8" if work.data == "mnist-uint8" else ""
+    batch = "full batch" if work.batch_size is None else f"batch {work.batch_size}"
+    if work.predicts:
+        batch = f"{work.samples:,} row{'s' * (work.samples > 1)} a call"
+    return f"{sizes}, {batch}, {work.dtype}{source}"
+
+
+def peers_of(rows: Sequence[Row]) -> list[str]:
+    """Return the names of all peers; a row may lack some."""
+    return list(dict.fromkeys(name for row in rows for name in row.ratios))
+
+
+def bench_lines(rows: Sequence[Row], peaks: dict[str, float], measured_on: str) -> list[str]:
+    """Return the whole comparison, one row per workload."""
+    from fastmlp.bench import WORKLOADS
+
+    peers = peers_of(rows)
+    table = [
         "| workload | network | fastmlp | " + " | ".join(peers) + " | of peak |",
         "|---" * (4 + len(peers)) + "|",
     ]
     for row in rows:
-        work = WORKLOADS[row.workload]
-        sizes = "-".join(map(str, work.layer_sizes))
-        source = " from uint8" if work.data == "mnist-uint8" else ""
-        batch = "full batch" if work.batch_size is None else f"batch {work.batch_size}"
-        if work.predicts:
-            batch = f"{work.samples:,} row{'s' * (work.samples > 1)} a call"
-        ratios = " | ".join(f"{row.ratios[name]:.1f}" for name in peers)
-        lines.append(
-            f"| {row.workload} | {sizes}, {batch}, {work.dtype}{source} | "
-            f"{duration(row.microseconds * work.samples / 1e6)} | {ratios} | "
+        ratios = " | ".join(
+            f"{row.ratios[name]:.1f}" if name in row.ratios else "" for name in peers
+        )
+        seconds = row.microseconds * WORKLOADS[row.workload].samples / 1e6
+        table.append(
+            f"| {row.workload} | {work_of(row.workload)} | {duration(seconds)} | {ratios} | "
             f"{row.share_of_peak:.0%} |"
         )
     limit = ", ".join(f"{dtype} {peak / 1e9:.0f} GFLOP/s" for dtype, peak in peaks.items())
-    save_speed(rows, str(PICTURE))
-    shown = f"![Time of {', '.join(peers)} over fastmlp's, by workload](benchmarks/{PICTURE.name})"
-    measured = f"Measured on {machine()}; its peak: {limit}."
-    replace("bench", ["", *lines, "", measured, "", shown, ""])
+    shown = f"![{picture_says(peers)}]({PICTURE.name})"
+    return ["", *table, "", f"Measured on {measured_on}; its peak: {limit}.", "", shown, ""]
+
+
+def picture_says(peers: Sequence[str]) -> str:
+    return f"Time of {', '.join(peers)} over fastmlp's, by workload"
+
+
+def speed_lines(rows: Sequence[Row], measured_on: str) -> list[str]:
+    """Return the comparison in short: the picture, each peer's least and most, the worst case."""
+    peers = peers_of(rows)
+    found = {name: [row.ratios[name] for row in rows if name in row.ratios] for name in peers}
+    table = [
+        f"| times as long, {len(rows)} workloads | " + " | ".join(peers) + " |",
+        "|---" * (1 + len(peers)) + "|",
+    ]
+    for word, of in (("least", min), ("median", statistics.median), ("most", max)):
+        table.append(f"| {word} | " + " | ".join(f"{of(found[name]):.1f}" for name in peers) + " |")
+    ratio, peer, worst = min((row.ratios[n], n, row.workload) for row in rows for n in row.ratios)
+    shown = f"![{picture_says(peers)}](benchmarks/{PICTURE.name})"
+    told = f"The worst case is `{worst}`: {peer} takes {ratio:.1f} times as long."
+    where = f"Measured on {measured_on}; the network is {work_of(worst)}."
+    return ["", shown, "", *table, "", told, where, ""]
+
+
+def bench() -> None:
+    """Compare with the installed peers, write the tables and draw the picture."""
+    from fastmlp.bench import save_speed, speed_table
+    from fastmlp.support.extras import require
+
+    require("matplotlib", "plot")  # before minutes of measuring, not after
+    rows, peaks = speed_table(note=lambda name: print(name, file=sys.stderr))
+    save_speed(rows, str(PICTURE), machine())
+    replace("bench", bench_lines(rows, peaks, machine()))
+    replace("speed", speed_lines(rows, machine()), README)
 
 
 def cluster() -> None:
@@ -113,7 +163,7 @@ def cluster() -> None:
         f"to hand on, {costs.sent * 1e9:.1f} ms per MB and way, {costs.added * 1e9:.2f} ms per MB "
         "and group; assumed for a cluster: 0.1 ms and 10 Gbit/s from machine to machine."
     )
-    picture = "![Modelled speed-up of a step by workers and network](benchmarks/cluster.png)"
+    picture = "![Modelled speed-up of a step by workers and network](cluster.png)"
     table = lines(costs, rows)
     replace("cluster", ["", *table, "", told, f"Measured on {machine()}.", "", picture, ""])
 
@@ -151,11 +201,13 @@ def accuracy() -> None:
 
 
 def promises(record: str) -> None:
-    """Write what the tests have recorded in a JSON file."""
-    from promises import lines
+    """Write what the tests have recorded in a JSON file, in full and in short."""
+    from promises import lines, short_lines
 
     found = json.loads(Path(record).read_text(encoding="utf-8"))
-    replace("promises", ["", *lines(found), "", f"Last run {found['date']} on {machine()}.", ""])
+    when = ["", f"Last run {found['date']} on {machine()}.", ""]
+    replace("promises", ["", *lines(found), *when], TESTS)
+    replace("promises", ["", *short_lines(found), *when], README)
 
 
 def machine() -> str:

@@ -1,5 +1,10 @@
 """Train multilayer perceptrons on a CPU, fast and repeatable to the last bit.
 
+`MLP` is a network, and ``fit`` trains it. Guides stand in the packages: `fastmlp.training` (what
+``fit`` can do), `fastmlp.callbacks`, `fastmlp.sklearn`, `fastmlp.tables`, `fastmlp.interchange`,
+`fastmlp.distributed`, `fastmlp.plots`, `fastmlp.report`, `fastmlp.cli`, `fastmlp.examples`. How it
+works inside: `fastmlp.reference` (the mathematics) and `fastmlp.kernels` (how a step is cut up).
+
 The names below are loaded on first use: importing the package loads neither Numba nor any of
 the optional libraries.
 """

@@ -21,6 +21,53 @@ out by `run.executor` for `emit.executor`, which runs it; the kernels it names a
 `layer_operations` and `network_operations` are the public operations, on a caller's arrays as they
 lie: `run.plain` has them written by `program.calls`, and `run.calls` keeps the programs ready.
 Their kernels, `emit.matrix_product` and `emit.rows`, know no padding.
+
+**How a step is cut up.** One compiled call runs many steps. Python comes in between about every
+100 ms, for progress, callbacks and Ctrl-C. A step on a mini-batch has two phases::
+
+    by samples      thread 0   samples  0 to 31 | gather, forward, loss, backward: its deltas
+                    thread 1   samples 32 to 63 | gather, forward, loss, backward: its deltas
+                    ------------------- every delta is there -------------------
+    by rows of W    thread 0   rows of every W  | gradient over all samples, optimizer
+                    thread 1   the other rows   | gradient over all samples, optimizer
+                    ------------------- every W is new: next step --------------
+
+- By samples: each thread takes a slice of the batch through everything, so activations stay in
+  that core's cache.
+- By rows of W: each thread owns blocks of rows of every W, equally much work for all. It sums their
+  gradient over all samples in order, and applies the optimizer while the sums are in registers. No
+  gradient buffer, no reduction: every sum has one owner and a fixed order.
+- Only what has to know the whole gradient (clipping, L1, bounded norms, batches of more than 512)
+  has it summed first, and is stepped from in further phases.
+- A full batch is one pass over X in fixed groups of samples, whose sums are added in order. It
+  takes samples in their own order: another order would change nothing but speed.
+- One sample a step has a program of its own, on one thread.
+
+**Threads.** They are launched once for all of these steps. One announces a phase in memory, and
+each claims its share. A share that nobody has claimed goes to whoever is free, so a delayed thread
+blocks no other. Cores can be two threads of one, as in many virtual machines, and several threads
+are then slower than one. So, where ``threads`` is not given, a fit tries other numbers of threads
+now and then, ever more rarely, and goes on with what is quickest. No bit shows which.
+
+**Kernels.** All dense work is one tile of multiply-adds, emitted as LLVM vector code
+(`emit.microkernel`) with what follows it: bias and activation, the activation's derivative, the
+optimizer's rule. A kernel takes the address of a record, whose fields have names. Plain Python
+writes the program down once per fit, and the kernels to compile are read off it. A small compiled
+control flow, the executor, runs every program on one thread or on Numba's threads
+(`emit.executor`); it knows no network. The kernels of a dtype are compiled once, in the groups that
+a job needs, by the LLVM that Numba brings along.
+
+**Zeros in the data.** Pixels that are zero are left out of the first layer, forward and backward,
+where a glance at the data finds enough of them. Their non-zeros are listed once per fit (CSR), with
+dictionary-encoded values where at most 256 occur: 27 MB for MNIST, whatever its dtype. A mini-batch
+then begins with a phase of its own: the first layer forward, by columns of W. They are packed into
+weight panels, and a thread keeps its own in its own cache from step to step: nothing of the largest
+matrix goes from core to core. Its gradient is summed feature by feature, from lists of the samples
+in which the feature is not zero (CSC).
+
+**Dropout** draws from a counter-based generator. Which units are left out follows from the seed,
+the step, the layer, the sample's place in the batch and the unit, so threads and resumed runs
+change nothing about it.
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,9 @@
 """Pictures of training, of data and of networks; needs the ``plot`` extra.
 
-Every function draws into the Axes that it is given, or into a new figure, and returns the Axes.
-Nothing is told by colour alone, and ink follows matplotlib's style, so dark ones work too.
+`plot_history`, `plot_network`, `plot_images`, `plot_weights`, `plot_confusion_matrix`,
+`plot_mistakes`, `plot_calibration`, `plot_predictions` and `plot_residuals`: each draws into the
+Axes that it is given, or into a new figure, and returns the Axes. Nothing is told by colour alone,
+and ink follows matplotlib's style, so dark ones work too. `fastmlp.report` puts them on one page.
 """
 
 from __future__ import annotations

@@ -1,5 +1,9 @@
 """The published experiments: one file each, with its configuration, figures and rule.
 
+Four tutorials show how to write such networks by hand. ``fastmlp reproduce`` runs their experiments
+on real MNIST and prints what they published beside what comes out here; ``--all`` runs every one,
+``--json FILE`` keeps the figures. ``benchmarks/README.md`` has a run of them.
+
 `RECIPES` holds them by the name that ``fastmlp reproduce`` takes; `reproduce` runs them.
 """
 

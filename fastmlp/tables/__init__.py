@@ -1,7 +1,29 @@
 """Tables as people have them: files read, columns told apart, models that any program opens.
 
-A table's model is a scikit-learn Pipeline of standard parts and an estimator of
-`fastmlp.sklearn`, kept in a ``.skops`` file. Needs the ``table`` extra.
+With the extra ``table``, the command line takes CSV and Parquet as they are::
+
+    $ fastmlp train people.csv --label income
+    people.csv: 3,000 rows; features: 5 numbers, 3 categories (17 texts); label 'income': 2 classes
+    (<=50K 1,559, >50K 1,441)
+    fastmlp: column 'id' left out: it numbers the rows
+    ...
+    test accuracy 89.17 %, loss 0.2693
+    $ fastmlp predict model.skops new.csv > answers.csv
+
+- Separator, decimal commas, encoding, compression and header are found out, and the first line says
+  what was taken for what.
+- Numbers are standardized, and filled with their median where they are missing. Words become one
+  column each, unknown ones zeros.
+- A column that numbers the rows, dates, and texts of which each row has its own are left out with a
+  note.
+- All of that is learned from the training rows and kept in the model, whose columns go by name.
+- Test and validation rows are drawn class by class. ``evaluate`` on the table of the training
+  counts the rows that were held out.
+
+A table's model is a scikit-learn Pipeline of standard parts and an estimator of `fastmlp.sklearn`,
+kept in a ``.skops`` file. ``fastmlp.tables.load_model("model.skops").predict(frame)`` uses it, or
+skops' own ``load``. skl2onnx converts it after `fastmlp.interchange.register_skl2onnx`. A CSV of
+784 pixels and a label is MNIST's, and its model an ``.npz``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import pydoc
-import re
 from pathlib import Path
 
 import numpy as np
@@ -137,16 +136,3 @@ WRONG_MODELS = {
 def test_wrong_models_are_refused(method, model, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         getattr(MLP, method)(model, **options)
-
-
-# the README
-
-
-def test_the_programs_of_the_readme_run(tmp_path, monkeypatch):
-    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    section = re.search(r"^## In and out$(.*?)^## ", text, re.S | re.M)[1]
-    programs = re.findall(r"```python\n(.*?)```", section, re.S)
-    monkeypatch.chdir(tmp_path)
-    assert programs
-    for program in programs:
-        exec(program, {})

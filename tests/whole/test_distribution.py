@@ -101,7 +101,8 @@ def source_files() -> set[str]:
 def test_the_sdist_has_all_that_is_needed_and_no_junk(built):
     found = names(only(built, "*.tar.gz"))
     for needed in (
-        "README.md", "LICENSE", "pyproject.toml", "asv.conf.json", ".ci/run",
+        "README.md", "LICENSE", "pyproject.toml", "asv.conf.json", ".ci/run", "tests/README.md",
+        "benchmarks/README.md", ".github/CONTRIBUTING.md", ".github/CHANGES.md",
         "benchmarks/speed.png", ".github/workflows/tests.yml", "benchmarks/bench_kernels.py",
         "tests/sklearn/test_own_tests.py", "fastmlp/datasets/data/mnist.xz",
     ):  # fmt: skip
@@ -180,7 +181,7 @@ def test_the_version_is_one_and_stands_in_one_place():
                     if re.search(rf"(?<![\d.]){re.escape(fastmlp.__version__)}(?![\d.])", line)
                 ]
     home = f'fastmlp/__init__.py: __version__ = "{fastmlp.__version__}"'
-    changes = f"README.md: **{fastmlp.__version__}** "  # what a release brought
+    changes = f".github/CHANGES.md: **{fastmlp.__version__}** "  # what a release brought
     assert home in stated
     assert [line for line in stated if line != home and not line.startswith(changes)] == []
 

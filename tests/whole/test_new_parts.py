@@ -20,7 +20,7 @@ from fastmlp.kernels.emit import optimizers as vectors
 
 PACKAGE = Path(fastmlp.__file__).parent
 TESTS = Path(__file__).parents[1]
-README = TESTS.parent / "README.md"
+CONTRIBUTING = TESTS.parent / ".github" / "CONTRIBUTING.md"
 
 NAME = '    "softplus",\n)\n'
 REFERENCE = '''
@@ -334,8 +334,8 @@ def test_a_wrong_derivative_is_seen(copy):
 @pytest.mark.parametrize(
     ("new", "places"), [("an activation", ACTIVATION), ("an optimizer", OPTIMIZER)]
 )
-def test_the_readme_names_these_places_and_no_others(new, places):
-    text = README.read_text("utf-8").partition("## Contributing")[2].partition("\n## ")[0]
+def test_the_guide_names_these_places_and_no_others(new, places):
+    text = CONTRIBUTING.read_text("utf-8").partition("## Adding an activation")[2]
     row = next(line for line in text.splitlines() if line.startswith(f"| {new}"))
     needed, _, optional = row.split("|")[2].partition("optional: ")
     assert re.findall(r"`([\w/]+\.py)`", needed) == list(places)
