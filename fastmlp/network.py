@@ -45,9 +45,8 @@ class MLP:
     output : {"softmax", "sigmoid", "identity"}, default "softmax"
         Exclusive classes, independent labels, or values.
     loss : str, optional
-        cross_entropy (softmax); binary_cross_entropy, squared_error, absolute_error, huber
-        (sigmoid); squared_error, absolute_error, huber, poisson (identity). The first is the
-        default. poisson takes the output for the logarithm of the rate.
+        softmax: cross_entropy. sigmoid: binary_cross_entropy, squared_error, absolute_error, huber.
+        identity: the last three, or poisson, of the rate's logarithm. The first is the default.
     bias : bool, default True
     init : str or Initializer, default "glorot_uniform"
         A name of `fastmlp.initializers.INITIALIZERS`, or an object such as ``Normal(0.01)``.
@@ -344,8 +343,7 @@ class MLP:
             Labels (n,) or targets (n, n_out).
         epochs : int, default 10
         batch_size : int or None, default 64
-            Samples of a step; None is the full batch, 1 is stochastic. The last, smaller batch
-            of an epoch counts.
+            Samples of a step; None is all, 1 is stochastic. A smaller last batch counts as well.
         optimizer : Optimizer or str, optional
             Another one than the network has starts its state afresh.
         schedule : Schedule or str, optional
@@ -359,8 +357,8 @@ class MLP:
         validation_data : (X, y), optional
             Evaluated after every epoch, without penalties, dropout and smoothing.
         validation_split : float in [0, 1), default 0
-            The share of samples, drawn once, that is held out as validation data; with early
-            stopping a classifier's are drawn class by class.
+            The share of samples that is held out as validation data, drawn once; with early
+            stopping a classifier's class by class.
         early_stopping : bool or EarlyStopping, optional
             Ends the fit when validation has stopped improving, and goes back to the best epoch.
             Holds a tenth of the samples out where there are no validation data.
@@ -379,21 +377,17 @@ class MLP:
             Measured after every epoch, of validation data where there are any; see
             `fastmlp.metrics`.
         on_divergence : {"raise", "restore", "ignore"}, default "raise"
-            When the loss is NaN or infinite: raise, or go back to the last finite parameters and
-            end the fit with a warning, or go on.
+            When the loss is not finite: raise; end, at the last finite parameters; or go on.
         resume : bool, default False
-            Go on with the run of ``net.history``, so that `epochs` is its whole length: a network
-            loaded from a checkpoint ends with the bits of the run that was never broken off,
-            given the same arguments.
+            Go on with the run of ``net.history``, whose whole length is `epochs`: with the same
+            arguments a checkpoint ends with the bits of a run that was never broken off.
         progress : bool, optional
-            A progress bar, and a line if kernels have to be compiled first; by default when
-            standard error is a terminal.
+            A bar, and a line if kernels are compiled; by default where somebody is watching.
 
         Returns
         -------
         History
-            Of this call; also kept as ``net.history``. Ctrl-C ends the fit with a warning and
-            the history so far.
+            Also kept as ``net.history``. Ctrl-C ends the fit with a warning and what there is.
 
         Raises
         ------

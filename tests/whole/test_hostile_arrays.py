@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import warnings
 from contextlib import suppress
@@ -150,6 +153,47 @@ def test_layouts(dtype, tmp_path):
         for name, X in hostile_layouts(x, tmp_path):
             gap = difference(trained("numba", X, LABELS, batch_size=batch_size), wanted)
             assert gap <= TOLERANCE["float64"], (name, batch_size)
+
+
+OTHER_BLAS = """
+import numpy as np
+from fastmlp import MLP
+from fastmlp.sklearn import MLPClassifier
+
+def unaligned(x):
+    odd = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    odd[...] = x
+    return odd
+
+rng = np.random.default_rng(0)
+x, rows = rng.random((120, 11)) * 99, np.eye(3)[rng.integers(0, 3, 120)]
+for kind in ("f2", "f4", "f8", "i2", "i4", "i8"):
+    plain, wide = x.astype(kind), np.zeros((240, 33), kind)
+    wide[::2, ::3] = plain
+    for backend in ("numba", "numpy"):
+        found = []
+        for X, y in ((plain, rows), (unaligned(plain), unaligned(rows)), (wide[::2, ::3], rows)):
+            net = MLP((11, 7, 3), rng=0, backend=backend)
+            net.fit(X, y, epochs=1, batch_size=32)
+            numbers = list(net.evaluate(X, y).values())
+            found.append(np.r_[net.predict_proba(X).ravel(), net.predict(X[:1]), numbers])
+        assert all(np.allclose(other, found[0], rtol=0, atol=1e-5) for other in found[1:])
+    model = MLPClassifier((5,), solver="lbfgs", max_iter=400, alpha=1.0, random_state=0)
+    labels = rows.argmax(axis=1)
+    model.fit(unaligned(plain), labels)
+    assert (model.predict(unaligned(plain[:1])) == model.predict(plain)[:1]).all()
+"""
+
+
+@pytest.mark.parametrize("core", ["Core2", pytest.param("Prescott", marks=pytest.mark.slow)])
+def test_no_other_processors_blas_ends_the_process(core):
+    """OpenBLAS reads numbers that are not aligned by instructions that end the process."""
+    environment = {**os.environ, "OPENBLAS_CORETYPE": core}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", OTHER_BLAS], env=environment, capture_output=True,
+        text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("batch_size", BATCHES)

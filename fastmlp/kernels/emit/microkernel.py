@@ -1,9 +1,10 @@
 """The dense tile: C[MR, NV vectors] = sum_k A[i, k] B[k, j], held in registers, and its epilogues.
 
-Three kernels share one loop. They differ in where the sums begin and in what happens to the
-accumulators before they are stored: bias and activation (forward), the activation's derivative
-(backward), the optimizer's step (update). Every sum runs over k in ascending order, so a result
-depends neither on the tile it fell into nor on the number of threads.
+Three kernels, each for operands as they lie and packed, share one loop. They differ in where the
+sums begin and in what happens to the accumulators before they are stored: bias and activation
+(forward), the activation's derivative (backward), the optimizer's step (update). Every sum runs
+over k in ascending order, so a result depends neither on the tile it fell into nor on the number of
+threads.
 
 Arguments are addresses and strides in bytes, outputs first. Rows are padded to whole vectors and
 buffers to 16 rows, so a tile never reads or writes outside of them; padding columns stay zero

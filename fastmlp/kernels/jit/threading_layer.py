@@ -4,6 +4,10 @@ Numba has three threading layers, and each ends the process somewhere: workqueue
 enter it at once, GNU OpenMP in the child of a fork. Every such call is refused here, and its caller
 goes through the same shares one after the other: the same bits. Numba is imported where threads
 are started, no sooner: it takes a quarter of a second.
+
+A launch is dear on workqueue, which is all there is on a Mac without libomp: 93 us. Training has
+one for a piece of an epoch, not for a step: steps of 56 and 106 us took 1.10 and 1.12 times as long
+as on omp (the least of 40 short fits in turns, on 2 cores that others used as well).
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 First each share takes a slice of the batch from gathering it to its deltas. Then each share owns
 rows of every W, sums their gradient over all samples in order and applies the optimizer in
-registers. Over lists of non-zeros a phase comes before these: the first layer, by panels of W. A
-batch of more than a chunk of samples is gone through in chunks whose gradients are added up.
+registers. Wide layers pack what they sum over in the first of these, and copy their W for the
+passes in the second. Over lists of non-zeros a phase comes before these: the first layer, by panels
+of W. A batch of more than a chunk of samples is gone through in chunks whose gradients are added
+up.
 """
 
 from __future__ import annotations

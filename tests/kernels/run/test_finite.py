@@ -105,7 +105,13 @@ def test_networks_look_on_the_threads_that_they_have(monkeypatch):
 
 
 PACKAGE = Path(fastmlp.__file__).parent
-WITH_PRODUCTS = ("reference", "recipes", "bench", "verification")  # whose work is NumPy's own
+WITH_PRODUCTS = (
+    "reference",
+    "examples",
+    "recipes",
+    "bench",
+    "verification",
+)  # whose work is NumPy's own
 
 
 def test_nothing_but_the_reference_writes_a_product():
