@@ -10,6 +10,8 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import posixpath
+import re
 import shutil
 import sys
 import tempfile
@@ -29,7 +31,17 @@ import fastmlp.examples
 from fastmlp.report import make_report
 
 ROOT = Path(__file__).parents[2]
-MODULES = [f"fastmlp.{name}" for name in sorted({*fastmlp._MODULES, "bench", "sklearn", "tables"})]
+GUIDES = {"bench", "cli", "sklearn", "tables", "training"}  # beside those that fastmlp names
+MODULES = [f"fastmlp.{name}" for name in sorted({*fastmlp._MODULES, *GUIDES})]
+# Pages that the repository has, and what they are called on the site.
+PAGES = {
+    "README.md": "index.md",
+    "benchmarks/README.md": "benchmarks.md",
+    "tests/README.md": "tests.md",
+    ".github/CONTRIBUTING.md": "contributing.md",
+    ".github/CHANGES.md": "changes.md",
+    "fastmlp/datasets/data/README.md": "mnist.md",
+}
 EXAMPLES = [f"fastmlp.examples.{m.name}" for m in pkgutil.iter_modules(fastmlp.examples.__path__)]
 OPTIONS = {
     # what scikit-learn makes for its metadata routing speaks of its own pages
@@ -46,7 +58,7 @@ def public() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module_name in [*MODULES, *EXAMPLES, "fastmlp"]:
         module = importlib.import_module(module_name)
-        for name in module.__all__:
+        for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
             known = any(value is other for other in found.values()) and callable(value)
             if not known and not isinstance(value, ModuleType):
@@ -127,19 +139,46 @@ def write_gallery(source: Path) -> None:
     (source / "gallery.rst").write_text(text, "utf-8")
 
 
-def write_first_page(source: Path) -> None:
-    """Write the README, which leads to all other pages."""
-    readme = (ROOT / "README.md").read_text("utf-8")
+def on_the_site(link: str, page: str) -> str | None:
+    """Return where a link of one of the `PAGES` leads on the site, None if it has no such page."""
+    path, mark, fragment = link.partition("#")
+    if "://" in link or not path:
+        return link
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
+    module = re.fullmatch(r"fastmlp/([\w/]+)/__init__\.py", path)
+    if module:
+        return f"api/fastmlp.{module[1].replace('/', '.')}.rst{mark}{fragment}"
+    if path.endswith(".png"):
+        return path
+    return PAGES[path] + mark + fragment if path in PAGES else None
+
+
+def moved(text: str, page: str) -> str:
+    """Return a page of the repository with links as they are on the site."""
+
+    def link(found: re.Match[str]) -> str:
+        target = on_the_site(found[2], page)
+        return f"[{found[1]}]({target})" if target else found[1]
+
+    return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", link, text)
+
+
+def write_pages(source: Path) -> None:
+    """Write the README, which leads to all other pages, and the pages beside it."""
     shutil.copytree(
         ROOT / "benchmarks",
         source / "benchmarks",
         ignore=lambda _, names: [name for name in names if not name.endswith(".png")],
     )
     shutil.copy(Path(__file__).with_name("topics.md"), source)
-    pages = ["topics", "gallery", "api/fastmlp.examples", "api/fastmlp"]
-    pages += [f"api/{name}" for name in MODULES]
-    tree = "```{toctree}\n:hidden:\n\n" + "\n".join(pages) + "\n```\n"
-    (source / "index.md").write_text(f"{readme}\n{tree}", "utf-8")
+    for page, name in PAGES.items():
+        text = moved((ROOT / page).read_text("utf-8"), page)
+        if name == "index.md":
+            pages = ["topics", "gallery", "api/fastmlp.examples", "api/fastmlp"]
+            pages += [f"api/{module}" for module in MODULES]
+            pages += [other.removesuffix(".md") for other in PAGES.values() if other != name]
+            text += "\n```{toctree}\n:hidden:\n\n" + "\n".join(pages) + "\n```\n"
+        (source / name).write_text(text, "utf-8")
 
 
 class _Page(HTMLParser):
@@ -213,7 +252,7 @@ def main(folder: str) -> int:
     with tempfile.TemporaryDirectory() as place:
         source = Path(place, "source")
         source.mkdir()
-        write_first_page(source)
+        write_pages(source)
         write_names(source, found)
         write_gallery(source)
         settings = ["-q", "-W", "--keep-going", "-c", str(Path(__file__).parent)]

@@ -4,45 +4,36 @@
 
     from fastmlp.sklearn import MLPClassifier, MLPRegressor  # instead of sklearn.neural_network
 
-``python -m fastmlp.sklearn program.py`` needs not even that, and `patch` does it from within a
-program: scikit-learn's two classes become these for the whole process.
-
 Everything else stays. Parameters, fitted attributes, methods, warnings and errors are those of
 scikit-learn 1.9; 1.6 and later can be installed. So it is in a Pipeline, a GridSearchCV with any
 joblib backend, with pandas or polars frames, joblib and skops files and metadata routing. Sparse
-matrices are read as they are, whatever their number of columns.
-With the same data, parameters and ``random_state`` the same parameters are drawn and the same
+matrices are read as they are, whatever their number of columns. With the same data, parameters and ``random_state`` the same parameters are drawn and the same
 batches seen, so ``loss_curve_`` follows scikit-learn's to rounding, and training stops at the same
 epoch. scikit-learn's own tests of its two classes run on ours.
 
-What differs, and why:
+What is otherwise in scikit-learn, and how it is here:
 
-=====================================  =======================================================
-scikit-learn                           here
-=====================================  =======================================================
-A parameter set after ``fit`` changes  What was fitted predicts. A warm start and
-what predicts.                         ``partial_fit`` train what is set, or raise.
-Squared error of several outputs:      ``solver="sgd"`` and ``"adam"`` take the same steps and
-the gradient is ``n_outputs`` times    report the same loss. ``solver="lbfgs"`` is given the
-that of the loss.                      loss that belongs to the gradient, so its line search
-                                       works; ``loss_`` still is the mean over outputs.
-``n_iter_`` is 1 after any number of   Counts the passes, as ``t_`` counts the samples and
-calls of ``partial_fit``.              ``loss_curve_`` keeps the losses.
-With ``warm_start`` and                The best parameters of all fits are kept.
-``early_stopping``, a fit that does
-not beat the one before keeps its
-last parameters, not the best.
-Log loss is clipped at machine         The same for one label per sample. With several labels
-epsilon.                               per sample it is exact, computed from logits.
-A batch whose sample weights are all   Teaches nothing, nor does one whose weights sum to less
-zero ends in ZeroDivisionError.        than zero; training goes on.
-``MLPRegressor`` offers                No more than ``MLPClassifier`` does: steps need a
-``partial_fit`` with ``lbfgs``.        stochastic solver.
-``verbose`` says nothing during        One line and one loss per iteration.
-``lbfgs``, and there is no
-``loss_curve_``.
-Callbacks are not supported.           ``set_callbacks``: one task per epoch.
-=====================================  =======================================================
+A parameter set after ``fit`` changes what predicts
+    What was fitted predicts. A warm start and ``partial_fit`` train what is set, or raise.
+Squared error of several outputs: the gradient is ``n_outputs`` times that of the loss
+    ``solver="sgd"`` and ``"adam"`` take the same steps and report the same loss.
+    ``solver="lbfgs"`` is given the loss that belongs to the gradient, so its line search works;
+    ``loss_`` still is the mean over outputs.
+``n_iter_`` is 1 after any number of calls of ``partial_fit``
+    Here it counts the passes, as ``t_`` counts the samples and ``loss_curve_`` keeps the losses.
+With ``warm_start`` and ``early_stopping``, a fit that is no better keeps its last parameters
+    The best parameters of all fits are kept.
+Log loss is clipped at machine epsilon
+    The same for one label per sample. With several labels per sample it is exact, computed from
+    logits.
+A batch whose sample weights are all zero ends in ZeroDivisionError
+    It teaches nothing, nor does one whose weights sum to less than zero; training goes on.
+``MLPRegressor`` offers ``partial_fit`` with ``lbfgs``
+    No more than ``MLPClassifier`` does: steps need a stochastic solver.
+``verbose`` says nothing during ``lbfgs``, and there is no ``loss_curve_``
+    One line and one loss per iteration.
+Callbacks are not supported
+    ``set_callbacks``: one task per epoch.
 
 **What is added** is keyword-only and off by default:
 
@@ -58,17 +49,16 @@ Callbacks are not supported.           ``set_callbacks``: one task per epoch.
 
 **Callbacks** are those of `fastmlp.callbacks`, or functions of the estimator that stop training
 with a true answer. They watch ``loss``, ``accuracy`` and, with validation data or
-``early_stopping``,
-``val_loss`` and ``val_accuracy`` (``val_r2`` for values). What ``ModelCheckpoint`` saves is an
-`fastmlp.MLP`, whose classes are the numbers of ``classes_``. Parameters that are not finite stay an
-error, as in scikit-learn, also after ``TerminateOnNaN``. ``set_callbacks`` takes scikit-learn's
-own, such as ``ScoringMonitor`` and ``ProgressBar``: one task per epoch, alone, in a Pipeline or in
-a search.
+``early_stopping``, ``val_loss`` and ``val_accuracy`` (``val_r2`` for values). What
+``ModelCheckpoint`` saves is an `fastmlp.MLP`, whose classes are the numbers of ``classes_``.
+Parameters that are not finite stay an error, as in scikit-learn, also after ``TerminateOnNaN``.
+``set_callbacks`` takes scikit-learn's own, such as ``ScoringMonitor`` and ``ProgressBar``: one task
+per epoch, alone, in a Pipeline or in a search.
 
 **A skops file** asks to trust the estimator's class alone, and that of an optimizer or schedule
 given as an object: ``trusted=["fastmlp.sklearn._classifier.MLPClassifier"]``.
 
-Programs need no other import: `patch` puts these classes in the place of scikit-learn's for the
+**Programs need no other import**: `patch` puts these classes in the place of scikit-learn's for the
 whole process, and ``python -m fastmlp.sklearn [--verbose] program.py args...`` runs a program that
 was not changed at all, as ``python program.py args...`` would. Modules that were imported before,
 joblib's workers and multiprocessing's processes have them too. ``--verbose`` says who serves which

@@ -49,3 +49,24 @@ def test_topics_lead_to_public_names(make):
     text = (ROOT / ".ci" / "docs" / "topics.md").read_text("utf-8")
     pages = {f"api/{name}.rst" for name in [*make.public(), *make.MODULES, *make.EXAMPLES]}
     assert set(re.findall(r"\]\((.*?)\)", text)) <= pages
+
+
+def test_links_of_the_repository_are_those_of_the_site(make):
+    text = (
+        "[a](fastmlp/tables/__init__.py) [`b`](benchmarks/scaling.py) [c](benchmarks/README.md#d)\n"
+        "![e](benchmarks/speed.png) [f](https://example.org/README.md)"
+    )
+    assert make.moved(text, "README.md") == (
+        "[a](api/fastmlp.tables.rst) `b` [c](benchmarks.md#d)\n"
+        "![e](benchmarks/speed.png) [f](https://example.org/README.md)"
+    )
+    assert make.moved("![e](speed.png) [g](../README.md)", "benchmarks/README.md") == (
+        "![e](benchmarks/speed.png) [g](index.md)"
+    )
+
+
+def test_every_guide_that_the_readme_names_is_on_the_site(make):
+    text = (ROOT / "README.md").read_text("utf-8")
+    guides = re.findall(r"\]\(fastmlp/(\w+)/__init__\.py\)", text)
+    assert len(guides) > 10
+    assert {f"fastmlp.{name}" for name in guides} <= {*make.MODULES, "fastmlp.examples"}
