@@ -1,7 +1,8 @@
 """Write measured figures into the READMEs: ``python benchmarks/readme.py [PART ...]``.
 
 ``reproduce`` runs the published experiments (some minutes), ``bench`` the comparison with every
-peer that is installed, and draws it into ``speed.png``, ``scaling`` measures how the cost of an
+peer that is installed, keeps it in ``results/``, a file a processor, and draws it into
+``speed.png``, ``scaling`` measures how the cost of an
 epoch grows (a minute), ``cluster`` holds a model of steps on a cluster against this machine's and
 draws it into ``cluster.png``, ``accuracy`` trains with and without dropout; with no argument all of
 these are made. Each writes its own part of ``benchmarks/README.md``, and ``bench`` the short one of
@@ -18,7 +19,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from fastmlp.bench import Row
@@ -27,8 +28,16 @@ HERE = Path(__file__).parent
 PICTURE = HERE / "speed.png"
 README, RESULTS = HERE.parent / "README.md", HERE / "README.md"
 TESTS = HERE.parent / "tests" / "README.md"
+KEPT = HERE / "results"  # a file a processor
 _PERCENT = ("test_accuracy", "train_accuracy")
 _NAMES = {"test_accuracy": "test", "train_accuracy": "train", "seconds": "time"}
+
+
+class Result(NamedTuple):
+    """What was measured on a processor."""
+
+    machine: str
+    rows: list[Row]
 
 
 def replace(marker: str, lines: list[str], page: Path = RESULTS) -> None:
@@ -123,33 +132,50 @@ def picture_says(peers: Sequence[str]) -> str:
     return f"Time of {', '.join(peers)} over fastmlp's, by workload"
 
 
-def speed_lines(rows: Sequence[Row], measured_on: str) -> list[str]:
-    """Return the comparison in short: the picture, each peer's least and most, the worst case."""
-    peers = peers_of(rows)
-    found = {name: [row.ratios[name] for row in rows if name in row.ratios] for name in peers}
-    table = [
-        f"| times as long, {len(rows)} workloads | " + " | ".join(peers) + " |",
-        "|---" * (1 + len(peers)) + "|",
-    ]
-    for word, of in (("least", min), ("median", statistics.median), ("most", max)):
-        table.append(f"| {word} | " + " | ".join(f"{of(found[name]):.1f}" for name in peers) + " |")
-    ratio, peer, worst = min((row.ratios[n], n, row.workload) for row in rows for n in row.ratios)
+def results() -> list[Result]:
+    """Return what was measured, processor by processor."""
+    from fastmlp.bench import Row
+
+    kept = (json.loads(path.read_text(encoding="utf-8")) for path in sorted(KEPT.glob("*.json")))
+    return [Result(found["machine"], [Row(**row) for row in found["rows"]]) for found in kept]
+
+
+def speed_lines(results: Sequence[Result]) -> list[str]:
+    """Return the comparison in short: the picture, each peer's least and most on every processor
+    that was measured, the worst case of all.
+    """
+    peers = list(dict.fromkeys(name for result in results for name in peers_of(result.rows)))
+    table = ["| processor | times as long | " + " | ".join(peers) + " |"]
+    table.append("|---" * (2 + len(peers)) + "|")
+    for result in results:
+        found = {n: [r.ratios[n] for r in result.rows if n in r.ratios] for n in peers}
+        for word, of in (("least", min), ("median", statistics.median), ("most", max)):
+            cells = [f"{of(ratios):.1f}" if ratios else "" for ratios in found.values()]
+            table.append(f"| {result.machine} | {word} | " + " | ".join(cells) + " |")
+    ratio, peer, worst, where = min(
+        (row.ratios[name], name, row.workload, result.machine)
+        for result in results for row in result.rows for name in row.ratios
+    )  # fmt: skip
     shown = f"![{picture_says(peers)}](benchmarks/{PICTURE.name})"
-    told = f"The worst case is `{worst}`: {peer} takes {ratio:.1f} times as long."
-    where = f"Measured on {measured_on}; the network is {work_of(worst)}."
-    return ["", shown, "", *table, "", told, where, ""]
+    count = max(len(result.rows) for result in results)
+    told = f"Of {count} workloads the worst case is `{worst}` on {where}, {work_of(worst)}:"
+    return ["", shown, "", *table, "", told, f"there {peer} takes {ratio:.1f} times as long.", ""]
 
 
 def bench() -> None:
-    """Compare with the installed peers, write the tables and draw the picture."""
+    """Compare with the installed peers, keep the figures, write the tables and draw the picture."""
     from fastmlp.bench import save_speed, speed_table
     from fastmlp.support.extras import require
 
     require("matplotlib", "plot")  # before minutes of measuring, not after
     rows, peaks = speed_table(note=lambda name: print(name, file=sys.stderr))
+    name = re.sub(r"\W+", "-", machine()).strip("-").lower()
+    kept = {"machine": machine(), "peaks": peaks, "rows": [row.as_dict() for row in rows]}
+    KEPT.mkdir(exist_ok=True)
+    (KEPT / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     save_speed(rows, str(PICTURE), machine())
     replace("bench", bench_lines(rows, peaks, machine()))
-    replace("speed", speed_lines(rows, machine()), README)
+    replace("speed", speed_lines(results()), README)
 
 
 def cluster() -> None:
@@ -214,12 +240,14 @@ def machine() -> str:
     """Return the processor and the number of cores, as far as the system tells."""
     import os
 
+    from llvmlite.binding import get_host_cpu_name
+
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         found = re.search(r"model name\s*: (.*)", info.read_text())
         name = found[1] if found else name
-    return f"{name}, {os.cpu_count()} cores"
+    return f"{name} ({get_host_cpu_name()}), {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -195,22 +195,21 @@ def test_the_short_table_of_promises_is_the_long_one_in_short(writer):
         assert int(cases.replace(",", "")) == max(tests, sum(more))
 
 
-def test_the_speed_in_short_is_of_the_whole_comparison(writer):
-    from fastmlp.bench import Row
+def test_the_speed_in_short_is_of_all_that_was_kept(writer):
+    assert [*writer.speed_lines(writer.results()), ""] == part("speed", README)
+    kept = {result.machine: result.rows for result in writer.results()}
+    whole = part("bench", writer.RESULTS)
+    measured = re.search(r"Measured on (.*);", "\n".join(whole))[1]
+    head, _, *table = cells(whole)
+    for line, row in zip(table, kept[measured], strict=True):
+        assert line[0] == row.workload
+        shown = dict(zip(head[3:-1], line[3:-1], strict=True))
+        assert {n: f"{r:.1f}" for n, r in row.ratios.items()} == {
+            n: r for n, r in shown.items() if r
+        }
 
-    head, _, *table = cells(part("bench", writer.RESULTS))
-    peers = head[3:-1]
-    rows = [
-        Row(line[0], 1.0, {n: float(r) for n, r in zip(peers, line[3:-1], strict=True) if r})
-        for line in table
-    ]
-    short = part("speed", README)
-    measured = re.search(r"Measured on (.*);", "\n".join(short))[1]
-    assert [*writer.speed_lines(rows, measured), ""] == short
-    assert f"Measured on {measured};" in "\n".join(part("bench", writer.RESULTS))
 
-
-def test_a_row_may_lack_a_peer(writer):
+def test_a_row_may_lack_a_peer_and_every_processor_is_shown(writer):
     from fastmlp.bench import Row
 
     rows = [Row("wide", 1.0, {"NumPy": 2.0}), Row("small", 1.0, {"NumPy": 4.0, "JAX": 1.5})]
@@ -218,9 +217,13 @@ def test_a_row_may_lack_a_peer(writer):
     assert [line[3:5] for line in table if line[0] in ("wide", "small")] == [
         ["2.0", ""], ["4.0", "1.5"]
     ]  # fmt: skip
-    text = "\n".join(writer.speed_lines(rows, "a machine"))
-    assert "| median | 3.0 | 1.5 |" in text
-    assert "The worst case is `small`: JAX takes 1.5 times as long." in text
+    others = [Row("wide", 1.0, {"NumPy": 1.2})]
+    found = [writer.Result("a machine", rows), writer.Result("another", others)]
+    text = "\n".join(writer.speed_lines(found))
+    assert "| a machine | median | 3.0 | 1.5 |" in text
+    assert "| another | least | 1.2 |  |" in text
+    assert "the worst case is `wide` on another" in text
+    assert "there NumPy takes 1.2 times as long." in text
 
 
 @pytest.mark.parametrize("name", ["bench", "scaling", "accuracy", "reproduce", "cluster"])
