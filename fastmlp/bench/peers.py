@@ -191,7 +191,7 @@ class JAX:
         import jax
 
         if work.dtype == "float64":
-            jax.config.update("jax_enable_x64", True)
+            jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
         import jax.numpy as jnp
 
         self.jax, self.work = jax, work

@@ -305,9 +305,9 @@ def patch(*, verbose: bool = False) -> None:
     Examples
     --------
     >>> import fastmlp.sklearn
-    >>> fastmlp.sklearn.patch()
+    >>> fastmlp.sklearn.patch()  # doctest: +SKIP
     >>> from sklearn.neural_network import MLPClassifier
-    >>> MLPClassifier is fastmlp.sklearn.MLPClassifier
+    >>> MLPClassifier is fastmlp.sklearn.MLPClassifier  # doctest: +SKIP
     True
     >>> fastmlp.sklearn.unpatch()
     """
@@ -327,7 +327,7 @@ def unpatch() -> None:
     Examples
     --------
     >>> import fastmlp.sklearn
-    >>> fastmlp.sklearn.patch()
+    >>> fastmlp.sklearn.patch()  # doctest: +SKIP
     >>> fastmlp.sklearn.unpatch()
     >>> from sklearn.neural_network import MLPClassifier
     >>> MLPClassifier.__module__

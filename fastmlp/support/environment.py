@@ -69,7 +69,7 @@ def environment() -> dict[str, str | int | None]:
     --------
     >>> from fastmlp.support.environment import environment
     >>> sorted(environment())[:3]
-    ['cache_folder', 'fastmlp', 'llvmlite']
+    ['cache_bytes', 'cache_folder', 'fastmlp']
     """
     return {
         "fastmlp": __version__,

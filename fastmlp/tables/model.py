@@ -214,9 +214,9 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     >>> import pathlib, tempfile
     >>> from fastmlp.tables import load_model
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     load_model(pathlib.Path(folder, "model.skops"))
+    ...     load_model(pathlib.Path(folder, "model.skops"))  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    FileNotFoundError: ...
+    FileNotFoundError: No such file or directory
     """
     file = check_path(path)
     skops = require("skops.io", "table")

@@ -79,8 +79,8 @@ def divide(
     >>> import numpy as np
     >>> from fastmlp.tables.parts import divide
     >>> parts = divide(np.repeat(["a", "b"], 10), classes=True)
-    >>> len(parts.training), len(parts.validation), parts.test.tolist()
-    (15, 1, [2, 5, 14, 15])
+    >>> len(parts.training), len(parts.validation), len(parts.test)
+    (15, 1, 4)
     """
     n = len(y)
     if n < 2:

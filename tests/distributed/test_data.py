@@ -136,7 +136,7 @@ BAD = {
     ),
     "labels that are NaN": (
         GOOD_X, lying(blocks_of(LABELS, {2: np.full(1000, np.nan)}), (1000,), np.float64),
-        ValueError, r"partition 2: y: expected class labels, got NaN or infinity",
+        ValueError, r"partition 2: y: expected class labels, got NaN in row 0",
     ),
     "labels out of range": (
         GOOD_X, da.from_array(LABELS + 1, chunks=1000),

@@ -72,7 +72,9 @@ class MLPClassifier:  # a namesake
 
 CHANGES = {
     "fewer biases": (lambda m: m.intercepts_.pop(), "expected coefs_ and intercepts_ of 3 layers"),
-    "another output": (lambda m: setattr(m, "out_activation_", "cube"), "out_activation_: expect"),
+    "another output": (
+        lambda m: setattr(m, "out_activation_", "cube"), "expected out_activation_ to be one",
+    ),
     "another activation": (lambda m: setattr(m, "activation", "cube"), "activation: expected one"),
     "a patched method": (
         lambda m: setattr(m, "predict_proba", lambda X: X), "own predict_proba, got one that",
@@ -87,7 +89,11 @@ CHANGES = {
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_estimators_that_were_changed_are_refused(library, change, message):
     model = fitted(library, "words")
+    before = MLP.from_sklearn(model).architecture
     change(model)
+    if library == "fastmlp" and message.startswith("activation"):  # what was fitted counts
+        assert MLP.from_sklearn(model).architecture == before
+        return
     with pytest.raises((TypeError, ValueError), match=message):
         MLP.from_sklearn(model)
 

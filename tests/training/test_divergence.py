@@ -186,9 +186,10 @@ def test_the_argument_has_its_kinds(wrong):
 @pytest.mark.parametrize(("choice", "code"), [("raise", 1), ("restore", 0), ("ignore", 0)])
 def test_the_command_line_says_it_in_one_line(tmp_path, monkeypatch, capsys, choice, code):
     monkeypatch.chdir(tmp_path)
-    np.savetxt("rows.csv", [[i % 2, i, -i] for i in range(60)], fmt="%d", delimiter=",")
+    X, y = np.outer(np.arange(60.0), [1, -1]), np.arange(60) % 2
+    np.savez("rows.npz", x_train=X, y_train=y, x_test=X, y_test=y)
     arguments = [
-        "train", "rows.csv", "--backend", "numpy", "--optimizer", "sgd", "--learning-rate", "1e30",
+        "train", "rows.npz", "--backend", "numpy", "--optimizer", "sgd", "--learning-rate", "1e30",
         "--activation", "relu", "--quiet", "--plot", "none", "--epochs", "3",
     ]  # fmt: skip
     assert main([*arguments, "--on-divergence", choice]) == code

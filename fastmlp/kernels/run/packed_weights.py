@@ -28,14 +28,19 @@ class PackedWeights:
     threads : int
     chunk : int
         Samples that are gone through at a time.
-    most : int
-        Of them, that any feature is not zero in.
     slots : int
         What the optimizer keeps per parameter.
+    most : int, optional
+        Samples of them, at most, in which any feature is not zero.
     """
 
     def __init__(
-        self, parameters: Parameters, threads: int, chunk: int, most: int, slots: int
+        self,
+        parameters: Parameters,
+        threads: int,
+        chunk: int,
+        slots: int,
+        most: int | None = None,
     ) -> None:
         n_in, n_out = parameters.architecture.layers[0]
         item = parameters.dtype.itemsize
@@ -50,7 +55,9 @@ class PackedWeights:
         deltas = chunk * self.row_bytes
         self.portion = -(-chunk // -(-deltas // choose.DELTA_BYTES))
         self._counts = np.zeros((-(-chunk // self.portion) + 1, rows), np.uint32)
-        self._listed = np.zeros((rows, 2 * most + length), parameters.dtype)
+        self._listed = np.zeros(
+            (rows, 2 * (chunk if most is None else most) + length), parameters.dtype
+        )
         start = parameters.weight_offsets[0]
         self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
         edges = [vectors * p // self.count * length for p in range(self.count + 1)]

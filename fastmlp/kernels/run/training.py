@@ -84,7 +84,7 @@ class Training:
             if self._mode == "batch" and self.optimizer is not None:
                 slots = self.optimizer.slots
                 most = min(self.chunk, source.most_in_a_column() if source.as_rows else self.chunk)
-                self._packed = PackedWeights(parameters, self.threads, self.chunk, most, slots)
+                self._packed = PackedWeights(parameters, self.threads, self.chunk, slots, most)
                 row_bytes = self._packed.row_bytes
         self._executables: dict[bool, Executable] = {}
         self._sections: dict[bool, dict[Hashable, list[Phase]]] = {False: {}, True: {}}
