@@ -440,7 +440,7 @@ def test_any_network_trains_to_the_same_bits_on_any_number_of_threads(count):
 
 
 def networks_on_a_layer(examples: str) -> None:
-    kernel_threads.start_threads()
+    numba.get_num_threads()  # loads the layer, or says that there is none
     running, layers = set(), kernel_threads._parallel_for()
     kernel_threads._parallel_for = lambda: lambda *of: running.add(of[-1]) or layers(*of)
     kernel_threads.thread_limit = lambda: 8  # else no more than there are cores
