@@ -135,9 +135,9 @@ def speed_lines(rows: Sequence[Row], measured_on: str) -> list[str]:
         table.append(f"| {word} | " + " | ".join(f"{of(found[name]):.1f}" for name in peers) + " |")
     ratio, peer, worst = min((row.ratios[n], n, row.workload) for row in rows for n in row.ratios)
     shown = f"![{picture_says(peers)}](benchmarks/{PICTURE.name})"
-    told = f"The worst case is `{worst}`: {peer} takes {ratio:.1f} times as long."
-    where = f"Measured on {measured_on}; the network is {work_of(worst)}."
-    return ["", shown, "", *table, "", told, where, ""]
+    told = f"The worst case is `{worst}` ({work_of(worst)}):"
+    more = f"{peer} takes {ratio:.1f} times as long. Measured on {measured_on}."
+    return ["", shown, "", *table, "", told, more, ""]
 
 
 def bench() -> None:
