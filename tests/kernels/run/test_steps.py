@@ -141,7 +141,7 @@ def test_few_rows_fill_their_outputs_and_no_more(kind):
     few = SmallInference(net._parameters)
     assert few.outputs(X[:5]) is few.outputs(X[:0]) is None
     few.outputs(X[:1])
-    for n, executable in enumerate(few._prepared[X.dtype]._executables, 1):
+    for n, executable in enumerate(few._free[X.dtype][0]._executables, 1):
         assert difference([few.outputs(X[:n])], [expected[:n]]) < 1e-14
         assert difference([net.predict_proba(X[:n])], [expected[:n]]) < 1e-14
         room = np.full((n + 8, 3), np.nan)
@@ -211,26 +211,28 @@ def test_the_lists_of_the_next_samples_are_asked_for(in_pieces, monkeypatch, mak
     asked: list[int] = []
 
     class Watched(DecayedTraining if make == "decayed" else Training):
-        def _run(self, executable: Executable, **options: Any) -> None:
-            rows = int(executable.bases[Slot.ROWS])
-            for key, first, last in segments:
-                for step in range(first, last):
-                    for phase in self._sections[True][key]:
-                        asked.extend(next_of(phase, rows, step))
-            super()._run(executable, **options)
-
         def _executable(self, listed: bool, wanted: Any) -> Executable:
             assert listed
             segments[:] = wanted
             return super()._executable(listed, wanted)
 
+    def run(executable: Executable, threads: int) -> None:
+        rows = int(executable.bases[Slot.ROWS])
+        for key, first, last in segments:
+            for step in range(first, last):
+                for phase in made._sections[True][key]:
+                    asked.extend(next_of(phase, rows, step))
+        honest(executable, threads)
+
     segments: list[Any] = []
+    honest = training.run
+    monkeypatch.setattr(training, "run", run)
     options = {} if make == "decayed" else {"threads": 1}
     penalty = Regularization(l2=0.1 if make == "decayed" else 0.0)
     settings = StepSettings(SGD(0.05), OptimizerState(), size, penalty)
     parameters = MLP(LAYERS[1], rng=1, dtype="float64")._parameters
-    run = Watched(parameters, DataSet(DATA["values"], LABELS), settings, **options)
-    run.train(order, np.full(-(-taken // size), 0.05))
+    made = Watched(parameters, DataSet(DATA["values"], LABELS), settings, **options)
+    made.train(order, np.full(-(-taken // size), 0.05))
     full = taken // size * size
     expected = np.concatenate([order, order[:size]])[size:][:full].tolist()
     if size == 40:  # in chunks of 32: the samples behind each
