@@ -7,10 +7,11 @@
 Everything else stays. Parameters, fitted attributes, methods, warnings and errors are those of
 scikit-learn 1.9; 1.6 and later can be installed. So it is in a Pipeline, a GridSearchCV with any
 joblib backend, with pandas or polars frames, joblib and skops files and metadata routing. Sparse
-matrices are read as they are, whatever their number of columns. With the same data, parameters and
-``random_state`` the same parameters are drawn and the same batches seen, so ``loss_curve_`` follows
-scikit-learn's to rounding, and training stops at the same epoch. scikit-learn's own tests of its
-two classes run on ours.
+matrices are read as they are, whatever their number of columns.
+
+With the same data, parameters and ``random_state`` the same parameters are drawn and the same
+batches seen, so ``loss_curve_`` follows scikit-learn's to rounding, and training stops at the same
+epoch. scikit-learn's own tests of its two classes run on ours.
 
 What is otherwise in scikit-learn, and how it is here:
 
