@@ -2,7 +2,7 @@
 
 ``FASTMLP_FULL_TESTS=1 python -m pytest -m ""`` runs them in full. ``FASTMLP_TEST_RECORD=FILE`` adds
 each test's outcome and each count to a JSON file, of which ``benchmarks/readme.py promises FILE``
-makes a table.
+makes a table. Counts are those of one process: a run with ``-n`` has none.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
         terminalreporter.write_line("in full: FASTMLP_FULL_TESTS=1 python -m pytest -m ''")
 
 
-def pytest_sessionfinish() -> None:
-    if not RECORD:
+def pytest_sessionfinish(session) -> None:
+    if not RECORD or hasattr(session.config, "workerinput"):  # several would write at once
         return
     path = Path(RECORD)
     record = json.loads(path.read_text()) if path.exists() else {"tests": {}, "counts": {}}

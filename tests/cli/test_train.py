@@ -96,8 +96,11 @@ def test_train_on_mnist_without_options_but_few_epochs(here, capsys):
     assert accuracy > 96
 
 
-@pytest.mark.parametrize("header", [False, True])
-@pytest.mark.parametrize("by_class", [False, True])
+@pytest.mark.parametrize(
+    ("header", "by_class"),
+    [(True, True), *(pytest.param(*case, marks=pytest.mark.slow)
+                     for case in ((False, False), (False, True), (True, False)))],
+)  # fmt: skip
 def test_train_knows_mnist_in_csv_and_needs_no_validation_data(here, capsys, header, by_class):
     sets = load_mnist("uint8")
     X, y = sets.x_test[:140], sets.y_test[:140]

@@ -46,7 +46,7 @@ def test_indices_of_32_bits_are_kept(index):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("hidden", [3, 40, 150])
-@pytest.mark.parametrize("n_in", [SCATTERED, WIDE])
+@pytest.mark.parametrize("n_in", [SCATTERED, pytest.param(WIDE, marks=pytest.mark.slow)])
 def test_outputs_are_those_of_dense_rows(n_in, hidden, dtype):
     X = matrix(n_in, dtype=dtype)
     net = MLP((n_in, hidden, 3), rng=0, dtype=dtype)
@@ -89,7 +89,7 @@ def test_training_is_the_references(hidden, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("hidden", [3, 40])
+@pytest.mark.parametrize("hidden", [3, pytest.param(40, marks=pytest.mark.slow)])
 def test_threads_leave_the_same_bits(hidden, mode, monkeypatch):
     monkeypatch.setattr("fastmlp.kernels.jit.threading_layer.thread_limit", lambda: 2)
     X = matrix(WIDE)
@@ -110,6 +110,7 @@ def test_a_loss_and_its_gradient_are_the_references():
     assert difference(ours[1].weights, expected[1].weights) < 1e-12
 
 
+@pytest.mark.slow
 def test_room_is_for_the_samples_that_share_a_feature():
     """200,000 columns, a batch of 200: lists by feature would take 333 MB, if all had room."""
     import tracemalloc
