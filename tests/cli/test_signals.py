@@ -82,9 +82,10 @@ def test_three_signals_end_what_hears_none(here):
     """As in a step of compiled code that takes long, in which Python runs no handler."""
     program = (
         HEARD + "import ctypes, sys\nfrom fastmlp.cli.signals import Signals\n"
-        "with Signals(last=True):\n    print('ready', flush=True)\n"
-        "    while True:\n        try: ctypes.CDLL(None).pause(); sys.stdin.read()\n"
-        "        except KeyboardInterrupt: pass\n"
+        "with Signals(last=True):\n"
+        "    try:\n        print('ready', flush=True)\n        ctypes.CDLL(None).pause()\n"
+        "    except KeyboardInterrupt: pass\n"
+        "    while True: ctypes.CDLL(None).pause(); sys.stdin.read()\n"
     )
     with start(program=program, stdin=subprocess.PIPE) as process:
         assert process.stdout.readline() == "ready\n"

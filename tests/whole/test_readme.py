@@ -92,7 +92,7 @@ def test_the_two_commands_come_first_and_are_one_line_each():
         assert command.count("\n") == 1
         assert command.startswith("python -m pip install ")
     assert "&& fastmlp train " in commands[0]
-    assert commands[1].endswith("&& python -m pytest\n")
+    assert commands[1].endswith("&& python -m pytest -n 2\n")
 
 
 # short and plain
