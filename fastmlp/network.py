@@ -260,7 +260,7 @@ class MLP:
         -------
         ndarray, (n, n_out)
         """
-        return self._backend().outputs(self._parameters, self._rows(X), self.threads)
+        return self._backend().answers(self._parameters, X, self._rows, self.threads)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return class labels (softmax), a 0/1 matrix (sigmoid) or values (identity).

@@ -6,7 +6,7 @@ from enum import IntEnum, auto
 
 from . import sparse_input
 from .job import Job
-from .operation import Phase, Program, Share, Slot
+from .operation import At, Phase, Program, Share, Slot
 from .passes import forward, output_delta
 from .per_sample import forward_one
 from .samples import KnownAtRun, Samples
@@ -105,10 +105,25 @@ def any_count(job: Job, output: int) -> Program:
     return Program(job.shares, {"blocks": phases}, len(AnyCount) * job.shares)
 
 
-def few(job: Job, count: int, output: int) -> list[Phase]:
-    """Return the one phase that takes a few samples forward one by one: no tile is left empty."""
+def few(job: Job, count: int, output: int, *, looks: bool) -> list[Phase]:
+    """Return the one phase that takes a few samples forward one by one: no tile is left empty.
+
+    Parameters
+    ----------
+    job : Job
+    count : int
+    output : int
+        The code of the output.
+    looks : bool
+        Whether it is noted if the samples, which lie one behind the other, are finite.
+    """
 
     def build(share: Share, t: int) -> None:
+        if looks:
+            share.add(
+                "finite", found=At(Slot.FINITE), x=At(Slot.X), ldx=0, step=job.item, rows=1,
+                columns=count * job.layers[0].n_in, share=0, shares=1,
+            )  # fmt: skip
         sample = Samples(0, 0, 1, turn=1)
         with share.times(count):
             forward_one(job, share, sample)

@@ -44,6 +44,7 @@ class Slot(IntEnum):
     LOSSES = auto()
     CORRECT = auto()
     OUT = auto()
+    FINITE = auto()  # whether X is finite
     HYPER = auto()  # two rows of hyperparameters a step
     CLIPPED = auto()  # the same, a copy for every share
     WORDS = auto()  # that seed dropout, for every step and hidden layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,15 +41,19 @@ class _Few:
         self.rows = np.zeros((choose.FEW, architecture.n_in), X.dtype)
         self.out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
         self._order = np.arange(choose.FEW, dtype=np.int64)
+        self.finite = ctypes.c_int64(1)  # of what cannot be otherwise, it stays so
+        self.known = X.dtype.kind != "f" or X.dtype == parameters.dtype
         self._executables = []
         job, code = job_of(parameters, workspace, source.kind), OUTPUTS[architecture.output]
+        looks = X.dtype == parameters.dtype
         for count in range(1, choose.FEW + 1):
-            program = Program(1, {"few": inference.few(job, count, code)})
+            program = Program(1, {"few": inference.few(job, count, code, looks=looks)})
             executable = executable_of(parameters, workspace, program)
             executable.enter((("few", 0, 1),))
             source.enter(executable.bases, self.rows, scaled=False)
             executable.bases[Slot.ROWS] = self._order.ctypes.data
             executable.bases[Slot.OUT] = self.out.ctypes.data
+            executable.bases[Slot.FINITE] = ctypes.addressof(self.finite)
             self._executables.append(executable)
         self.programs = [executable.address for executable in self._executables]
 
@@ -65,13 +70,17 @@ class SmallInference:
     """
 
     def __init__(self, parameters: Parameters) -> None:
-        self._parameters = parameters
+        self._parameters, self._n_in = parameters, parameters.architecture.n_in
         self._free: dict[np.dtype, list[_Few]] = {}
         self._run = serial_driver()
 
-    def outputs(self, X: Any) -> np.ndarray | None:
-        """Return the outputs, or None where X takes the general way."""
-        if type(X) is not np.ndarray or not 0 < len(X) <= choose.FEW or not X.flags.c_contiguous:
+    def outputs(self, X: Any, *, checked: bool = True) -> np.ndarray | None:
+        """Return the outputs; None where X takes the general way, or is not finite as far as is
+        known, if nobody has `checked` that.
+        """
+        if type(X) is not np.ndarray or X.ndim != 2 or X.shape[1] != self._n_in:
+            return None
+        if not 0 < len(X) <= choose.FEW or not X.flags.c_contiguous:
             return None
         free = self._free.setdefault(X.dtype, [])
         try:
@@ -79,12 +88,12 @@ class SmallInference:
         except IndexError:  # the first call, or others are on: the bits do not tell
             few = _Few(self._parameters, X)
         try:
-            if not few.direct:
+            if not few.direct or not (checked or few.known):
                 return None
             count = len(X)
             few.rows[:count] = X
             self._run(few.programs[count - 1])
-            return few.out[:count].copy()
+            return few.out[:count].copy() if checked or few.finite.value else None
         finally:
             free.append(few)
 

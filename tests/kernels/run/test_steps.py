@@ -280,3 +280,26 @@ def test_each_share_has_its_own_copy_of_what_clipping_changes(packed):
         for step in steps:
             of_bias = step["w"].slot == Slot.PARAMETERS and step["w"].offset in biases
             assert step["hyper"] == clip["to"] + row * of_bias
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_few_rows_are_looked_at_on_their_way(dtype, bad):
+    net = MLP((40, 5, 3), rng=1, dtype="float32", backend="numba")
+    X = np.arange(160).reshape(4, 40).astype(dtype)
+    expected = net.predict_proba(np.concatenate([X, X]))[:4]
+    for n in (1, 2, 3, 4):
+        assert difference([net.predict_proba(X[:n])], [expected[:n]]) < 1e-5
+    for wrong in (X[:1, :-1], X[0], np.zeros((1, 41), dtype)):
+        with pytest.raises(ValueError, match="X: expected"):
+            net.predict_proba(wrong)
+    if dtype == "uint8":
+        return
+    for row, column in ((0, 0), (1, 39), (3, 17)):
+        broken = X.copy()
+        broken[row, column] = bad
+        with pytest.raises(
+            ValueError, match=rf"finite numbers, got .* in row {row}, column {column}"
+        ):
+            net.predict_proba(broken)
+        assert difference([net.predict_proba(X)], [expected]) < 1e-5
