@@ -275,6 +275,7 @@ print(model.score(X, y))
 """
 
 
+@pytest.mark.slow
 def test_verbose_says_who_serves_a_call(tmp_path):
     plain = run(tmp_path, "-W", "ignore", "program.py", program=FITS)
     ours = run(tmp_path, "-W", "ignore", "-m", "fastmlp.sklearn", "--verbose", "program.py")

@@ -71,7 +71,11 @@ def mounted(mounts: list[str], program: str, **environment: str) -> subprocess.C
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", MOUNTS)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind == "nothing can be written" else pytest.param(kind, marks=pytest.mark.slow)
+     for kind in MOUNTS],
+)  # fmt: skip
 def test_it_trains_where_little_is_there(kind, tmp_path):
     own = {"FASTMLP_CACHE_DIR": str(tmp_path)} if kind.startswith("no ") else {}
     done = mounted(MOUNTS[kind], FIT + SHOW, **own)

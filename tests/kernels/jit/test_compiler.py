@@ -54,7 +54,7 @@ def declared(module) -> set[str]:
     return {f.name for f in module.functions if f.is_declaration}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_kernels_call_nothing_but_the_processor(dtype):
     """No allocation, no lock, no library: what a kernel does not have, LLVM has."""
     for group in registry.groups_of(registry.KERNELS, ACTIVATIONS, "+".join(OPTIMIZERS)):
