@@ -6,6 +6,7 @@ Numba's own pipeline is not used: what is compiled here has no types to infer. T
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 from collections.abc import Callable
@@ -92,14 +93,13 @@ class MachineCode:
         Of an object file.
     """
 
-    _all: list[MachineCode] = []  # noqa: RUF012  # addresses of what is freed would be jumped to
-
     def __init__(self, code: bytes) -> None:
         native()
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
-        self._all.append(self)
+        # Never freed, not at the process's end either: threads may still be on their way out.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
 
     def address(self, name: str) -> int:
         """Return where a function begins.
