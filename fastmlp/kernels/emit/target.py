@@ -10,7 +10,7 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-__all__ = ["Target", "current_target", "is_arm", "native", "processor"]
+__all__ = ["Target", "current_target", "is_arm", "native", "process_triple", "processor"]
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,23 @@ define <8 x i32> @add(<8 x i32> %a, <8 x i32> %b) {
 
 
 @cache
+def process_triple() -> str:
+    """Return LLVM's name of the machine.
+
+    Asked once, while a backend is loaded and signals are held: llvmlite frees a string twice that
+    Ctrl-C meets on its way, and the process ends.
+    """
+    return str(llvm.get_process_triple())
+
+
+@cache
 def native() -> llvm.Target:
     """Return LLVM's code generator for this machine, ready."""
     with suppress(RuntimeError):  # later versions do it by themselves
         llvm.initialize()
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.Target.from_triple(llvm.get_process_triple())
+    return llvm.Target.from_triple(process_triple())
 
 
 def is_arm(triple: str) -> bool:
@@ -109,7 +119,7 @@ def processor() -> tuple[str, str]:
         name, there = _host()
         told = name, ",".join(f"{'+' if on else '-'}{flag}" for flag, on in sorted(there.items()))
     (name, features), always = told, _X86
-    if is_arm(llvm.get_process_triple()):
+    if is_arm(process_triple()):
         name, always = _ARM_NAME if name == "generic" else name, _ARM
     return name, ",".join(filter(None, (always, features.replace(" ", ""))))
 
@@ -136,7 +146,7 @@ def current_target() -> Target:
         That of what LLVM makes of `processor`. Every 64-bit ARM has NEON; what has no row of its
         own gets the generic one.
     """
-    if is_arm(llvm.get_process_triple()):
+    if is_arm(process_triple()):
         return _TARGETS["neon"]
     if _told() is not None:
         return _TARGETS[_row_compiled(*processor())]

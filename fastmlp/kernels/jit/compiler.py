@@ -19,7 +19,7 @@ from llvmlite import ir
 from llvmlite.binding import ffi
 
 from ...support.interrupts import CtrlC
-from ..emit.target import native, processor
+from ..emit.target import native, process_triple, processor
 from .cache import announce, load_code, save_code
 
 __all__ = ["MachineCode", "compile_module", "machine_code", "module_for"]
@@ -63,7 +63,7 @@ def _machine() -> llvm.TargetMachine:
 def module_for(name: str) -> ir.Module:
     """Return an empty module for this processor."""
     module = ir.Module(name)
-    module.triple = llvm.get_process_triple()
+    module.triple = process_triple()
     return module
 
 

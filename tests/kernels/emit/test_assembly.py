@@ -177,7 +177,7 @@ def test_the_processor_that_is_asked_for_is_compiled_for(name, features, monkeyp
 @pytest.mark.parametrize("features", [{}, {"neon": True, "sve": False}])
 @pytest.mark.parametrize("triple", [ARM, "arm64-apple-darwin20.0.0"])
 def test_arm_has_neon_whatever_llvm_tells_of_it(triple, features, monkeypatch):
-    monkeypatch.setattr(llvm, "get_process_triple", lambda: triple)
+    monkeypatch.setattr(target, "process_triple", lambda: triple)
     monkeypatch.setattr(target, "_host", lambda: ("generic", features))
     for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
         monkeypatch.delenv(name, raising=False)

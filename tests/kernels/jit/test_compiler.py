@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+from llvmlite.binding import ffi
 
 from fastmlp import MLP, SGD, Adam
 from fastmlp.kernels.emit import executor
@@ -218,3 +219,28 @@ def test_one_thread_needs_no_import_of_numba():
         [sys.executable, "-c", ONE_THREAD], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_fit_asks_llvm_for_nothing_once_its_kernels_are_there(monkeypatch):
+    """llvmlite frees a string twice where Ctrl-C comes meanwhile, and the process ends."""
+    X, y = np.ones((40, 5), np.float32), np.arange(40) % 2
+    options = {"batch_size": 8, "optimizer": Adam(), "validation_data": (X, y)}
+    made = []
+
+    def job():
+        net = MLP((5, 4, 2), rng=0, threads=2)
+        net.fit(X, y, epochs=2, **options)
+        net.predict(X[:1]), net.predict_proba(X), net.loss_and_gradients(X, y)
+
+    job()
+    for kind in (ffi.ObjectRef, ffi.OutputString):
+
+        def begin(self, *arguments, honest=kind.__init__, **options):
+            made.append(type(self).__name__)
+            honest(self, *arguments, **options)
+
+        monkeypatch.setattr(kind, "__init__", begin)
+    job()
+    assert made == []
+    compiler.llvm.get_process_triple()
+    assert made == ["OutputString"]
