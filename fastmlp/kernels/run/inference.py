@@ -41,11 +41,11 @@ class _Few:
         self.rows = np.zeros((choose.FEW, architecture.n_in), X.dtype)
         self.out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
         self._order = np.arange(choose.FEW, dtype=np.int64)
-        self.finite = ctypes.c_int64(1)  # of what cannot be otherwise, it stays so
-        self.known = X.dtype.kind != "f" or X.dtype == parameters.dtype
+        looks = X.dtype == parameters.dtype  # as the kernel that looks for NaN reads it
+        self.finite = ctypes.c_int64(1)  # written by programs that look; integers always are
+        self.known = looks or X.dtype.kind != "f"
         self._executables = []
         job, code = job_of(parameters, workspace, source.kind), OUTPUTS[architecture.output]
-        looks = X.dtype == parameters.dtype
         for count in range(1, choose.FEW + 1):
             program = Program(1, {"few": inference.few(job, count, code, looks=looks)})
             executable = executable_of(parameters, workspace, program)
