@@ -450,6 +450,7 @@ def test_a_folder_that_cannot_be_written(kind):
     file, write = WRITERS[kind]
     folder, net = Path(tempfile.mkdtemp()), made()
     path = folder / file
+    write(net, path)  # what is imported on first use is, by who may read it
     path.write_text("the old one")
     folder.chmod(0o555)
     root = os.geteuid() == 0

@@ -36,9 +36,16 @@ class CacheFolder:
 
 
 def cache_folders(parent: Path) -> list[CacheFolder]:
-    """Return the folders of compiled code in a folder, apart from links and other users'."""
+    """Return the folders of compiled code in a folder, apart from links and other users'.
+
+    An empty list where the folder is missing or may not be read.
+    """
+    try:
+        paths = sorted(parent.iterdir())
+    except OSError:
+        return []
     found = []
-    for path in sorted(parent.iterdir()) if parent.is_dir() else ():
+    for path in paths:
         with suppress(OSError):
             told = path.lstat()
             own = not hasattr(os, "getuid") or told.st_uid == os.getuid()

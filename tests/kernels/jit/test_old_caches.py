@@ -10,6 +10,7 @@ import pytest
 from fastmlp.cli import main
 from fastmlp.kernels.jit import cache
 from fastmlp.kernels.jit.old_caches import cache_folders, remove_old
+from fastmlp.support.environment import environment
 
 DAY = 24 * 3600
 
@@ -46,6 +47,16 @@ def test_what_is_a_year_old_goes_and_nothing_else(present):
     os.utime(present, (0, 0))
     remove_old(present)
     assert left(present) == "abcefn"  # the present one stays, however old
+
+
+@pytest.mark.parametrize("error", [PermissionError, FileNotFoundError, NotADirectoryError])
+def test_a_folder_that_may_not_be_read_holds_nothing(present, monkeypatch, error):
+    def refuse(path):
+        raise error(path)
+
+    monkeypatch.setattr(type(present), "iterdir", refuse)
+    assert cache_folders(present.parent) == []
+    assert environment()["cache_bytes"] == 0
 
 
 def test_it_goes_when_something_is_compiled(present):
