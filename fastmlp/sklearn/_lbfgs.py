@@ -16,6 +16,7 @@ from ._epochs import Targets, reported
 from ._held_out import HeldOut
 from ._hooks import Hooks
 from ._network import Network
+from ._one_blas_thread import one_blas_thread
 from ._tasks import Tasks
 from ._warnings import as_sklearn
 
@@ -151,7 +152,7 @@ def fit_lbfgs(
             raise StopIteration
 
     hooks.begin()
-    with np.errstate(over="ignore", invalid="ignore"):
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
         result = scipy.optimize.minimize(
             objective, objective.start(), method="L-BFGS-B", jac=True, callback=after_iteration,
             options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
