@@ -17,7 +17,7 @@ from ..program.job import Job, Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
 from .calls import address_of
-from .executor import Executable, run
+from .executor import Executable, Layout, run
 from .plain import count_to
 from .source import Source
 from .thread_choice import ThreadChoice
@@ -43,7 +43,7 @@ def executable_of(parameters: Parameters, workspace: Workspace, program: Program
     """Return a program with the addresses of its kernels and of the network entered."""
     a = parameters.architecture
     groups = groups_of(program.kernels(), a.activations, "sgd")
-    executable = Executable(program, kernel_addresses(a.dtype, *groups))
+    executable = Executable(Layout(program, kernel_addresses(a.dtype, *groups)))
     executable.bases[Slot.PARAMETERS] = parameters.flat.ctypes.data
     executable.bases[Slot.WORKSPACE] = workspace.address
     return executable
@@ -52,9 +52,7 @@ def executable_of(parameters: Parameters, workspace: Workspace, program: Program
 class _Lent:
     """A program for so many threads, with a workspace: of one call at a time."""
 
-    def __init__(
-        self, parameters: Parameters, source: Source, shares: int, *, looks: bool
-    ) -> None:
+    def __init__(self, parameters: Parameters, source: Source, shares: int, *, looks: bool) -> None:
         self._item = parameters.dtype.itemsize * parameters.architecture.n_out
         self._tile = current_target().tile_rows
         self._workspace = Workspace(parameters, shares * choose.BLOCK_ROWS, backward=False)
