@@ -79,8 +79,11 @@ def crowded(seed: int) -> str:
     return trained(seed)
 
 
-def in_child(work) -> int:
-    """Return the exit code of a forked child that does `work`; a hang is ended and is one."""
+def in_child(work, meanwhile=lambda: None) -> int:
+    """Return the exit code of a forked child that does `work`; a hang is ended and is one.
+
+    `meanwhile` is done here at that time.
+    """
     child = os.fork()
     if child == 0:
         code = 1
@@ -90,6 +93,7 @@ def in_child(work) -> int:
             code = 0
         finally:
             os._exit(code)
+    meanwhile()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -135,14 +139,27 @@ def fork_after_training() -> None:
 def fork_before_training() -> None:
     import fastmlp  # noqa: F401
 
+    seen = []
+
     def work() -> None:
         assert crowded(1) == trained(1, threads=1)
         from fastmlp.kernels.jit import threading_layer as threads
 
         assert threads.thread_limit() == THREADS  # the child may have threads of its own
 
-    assert in_child(work) == 0
-    assert crowded(1) == trained(1, threads=1)
+    assert in_child(work, lambda: seen.append(crowded(1))) == 0
+    assert seen == [trained(1, threads=1)]
+    assert in_child(child_is_right(seen[0])) == 0
+
+
+def fork_before_threads() -> None:
+    """Kernels are there, and no thread has begun; both begin theirs at once."""
+    expected, seen = trained(1, threads=1), []
+    for _ in range(2):
+        work = child_is_right(expected)
+        assert in_child(work, lambda: seen.append(crowded(1))) == 0
+    assert in_child(child_is_right(expected)) == 0
+    assert [*seen, crowded(1)] == [expected] * 3
 
 
 def fork_during_training() -> None:
@@ -339,9 +356,14 @@ def ctrl_c(moments: int) -> None:
     again.fit(X, y, epochs=1, **options)
 
 
-QUICK = eight_threads, fork_after_training, fork_during_training, pool_of_spawned
+QUICK = (
+    eight_threads, fork_after_training, fork_before_threads, fork_during_training, pool_of_spawned,
+)  # fmt: skip
 EVERY_LAYER = eight_threads, one_network_in_eight_threads, one_core
-FORKS = fork_after_training, fork_before_training, fork_during_training, pool_of_forks
+FORKS = (
+    fork_after_training, fork_before_threads, fork_before_training, fork_during_training,
+    pool_of_forks,
+)  # fmt: skip
 POOLS = pool_of_spawned, joblib_loky, joblib_multiprocessing, joblib_threading
 LAYERS = [  # their first is quick
     pytest.param(layer, marks=pytest.mark.slow if i else ()) for i, layer in enumerate(layers())
