@@ -63,8 +63,10 @@ PROMISES = (
      "fits in 8 threads at once, fork before, during and after training, spawn, joblib, one core, "
      "on every threading layer; Ctrl-C at any moment leaves whole steps; a thousand fits in a row "
      "leave no memory, file or thread behind",
-     ("whole/test_processes", "kernels/run/test_executor", "kernels/run/test_executor_threads"),
-     ("moments of Ctrl-C", "fits in rows of 1,000")),
+     ("whole/test_processes", "whole/test_interrupts", "support/test_interrupts",
+      "sklearn/test_interrupts", "kernels/run/test_executor", "kernels/run/test_executor_threads"),
+     ("moments of Ctrl-C", "places of Ctrl-C", "processes that were interrupted",
+      "fits in rows of 1,000")),
     ("No stale or foreign machine code",
      "Compiled code that does not fit the machine or version is never run.",
      "an edit, another version or processor compiles anew; damaged, foreign, missing and "
