@@ -120,7 +120,8 @@ def fit_lbfgs(
     Returns
     -------
     History
-        One loss, with the penalty, and accuracy per iteration, each as after it.
+        One loss, with the penalty, and accuracy per iteration, each as after it. Ctrl-C ends the
+        fit with a warning and the last whole iteration.
 
     Raises
     ------
