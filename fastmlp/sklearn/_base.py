@@ -22,6 +22,7 @@ from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
+from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
@@ -161,20 +162,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         if not first:
             self._check_continued(hidden)
-        X, y = self._validate_input(X, y, incremental, reset=first)
-        weight = None
-        if sample_weight is not None:
-            weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
-        rows = self._rows(y)
-        self.n_outputs_ = self._n_outputs(rows)
-        self._rng = source(self.random_state)
-        dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
-        trained = {"activation": list(names), "loss": self.loss}
-        if self.__dict__.get("_trained") != trained:
-            self._trained = trained  # what predictions go by, whatever is set later
-        if first:
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
-        network = self._current()
+        with CtrlC():  # what is fitted changes: all of it, or nothing
+            X, y = self._validate_input(X, y, incremental, reset=first)
+            weight = None
+            if sample_weight is not None:
+                weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
+            rows = self._rows(y)
+            self.n_outputs_ = self._n_outputs(rows)
+            self._rng = source(self.random_state)
+            dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
+            trained = {"activation": list(names), "loss": self.loss}
+            if self.__dict__.get("_trained") != trained:
+                self._trained = trained  # what predictions go by, whatever is set later
+            if first:
+                self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+            network = self._current()
         network.threads = self._threads()
         weighted = self._class_weighted(y, weight, incremental)
         targets = self._targets(y, rows, network.parameters.dtype)
@@ -291,13 +293,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         callbacks: list[Callback],
         tasks: Tasks,
     ) -> None:
-        """Minimise in float64, whatever the parameters are kept in."""
-        double = network
+        """Minimise in float64, whatever the parameters are kept in.
+
+        SciPy tries parameters in a network of its own; the estimator's has those of iterations.
+        """
+        double = self._make_network(
+            [w.astype(np.float64) for w in network.weights],
+            [b.astype(np.float64) for b in network.biases],
+        )
         if network.parameters.dtype != np.float64:
-            double = self._make_network(
-                [w.astype(np.float64) for w in network.weights],
-                [b.astype(np.float64) for b in network.biases],
-            )
             samples.targets = self._targets(samples.y, samples.rows, np.dtype(np.float64))
         n = len(samples.rows)
         hooks = Hooks(
