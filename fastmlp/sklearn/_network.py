@@ -12,6 +12,7 @@ from ..architecture import Architecture
 from ..backends import get_backend
 from ..contract.parameters import Parameters
 from ..initializers import RandomSource
+from ..kernels.run.training import Training
 
 __all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "draw"]
 
@@ -68,6 +69,8 @@ class Network:
     weights, biases : list of ndarray
         Live views: what is written into them takes effect.
     parameters : Parameters
+    kept : Training or None
+        What took the steps of the last `partial_fit`, ready for samples of the same shape.
     made_for : tuple
         The estimator's ``out_activation_`` and fitted settings that it was made for.
     """
@@ -94,6 +97,7 @@ class Network:
         self.parameters.assign(weights, biases)
         self.weights, self.biases = self.parameters.weights, self.parameters.biases
         self.threads = threads
+        self.kept: Training | None = None
         self._n_in = architecture.n_in
         self._backend = get_backend("numba")
 

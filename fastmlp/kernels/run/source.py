@@ -58,6 +58,10 @@ class Source:
             return bool((ours == (values / self.scale).astype(self.dtype)).all())
         return True
 
+    def release(self) -> None:
+        """Let go of X."""
+        self.X = self._given = None
+
     def stage(self, rows: np.ndarray) -> np.ndarray:
         """Return rows of X as the network reads them."""
         return read_rows(self.X, rows, self.scale, self.dtype)
