@@ -81,6 +81,8 @@ class Training:
         row_bytes = 0
         if source.listed or (self.optimizer is not None and source.sparse):
             row_bytes = self._workspace.layers[0].ld_w
+            if source.listed and self.optimizer is None:
+                source.sum_as_rows(row_bytes)
             if self._mode == "batch" and self.optimizer is not None:
                 slots = self.optimizer.slots
                 most = min(self.chunk, source.most_in_a_column() if source.as_rows else self.chunk)
@@ -113,7 +115,11 @@ class Training:
         return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
 
     def _most_groups(self) -> int:
-        return choose.most_groups(self.parameters)
+        most = choose.most_groups(self.parameters)
+        if self._source.listed and self.optimizer is None:
+            X = self._source.X
+            return min(most, choose.groups_of_lists(X.nnz, X.shape[1]))
+        return most
 
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
