@@ -40,7 +40,8 @@ class Source:
         self.listed = is_listed(X)
         self._given = X
         self.X = shared(X, "canonical", lambda: canonical(X)) if self.listed else X
-        self.as_rows = self.listed and choose.rows_pay(*X.shape, self.X.nnz)
+        n, n_in = X.shape
+        self.as_rows = self.listed and choose.rows_pay(n, n_in, self.X.nnz)
         self.scale = architecture.input_scale
         self.dtype = np.dtype(architecture.dtype)
         self.direct = self.listed or self._readable()
