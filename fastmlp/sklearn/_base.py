@@ -24,6 +24,7 @@ from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
+from ..support.frames import in_memory
 from ._callback_support import CallbackSupportMixin
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
@@ -142,7 +143,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         plain = network is not None and network.accepts(X) and are_plain(y, len(X))
         if plain and "feature_names_in_" not in self.__dict__:
             return X, y
-        check_kind("X", X)
+        check_kind("X", X := in_memory(X))
         dtypes = _READ_AS_THEY_ARE[:2] if self.dtype is None else _READ_AS_THEY_ARE
         return validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtypes,
@@ -393,7 +394,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             check_is_fitted(self)
         network = self._current()
         if "feature_names_in_" in self.__dict__ or not network.accepts(X):
-            check_kind("X", X)
+            check_kind("X", X := in_memory(X))
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         outputs = network.outputs(X)
         applied = APPLIED.get(self.out_activation_)
