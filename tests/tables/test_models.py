@@ -349,6 +349,18 @@ def test_a_column_of_numbers_first_and_texts_later_keeps_its_texts(here):
     assert set(read_table("t.csv").frame["code"]) == {"007", "x"}
 
 
+@pytest.mark.parametrize(
+    ("first", "later"), [("x", "007"), ("007", "x"), ("1.000.000", "2.000.000"), ("True", "False")]
+)
+def test_labels_stay_as_they_are_written(here, first, later):
+    count = 300_000 if "x" in (first, later) else 150
+    labels = [first] * count + [later] * count
+    pd.DataFrame({"n": np.arange(2 * count) * 0.5, "label": labels}).to_csv(
+        "t.csv", index=False, sep=";", decimal=","
+    )
+    assert set(read_table("t.csv", label="label").frame["label"]) == {first, later}
+
+
 SETS = {
     "iris": datasets.load_iris, "wine": datasets.load_wine,
     "breast cancer": datasets.load_breast_cancer, "digits": datasets.load_digits,
