@@ -151,7 +151,7 @@ def fit_lbfgs(
         samples = data.make_samples(1, None, False, None)
         samples.dense()
         run = _Run(net, _Objective(tried, samples, l2), told, samples.count, max_iter)
-        message = run.minimize(minimize, options)
+        message = run.minimize(minimize, options, samples.feature_names)
     if message:
         warn(message)
     return net.history
@@ -190,14 +190,16 @@ class _Run:
             raise StopIteration
         self._call("on_epoch_begin", len(self._net.history), {})
 
-    def minimize(self, minimize: Any, options: dict[str, Any]) -> str:
+    def minimize(
+        self, minimize: Any, options: dict[str, Any], names: tuple[str, ...] | None
+    ) -> str:
         """Go through the iterations; return what there is to warn of."""
         net, objective, message = self._net, self._objective, ""
         start = _vector(net)
         loss, _ = objective(start)
         if not np.isfinite(loss):
             raise DivergenceError(f"the loss is {loss} before the first iteration", loss=loss)
-        net.history, net.stop_training = History(), False
+        net.history, net.stop_training, net.feature_names = History(), False, names
         self._begun = time.perf_counter()
         try:
             self._call("on_train_begin", {})

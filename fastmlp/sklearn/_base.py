@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -18,16 +19,18 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ..activations import ACTIVATIONS
 from ..architecture import Architecture
 from ..callbacks import Callback
+from ..initializers import RandomSource
 from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
+from ..support.frames import in_memory
 from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
-from ._inputs import check_kind
+from ._inputs import are_plain, check_kind
 from ._lbfgs import Objective, fit_lbfgs
 from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, draw
 from ._random import source
@@ -137,7 +140,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError(f"dtype: expected float32 or float64, got {self.dtype!r}")
 
     def _check_data(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
-        check_kind("X", X)
+        network = None if reset else self.__dict__.get("_network")
+        plain = network is not None and network.accepts(X) and are_plain(y, len(X))
+        if plain and "feature_names_in_" not in self.__dict__:
+            return X, y
+        check_kind("X", X := in_memory(X))
         dtypes = _READ_AS_THEY_ARE[:2] if self.dtype is None else _READ_AS_THEY_ARE
         return validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtypes,
@@ -169,7 +176,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
             rows = self._rows(y)
             self.n_outputs_ = self._n_outputs(rows)
-            self._rng = source(self.random_state)
+            self.__dict__.pop("_rng", None)
             dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
             trained = {"activation": list(names), "loss": self.loss}
             if self.__dict__.get("_trained") != trained:
@@ -324,6 +331,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     # the network
 
+    @cached_property
+    def _rng(self) -> RandomSource:
+        """The random numbers of one fit: seeding takes 0.1 ms, and one sample needs none."""
+        return source(self.random_state)
+
     def _threads(self) -> int | None:
         if self.threads is None and _in_worker_thread():
             return 1
@@ -393,7 +405,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return outputs if applied is None else applied(outputs)
 
     def _validated(self, X: Any) -> Any:
-        check_kind("X", X)
+        check_kind("X", X := in_memory(X))
         return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
     @property

@@ -192,6 +192,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
+        if y.ndim == 2 and not self._label_binarizer.y_type_.startswith("multilabel"):
+            raise ValueError(
+                "y: expected one label per sample, as the network was fitted with, got an array "
+                f"of shape {y.shape}"
+            )
+        if incremental and self._all_known(y):
+            return X, y
         classes = unique_labels(y)
         if self.warm_start and not incremental and set(classes) != set(self.classes_):
             raise ValueError(
@@ -204,6 +211,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"'y' has {classes}."
             )
         return X, y
+
+    def _all_known(self, y: Any) -> bool:
+        """Tell whether all labels are classes, where that takes no more than a look."""
+        known = self.classes_
+        if y.ndim != 1 or y.dtype != known.dtype or y.dtype.kind not in "iub":
+            return False
+        places = np.searchsorted(known, y)
+        return bool((known.take(places, mode="clip") == y).all())
 
     def _rows(self, y: np.ndarray) -> np.ndarray:
         if self._output() == "softmax":

@@ -11,6 +11,7 @@ import numpy as np
 from ..contract.operations import DataSet, StepSettings
 from ..initializers import RandomSource
 from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
+from ..kernels.run.choose import CHUNK
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
 from ..kernels.run.training import Training
 from ..optimizers import Adam
@@ -223,12 +224,27 @@ class Epochs:
         """Return what takes an epoch's steps."""
         decayed = self._one_by_one and DecayedTraining.steady(rates, self._strongest)
         if decayed not in self._made:
-            given = self.network.parameters, self._data, self._settings
-            if decayed:
-                self._made[decayed] = DecayedTraining(*given)
-            else:
-                self._made[decayed] = Training(*given, threads=self.network.threads)
+            self._made[decayed] = self._kept(decayed) or self._new(decayed)
         return self._made[decayed]
+
+    def _new(self, decayed: bool) -> Training:
+        given = self.network.parameters, self._data, self._settings
+        if decayed:
+            return DecayedTraining(*given)
+        return Training(*given, threads=self.network.threads)
+
+    def _kept(self, decayed: bool) -> Training | None:
+        """Return what the network has kept, if it can go over these samples."""
+        kept, self.network.kept = self.network.kept, None
+        if kept is None or isinstance(kept, DecayedTraining) != decayed:
+            return None
+        return kept if kept.take(self._data, self._settings, self.network.threads) else None
+
+    def keep(self) -> None:
+        """Leave what took the steps to the network, for its next call with as few samples."""
+        if len(self._made) == 1 and len(self._data.y) <= CHUNK:
+            (self.network.kept,) = self._made.values()
+            self.network.kept.release()
 
     def run(
         self, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None, hooks: Hooks

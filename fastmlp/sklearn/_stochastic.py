@@ -239,7 +239,7 @@ def fit_stochastic(
                 break
             tasks.begin(samples)
             key = dropout_key(e._rng) if dropout else None
-            if e.shuffle:
+            if e.shuffle and n > 1:
                 positions = shuffled(positions, e._rng)
             steps = rates.of_epoch(n_steps)
             seen = epochs.run(positions, steps, key, hooks)
@@ -267,6 +267,8 @@ def fit_stochastic(
     if e.early_stopping:
         with CtrlC():
             network.parameters.assign(e._best_coefs, e._best_intercepts)
+    if incremental:
+        epochs.keep()
     hooks.end()
 
 

@@ -49,6 +49,7 @@ __all__ = [
     "flops",
     "forward_flops",
     "grid",
+    "groups_of_lists",
     "inference_blocks",
     "is_close",
     "is_sparse",
@@ -61,6 +62,7 @@ __all__ = [
     "packing",
     "panel_count",
     "rows_pay",
+    "rows_pay_in_sums",
     "thread_levels",
 ]
 
@@ -73,6 +75,11 @@ BLOCK_ROWS = 64  # in full batch, and in inference: 64 rows of MNIST in float64 
 # second-level cache
 GROUPS = 32  # groups of samples of a full batch, each with a gradient of its own
 _GROUPS_BYTES = 16 << 20  # what these gradients may take
+# How often a group of sparse samples has to use a row of W on average: to clear a gradient and add
+# it up takes longer than to sum so few. L-BFGS, 100 neurons, float64, one group and as many as
+# there is room for: 1,000 x 1,000, 1 % non-zeros, 0.67 and 1.9 ms; 200 x 5,000, 0.2 %, 0.49 and
+# 1.45; 2,000 x 500, 10 %, 16 groups and 32, 3.5 and 13.4.
+_USES = 8
 STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much at a time
 
 FEW = 4  # rows of inference that go through one by one: a tile of eight would be half empty
@@ -105,6 +112,11 @@ _COPIED_ROWS = 128  # while they are in the second-level cache: 118.2 ms a step 
 DENSITY = 0.4  # above this share of non-zeros the dense tile is as fast as the lists
 _INPUTS = range(16, 1 << 16)  # at least a block, and columns of blocks are numbered by uint16
 _SCATTERED = 1e-3  # share of non-zeros below which most blocks of a sample's list are empty
+# Non-zeros of a block of a row: fewer cost less as they lie. Sums of a gradient over 1,500 x 600,
+# float64, Zen 4, in blocks and as they lie: 400 neurons, 0.3 in a block 25.2 and 12.3 ms, 1.6 in a
+# block 43.3 and 35.8; 100 neurons, 1.3 in a block 1.17 and 0.83, 3.2 in a block 2.1 and 1.9, 6.4 in
+# a block 7.9 and 11.8, 19 in a block 15.8 and 24.5.
+_FEW_IN_A_BLOCK = 4
 _FEWEST_SAMPLES = 64  # of a data set
 _LOOKED_AT = 256  # rows whose density speaks for all
 _LISTED_BYTES = 3  # of a non-zero in a list whose values are coded
@@ -175,6 +187,18 @@ def most_groups(parameters: Parameters) -> int:
     return max(1, min(GROUPS, _GROUPS_BYTES // gradient_bytes))
 
 
+def groups_of_lists(nonzeros: int, n_in: int) -> int:
+    """Return how many groups of a full batch of sparse rows are worth a gradient of their own.
+
+    Parameters
+    ----------
+    nonzeros : int
+        Of all samples.
+    n_in : int
+    """
+    return max(1, nonzeros // (_USES * n_in))
+
+
 def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
     """Return how many shares of inference there are, and samples of a block."""
     shares = min(threads, -(-rows // _FEWEST_ROWS))
@@ -205,6 +229,19 @@ def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
     in blocks 1.5 times.
     """
     return n_in not in _INPUTS or non_zeros < _SCATTERED * samples * n_in
+
+
+def rows_pay_in_sums(blocks: int, non_zeros: int) -> bool:
+    """Tell whether rows of a sparse matrix are gone through as they lie in a full batch whose
+    gradient is summed for L-BFGS.
+
+    Parameters
+    ----------
+    blocks : int
+        Of all rows.
+    non_zeros : int
+    """
+    return non_zeros < _FEW_IN_A_BLOCK * blocks
 
 
 def lists_outgrow_file(X: np.ndarray) -> bool:

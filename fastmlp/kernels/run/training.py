@@ -81,6 +81,8 @@ class Training:
         row_bytes = 0
         if source.listed or (self.optimizer is not None and source.sparse):
             row_bytes = self._workspace.layers[0].ld_w
+            if source.listed and self.optimizer is None:
+                source.sum_as_rows(row_bytes)
             if self._mode == "batch" and self.optimizer is not None:
                 slots = self.optimizer.slots
                 most = min(self.chunk, source.most_in_a_column() if source.as_rows else self.chunk)
@@ -113,7 +115,11 @@ class Training:
         return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
 
     def _most_groups(self) -> int:
-        return choose.most_groups(self.parameters)
+        most = choose.most_groups(self.parameters)
+        if self._source.listed and self.optimizer is None:
+            X = self._source.X
+            return min(most, choose.groups_of_lists(X.nnz, X.shape[1]))
+        return most
 
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
@@ -268,6 +274,39 @@ class Training:
             arrays |= self._packed.bases()
         for slot, address in arrays.items():
             bases[slot] = address
+
+    # other data
+
+    def release(self) -> None:
+        """Let go of the samples: `take` others before the next steps."""
+        self._released = self._kind_of_data()
+        self._source.release()
+        self._y, self.sample_weight = self._y[:0], None
+
+    def take(self, data: DataSet, settings: StepSettings, threads: int | None) -> bool:
+        """Go on with other samples and another state, as if made anew; return whether that can be.
+
+        It can where data are of the shape and kind of those released, and settings the same.
+        """
+        had = self.optimizer, self.regularization, self.batch_size
+        if had != (settings.optimizer, settings.regularization, settings.batch_size):
+            return False
+        self._source = Source(data.X, self.architecture)
+        self._y = padded_targets(data.y, self.parameters.dtype)
+        if self._kind_of_data() != self._released or self._index is not None or self._source.sparse:
+            return False
+        chosen = self._choose_threads(threads)
+        if chosen != self.threads or (threads is None and chosen > 1) != bool(self._autotuner):
+            return False
+        self.state, self.sample_weight = settings.state, data.sample_weight
+        for executable in self._executables.values():
+            self._enter_memory(executable.bases, False)
+        return True
+
+    def _kind_of_data(self) -> tuple[Any, ...]:
+        """Return all that programs know of the samples."""
+        source = self._source
+        return source.X.shape, source.direct, source.kind, self._y.shape, self._y.dtype
 
     # steps
 
