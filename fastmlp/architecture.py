@@ -12,7 +12,9 @@ from .activations import ACTIVATIONS
 from .losses import DEFAULT_LOSS, OUTPUTS
 from .support.validation import check_choice, check_integer, check_number
 
-__all__ = ["Architecture"]
+__all__ = ["PRECISIONS", "Architecture"]
+
+PRECISIONS = ("highest", "high", "medium")
 
 
 @dataclass(frozen=True, init=False)
@@ -35,6 +37,8 @@ class Architecture:
         A divisor of the input, greater than 0.
     dtype : {"float32", "float64"}, default "float32"
         The type of parameters and arithmetic.
+    precision : {"highest", "high", "medium"}, default "highest"
+        How products of wide layers are computed in steps of training; see `MLP`.
 
     Raises
     ------
@@ -55,6 +59,7 @@ class Architecture:
     bias: bool
     input_scale: float | None
     dtype: str
+    precision: str
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class Architecture:
         bias: bool = True,
         input_scale: float | None = None,
         dtype: Any = "float32",
+        precision: str = "highest",
     ) -> None:
         sizes = _check_sizes(layer_sizes)
         check_choice("output", output, tuple(OUTPUTS))
@@ -84,7 +90,13 @@ class Architecture:
             "bias": bool(bias),
             "input_scale": input_scale,
             "dtype": _check_dtype(dtype),
+            "precision": check_choice("precision", precision, PRECISIONS),
         }
+        if fields["precision"] != "highest" and fields["dtype"] == "float64":
+            raise ValueError(
+                f"precision: expected highest with dtype float64, got {precision!r}; lower ones "
+                "are for float32"
+            )
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -117,6 +129,8 @@ class Architecture:
         """Return the arguments that make this architecture again, as they are saved."""
         config = asdict(self)
         config["activation"] = config.pop("activations")
+        if self.precision == "highest":  # older versions know no other, and read these files
+            del config["precision"]
         return config
 
 

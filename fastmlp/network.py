@@ -59,6 +59,11 @@ class MLP:
     threads : int, optional
         How many threads a step may use; by default chosen from the work at hand. The result is
         the same for any number.
+    precision : {"highest", "high", "medium"}, default "highest"
+        How wide layers of float32 multiply in mini-batches of `fit`: float32 (highest), three
+        products of two bfloat16 parts (high), or one of bfloat16 (medium). Parameters, optimizer,
+        activations and sums stay float32, and so does all that is computed of a network
+        elsewhere. `fastmlp.kernels` tells which layers, and on which processors it is faster.
 
     Attributes
     ----------
@@ -98,10 +103,11 @@ class MLP:
         rng: Any = None,
         backend: str = "numba",
         threads: int | None = None,
+        precision: str = "highest",
     ) -> None:
         architecture = Architecture(
             layer_sizes, activation=activation, output=output, loss=loss, bias=bias,
-            input_scale=input_scale, dtype=dtype,
+            input_scale=input_scale, dtype=dtype, precision=precision,
         )  # fmt: skip
         initializer = get_initializer(init)
         self.backend = check_choice("backend", backend, tuple(BACKENDS))
@@ -161,6 +167,11 @@ class MLP:
     def dtype(self) -> np.dtype:
         """The type of parameters and arithmetic."""
         return np.dtype(self.architecture.dtype)
+
+    @property
+    def precision(self) -> str:
+        """How wide layers multiply in training."""
+        return self.architecture.precision
 
     @property
     def n_parameters(self) -> int:
@@ -442,7 +453,8 @@ class MLP:
         """Return sizes, activations, output and dtype."""
         a = self.architecture
         names = f"activation={a.activations}, output={a.output!r}, loss={a.loss!r}"
-        return f"MLP({a.layer_sizes}, {names}, dtype={a.dtype!r})"
+        precision = "" if a.precision == "highest" else f", precision={a.precision!r}"
+        return f"MLP({a.layer_sizes}, {names}, dtype={a.dtype!r}{precision})"
 
     def _repr_html_(self) -> str | None:
         from .report._notebook import network_html

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..emit.optimizers import HYPER_ROW, STORE
+from ..jit.registry import SPLIT
 from .operation import At, Slot, Value
 
 __all__ = ["BLOCK", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing", "Wide"]
@@ -29,6 +30,11 @@ class Wide:
         Of k, that the forward and the backward pass go through at a time.
     rows : int
         Of W, that are packed anew once they are stepped, while they are in a cache.
+    parts : int
+        bfloat16 parts into which operands are split, or 0. Then k counts pairs, in `block` too.
+    split_a, split_d : At
+        Split rows of what comes in and of the deltas, the left operands of the passes.
+    ld_a, ld_d : int
     """
 
     w: At
@@ -37,6 +43,24 @@ class Wide:
     zeros: At
     block: int
     rows: int
+    parts: int = 0
+    split_a: At = At(Slot.NONE)
+    ld_a: int = 0
+    split_d: At = At(Slot.NONE)
+    ld_d: int = 0
+
+    @property
+    def suffix(self) -> str:
+        """How its kernels' names end."""
+        return f"_{SPLIT[self.parts]}" if self.parts else ""
+
+    def depth(self, k: int) -> int:
+        """Return how many k or pairs of k hold so many k."""
+        return (k + 1) // 2 if self.parts else k
+
+    def bytes_of(self, elements: int, item: int) -> int:
+        """Return the bytes of so many elements of so many k or pairs."""
+        return elements * item * max(1, self.parts)
 
 
 @dataclass(frozen=True)

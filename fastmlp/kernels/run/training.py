@@ -11,6 +11,7 @@ import numpy as np
 
 from ...contract.operations import DataSet, EpochResult, StepSettings
 from ...contract.parameters import Parameters, aligned_zeros
+from ...contract.splitting import layer_parts
 from ...optimizers import Optimizer
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
@@ -65,6 +66,7 @@ class Training:
         self.sample_weight = data.sample_weight
         self._source = source = Source(data.X, self.architecture)
         self._y = padded_targets(data.y, parameters.dtype)
+        self._parts = self._layer_parts()
         self._mode = self._choose_mode()
         most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
         self.chunk = min(self.batch_size, most)
@@ -98,8 +100,15 @@ class Training:
     def _choose_mode(self) -> choose.Mode:
         return choose.mode_of(
             self.parameters, self.optimizer, self.regularization, self.batch_size,
-            listed=self._source.listed, direct=self._source.direct,
+            listed=self._source.listed, direct=self._source.direct, split=any(self._parts),
         )  # fmt: skip
+
+    def _layer_parts(self) -> tuple[int, ...]:
+        """Return into how many parts each layer's operands are split: in training alone."""
+        a = self.architecture
+        if self.optimizer is None or a.precision == "highest":
+            return (0,) * a.n_layers
+        return layer_parts(a, self.batch_size, self._source.X)
 
     def _work(self) -> int:
         at_once = self.batch_size if self._mode == "full" else self.chunk
@@ -125,7 +134,10 @@ class Training:
         """Return how each layer is packed."""
         if self._mode != "batch":
             return []
-        return [choose.packing(*sizes, self.chunk) for sizes in self.architecture.layers]
+        return [
+            choose.split_packing(parts) if parts else choose.packing(*sizes, self.chunk)
+            for sizes, parts in zip(self.architecture.layers, self._parts, strict=True)
+        ]
 
     def _take_memory(self) -> None:
         parameters, r = self.parameters, self.regularization

@@ -108,19 +108,31 @@ class Workspace:
     def _packed(self, number: int, n_in: int, n_out: int, packing: Packing) -> tuple[Wide, At]:
         """Return the packed operands of a layer, and its transpose in panels."""
         target, item = current_target(), self._parameters.dtype.itemsize
-        vector = target.vector_bytes
+        vector, parts = target.vector_bytes, packing.parts
         width = -(-n_out * item // vector) * vector
-        w = wt = At(Slot.NONE)
+
+        def take(name: str, k: int, row: int) -> At:
+            """Rows of so many bytes each, for every k; of pairs, for every two."""
+            rows = (k + 1) // 2 * parts if parts else k
+            return self._take(f"{name} of layer {number}", rows * row)
+
+        w = wt = split_a = split_d = At(Slot.NONE)
         if packing.forward:
-            w = self._take(f"panels of layer {number}", _padded(n_in) * width)
+            w = take("panels", _padded(n_in), width)
         if number > 1:
-            columns = -(-n_in * item // vector) * vector
-            wt = self._take(f"transpose of layer {number}", n_out * columns)
+            wt = take("transpose", n_out, -(-n_in * item // vector) * vector)
+        pairs = 2 * vector // item  # a vector of them has so many elements
+        ld_a, ld_d = (-(-n // pairs) * vector * parts for n in (n_in, n_out))
+        if parts:
+            split_a = self._take(f"split inputs of layer {number}", self.rows * ld_a)
+        if parts and number > 1:
+            split_d = self._take(f"split deltas of layer {number}", self.rows * ld_d)
         wide = Wide(
-            w=w, a=self._take(f"packed inputs of layer {number}", self.rows * _padded(n_in) * item),
-            d=self._take(f"packed deltas of layer {number}", self.rows * width),
+            w=w, a=take("packed inputs", self.rows, _padded(n_in) * item),
+            d=take("packed deltas", self.rows, width),
             zeros=self._take(f"zeros of layer {number}", target.tile_vectors * vector),
-            block=packing.block, rows=packing.rows,
+            block=packing.block, rows=packing.rows, parts=parts, split_a=split_a, ld_a=ld_a,
+            split_d=split_d, ld_d=ld_d,
         )  # fmt: skip
         return wide, wt
 
