@@ -12,7 +12,7 @@ from .activations import ACTIVATIONS
 from .losses import DEFAULT_LOSS, OUTPUTS
 from .support.validation import check_choice, check_integer, check_number
 
-__all__ = ["PRECISIONS", "Architecture"]
+__all__ = ["PRECISIONS", "Architecture", "check_precision"]
 
 PRECISIONS = ("highest", "high", "medium")
 
@@ -90,13 +90,8 @@ class Architecture:
             "bias": bool(bias),
             "input_scale": input_scale,
             "dtype": _check_dtype(dtype),
-            "precision": check_choice("precision", precision, PRECISIONS),
         }
-        if fields["precision"] != "highest" and fields["dtype"] == "float64":
-            raise ValueError(
-                f"precision: expected highest with dtype float64, got {precision!r}; lower ones "
-                "are for float32"
-            )
+        fields["precision"] = check_precision(precision, str(fields["dtype"]))
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -154,6 +149,17 @@ def _check_activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
             f"activation: expected one name, or {n_hidden} for the hidden layers, got {len(names)}"
         )
     return names
+
+
+def check_precision(precision: Any, dtype: str) -> str:
+    """Return a precision that a dtype can have: all of float32, the highest of float64."""
+    check_choice("precision", precision, PRECISIONS)
+    if precision != "highest" and dtype == "float64":
+        raise ValueError(
+            f"precision: expected highest with dtype float64, got {precision!r}; dtype float32 "
+            "has lower ones"
+        )
+    return str(precision)
 
 
 def _check_dtype(dtype: Any) -> str:

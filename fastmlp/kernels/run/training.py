@@ -11,7 +11,6 @@ import numpy as np
 
 from ...contract.operations import DataSet, EpochResult, StepSettings
 from ...contract.parameters import Parameters, aligned_zeros
-from ...contract.splitting import layer_parts
 from ...optimizers import Optimizer
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
@@ -108,7 +107,9 @@ class Training:
         a = self.architecture
         if self.optimizer is None or a.precision == "highest":
             return (0,) * a.n_layers
-        return layer_parts(a, self.batch_size, self._source.X)
+        from .split_products import parts_of_steps
+
+        return parts_of_steps(a, self.batch_size, self._source.X)
 
     def _work(self) -> int:
         at_once = self.batch_size if self._mode == "full" else self.chunk
