@@ -120,6 +120,12 @@ class Architecture:
         """How many weights and biases there are."""
         return sum(n_in * n_out + self.bias * n_out for n_in, n_out in self.layers)
 
+    def described(self) -> str:
+        """Return the arguments as one would type them; a precision where it is not the highest."""
+        names = f"activation={self.activations}, output={self.output!r}, loss={self.loss!r}"
+        precision = "" if self.precision == "highest" else f", precision={self.precision!r}"
+        return f"{self.layer_sizes}, {names}, dtype={self.dtype!r}{precision}"
+
     def config(self) -> dict[str, Any]:
         """Return the arguments that make this architecture again, as they are saved."""
         config = asdict(self)

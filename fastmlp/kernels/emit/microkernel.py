@@ -44,29 +44,32 @@ def _row_addresses(v: Vec, base: Any, stride: Any, rows: int) -> list[Any]:
 
 
 class _Left(NamedTuple):
-    """A: its address, and the bytes from row to row, from k to k and from part to part."""
+    """A: its address, and the bytes from row to row and from k to k.
+
+    Where both operands are split into `parts`, k counts pairs (`bfloat16`), and there are bytes
+    from part to part.
+    """
 
     address: Any
     row_step: Any
     k_step: Any
+    parts: int = 0
     part_step: Any = None
 
 
 def _accumulate(
     v: Vec, init: Tile, a: _Left, b: Any, ldb: Any, k: Any, ahead: tuple[int, int] | None = None,
-    between: Callable[[Any], None] | None = None, parts: int = 0,
+    between: Callable[[Any], None] | None = None,
 ) -> Tile:  # fmt: skip
     """Emit the loop: init[i][j] + sum over k of A[i, k] B[k, j].
-
-    With `parts` both operands are split into so many parts, and k counts pairs (`bfloat16`).
 
     `ahead` is what is asked for with every row of B: as many vectors as it has, so many bytes
     further, into that level of the caches. `between` is called for every row of the tile, with its
     number, somewhere along the way.
     """
     rows, vectors = len(init), len(init[0])
-    read = vectors * max(1, parts)
-    multiply = _multiply_split(v, a, parts) if parts else _multiply(v)
+    read = vectors * max(1, a.parts)
+    multiply = _multiply_split(v, a) if a.parts else _multiply(v)
     offsets = [v.b.mul(const(i), a.row_step) for i in range(rows)]
 
     def step(_: Any, state: list[Any]) -> list[Any]:
@@ -106,12 +109,12 @@ def _multiply(v: Vec) -> Multiply:
     return multiply
 
 
-def _multiply_split(v: Vec, a: _Left, parts: int) -> Multiply:
+def _multiply_split(v: Vec, a: _Left) -> Multiply:
     """Return the same for pairs of k, in parts."""
     from .bfloat16 import Products  # by those alone who have asked for it
 
-    products = Products(v, parts)
-    offsets = [v.b.mul(const(i), a.part_step) for i in range(parts)]
+    products = Products(v, a.parts)
+    offsets = [v.b.mul(const(i), a.part_step) for i in range(a.parts)]
 
     def multiply(at: Any, panel: list[Any], sums: list[Any]) -> list[Any]:
         left = [products.operand(v.splat(v.load_scalar(v.at(at, offset)))) for offset in offsets]
@@ -257,19 +260,17 @@ def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
 
 
 def _over_panel(
-    v: Vec, init: Tile, left: _Left, panel: Any, k: Any, between: Callable[[Any], None],
-    parts: int,
-) -> Tile:  # fmt: skip
+    v: Vec, init: Tile, left: _Left, panel: Any, k: Any, between: Callable[[Any], None]
+) -> Tile:
     """Accumulate over a panel of the packed right operand, which is read from end to end."""
-    row = len(init[0]) * v.bytes * max(1, parts)
-    ahead = _AHEAD * row, _FIRST_LEVEL
-    return _accumulate(v, init, left, panel, const(row), k, ahead, between, parts)
+    row = len(init[0]) * v.bytes * max(1, left.parts)
+    return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL), between)
 
 
 def _rows_left(v: Vec, address: Any, stride: Any, parts: int) -> _Left:
     """Return A in rows; the parts of a row lie one after the other."""
     part_step = v.b.udiv(stride, const(parts)) if parts else None
-    return _Left(address, stride, const(v.size), part_step)
+    return _Left(address, stride, const(v.size), parts, part_step)
 
 
 def _begun(v: Vec, q: Any, rows: int, vectors: int) -> Tile:
@@ -286,7 +287,7 @@ def packed_tile_forward(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0)
     out = _row_addresses(v, q.c, q.ldc, rows)
     left = _rows_left(v, q.a, q.lda, parts)
     ask = _ask_for(v, vectors, q.ldc, q.c)
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k, ask, parts)
+    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k, ask)
     _store_forward(v, q, tile, out)
 
 
@@ -298,7 +299,7 @@ def packed_tile_backward(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0
     out = _row_addresses(v, q.e, q.lde, rows)
     left = _rows_left(v, q.d, q.ldd, parts)
     ask = _ask_for(v, vectors, q.lde, q.e, q.h)
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k, ask, parts)
+    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k, ask)
     _store_backward(v, q, tile, out)
 
 
@@ -308,6 +309,6 @@ def packed_tile_update(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) 
     out = _row_addresses(v, q.w, q.ldw, rows)
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
     column = rows * v.size
-    left = _Left(q.a, const(v.size), const(column * max(1, parts)), const(column))
-    tile = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors), parts)
+    left = _Left(q.a, const(v.size), const(column * max(1, parts)), parts, const(column))
+    tile = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors))
     _store_update(v, q, tile, out)

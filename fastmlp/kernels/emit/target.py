@@ -10,7 +10,15 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-__all__ = ["Target", "current_target", "is_arm", "multiplies_bfloat16", "native", "process_triple", "processor"]
+__all__ = [
+    "Target",
+    "current_target",
+    "is_arm",
+    "multiplies_bfloat16",
+    "native",
+    "process_triple",
+    "processor",
+]
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class Kernel:
 
 def _of_parts(parts: int, name: str) -> dict[str, Kernel]:
     """Return the kernels over operands split into so many bfloat16 parts."""
-    dense = {
+    dense: dict[str, Cases] = {
         "packed_forward": "activations", "packed_backward": "derivatives", "packed_update": "rule",
     }  # fmt: skip
     kernels = {

@@ -41,8 +41,10 @@ def _dense(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa: E
         _pack("columns_left", share, wide, wide.a, samples, q.a, q.ld_a, q.n_in)
     if wide is not None and wide.w.slot != Slot.NONE:
         values |= {"w": wide.w, "depth": wide.depth(q.blocks * BLOCK), "block": wide.block}
-        if wide.parts:
-            values |= _split_rows(share, wide, samples, "a", q.a, q.ld_a, q.n_in)
+        if wide.split:
+            dst, ld = samples.at(wide.split.a, wide.split.ld_a), wide.split.ld_a
+            _split_rows(share, wide, samples, dst, ld, q.a, q.ld_a, q.n_in)
+            values |= {"a": dst, "lda": ld, "k": wide.depth(q.n_in)}
         share.add(f"packed_forward{wide.suffix}", **values)
     else:
         share.add("forward", w=q.w, ldw=q.ld_w, **values)
@@ -52,7 +54,7 @@ def _pack(
     way: str, share: Share, wide: Wide, dst: At, samples: Samples, rows: At, stride: int, n: int
 ) -> None:
     """Pack some of the rows that an update sums over."""
-    kernel = f"split_{way}{wide.suffix}" if wide.parts else f"pack_{way}"
+    kernel = f"split_{way}{wide.suffix}" if wide.split else f"pack_{way}"
     share.add(
         kernel, dst=dst, src=samples.at(rows, stride), lds=stride, first=wide.depth(samples.row),
         k=samples.count, n=n, depth=wide.depth(samples.depth),
@@ -60,16 +62,13 @@ def _pack(
 
 
 def _split_rows(
-    share: Share, wide: Wide, samples: Samples, side: str, rows: At, stride: int, n: int
-) -> dict[str, Value]:
-    """Split rows for a pass over them; return how it is told of them: as its `side`."""
-    ld = wide.ld_a if side == "a" else wide.ld_d
-    dst = samples.at(wide.split_a if side == "a" else wide.split_d, ld)
+    share: Share, wide: Wide, samples: Samples, dst: At, ldd: int, rows: At, stride: int, n: int
+) -> None:
+    """Split rows for a pass over them."""
     share.add(
-        f"split_rows_left{wide.suffix}", dst=dst, ldd=ld, src=samples.at(rows, stride),
+        f"split_rows_left{wide.suffix}", dst=dst, ldd=ldd, src=samples.at(rows, stride),
         lds=stride, n=n, rows=samples.count,
     )  # fmt: skip
-    return {side: dst, f"ld{side}": ld, "k": wide.depth(n)}
 
 
 def _dropout(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa: E741
@@ -128,8 +127,10 @@ def backward(job: Job, share: Share, samples: Samples) -> None:
         if wide is None:
             share.add("backward", ldwt=q.ld_wt, **values)
             continue
-        if wide.parts:
-            values |= _split_rows(share, wide, samples, "d", q.d, q.ld_h, q.n_out)
+        if wide.split:
+            dst, ld = samples.at(wide.split.d, wide.split.ld_d), wide.split.ld_d
+            _split_rows(share, wide, samples, dst, ld, q.d, q.ld_h, q.n_out)
+            values |= {"d": dst, "ldd": ld, "k": wide.depth(q.n_out)}
         share.add(
             f"packed_backward{wide.suffix}", zeros=wide.zeros, block=wide.block, **values
         )  # fmt: skip
@@ -161,7 +162,8 @@ def update_rows(
         "vectors": q.vectors_out,
     }  # fmt: skip
     if q.wide is not None:
-        a = q.wide.a + q.wide.bytes_of(i0 * q.wide.depth(samples.depth), job.item)
+        row = job.item * (q.wide.split.parts if q.wide.split else 1)
+        a = q.wide.a + i0 * q.wide.depth(samples.depth) * row
         values["k"] = q.wide.depth(samples.count)
         share.add(f"packed_update{q.wide.suffix}", a=a, d=q.wide.d, **values)
         return

@@ -58,7 +58,7 @@ def copy_rows(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  #
     if i1 <= i0 or (l == 0 and job.lists is not None):
         return
     src, wide = q.w + i0 * q.ld_w, q.wide
-    verb = "split" if wide is not None and wide.parts else "pack"
+    verb = "split" if wide is not None and wide.split else "pack"
     if wide is not None and wide.w.slot != Slot.NONE:
         share.add(
             f"{verb}_columns_right{wide.suffix}", dst=wide.w, src=src, lds=q.ld_w,

@@ -9,7 +9,7 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 

@@ -13,7 +13,7 @@ from ...contract.parameters import Parameters, aligned_zeros, row_length
 from ...regularization import threshold
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.target import current_target
-from ..program.job import BLOCK, Layer, Wide
+from ..program.job import BLOCK, Layer, Split, Wide
 from ..program.operation import At, Slot
 from .choose import Packing
 
@@ -116,25 +116,29 @@ class Workspace:
             rows = (k + 1) // 2 * parts if parts else k
             return self._take(f"{name} of layer {number}", rows * row)
 
-        w = wt = split_a = split_d = At(Slot.NONE)
+        w = wt = At(Slot.NONE)
         if packing.forward:
             w = take("panels", _padded(n_in), width)
         if number > 1:
             wt = take("transpose", n_out, -(-n_in * item // vector) * vector)
-        pairs = 2 * vector // item  # a vector of them has so many elements
-        ld_a, ld_d = (-(-n // pairs) * vector * parts for n in (n_in, n_out))
-        if parts:
-            split_a = self._take(f"split inputs of layer {number}", self.rows * ld_a)
-        if parts and number > 1:
-            split_d = self._take(f"split deltas of layer {number}", self.rows * ld_d)
         wide = Wide(
             w=w, a=take("packed inputs", self.rows, _padded(n_in) * item),
             d=take("packed deltas", self.rows, width),
             zeros=self._take(f"zeros of layer {number}", target.tile_vectors * vector),
-            block=packing.block, rows=packing.rows, parts=parts, split_a=split_a, ld_a=ld_a,
-            split_d=split_d, ld_d=ld_d,
+            block=packing.block, rows=packing.rows,
+            split=self._split(number, n_in, n_out, parts) if parts else None,
         )  # fmt: skip
         return wide, wt
+
+    def _split(self, number: int, n_in: int, n_out: int, parts: int) -> Split:
+        """Return rows of a layer in bfloat16 parts, each part in whole vectors of pairs."""
+        vector = current_target().vector_bytes
+        pairs = 2 * vector // self._parameters.dtype.itemsize  # a vector has so many elements
+        ld_a, ld_d = (-(-n // pairs) * vector * parts for n in (n_in, n_out))
+        a, d = self._take(f"split inputs of layer {number}", self.rows * ld_a), At(Slot.NONE)
+        if number > 1:
+            d = self._take(f"split deltas of layer {number}", self.rows * ld_d)
+        return Split(parts, a, ld_a, d, ld_d)
 
     def _take(self, name: str, size: int) -> At:
         place = At(Slot.WORKSPACE, self._bytes)
