@@ -47,12 +47,11 @@ STEPS = {
     },
     "gelu, in chunks": {"activation": "gelu", "optimizer": SGD(0.1), "batch_size": None},
 }  # fmt: skip
-# Sums differ in their last bits, as in float32. Where such a number lies in the middle between two
-# of bfloat16, it is rounded the other way: by 2^-8 of its size in medium, by 2^-16 in high. About
-# one in 2^16 is so near (2^8 in high), and is one of the hundreds that a sum has. That adds up to
-# this much of the largest step that a parameter takes; of the parameters themselves, to far less.
-OF_STEP = {"highest": 2e-5, "high": 1e-4, "medium": 1e-2}
-OF_PARAMETERS = {"highest": 1e-6, "high": 1e-6, "medium": 1e-5}
+# Sums differ in their last bits, as in float32. A number near to the middle between two of bfloat16
+# may then be rounded the other way: by 2^-8 of its size in medium, by 2^-16 in high. A sum moves by
+# that at most, were this number's product all of it. About one number in 2^16 lies so near (one in
+# 2^8 in high), and sums have hundreds of products: 2e-4 and 3e-6 were measured.
+OF_STEP = {"highest": 1e-5, "high": 1e-5 + 2**-16, "medium": 1e-5 + 2**-8}
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -66,11 +65,10 @@ def test_the_backends_round_the_same(monkeypatch, step, precision):
     theirs, other = trained(precision, backend="numpy", **STEPS[step])
     apart, moved = np.abs(ours - theirs).max(), np.abs(theirs - before).max()
     assert apart < OF_STEP[precision] * moved
-    assert apart < OF_PARAMETERS[precision] * np.abs(theirs).max()
     assert loss == pytest.approx(other, rel=1e-5)
     if precision == "medium":  # were nothing rounded, or everything twice, it would be seen
         exact, _ = trained("highest", backend="numpy", **STEPS[step])
-        assert np.abs(theirs - exact).max() > 3 * apart
+        assert np.abs(theirs - exact).max() > 5 * apart
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
@@ -139,7 +137,8 @@ OTHERS = {
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="another processor")
 @pytest.mark.parametrize(
-    "expected", ["avx512 False", *(pytest.param(t, marks=pytest.mark.slow) for t in OTHERS)]
+    "expected",
+    [pytest.param(t, marks=() if "avx512" in t else pytest.mark.slow) for t in OTHERS],
 )
 def test_without_the_instruction_the_values_are_the_same(expected):
     """To the last bit where there are fused multiply-adds: Zen 4 was tried."""
@@ -190,7 +189,8 @@ def test_non_zeros_stay_with_float32(kind):
         exact, found = (trained(p, **options)[0] for p in ("highest", "medium"))
         assert np.array_equal(exact, found) != split
         theirs, _ = trained("medium", backend="numpy", **options)
-        assert np.abs(found - theirs).max() < OF_PARAMETERS["medium"] * np.abs(theirs).max()
+        moved = np.abs(theirs - trained(epochs=0, **options)[0]).max()
+        assert np.abs(found - theirs).max() < OF_STEP["medium"] * moved
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
