@@ -181,6 +181,9 @@ class PyTorch:
         finally:
             self.torch.set_float32_matmul_precision(before)
 
+    def _loss(self, x: Any, y: Any) -> Any:
+        return self.torch.nn.functional.cross_entropy(self.model(x), y)
+
     def _run(self, epochs: int) -> float:
         torch = self.torch
         n = len(self.X)
@@ -194,7 +197,7 @@ class PyTorch:
                 rows = slice(None) if size == n else order[start : start + size]
                 x, y = self.X[rows], self.y[rows]
                 self.optimizer.zero_grad()
-                loss = torch.nn.functional.cross_entropy(self.model(x), y)
+                loss = self._loss(x, y)
                 loss.backward()
                 self.optimizer.step()
                 losses.append(loss.detach() * len(x))
@@ -212,9 +215,9 @@ class Autocast(PyTorch):
 
     precisions = ("medium",)
 
-    def _run(self, epochs: int) -> float:
-        with self.torch.autocast("cpu", dtype=self.torch.bfloat16):
-            return super()._run(epochs)
+    def _loss(self, x: Any, y: Any) -> Any:
+        with self.torch.autocast("cpu", dtype=self.torch.bfloat16):  # left before each step: it
+            return super()._loss(x, y)  # keeps the weights' copies for as long as it lasts
 
 
 class JAX:
