@@ -386,12 +386,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if "coefs_" not in self.__dict__:
             check_is_fitted(self)
         network = self._current()
-        if "feature_names_in_" in self.__dict__ or not network.accepts(X):
-            check_kind("X", X)
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        outputs = network.outputs(X)
+        if "feature_names_in_" in self.__dict__:
+            outputs = network.outputs(self._validated(X))
+        else:
+            outputs = network.answers(X, self._validated)
         applied = APPLIED.get(self.out_activation_)
         return outputs if applied is None else applied(outputs)
+
+    def _validated(self, X: Any) -> Any:
+        check_kind("X", X)
+        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
     @property
     def _optimizer(self) -> CurrentRate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -97,7 +97,6 @@ class Network:
         self.parameters.assign(weights, biases)
         self.weights, self.biases = self.parameters.weights, self.parameters.biases
         self.threads = threads
-        self._n_in = architecture.n_in
         self._backend = get_backend("numba")
 
     def holds(self, weights: Any, biases: Any) -> bool:
@@ -111,17 +110,9 @@ class Network:
             return False
         return True
 
-    def accepts(self, X: Any) -> bool:
-        """Tell whether X is a plain array of finite floats of the right width.
-
-        Everything else has to be looked at more closely; this takes about a microsecond for a
-        single row.
-        """
-        if type(X) is not np.ndarray or X.ndim != 2 or X.shape[1] != self._n_in:
-            return False
-        if X.dtype.char not in "fd" or not len(X) or not X.flags.c_contiguous:
-            return False
-        return self._backend.finite(X, self.threads)
+    def answers(self, X: Any, check: Callable[[Any], Any]) -> np.ndarray:
+        """Return the outputs for what a user hands over; `check` makes rows of it, or raises."""
+        return self._backend.answers(self.parameters, X, check, self.threads)
 
     def outputs(self, X: Any) -> np.ndarray:
         """Return the outputs for X, which has been checked."""
