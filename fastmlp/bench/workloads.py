@@ -159,7 +159,13 @@ WORKLOADS: dict[str, Workload] = {
 
 
 def with_precision(precision: str) -> dict[str, Workload]:
-    """Return the workloads whose layers are wide enough for a lower precision, with it."""
+    """Return the workloads whose layers are wide enough for a lower precision, with it.
+
+    Examples
+    --------
+    >>> [(name, work.precision) for name, work in with_precision("medium").items()]
+    [('wide', 'medium'), ('2048-wide', 'medium'), ('middle', 'medium')]
+    """
     found = {}
     for name, work in WORKLOADS.items():
         if work.predicts or work.dtype != "float32" or work.data != "random":

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastmlp import MLP, SGD, Adam
+from fastmlp import MLP, SGD, Adam, fit_many
 from fastmlp.architecture import PRECISIONS, Architecture
 from fastmlp.contract.splitting import layer_parts
 from fastmlp.kernels.emit.target import current_target
@@ -290,3 +290,47 @@ def test_the_estimators_take_it():
                 kind(precision="medium", **given, **settings).fit(X.astype("float64"), LABELS)
         with pytest.raises(ValueError, match="precision"):
             kind(precision="low", **settings).fit(X, LABELS)
+
+
+def test_an_estimator_of_an_older_version_has_the_highest():
+    from fastmlp.sklearn import MLPClassifier
+
+    model = MLPClassifier((4,), precision="medium")
+    state = {name: value for name, value in vars(model).items() if name != "precision"}
+    older = MLPClassifier.__new__(MLPClassifier)
+    older.__setstate__(state)
+    assert older.get_params()["precision"] == "highest"
+    older.__setstate__(vars(model))
+    assert older.precision == "medium"
+
+
+def test_a_precision_may_change_between_fits_that_go_on():
+    from fastmlp.sklearn import MLPClassifier
+
+    def fitted(second):
+        model = MLPClassifier((257,), random_state=0)
+        for precision in ("highest", second):
+            model.set_params(precision=precision).partial_fit(X, LABELS, classes=range(SIZES[-1]))
+        return model.coefs_[0]
+
+    assert np.array_equal(fitted("highest"), fitted("highest"))
+    assert not np.array_equal(fitted("highest"), fitted("medium"))
+
+
+@pytest.mark.parametrize("saved", [None, "low", 3])
+def test_a_file_with_another_precision_is_refused(tmp_path, saved):
+    net, path = MLP((3, 2), precision="medium"), tmp_path / "net.npz"
+    object.__setattr__(net.architecture, "precision", saved)
+    net.save(path)
+    with pytest.raises(ValueError, match=r"net\.npz"):
+        MLP.load(path)
+
+
+def test_many_networks_have_a_precision_each():
+    options = {"epochs": 2, "batch_size": 64, "optimizer": Adam()}
+    nets = [MLP(SIZES, activation="relu", rng=1, precision=p) for p in PRECISIONS]
+    fit_many(nets, X, LABELS, **options)
+    for net, precision in zip(nets, PRECISIONS, strict=True):
+        alone, _ = trained(precision, **options)
+        together = np.concatenate([a.ravel() for a in (*net.weights, *net.biases)])
+        assert np.array_equal(alone, together)

@@ -52,9 +52,7 @@ def executable_of(parameters: Parameters, workspace: Workspace, program: Program
 class _Lent:
     """A program for so many threads, with a workspace: of one call at a time."""
 
-    def __init__(
-        self, parameters: Parameters, source: Source, shares: int, *, looks: bool
-    ) -> None:
+    def __init__(self, parameters: Parameters, source: Source, shares: int, *, looks: bool) -> None:
         self._item = parameters.dtype.itemsize * parameters.architecture.n_out
         self._tile = current_target().tile_rows
         self._workspace = Workspace(parameters, shares * choose.BLOCK_ROWS, backward=False)

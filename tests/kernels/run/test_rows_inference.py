@@ -122,7 +122,10 @@ def test_shares_keep_to_their_rows(n, shares, looks):
     finally:
         rows_inference.run = honest
     (executable,) = programs
-    bases, numbers = {Slot.N_ROWS: n, Slot.LD_X: X.strides[0]}, rows_inference.count_to(n).ctypes.data
+    bases, numbers = (
+        {Slot.N_ROWS: n, Slot.LD_X: X.strides[0]},
+        rows_inference.count_to(n).ctypes.data,
+    )
     of = rows_inference.AnyCount
     for t in range(shares):
         for place in of:
