@@ -63,6 +63,8 @@ class Network:
         Of the hidden layers.
     output, loss : str
     threads : int or None
+    precision : str
+        As steps of training have it; of float64 the highest.
 
     Attributes
     ----------
@@ -85,13 +87,14 @@ class Network:
         output: str,
         loss: str,
         threads: int | None,
+        precision: str = "highest",
     ) -> None:
         weights = [np.asarray(w) for w in weights]
         sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
         dtype = "float32" if weights[0].dtype == np.float32 else "float64"
         architecture = Architecture(
             [int(size) for size in sizes], activation=list(activations), output=output, loss=loss,
-            dtype=dtype,
+            dtype=dtype, precision="highest" if dtype == "float64" else precision,
         )  # fmt: skip
         self.parameters = Parameters(architecture)
         self.parameters.assign(weights, biases)
