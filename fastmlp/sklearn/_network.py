@@ -14,7 +14,7 @@ from ..contract.parameters import Parameters
 from ..initializers import RandomSource
 from ..kernels.run.training import Training
 
-__all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "draw"]
+__all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "copies", "draw"]
 
 ALIASES = {"logistic": "sigmoid"}
 OUTPUT_NAMES = {
@@ -133,3 +133,14 @@ class Network:
     def outputs(self, X: Any) -> np.ndarray:
         """Return the outputs for X, which has been checked."""
         return self._backend.outputs(self.parameters, X, self.threads)
+
+    def slots_in_use(self) -> list[list[np.ndarray]]:
+        """Return copies of what the optimizer remembers."""
+        views = self.parameters.slot_views(len(self.parameters.slots))
+        used = [slot for slot in views if any(a.any() for a in slot)]
+        return [copies(slot) for slot in views[: len(used)]]
+
+
+def copies(arrays: Sequence[Any]) -> list[np.ndarray]:
+    """Return copies in C order, of plain memory."""
+    return [np.array(array, order="C") for array in arrays]
