@@ -24,10 +24,10 @@ __all__ = [
 # By `precision`: bfloat16 parts of an operand. Of two, the product of the second parts is left out.
 PARTS = {"highest": 0, "high": 2, "medium": 1}
 
-# Narrower layers gain little, and so do fewer samples: packing takes what the products save. Steps
-# of n-n-n-10, Adam, one thread of AMD Zen 4 (`vdpbf16ps`), medium's speed over highest's: 64, 64
-# samples 1.3; 128, 32 samples 1.1; 128, 64 samples 1.5; 256, 32 samples 1.4; 512, 32 samples 1.2;
-# from 256, 64 samples on 1.6 to 1.9.
+# Narrower layers gain less than rounding them is worth, and so do fewer samples: packing takes what
+# the products save. Steps of n-n-n-10, Adam, one thread of AMD Zen 4 (`vdpbf16ps`), medium's speed
+# over highest's: 64, 64 samples 1.2; 96, 64 samples 1.35; 128, 16 samples 1.1; 128, 64 samples 1.4;
+# 256, 32 samples 1.35; 256, 128 samples 1.6; 512, 64 samples 1.5; 512, 128 samples 1.7.
 _LEAST_WIDTH = 128  # the harmonic mean of inputs and outputs
 _LEAST_AREA = 1 << 13  # times the samples of a step
 

@@ -75,8 +75,8 @@ sparse or mostly zero: its non-zeros are multiplied in float32. So are predictio
 
 - ``medium`` has one part and one product. The instruction of AVX-512 for it, ``vdpbf16ps``, does
   twice the multiply-adds of float32. On AMD Zen 4, whole epochs of 784-1024-1024-10 and of
-  600-2048-1500-20, batches of 512, Adam, are 1.8 to 2 times as fast as with ``highest``. An operand
-  loses 2^-8 of its size at most.
+  600-2048-1500-20, batches of 512, Adam, are 1.7 to 1.9 times as fast as with ``highest``. An
+  operand loses 2^-8 of its size at most.
 - ``high`` has two parts and three products, and an operand loses 2^-16. It takes three halves of
   the time of ``highest`` there, and tells so. It is for units that multiply bfloat16 many times as
   fast as float32, such as AMX, for which there are no kernels yet.
