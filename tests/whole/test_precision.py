@@ -17,6 +17,8 @@ from fastmlp.architecture import PRECISIONS, Architecture
 from fastmlp.contract.splitting import layer_parts
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.run import choose, split_products
+from fastmlp.kernels.run.partial import GroupSums, Update
+from fastmlp.regularization import Regularization
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
 
@@ -334,3 +336,24 @@ def test_many_networks_have_a_precision_each():
         alone, _ = trained(precision, **options)
         together = np.concatenate([a.ravel() for a in (*net.weights, *net.biases)])
         assert np.array_equal(alone, together)
+
+
+def test_sums_of_groups_are_float32_and_say_nothing(monkeypatch):
+    """Those of `fastmlp.distributed`."""
+    monkeypatch.setattr(split_products, "notice", lambda text: pytest.fail(text))
+    split_products._tell.cache_clear()
+    found = []
+    for precision in ("highest", "high"):
+        parameters = MLP(SIZES, rng=0, precision=precision)._parameters
+        state = Adam().start([*parameters.weights, *parameters.biases])
+        state.slots = parameters.slot_views(2)
+        groups = GroupSums(
+            parameters, X, LABELS, None, scaled=False, group_samples=320,
+            regularization=Regularization(), sparse=False,
+        )  # fmt: skip
+        update = Update(parameters, Adam(), state, Regularization())
+        workspace = groups.workspace(parameters, Regularization())
+        groups.sums(np.arange(len(X)), update.gradient, workspace)
+        update.step(float(len(X)), 0.01)
+        found.append(parameters.flat.copy())
+    assert np.array_equal(*found)

@@ -45,6 +45,9 @@ class _OneGroup(Training):
     def _most_groups(self) -> int:
         return 1
 
+    def _layer_parts(self) -> tuple[int, ...]:
+        return (0,) * self.architecture.n_layers  # sums of groups are float32's own
+
 
 class GroupSums(_OneGroup):
     """Summed loss and gradient of one group of samples after the other.
