@@ -156,7 +156,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
         _replace(name, target)
     except BaseException as error:
         if name is not None:
-            os.unlink(name)
+            with suppress(FileNotFoundError):  # Ctrl-C came when the file had its new name
+                os.unlink(name)
         ours = name is None or getattr(error, "filename", "") in (None, name)
         if isinstance(error, OSError) and error.errno and ours:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,15 @@ def test_a_file_is_behind_the_drives_cache_where_the_system_can(tmp_path, monkey
         number = os.stat(name).st_ino
     expected = [number, os.stat(tmp_path).st_ino]
     assert (brought, synced) == ((expected, []) if works else ([], expected))
+
+
+def test_ctrl_c_just_after_the_file_has_its_name_is_ctrl_c(tmp_path, monkeypatch):
+    def replace(old, new, rename=os.replace):
+        rename(old, new)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    path = tmp_path / "a.txt"
+    with pytest.raises(KeyboardInterrupt), replacing(path) as name:
+        Path(name).write_text("new")
+    assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["a.txt"])
