@@ -75,9 +75,17 @@ class Profile:
         return profile_html(self)
 
 
+class Profiles(list[Profile]):
+    """Profiles of one step on different numbers of threads; a notebook shows them all."""
+
+    def _repr_html_(self) -> str | None:
+        return "".join(profile._repr_html_() or "" for profile in self) or None
+
+
 def profile_step(
     layer_sizes: Sequence[int], *, batch_size: int = 128, activation: str = "relu",
     optimizer: str = "adam", dtype: str = "float32", threads: int | None = None,
+    precision: str = "highest",
 ) -> list[Profile]:  # fmt: skip
     """Return what each operation of a training step takes, on one thread and on several.
 
@@ -113,12 +121,14 @@ def profile_step(
 
     batch_size = check_integer("batch_size", batch_size, low=1)
     most = thread_limit() if threads is None else check_integer("threads", threads, low=1)
-    architecture = Architecture(layer_sizes, activation=activation, dtype=dtype)
+    architecture = Architecture(
+        layer_sizes, activation=activation, dtype=dtype, precision=precision
+    )
     alone = _profile(architecture, batch_size, optimizer, 1)
     if most == 1:
-        return [alone]
+        return Profiles([alone])
     together = _profile(architecture, batch_size, optimizer, most)
-    return [alone, together] if together.threads > 1 else [alone]
+    return Profiles([alone, together] if together.threads > 1 else [alone])
 
 
 def _profile(architecture: Architecture, batch_size: int, optimizer: str, threads: int) -> Profile:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..support.extras import require
+from ..support.frames import check_names, column_names, in_order
 
 __all__ = ["Collections", "collections"]
 
@@ -23,11 +24,14 @@ class Collections:
     X : dask array, (n, n_in)
     y : dask array, (n,) or (n, n_out)
     weight : dask array, (n,), or None
+    names : tuple of str or None
+        Of the columns of X, where it is a frame or Parquet, or the network knows them.
     """
 
     X: Any
     y: Any
     weight: Any
+    names: tuple[str, ...] | None = None
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -35,7 +39,9 @@ class Collections:
         return tuple(int(n) for n in self.X.chunks[0])
 
 
-def collections(X: Any, y: Any, sample_weight: Any, n_in: int) -> Collections:
+def collections(
+    X: Any, y: Any, sample_weight: Any, n_in: int, names: tuple[str, ...] | None = None
+) -> Collections:
     """Return what a user passes as arrays; nothing but lengths and schemas is read.
 
     Parameters
@@ -46,6 +52,8 @@ def collections(X: Any, y: Any, sample_weight: Any, n_in: int) -> Collections:
         With Parquet the column of labels or the columns of targets; all others are X.
     sample_weight : dask array or series, array, or None; with Parquet str
     n_in : int
+    names : tuple of str or None
+        The columns that the network was trained on, where it knows them.
 
     Raises
     ------
@@ -53,7 +61,9 @@ def collections(X: Any, y: Any, sample_weight: Any, n_in: int) -> Collections:
         If they are of another kind, or do not fit each other.
     """
     if isinstance(X, str | os.PathLike):
-        return _parquet(os.fspath(X), y, sample_weight, n_in)
+        return _parquet(os.fspath(X), y, sample_weight, n_in, names)
+    X = in_order("X", X, names)
+    names = names or column_names(X)
     X = _array("X", X)
     if X.ndim != 2:
         raise ValueError(f"X: expected shape (n_samples, n_features), got {X.shape}")
@@ -67,7 +77,7 @@ def collections(X: Any, y: Any, sample_weight: Any, n_in: int) -> Collections:
     lengths = tuple(n for n in X.chunks[0] if n)
     if lengths != X.chunks[0]:
         X = X.rechunk({0: lengths})
-    return Collections(X, _beside("y", y, X), _beside("sample_weight", sample_weight, X))
+    return Collections(X, _beside("y", y, X), _beside("sample_weight", sample_weight, X), names)
 
 
 def _array(name: str, value: Any) -> Any:
@@ -101,7 +111,9 @@ def _beside(name: str, value: Any, X: Any) -> Any:
     return value.rechunk((X.chunks[0], *[-1] * (value.ndim - 1)))
 
 
-def _parquet(path: str, y: Any, sample_weight: Any, n_in: int) -> Collections:
+def _parquet(
+    path: str, y: Any, sample_weight: Any, n_in: int, names: tuple[str, ...] | None
+) -> Collections:
     """Return the columns of Parquet files; a chunk is a row group."""
     parquet = require("pyarrow.parquet", "dask")
     fs = require("pyarrow.fs", "dask")
@@ -134,35 +146,41 @@ def _parquet(path: str, y: Any, sample_weight: Any, n_in: int) -> Collections:
                     f"X: expected {n_in} features, got {len(features)} columns of {file} beside "
                     f"{', '.join([*targets, *weights])}"
                 )
+            if names is not None:
+                check_names("X", features, names)
+                features = list(names)
         kinds = _checked(file, schema, features, targets, weights, kinds)
         for group in range(metadata.num_row_groups):
             n = metadata.row_group(group).num_rows
             if n:
                 read = [
-                    delayed(_read)(system, file, group, names, _dtype(kinds, names), flat)
-                    for names, flat in (
+                    delayed(_read)(system, file, group, columns, _dtype(kinds, columns), flat)
+                    for columns, flat in (
                         (features, False), (list(targets), isinstance(y, str)), (weights, True)
                     )
-                    if names
+                    if columns
                 ]  # fmt: skip
                 parts.append((n, read, None))
     if not parts or features is None:
         raise ValueError(f"X: expected at least one sample, got none in {path}")
 
-    def joined(i: int, names: Sequence[str], flat: bool) -> Any:
-        dtype, width = _dtype(kinds, names), [] if flat else [len(names)]
+    def joined(i: int, columns: Sequence[str], flat: bool) -> Any:
+        dtype, width = _dtype(kinds, columns), [] if flat else [len(columns)]
         return da.concatenate(
             [da.from_delayed(read[i], (n, *width), dtype) for n, read, _ in parts]
         )
 
     return Collections(
         joined(0, features, False), joined(1, targets, isinstance(y, str)),
-        joined(2, weights, True) if weights else None,
+        joined(2, weights, True) if weights else None, tuple(features),
     )  # fmt: skip
 
 
 def _files(system: Any, place: str) -> list[str]:
-    """Return the files of a folder, by name."""
+    """Return the files of a folder, by name.
+
+    None that Spark and pyarrow take for hidden: a ``.`` or ``_`` begins its name or its folder's.
+    """
     fs = require("pyarrow.fs", "dask")
     info = system.get_file_info(place)
     if info.type == fs.FileType.File:
@@ -173,7 +191,9 @@ def _files(system: Any, place: str) -> list[str]:
     files = sorted(
         f.path
         for f in found
-        if f.type == fs.FileType.File and f.extension in ("parquet", "parq", "pq")
+        if f.type == fs.FileType.File
+        and f.extension in ("parquet", "parq", "pq")
+        and not any(part.startswith((".", "_")) for part in f.path[len(place) :].split("/"))
     )
     if not files:
         raise ValueError("it holds no file that ends in .parquet")

@@ -97,10 +97,11 @@ def fit(
         With ``backend="numba"``.
     X : dask array, dask frame, str or path
         (n, n_in). A path, or a URI that pyarrow knows, is that of a folder of Parquet files that
-        all workers can read: rows in order of the files' names.
+        all workers can read: rows in order of the files' names. Names of columns are kept in
+        ``net.feature_names``; a network that has them takes columns in their order.
     y : dask array, frame or series; with Parquet str or sequence of str
         Labels (n,) or targets (n, n_out); with Parquet the names of their columns. All other
-        columns are X, in the order of the first file.
+        columns are X, in the order of the first file where the network knows no names.
     client : distributed.Client or str, optional
         Or a scheduler's address; the present client by default.
     batch_size : int or None, default None

@@ -59,14 +59,16 @@ class Data:
         from ..kernels.run.partial import BLOCK
 
         a = self._net.architecture
-        data = collections(*self._given, a.n_in)
+        data = collections(*self._given, a.n_in, self._net.feature_names)
         n = sum(data.lengths)
         size = n if batch_size is None else min(batch_size, n)
         job = Job(uuid.uuid4().hex[:12], a, Layout(n, size, self._groups, BLOCK))
         kept = keep(self._cluster, data, job)
         job = self._completed(job, kept, data.weight)
         weighted = data.weight is not None or job.class_weight is not None
-        return DistributedSamples(self._net, kept, job, shuffle, weighted)
+        samples = DistributedSamples(self._net, kept, job, shuffle, weighted)
+        samples.feature_names = data.names
+        return samples
 
     def _completed(self, job: Job, kept: Kept, weight: Any) -> Job:
         """Add to a job what is known once all data are."""
@@ -104,7 +106,14 @@ class DistributedSamples:
     kept : Kept
     job : Job
     shuffle, weighted : bool
+
+    Attributes
+    ----------
+    feature_names : tuple of str or None
+        Of the columns, where they have names.
     """
+
+    feature_names: tuple[str, ...] | None = None
 
     def __init__(self, net: MLP, kept: Kept, job: Job, shuffle: bool, weighted: bool) -> None:
         self._net, self._kept, self._job = net, kept, job

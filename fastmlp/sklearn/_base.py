@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,17 +17,20 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..activations import ACTIVATIONS
-from ..architecture import Architecture
+from ..architecture import PRECISIONS, Architecture, check_precision
 from ..callbacks import Callback
+from ..initializers import RandomSource
 from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
+from ..support.frames import in_memory
+from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
-from ._inputs import check_kind
+from ._inputs import are_plain, check_kind
 from ._lbfgs import Objective, fit_lbfgs
 from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, draw
 from ._random import source
@@ -78,6 +82,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dtype": [StrOptions({"float32", "float64"}), np.dtype, type, None],
         "threads": [Interval(Integral, 1, None, closed="left"), None],
+        "precision": [StrOptions(set(PRECISIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer, None],
         "schedule": [StrOptions(set(SCHEDULES)), Schedule, None],
@@ -134,9 +139,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                     )
         if self.dtype is not None and np.dtype(self.dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype: expected float32 or float64, got {self.dtype!r}")
+        if self.dtype is not None:
+            check_precision(self.precision, np.dtype(self.dtype).name)
 
     def _check_data(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
-        check_kind("X", X)
+        network = None if reset else self.__dict__.get("_network")
+        plain = network is not None and network.accepts(X) and are_plain(y, len(X))
+        if plain and "feature_names_in_" not in self.__dict__:
+            return X, y
+        check_kind("X", X := in_memory(X))
         dtypes = _READ_AS_THEY_ARE[:2] if self.dtype is None else _READ_AS_THEY_ARE
         return validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtypes,
@@ -161,20 +172,22 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         if not first:
             self._check_continued(hidden)
-        X, y = self._validate_input(X, y, incremental, reset=first)
-        weight = None
-        if sample_weight is not None:
-            weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
-        rows = self._rows(y)
-        self.n_outputs_ = self._n_outputs(rows)
-        self._rng = source(self.random_state)
-        dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
-        trained = {"activation": list(names), "loss": self.loss}
-        if self.__dict__.get("_trained") != trained:
-            self._trained = trained  # what predictions go by, whatever is set later
-        if first:
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
-        network = self._current()
+        with CtrlC():  # what is fitted changes: all of it, or nothing
+            X, y = self._validate_input(X, y, incremental, reset=first)
+            weight = None
+            if sample_weight is not None:
+                weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
+            rows = self._rows(y)
+            self.n_outputs_ = self._n_outputs(rows)
+            self.__dict__.pop("_rng", None)
+            dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
+            check_precision(self.precision, dtype.name)
+            trained = {"activation": list(names), "loss": self.loss, "precision": self.precision}
+            if self.__dict__.get("_trained") != trained:
+                self._trained = trained  # what predictions go by, whatever is set later
+            if first:
+                self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+            network = self._current()
         network.threads = self._threads()
         weighted = self._class_weighted(y, weight, incremental)
         targets = self._targets(y, rows, network.parameters.dtype)
@@ -291,13 +304,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         callbacks: list[Callback],
         tasks: Tasks,
     ) -> None:
-        """Minimise in float64, whatever the parameters are kept in."""
-        double = network
+        """Minimise in float64, whatever the parameters are kept in.
+
+        SciPy tries parameters in a network of its own; the estimator's has those of iterations.
+        """
+        double = self._make_network(
+            [w.astype(np.float64) for w in network.weights],
+            [b.astype(np.float64) for b in network.biases],
+        )
         if network.parameters.dtype != np.float64:
-            double = self._make_network(
-                [w.astype(np.float64) for w in network.weights],
-                [b.astype(np.float64) for b in network.biases],
-            )
             samples.targets = self._targets(samples.y, samples.rows, np.dtype(np.float64))
         n = len(samples.rows)
         hooks = Hooks(
@@ -320,6 +335,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     # the network
 
+    @cached_property
+    def _rng(self) -> RandomSource:
+        """The random numbers of one fit: seeding takes 0.1 ms, and one sample needs none."""
+        return source(self.random_state)
+
     def _threads(self) -> int | None:
         if self.threads is None and _in_worker_thread():
             return 1
@@ -332,6 +352,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self._activations(len(weights) - 1),
             *self._output_and_loss(),
             self._threads(),
+            self.__dict__.get("_trained", {}).get("precision", "highest"),
         )
         network.made_for = (self.out_activation_, self.__dict__.get("_trained"))
         return network
@@ -389,7 +410,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return outputs if applied is None else applied(outputs)
 
     def _validated(self, X: Any) -> Any:
-        check_kind("X", X)
+        check_kind("X", X := in_memory(X))
         return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
     @property
@@ -400,6 +421,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return CurrentRate(self)
 
     # the state: plain values and arrays
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a state; that of an older version has no precision."""
+        super().__setstate__({"precision": "highest", **state})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return parameters and fitted attributes; arrays are plain copies, nothing compiled."""

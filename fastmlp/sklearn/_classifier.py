@@ -67,6 +67,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The type of parameters and arithmetic; by default float32 for X of float32, else float64.
     threads : int, optional
         How many threads a step may use. The result is the same for any number.
+    precision : {"highest", "high", "medium"}, default "highest"
+        How wide layers of float32 multiply in steps of sgd and adam; see `fastmlp.MLP`.
     dropout : float in [0, 1) or one per hidden layer, default 0
         The share of hidden activations that a step leaves out; the others are scaled up. Not for
         lbfgs.
@@ -145,6 +147,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         max_fun: int = 15000,
         dtype: Any = None,
         threads: int | None = None,
+        precision: str = "highest",
         dropout: float = 0.0,
         class_weight: Any = None,
         optimizer: Any = None,
@@ -176,6 +179,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.max_fun = max_fun
         self.dtype = dtype
         self.threads = threads
+        self.precision = precision
         self.dropout = dropout
         self.class_weight = class_weight
         self.optimizer = optimizer
@@ -192,6 +196,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
+        if y.ndim == 2 and not self._label_binarizer.y_type_.startswith("multilabel"):
+            raise ValueError(
+                "y: expected one label per sample, as the network was fitted with, got an array "
+                f"of shape {y.shape}"
+            )
+        if incremental and self._all_known(y):
+            return X, y
         classes = unique_labels(y)
         if self.warm_start and not incremental and set(classes) != set(self.classes_):
             raise ValueError(
@@ -204,6 +215,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"'y' has {classes}."
             )
         return X, y
+
+    def _all_known(self, y: Any) -> bool:
+        """Tell whether all labels are classes, where that takes no more than a look."""
+        known = self.classes_
+        if y.ndim != 1 or y.dtype != known.dtype or y.dtype.kind not in "iub":
+            return False
+        places = np.searchsorted(known, y)
+        return bool((known.take(places, mode="clip") == y).all())
 
     def _rows(self, y: np.ndarray) -> np.ndarray:
         if self._output() == "softmax":

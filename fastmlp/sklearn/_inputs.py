@@ -8,7 +8,7 @@ import numpy as np
 
 from ..support.frames import is_frame, kind_of
 
-__all__ = ["check_kind"]
+__all__ = ["are_plain", "check_kind"]
 
 
 def check_kind(name: str, data: Any) -> None:
@@ -51,3 +51,25 @@ def check_kind(name: str, data: Any) -> None:
             continue
         where = "" if column is None else f" in column {column!r}"
         raise TypeError(f"{name}: expected real numbers, got {kind}{where} (dtype {dtype})")
+
+
+def are_plain(y: object, n: int) -> bool:
+    """Tell whether y is an array of n finite numbers, or rows of them, in need of no other look.
+
+    A look at everything else takes scikit-learn longer than a step with one sample.
+
+    Parameters
+    ----------
+    y : object
+    n : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp.sklearn._inputs import are_plain
+    >>> are_plain(np.ones(2), 2), are_plain(np.ones(3), 2), are_plain([1.0, 2.0], 2)
+    (True, False, False)
+    """
+    if type(y) is not np.ndarray or y.ndim not in (1, 2) or len(y) != n or not y.size:
+        return False
+    return y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool(np.isfinite(y).all()))

@@ -12,6 +12,7 @@ from ..architecture import Architecture
 from ..backends import get_backend
 from ..contract.parameters import Parameters
 from ..initializers import RandomSource
+from ..kernels.run.training import Training
 
 __all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "draw"]
 
@@ -62,12 +63,16 @@ class Network:
         Of the hidden layers.
     output, loss : str
     threads : int or None
+    precision : str
+        As steps of training have it; of float64 the highest.
 
     Attributes
     ----------
     weights, biases : list of ndarray
         Live views: what is written into them takes effect.
     parameters : Parameters
+    kept : Training or None
+        What took the steps of the last `partial_fit`, ready for samples of the same shape.
     made_for : tuple
         The estimator's ``out_activation_`` and fitted settings that it was made for.
     """
@@ -82,18 +87,20 @@ class Network:
         output: str,
         loss: str,
         threads: int | None,
+        precision: str = "highest",
     ) -> None:
         weights = [np.asarray(w) for w in weights]
         sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
         dtype = "float32" if weights[0].dtype == np.float32 else "float64"
         architecture = Architecture(
             [int(size) for size in sizes], activation=list(activations), output=output, loss=loss,
-            dtype=dtype,
+            dtype=dtype, precision="highest" if dtype == "float64" else precision,
         )  # fmt: skip
         self.parameters = Parameters(architecture)
         self.parameters.assign(weights, biases)
         self.weights, self.biases = self.parameters.weights, self.parameters.biases
         self.threads = threads
+        self.kept: Training | None = None
         self._backend = get_backend("numba")
 
     def holds(self, weights: Any, biases: Any) -> bool:
@@ -106,6 +113,18 @@ class Network:
         except (TypeError, ValueError):
             return False
         return True
+
+    def accepts(self, X: Any) -> bool:
+        """Tell whether X is a plain array of finite floats of the right width.
+
+        Everything else has to be looked at more closely; this takes about a microsecond for a
+        single row.
+        """
+        if type(X) is not np.ndarray or X.ndim != 2 or X.shape[1:] != self.weights[0].shape[:1]:
+            return False
+        if X.dtype.char not in "fd" or not len(X) or not X.flags.c_contiguous:
+            return False
+        return self._backend.finite(X, self.threads)
 
     def answers(self, X: Any, check: Callable[[Any], Any]) -> np.ndarray:
         """Return the outputs for what a user hands over; `check` makes rows of it, or raises."""

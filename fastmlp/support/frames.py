@@ -1,6 +1,6 @@
 """What is read from data frames: names and order of columns, and numbers out of them.
 
-Nothing here imports a library of frames; pandas' and polars' own methods are called.
+Nothing here imports a library of frames; pandas', polars' and Dask's own methods are called.
 """
 
 from __future__ import annotations
@@ -10,14 +10,30 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["column_names", "in_order", "is_frame", "kind_of", "numbers_of", "values_of"]
+__all__ = [
+    "check_names",
+    "column_names",
+    "in_memory",
+    "in_order",
+    "is_frame",
+    "kind_of",
+    "numbers_of",
+    "values_of",
+]
 
 _SHOWN = 5  # names in a message
 
 
 def is_frame(X: Any) -> bool:
-    """Tell whether X is a data frame (pandas, polars): columns, and to_numpy."""
-    return hasattr(X, "columns") and hasattr(X, "to_numpy")
+    """Tell whether X is a data frame (pandas, polars, Dask): columns, and a way to an array."""
+    if not hasattr(X, "columns") or getattr(X, "ndim", 2) != 2:  # Dask's series have columns too
+        return False
+    return hasattr(X, "to_numpy") or hasattr(X, "to_dask_array")
+
+
+def in_memory(X: Any) -> Any:
+    """Return a Dask frame as one of pandas; everything else as it is."""
+    return X.compute() if is_frame(X) and hasattr(X, "to_dask_array") else X
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:
@@ -62,10 +78,29 @@ def in_order(name: str, X: Any, names: tuple[str, ...] | None) -> Any:
     found = column_names(X) if names is not None else None
     if names is None or found is None or found == names:
         return X
+    check_names(name, found, names)
+    return X[list(names)]
+
+
+def check_names(name: str, found: Sequence[str], names: Sequence[str]) -> None:
+    """Raise where columns are not those that the network was trained on, in any order.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, new, or there twice.
+
+    Examples
+    --------
+    >>> from fastmlp.support.frames import check_names
+    >>> check_names("X", ("b", "c"), ("a", "b"))
+    Traceback (most recent call last):
+    ValueError: X: expected the columns that the network was trained on, got 'a' missing and 'c' new
+    """
     missing = [column for column in names if column not in found]
     new = [column for column in found if column not in names]
     if len(set(found)) < len(found):
-        twice = [column for column in dict.fromkeys(found) if found.count(column) > 1]
+        twice = [column for column in dict.fromkeys(found) if list(found).count(column) > 1]
         raise ValueError(f"{name}: expected every column once, got several of {_listed(twice)}")
     if missing or new:
         parts = [f"{_listed(missing)} missing"] * bool(missing) + [f"{_listed(new)} new"] * bool(
@@ -75,7 +110,6 @@ def in_order(name: str, X: Any, names: tuple[str, ...] | None) -> Any:
             f"{name}: expected the columns that the network was trained on, got "
             f"{' and '.join(parts)}"
         )
-    return X[list(names)]
 
 
 def kind_of(dtype: Any) -> str:
@@ -127,6 +161,7 @@ def numbers_of(name: str, X: Any) -> np.ndarray:
     TypeError
         If a column holds something else; it is named, and what it holds.
     """
+    X = in_memory(X)
     types = list(getattr(X, "dtypes", []))
     wrong = [at for at, dtype in enumerate(types) if kind_of(dtype) not in ("numbers", "objects")]
     if wrong:

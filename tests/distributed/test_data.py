@@ -58,6 +58,70 @@ def test_parquet(client, folder):
     same(expected(), trained(client, folder / "one.parquet", "label"))
 
 
+def test_hidden_files_are_left_out(client, folder):
+    table = pa.Table.from_pandas(frame())
+    for name in (".part-0.parquet", "_part-9.parquet", "_temporary/0/part-1.parquet"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, folder / name)
+    for name in (".part-0.parquet.crc", "_SUCCESS", "_metadata", "_broken.parquet"):
+        (folder / name).write_bytes(b"no Parquet")
+    same(expected(), trained(client, folder, "label"))
+    hidden = folder / "_temporary"  # what is asked for by name is read
+    assert len(trained(client, hidden / "0", "label")[1]["loss"]) == 2
+
+
+def test_columns_are_put_into_the_order_of_training(client, folder):
+    """As frames in memory are: by name, and what is missing or new is named."""
+    whole = dd.from_pandas(frame(), npartitions=4)
+    turned = NAMES[::-1]
+    held = frame(X[:500], LABELS[:500])
+    ends = []
+    for first, later in (
+        ((whole[NAMES], whole["label"]), (whole[turned], whole["label"])),
+        ((folder, "label"), (whole[turned], whole["label"])),
+        ((da.from_array(X), LABELS), (da.from_array(X), LABELS)),
+    ):
+        net = make()
+        validation = held[turned] if first[1] is not LABELS else X[:500]
+        for data in (first, later):
+            distributed.fit(
+                net, *data, client=client, validation_data=(validation, held["label"]), **SETTINGS
+            )
+        assert net.feature_names == (None if first[1] is LABELS else tuple(NAMES))
+        ends.append((state(net), numbers(net.history)))
+    same(ends[0], ends[2])
+    same(ends[1], ends[2])
+    written = pa.Table.from_pandas(frame()[[*turned, "label"]])
+    net = make()
+    net.fit(frame()[NAMES], LABELS, batch_size=None, **SETTINGS)
+    before = state(net)
+    pq.write_table(written, folder / "turned.parquet")
+    distributed.fit(net, folder / "turned.parquet", "label", client=client, **SETTINGS)
+    assert not np.array_equal(state(net), before)
+    assert net.evaluate(X, LABELS) == net.evaluate(frame()[turned], LABELS)
+    pq.write_table(written.rename_columns(["new", *turned[1:], "label"]), folder / "new.parquet")
+    renamed = whole.rename(columns={turned[0]: "new"})[["new", *turned[1:]]]
+    before = state(net)
+    for data in ((folder / "new.parquet", "label"), (renamed, whole["label"])):
+        with pytest.raises(
+            ValueError, match=r"X: expected the columns .*'x19' missing and 'new' n"
+        ):
+            distributed.fit(net, *data, client=client, **SETTINGS)
+    assert np.array_equal(state(net), before)
+
+
+def test_lbfgs_remembers_the_names_too(client):
+    whole = dd.from_pandas(frame().astype({"label": int}), npartitions=3)
+    net = make(dtype="float64")
+    distributed.fit_lbfgs(net, whole[NAMES], whole["label"], client=client, max_iter=2)
+    assert net.feature_names == tuple(NAMES)
+    turned = make(dtype="float64")
+    turned.feature_names = tuple(NAMES)
+    other = whole[NAMES[::-1]]
+    distributed.fit_lbfgs(turned, other, whole["label"], client=client, max_iter=2)
+    assert np.array_equal(state(turned), state(net))
+
+
 def test_parquet_with_weights(client, folder):
     weights = np.random.default_rng(2).random(3000)
     for i in range(3):

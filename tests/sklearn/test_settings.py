@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
@@ -197,6 +198,23 @@ def test_dates_and_texts_are_no_features(name):
 def test_dates_and_texts_are_no_values(y):
     with pytest.raises(TypeError, match=r"y: expected real numbers, got (dates|texts)"):
         ours.MLPRegressor(max_iter=2).fit(X, y)
+
+
+def test_frames_of_dask_are_read_as_those_of_pandas():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    lazy = dd.from_pandas(frame, npartitions=3)
+    y = dd.from_pandas(pd.Series(CLASSES), npartitions=3)
+    expected = ours.MLPClassifier((5,), max_iter=2, random_state=0).fit(frame, CLASSES)
+    model = ours.MLPClassifier((5,), max_iter=2, random_state=0).fit(lazy, y)
+    assert list(model.feature_names_in_) == list("abcd")
+    np.testing.assert_array_equal(model.predict_proba(lazy), expected.predict_proba(frame))
+    assert model.score(lazy, y) == expected.score(frame, CLASSES)
+    for wrong, message in ((["d", "c", "b", "a"], "same order"), (["a", "b"], "now missing")):
+        for call in (model.predict, lambda data: model.partial_fit(data, CLASSES)):
+            with pytest.raises(ValueError, match=message):
+                call(lazy[wrong])
+    with pytest.raises(TypeError, match=r"X: .*texts in column 'b'"):
+        model.fit(lazy.assign(b="x"), y)
 
 
 def test_texts_are_classes_still():

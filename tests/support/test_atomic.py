@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from pathlib import Path
 
 import pytest
+from presses import everywhere
 
 from fastmlp import MLP
 from fastmlp.support.atomic import replacing
@@ -54,13 +54,23 @@ def test_a_file_is_behind_the_drives_cache_where_the_system_can(tmp_path, monkey
     assert (brought, synced) == ((expected, []) if works else ([], expected))
 
 
-def test_ctrl_c_just_after_the_file_has_its_name_is_ctrl_c(tmp_path, monkeypatch):
-    def replace(old, new, rename=os.replace):
-        rename(old, new)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", replace)
+@pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # between open, with
+def test_wherever_ctrl_c_comes_the_file_is_the_old_or_the_new_one_and_alone(tmp_path):
     path = tmp_path / "a.txt"
-    with pytest.raises(KeyboardInterrupt), replacing(path) as name:
-        Path(name).write_text("new")
-    assert (path.read_text(), os.listdir(tmp_path)) == ("new", ["a.txt"])
+
+    def write():
+        path.write_text("old")
+        with replacing(path) as name, open(name, "w") as file:
+            file.write("new")
+
+    os.umask(own := os.umask(0))
+    seen = []
+    for _ in everywhere(write, ["support/atomic.py"]):
+        assert os.listdir(tmp_path) == ["a.txt"]
+        seen.append(path.read_text())
+        os.umask(umask := os.umask(own))
+        assert umask == own
+    assert {"old", "new"} <= set(seen)
+    assert len(seen) > 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -15,7 +16,11 @@ RNG = np.random.default_rng(3)
 X = RNG.normal(size=(60, 3))
 Y = (X[:, 0] > 0).astype(int)
 NAMES = ("height", "width", "depth")
-KINDS = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
+KINDS = {
+    "pandas": pd.DataFrame,
+    "polars": pl.DataFrame,
+    "dask": lambda columns: dd.from_pandas(pd.DataFrame(columns), npartitions=2),
+}
 FRAMES = pytest.mark.parametrize("frame", KINDS.values(), ids=KINDS)
 
 
@@ -23,8 +28,8 @@ def net(**settings):
     return fastmlp.MLP((3, 4, 2), rng=0, backend="numpy", **settings)
 
 
-def named(frame, order=(0, 1, 2)):
-    return frame({NAMES[i]: X[:, i] for i in order})
+def named(frame, order=(0, 1, 2), rows=slice(None)):
+    return frame({NAMES[i]: X[rows, i] for i in order})
 
 
 @FRAMES
@@ -66,7 +71,10 @@ def test_training_goes_on_in_that_order(frame):
 def test_validation_data_are_put_into_the_order_of_the_first_fit(frame):
     seen = []
     for validation in (named(frame), named(frame, (2, 1, 0))):
-        chunks = [(named(frame)[:30], Y[:30]), (named(frame, (1, 0, 2))[30:], Y[30:])]
+        first, second = slice(30), slice(30, None)
+        chunks = [
+            (named(frame, rows=first), Y[first]), (named(frame, (1, 0, 2), second), Y[second])
+        ]  # fmt: skip
         a, b = net(), net()
         a.fit(named(frame), Y, epochs=2, validation_data=(validation, Y))
         b.fit(chunks, epochs=2, validation_data=(validation, Y))

@@ -32,12 +32,16 @@ class Source:
         Whether a kernel reads X itself.
     listed : bool
         Whether X is a sparse matrix, which is read through its lists alone.
+    as_rows : bool
+        Whether a sparse matrix is gone through row by row as it lies, not in blocks.
     """
 
     def __init__(self, X: Any, architecture: Architecture) -> None:
         self.listed = is_listed(X)
         self._given = X
         self.X = shared(X, "canonical", lambda: canonical(X)) if self.listed else X
+        n, n_in = X.shape
+        self.as_rows = self.listed and choose.rows_pay(n, n_in, self.X.nnz)
         self.scale = architecture.input_scale
         self.dtype = np.dtype(architecture.dtype)
         self.direct = self.listed or self._readable()
@@ -57,6 +61,10 @@ class Source:
             ours = values.astype(self.dtype) / self.dtype.type(self.scale)
             return bool((ours == (values / self.scale).astype(self.dtype)).all())
         return True
+
+    def release(self) -> None:
+        """Let go of X."""
+        self.X = self._given = None
 
     def stage(self, rows: np.ndarray) -> np.ndarray:
         """Return rows of X as the network reads them."""
@@ -93,11 +101,10 @@ class Source:
             holder = getattr(holder, "base", None)
         return mapped and choose.lists_outgrow_file(self.X)
 
-    @property
-    def as_rows(self) -> bool:
-        """Whether a sparse matrix is gone through row by row as it lies, not in blocks."""
-        n, n_in = self.X.shape
-        return self.listed and choose.rows_pay(n, n_in, self.X.nnz)
+    def sum_as_rows(self, row_bytes: int) -> None:
+        """Go through a sparse matrix as it lies where that is quicker for sums of gradients."""
+        blocks = -(-self.X.shape[1] // choose.block_columns(row_bytes))
+        self.as_rows |= choose.rows_pay_in_sums(self.X.shape[0] * blocks, self.X.nnz)
 
     def most_in_a_column(self) -> int:
         """Return the most non-zeros that a column of a sparse matrix has."""

@@ -65,6 +65,7 @@ class Training:
         self.sample_weight = data.sample_weight
         self._source = source = Source(data.X, self.architecture)
         self._y = padded_targets(data.y, parameters.dtype)
+        self._parts = self._layer_parts()
         self._mode = self._choose_mode()
         most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
         self.chunk = min(self.batch_size, most)
@@ -81,6 +82,8 @@ class Training:
         row_bytes = 0
         if source.listed or (self.optimizer is not None and source.sparse):
             row_bytes = self._workspace.layers[0].ld_w
+            if source.listed and self.optimizer is None:
+                source.sum_as_rows(row_bytes)
             if self._mode == "batch" and self.optimizer is not None:
                 slots = self.optimizer.slots
                 most = min(self.chunk, source.most_in_a_column() if source.as_rows else self.chunk)
@@ -98,8 +101,17 @@ class Training:
     def _choose_mode(self) -> choose.Mode:
         return choose.mode_of(
             self.parameters, self.optimizer, self.regularization, self.batch_size,
-            listed=self._source.listed, direct=self._source.direct,
+            listed=self._source.listed, direct=self._source.direct, split=any(self._parts),
         )  # fmt: skip
+
+    def _layer_parts(self) -> tuple[int, ...]:
+        """Return into how many parts each layer's operands are split: in training alone."""
+        a = self.architecture
+        if self.optimizer is None or a.precision == "highest":
+            return (0,) * a.n_layers
+        from .split_products import parts_of_steps
+
+        return parts_of_steps(a, self.batch_size, self._source.X)
 
     def _work(self) -> int:
         at_once = self.batch_size if self._mode == "full" else self.chunk
@@ -113,7 +125,11 @@ class Training:
         return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
 
     def _most_groups(self) -> int:
-        return choose.most_groups(self.parameters)
+        most = choose.most_groups(self.parameters)
+        if self._source.listed and self.optimizer is None:
+            X = self._source.X
+            return min(most, choose.groups_of_lists(X.nnz, X.shape[1]))
+        return most
 
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
@@ -125,7 +141,10 @@ class Training:
         """Return how each layer is packed."""
         if self._mode != "batch":
             return []
-        return [choose.packing(*sizes, self.chunk) for sizes in self.architecture.layers]
+        return [
+            choose.split_packing(parts) if parts else choose.packing(*sizes, self.chunk)
+            for sizes, parts in zip(self.architecture.layers, self._parts, strict=True)
+        ]
 
     def _take_memory(self) -> None:
         parameters, r = self.parameters, self.regularization
@@ -268,6 +287,39 @@ class Training:
             arrays |= self._packed.bases()
         for slot, address in arrays.items():
             bases[slot] = address
+
+    # other data
+
+    def release(self) -> None:
+        """Let go of the samples: `take` others before the next steps."""
+        self._released = self._kind_of_data()
+        self._source.release()
+        self._y, self.sample_weight = self._y[:0], None
+
+    def take(self, data: DataSet, settings: StepSettings, threads: int | None) -> bool:
+        """Go on with other samples and another state, as if made anew; return whether that can be.
+
+        It can where data are of the shape and kind of those released, and settings the same.
+        """
+        had = self.optimizer, self.regularization, self.batch_size
+        if had != (settings.optimizer, settings.regularization, settings.batch_size):
+            return False
+        self._source = Source(data.X, self.architecture)
+        self._y = padded_targets(data.y, self.parameters.dtype)
+        if self._kind_of_data() != self._released or self._index is not None or self._source.sparse:
+            return False
+        chosen = self._choose_threads(threads)
+        if chosen != self.threads or (threads is None and chosen > 1) != bool(self._autotuner):
+            return False
+        self.state, self.sample_weight = settings.state, data.sample_weight
+        for executable in self._executables.values():
+            self._enter_memory(executable.bases, False)
+        return True
+
+    def _kind_of_data(self) -> tuple[Any, ...]:
+        """Return all that programs know of the samples."""
+        source = self._source
+        return source.X.shape, source.direct, source.kind, self._y.shape, self._y.dtype
 
     # steps
 

@@ -7,8 +7,14 @@ import pytest
 import scipy.sparse
 
 from fastmlp import MLP, SGD, Adam
+from fastmlp.architecture import Architecture
+from fastmlp.contract.operations import DataSet, StepSettings
+from fastmlp.contract.parameters import Parameters
+from fastmlp.kernels.emit.optimizers import hyperparameters
 from fastmlp.kernels.run import choose
 from fastmlp.kernels.run.csr_matrix import canonical, csr_lists
+from fastmlp.kernels.run.training import Training
+from fastmlp.optimizers import Optimizer, OptimizerState
 from fastmlp.verification import TOLERANCE, difference
 
 WIDE = 70_000  # more than 16 bits number
@@ -26,11 +32,36 @@ def matrix(n_in: int, rows: int = 300, each: int = 5, dtype: str = "float32"):
     return X
 
 
+def sums_over(X, y, threads: int) -> Training:
+    """Return a training that has summed the gradient of all rows."""
+    parameters = Parameters(Architecture((X.shape[1], 100, 3), dtype="float64"))
+    for w in parameters.weights:
+        w[...] = np.random.default_rng(0).normal(size=w.shape)
+    settings = StepSettings(None, OptimizerState(), len(y))
+    training = Training(parameters, DataSet(X, y, None), settings, threads=threads)
+    hyper = hyperparameters(Optimizer(0.0), np.zeros(1), np.ones(1), 0.0, 0, parameters.dtype)
+    training.steps(np.arange(len(y)), hyper)
+    return training
+
+
 def test_which_matrices_are_read_as_they_lie():
     assert choose.rows_pay(10, WIDE, 10 * WIDE)
     assert choose.rows_pay(10, 65_536, 0)
     assert choose.rows_pay(10, SCATTERED, 20)
     assert not choose.rows_pay(10, SCATTERED, 40)
+
+
+@pytest.mark.parametrize(
+    ("each", "as_rows", "groups"), [(2, True, 1), (14, True, 2), (100, False, 5)]
+)
+def test_sums_over_sparse_rows_take_blocks_and_groups_where_they_pay(each, as_rows, groups):
+    X, y = matrix(200, each=each), np.zeros(300, np.int64)
+    training = sums_over(X, y, threads=1)
+    assert training._source.as_rows == as_rows
+    assert training._groups == groups
+    for threads in (2, 3):
+        other = sums_over(X, y, threads=threads)
+        np.testing.assert_array_equal(other.gradient, training.gradient)
 
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
