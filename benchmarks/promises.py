@@ -20,8 +20,9 @@ PROMISES = (
      "schedule, dropout, shuffling and generator. Killed in any call or at any byte of a save, "
      "the file is the old or the new one. A full disk, a folder that cannot be written and calls "
      "that fail keep the old file",
-     ("whole/test_kill",), ("kills, numpy", "kills, numba", "kills within a save",
-                      "combinations resumed, numpy", "combinations resumed, numba")),
+     ("whole/test_kill", "whole/test_saving"),
+     ("kills, numpy", "kills, numba", "kills within a save", "combinations resumed, numpy",
+      "combinations resumed, numba")),
     ("The same bits",
      "One seed gives the same bits for any number of threads, in one go or resumed.",
      "random networks and data; omp, workqueue and tbb where they are; through, resumed, or "
@@ -41,7 +42,8 @@ PROMISES = (
      "where that leads a reader to lines not seen before: one documented error that names the "
      "file, in a second and 500 MB; what loads works; no flipped bit of a file with checksums "
      "goes unseen",
-     ("whole/test_hostile_files", "datasets/test_readers", "test_persistence"),
+     ("whole/test_hostile_files", "whole/test_crafted_files", "datasets/test_readers",
+      "test_persistence", "test_damaged_models"),
      ("damaged files", "flipped bits")),
     ("Hostile arrays work or are named",
      "Data with NaN, infinities or odd shapes work, or the error names the argument.",
@@ -63,8 +65,10 @@ PROMISES = (
      "fits in 8 threads at once, fork before, during and after training, spawn, joblib, one core, "
      "on every threading layer; Ctrl-C at any moment leaves whole steps; a thousand fits in a row "
      "leave no memory, file or thread behind",
-     ("whole/test_processes", "kernels/run/test_executor", "kernels/run/test_executor_threads"),
-     ("moments of Ctrl-C", "fits in rows of 1,000")),
+     ("whole/test_processes", "whole/test_interrupts", "support/test_interrupts",
+      "sklearn/test_interrupts", "kernels/run/test_executor", "kernels/run/test_executor_threads"),
+     ("moments of Ctrl-C", "places of Ctrl-C", "processes that were interrupted",
+      "fits in rows of 1,000")),
     ("No stale or foreign machine code",
      "Compiled code that does not fit the machine or version is never run.",
      "an edit, another version or processor compiles anew; damaged, foreign, missing and "

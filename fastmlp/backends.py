@@ -248,18 +248,26 @@ class NumbaBackend:
     def answers(
         self, parameters: Parameters, X: Any, check: Callable[[Any], Any], threads: int | None
     ) -> np.ndarray:
-        """See `Backend`; the program of a few rows looks at them itself."""
-        few: np.ndarray | None = _prepared(parameters).small.outputs(X, checked=False)
-        return self.outputs(parameters, check(X), threads) if few is None else few
+        """See `Backend`; programs look themselves whether plain rows are finite."""
+        outputs = self._of_plain_rows(parameters, X, threads, checked=False)
+        return self.outputs(parameters, check(X), threads) if outputs is None else outputs
+
+    @staticmethod
+    def _of_plain_rows(
+        parameters: Parameters, X: Any, threads: int | None, *, checked: bool
+    ) -> np.ndarray | None:
+        prepared = _prepared(parameters)
+        few: np.ndarray | None = prepared.small.outputs(X, checked=checked)
+        if few is not None:
+            return few
+        rows: np.ndarray | None = prepared.rows.outputs(X, threads, checked=checked)
+        return rows
 
     def outputs(self, parameters: Parameters, X: Any, threads: int | None) -> np.ndarray:
         """See `Backend`."""
-        prepared = _prepared(parameters)
-        outputs: np.ndarray | None = prepared.small.outputs(X)
+        outputs = self._of_plain_rows(parameters, X, threads, checked=True)
         if outputs is None:
-            outputs = prepared.rows.outputs(X, threads)
-        if outputs is None:
-            with prepared.inference(threads) as inference:
+            with _prepared(parameters).inference(threads) as inference:
                 outputs = inference.outputs(X)
         return outputs
 

@@ -144,13 +144,13 @@ class MLP:
     @optimizer.setter
     def optimizer(self, value: Optimizer | str) -> None:
         optimizer = get_optimizer(value)
-        slots = self._parameters.slot_views(optimizer.slots)
-        if optimizer is not self._optimizer:
-            if self._trains:
-                raise ValueError(f"optimizer: in fit, expected a schedule instead, got {optimizer}")
-            self._parameters.clear_slots()
-            self._state.step, self._optimizer = 0, optimizer
-        self._state.slots = slots
+        if optimizer is not self._optimizer and self._trains:
+            raise ValueError(f"optimizer: in fit, expected a schedule instead, got {optimizer}")
+        with CtrlC():
+            if optimizer is not self._optimizer:
+                self._parameters.clear_slots()
+                self._state.step, self._optimizer = 0, optimizer
+            self._state.slots = self._parameters.slot_views(optimizer.slots)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:

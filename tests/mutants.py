@@ -101,9 +101,11 @@ GROUPS = {
             ROOT / f"fastmlp/{name}.py"
             for name in ("support/atomic", "persistence", "training/divergence")
         ],
-        [["tests/test_persistence.py", "tests/training/test_divergence.py"],
-         ["tests/whole/test_kill.py", "-k", "not killed_anywhere"],
-         ["tests/whole/test_hostile_files.py", "-k", "model or header or history"]],
+        [["tests/test_persistence.py", "tests/test_damaged_models.py",
+          "tests/training/test_divergence.py"],
+         ["tests/whole/test_saving.py", "tests/whole/test_kill.py", "-k", "not killed_anywhere"],
+         ["tests/whole/test_hostile_files.py", "tests/whole/test_crafted_files.py", "-k",
+          "model or header or history"]],
     ),
 }  # fmt: skip
 COMPILED = GROUPS["machine code"][0]

@@ -24,6 +24,7 @@ numpydoc_class_members_toctree = False
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
+highlight_language = "none"  # diagrams and command lines; Python's own blocks say so
 html_title = f"fastmlp {release}"
 html_show_copyright = html_show_sphinx = False
 html_copy_source = False

@@ -75,6 +75,13 @@ class Profile:
         return profile_html(self)
 
 
+class Profiles(list[Profile]):
+    """Profiles of one step on different numbers of threads; a notebook shows them all."""
+
+    def _repr_html_(self) -> str | None:
+        return "".join(profile._repr_html_() or "" for profile in self) or None
+
+
 def profile_step(
     layer_sizes: Sequence[int], *, batch_size: int = 128, activation: str = "relu",
     optimizer: str = "adam", dtype: str = "float32", threads: int | None = None,
@@ -116,9 +123,9 @@ def profile_step(
     architecture = Architecture(layer_sizes, activation=activation, dtype=dtype)
     alone = _profile(architecture, batch_size, optimizer, 1)
     if most == 1:
-        return [alone]
+        return Profiles([alone])
     together = _profile(architecture, batch_size, optimizer, most)
-    return [alone, together] if together.threads > 1 else [alone]
+    return Profiles([alone, together] if together.threads > 1 else [alone])
 
 
 def _profile(architecture: Architecture, batch_size: int, optimizer: str, threads: int) -> Profile:

@@ -54,6 +54,11 @@ def _number(expected: str, **bounds: float) -> Any:
     return _checked(float, lambda x: check_number("x", x, **bounds), expected)
 
 
+_FROM_0 = _number("a number of at least 0", low=0.0)
+_ABOVE_0 = _number("a number above 0", above=0.0)
+_SHARE = _number("a share from 0 to below 1", low=0.0, below=1.0)
+
+
 def _layer_sizes(text: str) -> tuple[int, ...]:
     try:
         sizes = tuple(int(part) for part in text.split(","))
@@ -90,14 +95,27 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", dest="data_option", metavar="PATH", help="the same as DATA")
 
 
-def _add_machine(parser: argparse.ArgumentParser) -> None:
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
+
+
+def _add_scale(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--input-scale", type=_ABOVE_0, metavar="DIVISOR",
+        help="divides the input of a model that was saved without an input scale (default: "
+        "255 for images, else 1)",
+    )  # fmt: skip
+
+
+def _add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", choices=("numba", "numpy"), default="numba",
         help="compiled (default), or the reference in NumPy",
     )  # fmt: skip
 
 
-def _add_threads(parser: argparse.ArgumentParser) -> None:
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    _add_backend(parser)
     parser.add_argument(
         "--threads", type=_integer(1), metavar="N",
         help="at most so many threads (default: chosen from the work; the result is the same)",
@@ -159,32 +177,31 @@ def _add_train(commands: Any) -> None:
     )  # fmt: skip
     p.add_argument("--optimizer", choices=tuple(OPTIMIZERS), help="default: adam")
     p.add_argument(
-        "--learning-rate", type=_number("a number of at least 0", low=0.0), metavar="RATE",
-        help="default: the optimizer's own",
-    )  # fmt: skip
+        "--learning-rate", type=_FROM_0, metavar="RATE", help="default: the optimizer's own"
+    )
     p.add_argument("--schedule", choices=tuple(SCHEDULES), help="default: cosinedecay")
     p.add_argument(
-        "--l2", type=_number("a number of at least 0", low=0.0), default=0.0, metavar="FACTOR",
+        "--l2", type=_FROM_0, default=0.0, metavar="FACTOR",
         help="penalty on the weights (default: 0)",
     )  # fmt: skip
     p.add_argument(
-        "--l1", type=_number("a number of at least 0", low=0.0), default=0.0, metavar="FACTOR",
+        "--l1", type=_FROM_0, default=0.0, metavar="FACTOR",
         help="penalty on the weights' absolute values (default: 0)",
     )  # fmt: skip
     p.add_argument(
-        "--dropout", type=_number("a share from 0 to below 1", low=0.0, below=1.0), default=0.0,
+        "--dropout", type=_SHARE, default=0.0,
         metavar="SHARE", help="of hidden activations left out in a step (default: 0)",
     )  # fmt: skip
     p.add_argument(
-        "--label-smoothing", type=_number("a share from 0 to below 1", low=0.0, below=1.0),
+        "--label-smoothing", type=_SHARE,
         default=0.0, metavar="SHARE", help="of a target, spread over all classes (default: 0)",
     )  # fmt: skip
     p.add_argument(
-        "--clip-norm", type=_number("a number above 0", above=0.0), metavar="NORM",
+        "--clip-norm", type=_ABOVE_0, metavar="NORM",
         help="the most that a gradient's norm may be (default: no bound)",
     )  # fmt: skip
     p.add_argument(
-        "--max-norm", type=_number("a number above 0", above=0.0), metavar="NORM",
+        "--max-norm", type=_ABOVE_0, metavar="NORM",
         help="the most that the norm of a neuron's weights may be (default: no bound)",
     )  # fmt: skip
     p.add_argument("--class-weight", choices=("balanced",), help="rare classes count for more")
@@ -209,16 +226,15 @@ def _add_train(commands: Any) -> None:
         "finite parameters and end, or go on",
     )  # fmt: skip
     p.add_argument(
-        "--seed", type=_integer(0), metavar="N", help="the same seed, the same network"
-        " (default: 0)",
-    )  # fmt: skip
+        "--seed", type=_integer(0), metavar="N", help="the same seed, the same network (default: 0)"
+    )
     p.add_argument("--dtype", choices=("float32", "float64"), help="default: float32")
     p.add_argument(
-        "--validation-split", type=_number("a share from 0 to below 1", low=0.0, below=1.0),
+        "--validation-split", type=_SHARE,
         metavar="SHARE", help="of the training samples, held out (default: a twelfth)",
     )  # fmt: skip
     p.add_argument(
-        "--input-scale", type=_number("a number above 0", above=0.0), metavar="DIVISOR",
+        "--input-scale", type=_ABOVE_0, metavar="DIVISOR",
         help="divides the input (default: 255 for pixels, else none)",
     )  # fmt: skip
     p.add_argument(
@@ -234,14 +250,6 @@ def _add_train(commands: Any) -> None:
     p.add_argument("--json", metavar="FILE", help="where history and test figures go")
     p.add_argument("--quiet", action="store_true", help="print the test accuracy only")
     _add_machine(p)
-    _add_threads(p)
-
-
-_SCALE: dict[str, Any] = {
-    "type": _number("a number above 0", above=0.0), "metavar": "DIVISOR",
-    "help": "divides the input of a model that was saved without an input scale (default: "
-    "255 for images, else 1)",
-}  # fmt: skip
 
 
 def _add_model_commands(commands: Any) -> None:
@@ -251,26 +259,24 @@ def _add_model_commands(commands: Any) -> None:
         description="Print accuracy, loss and confusion matrix of a model on DATA's test set.",
         epilog="example: fastmlp evaluate model.npz mnist",
     )
-    p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
+    _add_model(p)
     _add_data(p)
-    p.add_argument("--input-scale", **_SCALE)
+    _add_scale(p)
     _add_machine(p)
-    _add_threads(p)
     p = commands.add_parser(
         "predict",
         help="labels and probabilities as CSV",
         description="Print a line of label and probabilities for each sample of INPUT, as CSV.",
         epilog="example: fastmlp predict model.npz digits.csv > labels.csv",
     )
-    p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
+    _add_model(p)
     p.add_argument(
         "input", metavar="INPUT",
         help="for a table's model a table; else a CSV of features (a column named label, or one "
         "more in front, is left out), an .npy array, or IDX images",
     )  # fmt: skip
-    p.add_argument("--input-scale", **_SCALE)
+    _add_scale(p)
     _add_machine(p)
-    _add_threads(p)
 
 
 def _add_report(commands: Any) -> None:
@@ -281,7 +287,7 @@ def _add_report(commands: Any) -> None:
         "into one HTML file that opens without a connection.",
         epilog="example: fastmlp report model.npz mnist -o report.html",
     )
-    p.add_argument("model", metavar="MODEL", help="a file that train or MLP.save has written")
+    _add_model(p)
     p.add_argument(
         "data", nargs="?", metavar="DATA",
         help=f"{_DATA_HELP}; for labels that are not exclusive, and for values, an .npz with "
@@ -301,9 +307,8 @@ def _add_report(commands: Any) -> None:
         "--image-shape", type=_image_shape, metavar="SHAPE",
         help="height and width of a sample, as 28x28 (default: the square, from 64 pixels on)",
     )  # fmt: skip
-    p.add_argument("--input-scale", **_SCALE)
+    _add_scale(p)
     _add_machine(p)
-    _add_threads(p)
 
 
 def _add_profile(commands: Any) -> None:
@@ -361,7 +366,7 @@ def build_parser() -> Parser:
     p.add_argument("--all", action="store_true", help="every experiment")
     p.add_argument("--json", metavar="FILE", help="where the figures go")
     p.add_argument("--seed", type=_integer(0), default=0, metavar="N", help="default: 0")
-    _add_machine(p)
+    _add_backend(p)
     p = commands.add_parser(
         "verify",
         help="on this machine: both backends agree, gradients are right, threads change no bit",

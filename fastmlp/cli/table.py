@@ -71,7 +71,7 @@ def _introduce(table: Table, columns: Columns, targets: Targets) -> str:
         kinds = sum(table.frame[name].nunique() for name in columns.categories)
         features.append(
             f"{len(columns.categories)} categor{'y' if len(columns.categories) == 1 else 'ies'} "
-            f"({kinds} texts)"
+            f"({kinds} values)"
         )
     if columns.regression:
         label = f"values from {targets.y.min():g} to {targets.y.max():g}"
@@ -98,7 +98,7 @@ def _notes(table: Table, columns: Columns, targets: Targets, console: Console) -
     holes = int(table.frame[columns.features].isna().to_numpy().sum())
     if holes:
         console.note(f"{_counted(holes, 'missing value')} in the features: numbers are filled "
-                     "with the median, categories are one of their own")  # fmt: skip
+                     "with the median, for categories they are one more value")  # fmt: skip
 
 
 def _n_features(columns: Columns, table: Table) -> int:
@@ -373,12 +373,13 @@ def predict_table(args: Namespace, console: Console) -> int:
     model = _loaded(args)
     _, frame = _read_for(model, args.input)
     if model.table_["regression"]:
-        header, rows = [model.table_["label"]], model.predict(frame)[:, None].tolist()
+        header, rows = [model.table_["label"]], [[str(y)] for y in model.predict(frame)]
     else:
         p = model.predict_proba(frame)
         labels = model.classes_[p.argmax(axis=1)]
         header = ["label", *(f"p_{name}" for name in model.classes_)]
-        rows = [[label, *row] for label, row in zip(labels, p.tolist(), strict=True)]
+        # str() of a float is the shortest text that reads back as the same number.
+        rows = [[label, *map(str, row)] for label, row in zip(labels, p, strict=True)]
     for start in range(0, max(1, len(rows)), _LINES):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

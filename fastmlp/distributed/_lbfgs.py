@@ -10,6 +10,7 @@ import numpy as np
 
 from ..network import MLP
 from ..support.extras import require
+from ..support.interrupts import CtrlC
 from ..support.notices import notices, warn
 from ..support.validation import check_integer, check_number
 from ..training.divergence import DivergenceError
@@ -22,30 +23,49 @@ from ._samples import Data, DistributedSamples
 __all__ = ["fit_lbfgs"]
 
 
+def _vector(net: MLP) -> np.ndarray:
+    """Return a network's parameters, all weights, then all biases, in float64."""
+    parameters = [*net.weights, *net.biases]
+    return np.concatenate([array.ravel() for array in parameters]).astype(np.float64)
+
+
+def _enter(net: MLP, x: np.ndarray) -> None:
+    """Give a network the parameters x."""
+    done = 0
+    for array in (*net.weights, *net.biases):
+        array[...] = x[done : done + array.size].reshape(array.shape)
+        done += array.size
+
+
+def _beside(net: MLP) -> MLP:
+    """Return another network of that architecture, to try parameters in."""
+    other = MLP.__new__(MLP)
+    other._start(net.architecture)
+    other.backend, other.threads = net.backend, net.threads
+    other.feature_names = net.feature_names
+    return other
+
+
 class _Objective:
-    """The mean loss with its penalty, and its gradient, as functions of one vector."""
+    """The mean loss with its penalty, and its gradient, as functions of one vector.
+
+    Parameters
+    ----------
+    net : MLP
+        Whose parameters `samples` go by; left with those that were asked for last.
+    samples : DistributedSamples
+    l2 : float
+    """
 
     def __init__(self, net: MLP, samples: DistributedSamples, l2: float) -> None:
-        self.net, self._samples, self._l2 = net, samples, l2
+        self._net, self._samples, self._l2 = net, samples, l2
         self._orders = samples.orders()
         self.loss, self.accuracy = np.nan, 0.0
 
-    def start(self) -> np.ndarray:
-        """Return the network's parameters, all weights, then all biases, in float64."""
-        parameters = [*self.net.weights, *self.net.biases]
-        return np.concatenate([array.ravel() for array in parameters]).astype(np.float64)
-
-    def enter(self, x: np.ndarray) -> None:
-        """Give the network the parameters x."""
-        done = 0
-        for array in (*self.net.weights, *self.net.biases):
-            array[...] = x[done : done + array.size].reshape(array.shape)
-            done += array.size
-
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Return what `MLP.loss_and_gradients` would, of all samples at once."""
-        self.enter(x)
-        parameters = self.net._parameters
+        _enter(self._net, x)
+        parameters = self._net._parameters
         flat, loss, correct, total = self._samples.sums(orders=self._orders)
         flat /= parameters.dtype.type(total)
         weights, biases = parameters.views(flat)
@@ -101,7 +121,8 @@ def fit_lbfgs(
     Returns
     -------
     History
-        One loss, with the penalty, and accuracy per iteration, each as after it.
+        One loss, with the penalty, and accuracy per iteration, each as after it. Ctrl-C ends the
+        fit with a warning and the last whole iteration.
 
     Raises
     ------
@@ -126,10 +147,11 @@ def fit_lbfgs(
         callback.check(names)
     with connected(client, timeout) as found, notices(progress):
         cluster = Cluster(found, timeout)
-        data = Data(net, cluster, (X, y, sample_weight), groups, class_weight)
+        tried = _beside(net)  # so that an interrupt finds net as an iteration left it
+        data = Data(tried, cluster, (X, y, sample_weight), groups, class_weight)
         samples = data.make_samples(1, None, False, None)
         samples.dense()
-        run = _Run(net, _Objective(net, samples, l2), told, samples.count, max_iter)
+        run = _Run(net, _Objective(tried, samples, l2), told, samples.count, max_iter)
         message = run.minimize(minimize, options, samples.feature_names)
     if message:
         warn(message)
@@ -143,7 +165,6 @@ class _Run:
         self, net: MLP, objective: _Objective, callbacks: list[Any], count: int, max_iter: int
     ) -> None:
         self._net, self._objective, self._callbacks = net, objective, callbacks
-        self._x = objective.start()
         self._begun = time.perf_counter()
         for callback in callbacks:
             callback.net = net
@@ -156,14 +177,15 @@ class _Run:
             getattr(callback, hook)(*arguments)
 
     def _iterated(self, x: np.ndarray) -> None:
-        """Note an iteration; tell of it."""
-        self._x = x.copy()
+        """Give the network an iteration's parameters; tell of it."""
         now = time.perf_counter()
         logs = {"loss": self._objective.loss}
         if self._net.architecture.output != "identity":
             logs["accuracy"] = self._objective.accuracy
         logs["seconds"], self._begun = now - self._begun, now
-        self._net.history.append(logs)
+        with CtrlC():
+            _enter(self._net, x)
+            self._net.history.append(logs)
         self._call("on_epoch_end", len(self._net.history) - 1, logs)
         if self._net.stop_training:
             raise StopIteration
@@ -174,7 +196,8 @@ class _Run:
     ) -> str:
         """Go through the iterations; return what there is to warn of."""
         net, objective, message = self._net, self._objective, ""
-        loss, _ = objective(self._x)
+        start = _vector(net)
+        loss, _ = objective(start)
         if not np.isfinite(loss):
             raise DivergenceError(f"the loss is {loss} before the first iteration", loss=loss)
         net.history, net.stop_training, net.feature_names = History(), False, names
@@ -185,7 +208,7 @@ class _Run:
             try:
                 with np.errstate(over="ignore", invalid="ignore"):
                     result = minimize(
-                        objective, self._x, method="L-BFGS-B", jac=True,
+                        objective, start, method="L-BFGS-B", jac=True,
                         callback=self._iterated, options=options,
                     )  # fmt: skip
                 if result.status == 2:  # no limit, and no callback: the line search gave up
@@ -193,9 +216,7 @@ class _Run:
             except KeyboardInterrupt:
                 net.history.interrupted = True
                 message = f"fit was interrupted after {len(net.history)} whole iterations"
-            objective.enter(self._x)
             self._call("on_train_end", {})
         finally:
-            objective.enter(self._x)
             self._call("close")
         return message

@@ -64,6 +64,19 @@ def plot_history(history: History, axes: Any = None) -> Any:
         If matplotlib is not installed.
     TypeError, ValueError
         If `axes` is no Axes, or no epoch has been trained.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> from matplotlib.figure import Figure
+    >>> from fastmlp.plots import plot_history
+    >>> X = np.random.default_rng(0).normal(size=(300, 8))
+    >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    >>> net = fastmlp.MLP((8, 32, 2), activation="tanh", rng=0, backend="numpy")
+    >>> history = net.fit(X, y, epochs=60, optimizer="adam", validation_split=0.3, progress=False)
+    >>> axes = plot_history(history, Figure().subplots())
+    >>> axes.get_xlabel()
+    'epoch'
     """
     n = _panels(history)
     if axes is not None:
@@ -87,6 +100,17 @@ def save_history(history: History, path: str, title: str = "") -> None:
         If matplotlib is not installed.
     ValueError
         If no epoch has been trained.
+
+    Examples
+    --------
+    >>> import fastmlp, os, tempfile
+    >>> from fastmlp.plots import save_history
+    >>> net = fastmlp.MLP((2, 3, 2), rng=0, backend="numpy")
+    >>> history = net.fit([[0.0, 1.0], [1.0, 0.0]], [0, 1], epochs=3, progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_history(history, os.path.join(folder, "loss.png"))
+    ...     os.listdir(folder)
+    ['loss.png']
     """
     n = _panels(history)
     figure = require("matplotlib.figure", "plot").Figure((5 * n, 4), layout="constrained")

@@ -157,12 +157,14 @@ def plot_images(
 
     Examples
     --------
-    >>> import numpy as np
     >>> from matplotlib.figure import Figure
+    >>> from fastmlp.datasets import load_mnist
     >>> from fastmlp.plots import plot_images
-    >>> axes = plot_images(np.eye(9)[:4], [0, 1, 2, 3], [0, 1, 2, 0], Figure().subplots())
+    >>> X, y, *_ = load_mnist("uint8")
+    >>> predicted = [5, 0, 9, 1, 9, 2, 1, 8]
+    >>> axes = plot_images(X[:8], y[:8], predicted, Figure().subplots())
     >>> [text.get_text() for text in axes.texts]
-    ['0', '1', '2', '0', 'true 3']
+    ['5', '0', '9', 'true 4', '1', '9', '2', '1', '8', 'true 3']
     """
     X = as_rows("X", X)
     check_finite("X", X)
@@ -233,10 +235,14 @@ def plot_weights(
     --------
     >>> import fastmlp
     >>> from matplotlib.figure import Figure
+    >>> from fastmlp.datasets import load_mnist
     >>> from fastmlp.plots import plot_weights
-    >>> net = fastmlp.MLP((9, 4, 2), rng=0, backend="numpy")
-    >>> plot_weights(net, Figure().subplots()).get_title().splitlines()[0]
-    '4 neurons of the first layer'
+    >>> X, y, X_test, y_test = load_mnist("uint8")
+    >>> net = fastmlp.MLP((784, 16, 10), input_scale=255.0, rng=0, backend="numpy")
+    >>> history = net.fit(X[:2000], y[:2000], epochs=8, optimizer="adam", progress=False)
+    >>> axes = plot_weights(net, Figure().subplots())
+    >>> axes.get_title().splitlines()[0]
+    '16 neurons of the first layer'
     """
     shape = guess_image_shape(net.architecture.n_in, image_shape)
     n = min(check_integer("n_images", n_images, low=1), _MOST_IMAGES, net.layer_sizes[1])
@@ -309,13 +315,16 @@ def plot_mistakes(
 
     Examples
     --------
-    >>> import numpy as np, fastmlp
+    >>> import fastmlp
     >>> from matplotlib.figure import Figure
+    >>> from fastmlp.datasets import load_mnist
     >>> from fastmlp.plots import plot_mistakes
-    >>> net = fastmlp.MLP((4, 2), rng=0, backend="numpy")
-    >>> X = np.eye(4)
-    >>> plot_mistakes(net, X, net.predict(X), Figure().subplots()).texts[0].get_text()
-    'no mistake in 4 samples'
+    >>> X, y, X_test, y_test = load_mnist("uint8")
+    >>> net = fastmlp.MLP((784, 16, 10), input_scale=255.0, rng=0, backend="numpy")
+    >>> history = net.fit(X[:2000], y[:2000], epochs=8, optimizer="adam", progress=False)
+    >>> axes = plot_mistakes(net, X_test[:500], y_test[:500], Figure().subplots())
+    >>> "true" in axes.texts[1].get_text()
+    True
     """
     if net.architecture.output == "identity" or net.architecture.n_out < 2:
         raise ValueError("net: expected a classifier with an output for each class")

@@ -57,9 +57,11 @@ def plot_confusion_matrix(
     --------
     >>> from matplotlib.figure import Figure
     >>> from fastmlp.plots import plot_confusion_matrix
-    >>> axes = plot_confusion_matrix([0, 1, 1], [0, 1, 0], Figure().subplots())
+    >>> y, predicted = [0, 0, 0, 1, 1, 2, 2, 2], [0, 0, 1, 1, 1, 2, 2, 0]
+    >>> names = ["setosa", "versicolor", "virginica"]
+    >>> axes = plot_confusion_matrix(y, predicted, Figure().subplots(), class_names=names)
     >>> [text.get_text() for text in axes.texts]
-    ['1', '1', '1']
+    ['2', '1', '2', '1', '2']
     """
     if n_classes is None and class_names is not None:
         n_classes = len(names_of(class_names, 0)) or None
@@ -126,10 +128,15 @@ def plot_calibration(y: Any, probabilities: Any, axes: Any = None, *, n_bins: in
 
     Examples
     --------
+    >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from fastmlp.plots import plot_calibration
-    >>> plot_calibration([0, 1], [0.25, 0.75], Figure().subplots(), n_bins=2).get_title()
-    'expected calibration error 0.250'
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.random(2000)
+    >>> y = (rng.random(2000) < p**1.5).astype(int)  # comes true less often than said
+    >>> axes = plot_calibration(y, p, Figure().subplots())
+    >>> axes.get_title()
+    'expected calibration error 0.100'
     """
     found = calibration(y, probabilities, n_bins)
     axes = new_axes(axes, 4.4, 4.0)
@@ -213,9 +220,14 @@ def plot_predictions(y: Any, predicted: Any, axes: Any = None) -> Any:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from fastmlp.plots import plot_predictions
-    >>> plot_predictions([0.0, 1.0], [0.1, 0.8], Figure().subplots()).get_xlabel()
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.normal(size=300)
+    >>> predicted = 0.8 * y + rng.normal(scale=0.3, size=300)
+    >>> axes = plot_predictions(y, predicted, Figure().subplots())
+    >>> axes.get_xlabel()
     'true'
     """
     true, said = _columns(y, predicted)
@@ -255,9 +267,14 @@ def plot_residuals(y: Any, predicted: Any, axes: Any = None) -> Any:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from matplotlib.figure import Figure
     >>> from fastmlp.plots import plot_residuals
-    >>> plot_residuals([0.0, 1.0], [0.1, 0.8], Figure().subplots()).get_xlabel()
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.normal(size=300)
+    >>> predicted = 0.8 * y + rng.normal(scale=0.3, size=300)
+    >>> axes = plot_residuals(y, predicted, Figure().subplots())
+    >>> axes.get_xlabel()
     'predicted'
     """
     true, said = _columns(y, predicted)

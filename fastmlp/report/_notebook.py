@@ -21,8 +21,9 @@ _STYLE = """
 .fastmlp { line-height: 1.4; }
 .fastmlp .facts { display: flex; flex-wrap: wrap; gap: .2rem 1.5rem; margin: .3rem 0; }
 .fastmlp .facts div { display: flex; gap: .5rem; }
-.fastmlp .facts dt { opacity: .7; font-weight: normal; }
-.fastmlp .facts dd { margin: 0; font-variant-numeric: tabular-nums; }
+.fastmlp .facts :is(dt, dd) { display: block; width: auto; margin: 0; padding: 0; }
+.fastmlp .facts dt { opacity: .7; font-weight: normal; white-space: nowrap; }
+.fastmlp .facts dd { font-variant-numeric: tabular-nums; }
 .fastmlp .figures { display: flex; flex-wrap: wrap; gap: 0 1.5rem; align-items: flex-start; }
 .fastmlp figure { margin: .3rem 0; max-width: 100%; }
 .fastmlp figure img { display: block; max-width: 100%; height: auto; background: #fff; }

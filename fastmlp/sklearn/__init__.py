@@ -32,6 +32,8 @@ A batch whose sample weights are all zero ends in ZeroDivisionError
     It teaches nothing, nor does one whose weights sum to less than zero; training goes on.
 ``MLPRegressor`` offers ``partial_fit`` with ``lbfgs``
     No more than ``MLPClassifier`` does: steps need a stochastic solver.
+Ctrl-C during ``lbfgs`` leaves parameters that its line search was trying
+    KeyboardInterrupt too, and the parameters and ``n_iter_`` of the last whole iteration.
 ``verbose`` says nothing during ``lbfgs``, and there is no ``loss_curve_``
     One line and one loss per iteration.
 Callbacks are not supported

@@ -25,6 +25,7 @@ from ..optimizers import OPTIMIZERS, Optimizer
 from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
 from ..support.frames import in_memory
+from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
@@ -168,20 +169,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         if not first:
             self._check_continued(hidden)
-        X, y = self._validate_input(X, y, incremental, reset=first)
-        weight = None
-        if sample_weight is not None:
-            weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
-        rows = self._rows(y)
-        self.n_outputs_ = self._n_outputs(rows)
-        self.__dict__.pop("_rng", None)
-        dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
-        trained = {"activation": list(names), "loss": self.loss}
-        if self.__dict__.get("_trained") != trained:
-            self._trained = trained  # what predictions go by, whatever is set later
-        if first:
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
-        network = self._current()
+        with CtrlC():  # what is fitted changes: all of it, or nothing
+            X, y = self._validate_input(X, y, incremental, reset=first)
+            weight = None
+            if sample_weight is not None:
+                weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
+            rows = self._rows(y)
+            self.n_outputs_ = self._n_outputs(rows)
+            self.__dict__.pop("_rng", None)
+            dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
+            trained = {"activation": list(names), "loss": self.loss}
+            if self.__dict__.get("_trained") != trained:
+                self._trained = trained  # what predictions go by, whatever is set later
+            if first:
+                self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
+            network = self._current()
         network.threads = self._threads()
         weighted = self._class_weighted(y, weight, incremental)
         targets = self._targets(y, rows, network.parameters.dtype)
@@ -298,13 +300,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         callbacks: list[Callback],
         tasks: Tasks,
     ) -> None:
-        """Minimise in float64, whatever the parameters are kept in."""
-        double = network
+        """Minimise in float64, whatever the parameters are kept in.
+
+        SciPy tries parameters in a network of its own; the estimator's has those of iterations.
+        """
+        double = self._make_network(
+            [w.astype(np.float64) for w in network.weights],
+            [b.astype(np.float64) for b in network.biases],
+        )
         if network.parameters.dtype != np.float64:
-            double = self._make_network(
-                [w.astype(np.float64) for w in network.weights],
-                [b.astype(np.float64) for b in network.biases],
-            )
             samples.targets = self._targets(samples.y, samples.rows, np.dtype(np.float64))
         n = len(samples.rows)
         hooks = Hooks(
@@ -393,12 +397,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if "coefs_" not in self.__dict__:
             check_is_fitted(self)
         network = self._current()
-        if "feature_names_in_" in self.__dict__ or not network.accepts(X):
-            check_kind("X", X := in_memory(X))
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        outputs = network.outputs(X)
+        if "feature_names_in_" in self.__dict__:
+            outputs = network.outputs(self._validated(X))
+        else:
+            outputs = network.answers(X, self._validated)
         applied = APPLIED.get(self.out_activation_)
         return outputs if applied is None else applied(outputs)
+
+    def _validated(self, X: Any) -> Any:
+        check_kind("X", X := in_memory(X))
+        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
     @property
     def _optimizer(self) -> CurrentRate:

@@ -190,6 +190,8 @@ class Epochs:
         efficient form (Kingma and Ba 2015, end of section 2).
     ctrl_c : CtrlC
         Held back while steps are taken.
+    memory : dict
+        Its ``step`` is how many have been, at any moment.
     """
 
     def __init__(
@@ -200,13 +202,14 @@ class Epochs:
         *,
         published: bool,
         ctrl_c: CtrlC,
+        memory: dict[str, Any],
     ) -> None:
         batch_size, sample_weight = settings.batch_size, samples.weight
         self.network, self.targets, self.sample_weight = network, samples.targets, sample_weight
         self.optimizer: Any = settings.optimizer
         self.state = settings.state
         self.batch_size, self.alpha = batch_size, settings.regularization.l2
-        self._ctrl_c = ctrl_c
+        self._ctrl_c, self._memory = ctrl_c, memory
         self._group = SEGMENT if batch_size == 1 else 1  # steps that are taken at once
         self.published = published and isinstance(self.optimizer, Adam)
         self._settings, self._data = settings, DataSet(samples.X, samples.targets.y, sample_weight)
@@ -240,8 +243,9 @@ class Epochs:
     def keep(self) -> None:
         """Leave what took the steps to the network, for its next call with as few samples."""
         if len(self._made) == 1 and len(self._data.y) <= CHUNK:
-            (self.network.kept,) = self._made.values()
-            self.network.kept.release()
+            (training,) = self._made.values()
+            training.release()
+            self.network.kept = training
 
     def run(
         self, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None, hooks: Hooks
@@ -267,6 +271,7 @@ class Epochs:
                 samples = order[done * size : (done + self._group) * size]
                 group = self._steps(training, samples, part, key)
                 parts.append(group)
+                self._memory["step"] = self.state.step
             done += len(part)
             seconds = time.perf_counter() - begun
             whole = int(min(len(part) * _PIECE_SECONDS / seconds, 64 * self._group))

@@ -12,16 +12,19 @@ from ..contract.operations import DataSet, StepSettings
 from ..kernels.emit.optimizers import hyperparameters
 from ..kernels.run.training import Training
 from ..optimizers import Optimizer, OptimizerState
+from ..support.interrupts import CtrlC
 from ._epochs import Targets, reported
 from ._held_out import HeldOut
 from ._hooks import Hooks
 from ._network import Network
+from ._one_blas_thread import one_blas_thread
 from ._tasks import Tasks
 from ._warnings import as_sklearn
 
 __all__ = ["Objective", "fit_lbfgs"]
 
 _BLOCK = 1 << 14  # parameters whose gradient is finished at a time
+_STOPPED = 99  # SciPy's status where a callback has ended it, which is no failure
 
 
 class Objective:
@@ -30,7 +33,7 @@ class Objective:
     Parameters
     ----------
     network : Network
-        In float64; left with the parameters that were asked for last.
+        In float64, of its own: has the parameters that were asked for last.
     X, targets, weight
         As for `Epochs`.
     alpha : float
@@ -97,7 +100,8 @@ class Objective:
     def _look_at(self, x: np.ndarray) -> None:
         training, network = self._training, self.network
         enter(network, x)
-        losses, correct, _ = training.steps(self._order, self._hyper)
+        with CtrlC():
+            losses, correct, _ = training.steps(self._order, self._hyper)
         self.correct = int(correct.sum())
         self._take_gradient(x)
         penalized = x[: self._n_weights]
@@ -171,6 +175,11 @@ def fit_lbfgs(
     hooks : Hooks
     tasks : Tasks
         scikit-learn's callbacks.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At Ctrl-C, as scikit-learn does. The estimator is as after its last whole iteration.
     """
     e, n = estimator, len(samples.rows)
     e.loss_curve_, e.n_iter_ = [], 0
@@ -178,39 +187,50 @@ def fit_lbfgs(
         e.validation_loss_curve_ = e.validation_loss_curve_ or []
 
     def after_iteration(intermediate_result: Any) -> None:  # by that name SciPy copies nothing
-        epoch, x = e.n_iter_, intermediate_result.x
+        epoch = e.n_iter_
         tasks.begin(samples)
         hooks.begin_epoch(epoch)
         hooks.begin_group(0)
-        if objective.network is not network:
-            enter(network, x)
-        e.n_iter_ += 1
-        e.loss_ = objective.loss
-        e.loss_curve_.append(e.loss_)
+        with CtrlC():
+            enter(network, intermediate_result.x)
+            e.n_iter_ += 1
+            e.loss_ = objective.loss
+            e.loss_curve_.append(e.loss_)
+            logs = e._own_logs({"loss": e.loss_, "accuracy": objective.correct / n})
+            measured = _measured(e, held_out)
         e._say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
-        logs = e._own_logs({"loss": e.loss_, "accuracy": objective.correct / n})
         hooks.end_group(1, samples=n, **logs)
-        if held_out is not None:
-            loss, score = held_out.loss_and_score()
-            e.validation_loss_curve_.append(loss)
-            logs |= {"val_loss": loss, f"val_{e._score_name}": score}
-        hooks.end_epoch(epoch, logs)
+        hooks.end_epoch(epoch, logs | measured)
         if tasks.end(samples) or hooks.stopped:
             raise StopIteration
 
-    hooks.begin()
-    with np.errstate(over="ignore", invalid="ignore"):
-        result = scipy.optimize.minimize(
-            objective.value, objective.start(), method="L-BFGS-B", jac=objective.gradient,
-            callback=after_iteration,
-            options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
-        )  # fmt: skip
-        stopped = result.status == 99  # by a callback, which is no failure
-        e.n_iter_ = result.nit
-        if not stopped:
-            e.n_iter_ = as_sklearn(_check_optimize_result, "lbfgs", result, e.max_iter)
-        objective.value(result.x)
-    if objective.network is not network:
-        enter(network, result.x)
-    e.loss_ = objective.loss
+    try:
+        hooks.begin()
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+            result = scipy.optimize.minimize(
+                objective.value, objective.start(), method="L-BFGS-B", jac=objective.gradient,
+                callback=after_iteration,
+                options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
+            )  # fmt: skip
+            n_iter = result.nit
+            if result.status != _STOPPED:
+                n_iter = as_sklearn(_check_optimize_result, "lbfgs", result, e.max_iter)
+            with CtrlC():
+                if result.status != _STOPPED:
+                    objective.value(result.x)
+                enter(network, result.x)
+                e.n_iter_, e.loss_ = n_iter, objective.loss
+    except KeyboardInterrupt:
+        hooks.interrupt()
+        hooks.end()
+        raise
     hooks.end()
+
+
+def _measured(estimator: Any, held_out: HeldOut | None) -> dict[str, float]:
+    """Note the loss on held-out data; return it and the score."""
+    if held_out is None:
+        return {}
+    loss, score = held_out.loss_and_score()
+    estimator.validation_loss_curve_.append(loss)
+    return {"val_loss": loss, f"val_{estimator._score_name}": score}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -113,7 +113,7 @@ class Network:
         return True
 
     def accepts(self, X: Any) -> bool:
-        """Tell whether X is a plain array of finite floats of the right width.
+        """Tell whether X is a plain array of finite floats of the right width, for training.
 
         Everything else has to be looked at more closely; this takes about a microsecond for a
         single row.
@@ -122,7 +122,11 @@ class Network:
             return False
         if X.dtype.char not in "fd" or not len(X) or not X.flags.c_contiguous:
             return False
-        return self._backend.finite(X, self.threads)
+        return bool(self._backend.finite(X, self.threads))
+
+    def answers(self, X: Any, check: Callable[[Any], Any]) -> np.ndarray:
+        """Return the outputs for what a user hands over; `check` makes rows of it, or raises."""
+        return self._backend.answers(self.parameters, X, check, self.threads)
 
     def outputs(self, X: Any) -> np.ndarray:
         """Return the outputs for X, which has been checked."""

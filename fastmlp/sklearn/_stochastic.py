@@ -206,7 +206,8 @@ def fit_stochastic(
     """
     e = estimator
     optimizer, n = _optimizer(e), len(samples.rows)
-    _start(e, optimizer, network, incremental)
+    with CtrlC():
+        _start(e, optimizer, network, incremental)
     if e.early_stopping and incremental:
         raise ValueError("partial_fit does not support early_stopping=True")
     order, held_out = np.arange(n), validation
@@ -221,7 +222,9 @@ def fit_stochastic(
         optimizer, state, batch_size, Regularization(dropout=dropout, l2=float(e.alpha))
     )
     ctrl_c, published = CtrlC(breakable=True), e.optimizer is None
-    epochs = Epochs(network, samples, settings, published=published, ctrl_c=ctrl_c)
+    epochs = Epochs(
+        network, samples, settings, published=published, ctrl_c=ctrl_c, memory=e._solver_state
+    )
     progress = _watch(e, network, held_out)
     net = _net(e, network, optimizer, state, rates) if callbacks else None
     hooks = Hooks(callbacks, net, 1 if incremental else e.max_iter, batch_size, n)
@@ -240,9 +243,11 @@ def fit_stochastic(
                 positions = shuffled(positions, e._rng)
             steps = rates.of_epoch(n_steps)
             seen = epochs.run(positions, steps, key, hooks)
-            _note(e, seen)
-            logs = e._own_logs(seen.means) | _judge(e, network, held_out, progress)
-            rates.after_epoch(e.loss_, logs.get("val_loss"))
+            measured = None if held_out is None else held_out.loss_and_score()
+            with ctrl_c:
+                _note(e, seen)
+                logs = e._own_logs(seen.means) | _judge(e, network, measured, progress)
+                rates.after_epoch(e.loss_, logs.get("val_loss"))
             stop = progress.waited > e.n_iter_no_change and _patience_is_over(e, rates, progress)
             hooks.end_epoch(epoch, {**logs, "learning_rate": float(steps[0])})
             if tasks.end(samples) or hooks.stopped or stop:
@@ -259,12 +264,11 @@ def fit_stochastic(
     except KeyboardInterrupt:
         hooks.interrupt()
         as_sklearn(warnings.warn, "Training interrupted by user.")
-    with CtrlC():
-        e._solver_state["step"] = state.step
-        if e.early_stopping:
+    if e.early_stopping:
+        with CtrlC():
             network.parameters.assign(e._best_coefs, e._best_intercepts)
-        if incremental:
-            epochs.keep()
+    if incremental:
+        epochs.keep()
     hooks.end()
 
 
@@ -303,12 +307,15 @@ def _patience_is_over(e: Any, rates: _Rates, progress: Progress) -> bool:
 
 
 def _judge(
-    e: Any, network: Network, held_out: HeldOut | None, progress: Progress
+    e: Any, network: Network, measured: tuple[float, float] | None, progress: Progress
 ) -> dict[str, float]:
-    """Look at the epoch's score or loss; keep what is best. Return what was measured."""
+    """Look at the epoch's loss, or the score on held-out data; keep what is best.
+
+    Return what was measured, by name.
+    """
     logs = {}
-    if held_out is not None:
-        loss, score = held_out.loss_and_score()
+    if measured is not None:
+        loss, score = measured
         e.validation_loss_curve_.append(loss)
         logs = {"val_loss": loss, f"val_{e._score_name}": score}
     if e.early_stopping:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .interrupts import CtrlC
 from .validation import check_path
 
 __all__ = ["check_target", "is_stream", "replacing"]
@@ -146,17 +147,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     prefix = f".{target.stem[:40]}.partial-"
     name = None
     try:
-        descriptor, name = tempfile.mkstemp(target.suffix, prefix, target.parent)
-        os.close(descriptor)
+        with CtrlC():
+            descriptor, name = tempfile.mkstemp(target.suffix, prefix, target.parent)
+            os.close(descriptor)
         yield name
         with open(name, "rb+") as file:
             _bring_to_disk(file.fileno())
-        os.chmod(name, _mode(target))
-        check_target(target)  # others may have put something there meanwhile
-        _replace(name, target)
+        with CtrlC():
+            os.chmod(name, _mode(target))
+            check_target(target)  # others may have put something there meanwhile
+            _replace(name, target)
+            name = None
     except BaseException as error:
         if name is not None:
-            os.unlink(name)
+            with CtrlC():
+                os.unlink(name)
         ours = name is None or getattr(error, "filename", "") in (None, name)
         if isinstance(error, OSError) and error.errno and ours:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
@@ -195,7 +200,7 @@ def _mode(target: Path) -> int:
 
 def _after(target: Path, prefix: str) -> None:
     """Bring the new name to the disk, and sweep; not every file system and folder allows it."""
-    with suppress(OSError):
+    with suppress(OSError), CtrlC():
         if os.name == "posix":
             folder = os.open(target.parent, os.O_RDONLY)
             try:

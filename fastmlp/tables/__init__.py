@@ -3,7 +3,7 @@
 With the extra ``table``, the command line takes CSV and Parquet as they are::
 
     $ fastmlp train people.csv --label income
-    people.csv: 3,000 rows; features: 5 numbers, 3 categories (17 texts); label 'income': 2 classes
+    people.csv: 3,000 rows; features: 5 numbers, 3 categories (17 values); label 'income': 2 classes
     (<=50K 1,559, >50K 1,441)
     fastmlp: column 'id' left out: it numbers the rows
     ...

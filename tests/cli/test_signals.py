@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,9 +35,9 @@ def here(tmp_path, monkeypatch):
     np.savez("data.npz", x_train=X, y_train=y, x_test=X, y_test=y)
 
 
-def start(*arguments: str, program: str = PROGRAM, **options) -> subprocess.Popen:
+def start(*arguments: str, program: str = PROGRAM, before=(), **options) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE,
+        [*before, sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, **options,
     )  # fmt: skip
 
@@ -98,19 +99,97 @@ def test_three_signals_end_what_hears_none(here):
     assert err == "fastmlp: ended at the third signal\n"
 
 
-def test_what_is_ignored_stays_so(here):
-    """As under nohup, and in a shell's background job."""
-    ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        pytest.param(["nohup"], signal.SIGHUP, id="nohup"),
+        pytest.param(["sh", "-c", '"$@" & wait $!', "sh"], signal.SIGINT, id="background job"),
+    ],
+)
+def test_what_is_ignored_stays_so(here, command, number):
+    run = "import os; open('pid', 'w').write(str(os.getpid())); " + PROGRAM.removeprefix(HEARD)
     with start(
-        *ENDLESS, "--out", "out.npz", "--checkpoint", "net.npz", program=ignore + PROGRAM
+        *ENDLESS, "--out", "out.npz", "--checkpoint", "net.npz", program=run, before=command
     ) as process:
         an_epoch_is_over(process)
-        process.send_signal(signal.SIGHUP)
+        training = int(Path("pid").read_text())
+        os.kill(training, number)
         Path("net.npz").unlink()
         an_epoch_is_over(process)  # it trains on
-        process.send_signal(signal.SIGTERM)
+        os.kill(training, signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 143
+    assert Path("out.npz").exists()
+
+
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="no timeout")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["TERM", "HUP"])
+def test_a_signal_that_timeout_hands_on(here, number):
+    """As schedulers and containers run it: a process before it gets the signal."""
+    given = *ENDLESS, "--out", "out.npz", "--checkpoint", "net.npz"
+    with start(*given, before=["timeout", "600"]) as process:
+        an_epoch_is_over(process)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "saved to out.npz" in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="no timeout")
+@pytest.mark.parametrize("seconds", ["0.05", "0.4", "1", "3"])
+@pytest.mark.parametrize("name", ["TERM", "HUP", "INT"])
+def test_a_time_limit_ends_it_whatever_it_does_just_then(here, name, seconds):
+    """Python begins, NumPy is loaded, data are read, it compiles or trains."""
+    limit = ["timeout", "-s", name, "--preserve-status", seconds]
+    given = "train", "data.npz", "--epochs", "1000000", "--plot", "none", "--out", "out.npz"
+    environment = os.environ | {"FASTMLP_CACHE_DIR": os.path.abspath("cache")}
+    with start(*given, before=limit, env=environment) as process:
+        _, err = process.communicate(timeout=120)
+    number = getattr(signal, f"SIG{name}")
+    begun = "Fatal Python error" not in err  # as Ctrl-C makes of Python's own beginning
+    assert process.returncode in (128 + number, -number) or not begun
+    assert Path("out.npz").exists() == ("saved to out.npz" in err)
+    if Path("out.npz").exists():
+        assert len(fastmlp.MLP.load("out.npz").history) > 0
+    assert {*os.listdir()} <= {"data.npz", "out.npz", "cache"}
+
+
+@pytest.mark.parametrize(
+    "times", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_a_signal_while_it_compiles(here, times):
+    environment = os.environ | {"FASTMLP_CACHE_DIR": os.path.abspath("cache")}
+    given = "train", "data.npz", "--epochs", "1", "--plot", "none", "--out", "out.npz"
+    with start(*given, env=environment) as process:
+        told = process.stderr.readline()
+        assert "compil" in told, told + process.stderr.read()
+        for _ in range(times):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "interrupted" in err or times == 3, err
+    assert not Path("out.npz").exists()
+    if times > 1:  # what is left in the cache serves, or is made anew
+        with start(*given, env=environment) as process:
+            assert process.wait(timeout=120) == 0
+        assert len(fastmlp.MLP.load("out.npz").history) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize("figures", ["run.json", "/dev/stdout"])
+def test_head_takes_a_line_and_goes(here, figures):
+    script = '"$@" | head -1; exit "${PIPESTATUS[0]}"'
+    given = "train", "data.npz", "--epochs", "3", "--backend", "numpy", "--plot", "none"
+    with start(
+        *given, "--out", "out.npz", "--json", figures, before=["bash", "-c", script, "bash"]
+    ) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("6-")
+    assert out.count("\n") == 1
     assert Path("out.npz").exists()
 
 

@@ -6,15 +6,18 @@ import os
 import signal
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
 from clusters import LABELS, X, make, numbers, shared, state
+from presses import everywhere, pressed
 
 import fastmlp
 from fastmlp import EarlyStopping, distributed
 from fastmlp.callbacks import Callback
-from fastmlp.distributed import DistributedError
+from fastmlp.distributed import DistributedError, _lbfgs
+from fastmlp.training.history import History
 
 da = pytest.importorskip("dask.array")
 scipy_optimize = pytest.importorskip("scipy.optimize")
@@ -74,6 +77,68 @@ def test_lbfgs_hears_its_callbacks(client):
     assert net.evaluate(X, LABELS)["loss"] == pytest.approx(history.loss[-1], rel=1e-12)
     with pytest.raises(ValueError, match="max_iter: expected an integer of at least 1"):
         distributed.fit_lbfgs(net, *DATA, client=client, max_iter=0)
+
+
+class Press(Callback):
+    """Presses Ctrl-C so often in a loss after the second iteration."""
+
+    def __init__(self, times, monkeypatch):
+        self.times, self.kept, self.patch = times, [], monkeypatch
+
+    def on_epoch_end(self, epoch, logs):
+        self.kept.append(state(self.net))
+        if epoch == 1:
+            called = lambda *given: self.interrupted(*given)  # noqa: E731
+            self.patch.setattr(_lbfgs._Objective, "__call__", called)
+
+    def interrupted(self, objective, x):
+        _lbfgs._enter(objective._net, x)
+        for _ in range(self.times):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+@pytest.mark.parametrize("times", [1, 2, 10])
+def test_lbfgs_is_interrupted_between_iterations(client, monkeypatch, times):
+    net, twin = make(dtype="float64"), make(dtype="float64")
+    press = Press(times, monkeypatch)
+    with pytest.warns(RuntimeWarning, match="after 2 whole"):
+        history = distributed.fit_lbfgs(net, *DATA, client=client, callbacks=[press])
+    monkeypatch.undo()
+    assert history.interrupted
+    assert len(history) == len(history.seconds) == 2
+    assert np.array_equal(state(net), press.kept[-1])
+    distributed.fit_lbfgs(twin, *DATA, client=client, max_iter=2)
+    assert np.array_equal(state(net), state(twin))
+    distributed.fit_lbfgs(net, *DATA, client=client, max_iter=2)  # it trains on
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+def test_wherever_it_comes_lbfgs_has_whole_iterations(client, count):
+    """Pressed in the program's own code, and any time: also while it waits for workers."""
+    kept = Press(0, None)
+    kept.kept.append(state(make(dtype="float64")))
+    distributed.fit_lbfgs(make(dtype="float64"), *DATA, client=client, max_iter=1, callbacks=[kept])
+    net, places = make(dtype="float64"), 0
+    start = net._parameters.flat.copy()
+
+    def work():
+        net._parameters.flat[:] = start
+        net.history = History()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            distributed.fit_lbfgs(net, *DATA, client=client, max_iter=1)
+
+    for _ in everywhere(work, ["distributed/_lbfgs.py"], 3):
+        places += 1
+        assert np.array_equal(state(net), kept.kept[len(net.history)])
+    for moment in range(20):
+        pressed(work, [0.02 * moment, *[0.001] * (moment % 3)])
+        assert np.array_equal(state(net), kept.kept[len(net.history)])
+    work()
+    assert np.array_equal(state(net), kept.kept[1])
+    count("places of Ctrl-C", places)
 
 
 # around the steps

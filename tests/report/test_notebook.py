@@ -14,6 +14,7 @@ from reports import X, Y
 
 import fastmlp
 from fastmlp.bench import Profile, ProfileRow
+from fastmlp.bench.profile import Profiles
 from fastmlp.report import make_report
 from fastmlp.support import notices
 
@@ -67,6 +68,9 @@ def test_a_profile():
     assert Tags(shown).seen.count("tr") == 3
     for text in ("40.00 %", "12.5", "25.00 %", "10.0 µs", "50 GFLOP/s"):
         assert text in shown
+    assert (
+        Profiles([Profile(n, 10.0, 50.0, rows) for n in (1, 2)])._repr_html_().count("<table") == 2
+    )
 
 
 def test_without_matplotlib_the_plain_way_is_left(net, monkeypatch):

@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", minversion="1.9")
+pytest.importorskip("sklearn", minversion="1.6")
 
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", minversion="1.9")
+pytest.importorskip("sklearn", minversion="1.6")
 
 import scipy.sparse
 import sklearn.neural_network as theirs

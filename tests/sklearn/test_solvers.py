@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", minversion="1.9")
+pytest.importorskip("sklearn", minversion="1.6")
 
 import scipy.sparse
 import sklearn.neural_network as theirs
 from sklearn import datasets
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 import fastmlp
 from fastmlp import MLP
@@ -21,6 +22,7 @@ from fastmlp import sklearn as ours
 from fastmlp.sklearn._epochs import Targets, reported
 from fastmlp.sklearn._lbfgs import Objective
 from fastmlp.sklearn._network import Network
+from fastmlp.sklearn._one_blas_thread import one_blas_thread
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -338,3 +340,26 @@ def test_a_confident_mistake_costs_what_it_costs_in_rounded_probabilities(dtype,
     expected *= 1.0 if weight is None else weight
     rtol = 1e-6 if dtype == "float32" else 1e-14
     np.testing.assert_allclose(losses, expected[order], rtol=rtol, atol=5e-12)
+
+
+def test_lbfgs_keeps_blas_to_one_thread_while_any_fit_runs():
+    def threads() -> set[int]:
+        blas = ThreadpoolController().select(user_api="blas").info()
+        return {library["num_threads"] for library in blas}
+
+    X, y = data("counts")
+    seen = []
+    with threadpool_limits(2, user_api="blas"):
+        model = ours.MLPRegressor(
+            hidden_layer_sizes=(4,), solver="lbfgs", max_iter=3, random_state=0
+        )
+        model.fit(X, y, callbacks=[lambda _: seen.append(threads())])
+        assert seen == [{1}] * 3
+        assert threads() == {2}
+        first, second = one_blas_thread(), one_blas_thread()  # as fits in two threads may overlap
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == {2}

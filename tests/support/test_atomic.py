@@ -7,6 +7,7 @@ import os
 import sys
 
 import pytest
+from presses import everywhere
 
 from fastmlp import MLP
 from fastmlp.support.atomic import replacing
@@ -51,3 +52,25 @@ def test_a_file_is_behind_the_drives_cache_where_the_system_can(tmp_path, monkey
         number = os.stat(name).st_ino
     expected = [number, os.stat(tmp_path).st_ino]
     assert (brought, synced) == ((expected, []) if works else ([], expected))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # between open, with
+def test_wherever_ctrl_c_comes_the_file_is_the_old_or_the_new_one_and_alone(tmp_path):
+    path = tmp_path / "a.txt"
+
+    def write():
+        path.write_text("old")
+        with replacing(path) as name, open(name, "w") as file:
+            file.write("new")
+
+    os.umask(own := os.umask(0))
+    seen = []
+    for _ in everywhere(write, ["support/atomic.py"]):
+        assert os.listdir(tmp_path) == ["a.txt"]
+        seen.append(path.read_text())
+        os.umask(umask := os.umask(own))
+        assert umask == own
+    assert {"old", "new"} <= set(seen)
+    assert len(seen) > 30

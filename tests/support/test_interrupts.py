@@ -9,6 +9,7 @@ import signal
 import threading
 
 import pytest
+from presses import everywhere
 
 from fastmlp.support import interrupts
 from fastmlp.support.interrupts import BrokenOff, CtrlC
@@ -71,6 +72,40 @@ def test_every_handler_is_called_once_whichever_raises():
     finally:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
+
+
+def test_wherever_it_comes_a_block_is_whole_and_the_handler_given_back():
+    done: list[int] = []
+
+    def block():
+        done.clear()
+        with CtrlC():
+            done.append(1)
+            done.append(2)
+
+    seen = []
+    for _ in everywhere(block, ["support/interrupts.py"]):
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        seen.append(tuple(done))
+    assert set(seen) == {(), (1, 2)}
+    assert len(seen) > 15
+
+
+def test_the_last_of_three_breaks_nothing_off_once_the_block_is_over(monkeypatch):
+    monkeypatch.setattr(interrupts, "_PATIENCE_SECONDS", -1.0)
+    own = interrupts._set
+
+    def pressing(number, handler):
+        if handler is signal.default_int_handler:
+            signal.raise_signal(signal.SIGINT)
+        return own(number, handler)
+
+    monkeypatch.setattr(interrupts, "_set", pressing)
+    with pytest.raises(KeyboardInterrupt) as caught, CtrlC(breakable=True):
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+    assert caught.type is KeyboardInterrupt
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_what_is_ignored_or_left_to_the_system_is_left_alone():

@@ -99,7 +99,7 @@ def said(cache, level: str = "WARNING", wish: str = "none") -> str:
 @pytest.mark.slow
 def test_compiling_is_said_once_and_a_cached_start_says_nothing(tmp_path):
     first = said(tmp_path / "a", wish="show")
-    assert first.startswith("fastmlp: compiling kernels for this processor, once; kept in ")
+    assert first.startswith("fastmlp: compiling kernels that are new to this processor; kept in ")
     assert str(tmp_path / "a") in first
     assert first.count("\n") == 1
     assert said(tmp_path / "a", wish="show") == ""

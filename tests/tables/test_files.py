@@ -102,7 +102,7 @@ TABLES: dict[str, tuple[str, bytes, tuple[str, ...], tuple[str, ...]]] = {
     "duplicates": ("t.csv", text(pd.concat([plain(), plain()])), (), ("300 rows",)),
     "categories and dates": (
         "t.csv", text(mixed().assign(day=pd.date_range("2024", periods=N))), (),
-        ("2 categories (5 texts)", "column 'day' left out: it holds dates"),
+        ("2 categories (5 values)", "column 'day' left out: it holds dates"),
     ),
     "names of their own": (
         "t.csv", text(plain().assign(name=[f"n{i}" for i in range(N)])), (), ("'name' left out",),

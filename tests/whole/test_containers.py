@@ -156,3 +156,19 @@ def test_files_of_limited_length_are_an_error_that_names_them(tmp_path):
     )
     done = run(program, tmp_path)
     assert (done.returncode, done.stdout) == (0, "net.npz []\n"), done.stderr[-500:]
+
+
+@pytest.mark.slow
+def test_a_cache_of_limited_length_is_none(tmp_path):
+    """No machine code of half its length is left, which another program would load."""
+    limited = FIT.replace(
+        "def fit",
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\ndef fit",
+    )
+    cache = tmp_path / "cache"
+    done = run(limited + SHOW, tmp_path, FASTMLP_CACHE_DIR=str(cache))
+    assert done.stdout.startswith("trained 1 "), done.stderr[-500:]
+    assert all(path.stat().st_size <= 1000 for path in cache.rglob("*") if path.is_file())
+    done = run(FIT + SHOW, tmp_path, FASTMLP_CACHE_DIR=str(cache))
+    assert done.stdout.startswith("trained 1 "), done.stderr[-500:]
+    assert any(path.stat().st_size > 1000 for path in cache.rglob("*"))

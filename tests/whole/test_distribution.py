@@ -196,3 +196,12 @@ def test_the_versions_of_python_are_those_that_are_tested():
     workflow = (REPOSITORY / ".github" / "workflows" / "tests.yml").read_text("utf-8")
     tested = {int(minor) for minor in re.findall(r'"3\.(\d+)"', workflow)}
     assert listed == tested == set(range(int(least), max(listed) + 1))
+
+
+def test_the_workflows_take_steps_that_there_are():
+    script = (REPOSITORY / ".ci" / "run").read_text("utf-8")
+    steps = set(re.findall(r"^step_(\w+)\(\) \{$", script, re.MULTILINE))
+    assert set(re.findall(r"^#   (\w+) {2,}", script, re.MULTILINE)) == steps  # as its head says
+    for path in (REPOSITORY / ".github" / "workflows").glob("*.yml"):
+        for named in re.findall(r"\.ci/run((?: \w+)+)", path.read_text("utf-8")):
+            assert set(named.split()) <= steps, path.name

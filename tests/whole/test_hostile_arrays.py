@@ -167,7 +167,7 @@ def unaligned(x):
 
 rng = np.random.default_rng(0)
 x, rows = rng.random((120, 11)) * 99, np.eye(3)[rng.integers(0, 3, 120)]
-for kind in ("f2", "f4", "f8", "i2", "i4", "i8"):
+for kind in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"):
     plain, wide = x.astype(kind), np.zeros((240, 33), kind)
     wide[::2, ::3] = plain
     for backend in ("numba", "numpy"):

@@ -6,6 +6,8 @@ too. Both are imitated here, for everything that trains or predicts.
 
 from __future__ import annotations
 
+import os
+import tempfile
 import warnings
 from functools import partial
 
@@ -120,6 +122,41 @@ def operation(generator, backend) -> list[np.ndarray]:
     return [*weights, *biases, result.losses]
 
 
+def single_operations(generator, backend) -> list[np.ndarray]:
+    net = network(generator(3))
+    labels, logits = np.asarray(list(Y)), X[:, :3].copy()
+    a, weights, biases = net.architecture, net.weights, net.biases
+    loss, delta = backend.softmax_cross_entropy(logits, labels)
+    total, found = backend.loss_and_gradients(X, labels, weights, biases, a)
+    values = [*weights, *biases]
+    backend.optimizer_step(SGD(0.1), values, [*found.weights, *found.biases], OptimizerState())
+    return [np.array([loss, total]), delta, *values, *backend.forward(X, weights, biases, a)]
+
+
+def kept_in_files(generator) -> list[np.ndarray]:
+    files = pytest.importorskip("safetensors") and pytest.importorskip("onnx")
+    net = network(generator(3))
+    options = {"batch_size": 32, "validation_split": 0.2, "progress": False}
+    net.fit(X, np.asarray(list(Y)), epochs=1, optimizer="adam", **options)
+    with tempfile.TemporaryDirectory() as folder:
+        places = [os.path.join(folder, name) for name in ("n.npz", "n.safetensors", "n.onnx")]
+        net.save(places[0])
+        net.to_safetensors(places[1])
+        net.to_onnx(places[2])
+        again, other = MLP.load(places[0]), MLP.from_safetensors(places[1])
+        graph = files.load(places[2]).SerializeToString()
+    again.fit(X, np.asarray(list(Y)), epochs=1, **options)
+    return [*state(again), other.predict_proba(X[:50]), np.frombuffer(graph, np.uint8)]
+
+
+def diagnosed(generator) -> list[np.ndarray]:
+    net = network(generator(3))
+    labels = np.asarray(list(Y))
+    matrix = fastmlp.diagnostics.confusion_matrix(labels, net.predict(X))
+    found = fastmlp.diagnostics.calibration(labels, net.predict_proba(X))
+    return [matrix, *fastmlp.diagnostics.precision_recall(matrix), *found]
+
+
 def splits(generator) -> list[np.ndarray]:
     parts = fastmlp.datasets.train_test_split(X, Y, stratify=True, rng=generator(0))
     return [*parts, fastmlp.datasets.one_hot(np.asarray(list(Y)), 3)]
@@ -148,18 +185,19 @@ def estimator(generator, name, **settings) -> list[np.ndarray]:
 
 def on_a_cluster(generator) -> list[np.ndarray]:
     distributed, da = pytest.importorskip("distributed"), pytest.importorskip("dask.array")
-    from fastmlp.distributed import fit
+    from fastmlp.distributed import fit, fit_lbfgs
 
-    net = network(generator(3))
+    nets = [network(generator(3)) for _ in range(2)]
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
-        data = (da.from_array(array, chunks=len(array)) for array in (X, Y))
-        fit(net, *data, client=client, epochs=2, batch_size=600, progress=False)
-    return state(net)
+        data = [da.from_array(array, chunks=len(array)) for array in (X, Y)]
+        fit(nets[0], *data, client=client, epochs=2, batch_size=600, progress=False)
+        fit_lbfgs(nets[1], *data, client=client, max_iter=3, progress=False)
+    return [array for net in nets for array in state(net)]
 
 
 FITS = {
@@ -187,6 +225,10 @@ ENTRIES = {
     "loss_and_gradients, forward, predict, evaluate": judged,
     "kernels.train_epoch": partial(operation, backend=kernels),
     "reference.train_epoch": partial(operation, backend=reference),
+    "kernels, one operation at a time": partial(single_operations, backend=kernels),
+    "reference, one operation at a time": partial(single_operations, backend=reference),
+    "save, load, export": kept_in_files,
+    "diagnostics": diagnosed,
     "datasets": splits,
     "LearningRateFinder": rate_finder,
     "MLPClassifier: adam": partial(estimator, name="MLPClassifier"),
@@ -195,7 +237,8 @@ ENTRIES = {
     "MLPRegressor: sgd": partial(
         estimator, name="MLPRegressor", solver="sgd", learning_rate_init=1e-3
     ),
-    "distributed.fit": on_a_cluster,
+    "MLPRegressor: lbfgs": partial(estimator, name="MLPRegressor", solver="lbfgs"),
+    "distributed.fit, fit_lbfgs": on_a_cluster,
 }
 
 

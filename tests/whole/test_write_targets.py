@@ -17,6 +17,7 @@ import pytest
 import fastmlp
 from fastmlp import MLP
 from fastmlp.cli import main
+from fastmlp.cli.parser import build_parser
 from fastmlp.support import atomic
 
 PACKAGE = Path(fastmlp.__file__).parent
@@ -218,6 +219,17 @@ def test_the_tables_know_all_that_writes():
         if re.search(r"with replacing\(|open\([^)]*\"a\"", path.read_text("utf-8"))
     } - {"support/atomic.py"}
     assert found == WRITERS
+
+
+def test_the_table_knows_every_option_that_writes():
+    (commands,) = (a.choices for a in build_parser()._actions if a.dest == "command")
+    found = {
+        f"{command} {max(action.option_strings, key=len)}"
+        for command, parser in commands.items()
+        for action in parser._actions
+        if action.metavar == "FILE"
+    }
+    assert found == {name for name in OPTIONS if " of " not in name}
 
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])

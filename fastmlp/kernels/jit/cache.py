@@ -110,7 +110,7 @@ def announce() -> None:
             "FASTMLP_CACHE_DIR names another"
         )
     else:
-        notice(f"compiling kernels for this processor, once; kept in {folder}")
+        notice(f"compiling kernels that are new to this processor; kept in {folder}")
         remove_old(folder)
 
 

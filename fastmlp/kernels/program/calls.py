@@ -109,9 +109,12 @@ def add_product(share: Share, t: int, p: Product, item: int, unit: tuple[int, in
         columns=right - left, k=p.k, packed=p.packed, room=At(Slot.WORKSPACE, t * p.room(item)),
     )  # fmt: skip
     if p.activation != "identity":
+        rows, columns = bottom - top, right - left
+        if columns * item == p.c.down:
+            rows, columns = 1, rows * columns  # without gaps: no vector is left half empty
         share.add(
             "activate_rows", y=c, ldy=p.c.down, slope=NOWHERE, lds=0, x=c, ldx=p.c.down,
-            rows=bottom - top, columns=right - left, code=ACTIVATIONS[p.activation],
+            rows=rows, columns=columns, code=ACTIVATIONS[p.activation],
         )  # fmt: skip
 
 

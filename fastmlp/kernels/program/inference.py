@@ -78,16 +78,30 @@ class AnyCount(IntEnum):
         return len(Slot) + share * len(cls)
 
 
-def any_count(job: Job, output: int) -> Program:
+def any_count(job: Job, output: int, *, looks: bool) -> Program:
     """Return a program that takes any number of samples forward, which is told at a run.
 
     A share has two loops: over whole blocks of `job.chunk` samples, and over what is left, which
     runs once or not at all. How often both run is entered with the rest.
+
+    Parameters
+    ----------
+    job : Job
+    output : int
+        The code of the output.
+    looks : bool
+        Whether each share notes if its part of the samples is finite.
     """
     size = job.chunk
 
     def build(share: Share, t: int) -> None:
         first, of = AnyCount.first(t), AnyCount
+        if looks:
+            share.add(
+                "finite", found=At(Slot.FINITE, 8 * t), x=At(Slot.X), ldx=At(Slot.LD_X),
+                step=job.item, rows=At(Slot.N_ROWS), columns=job.layers[0].n_in, share=t,
+                shares=job.shares,
+            )  # fmt: skip
         whole = KnownAtRun({Slot.ROWS: first + of.ROWS, Slot.OUT: first + of.OUT})
         rest = KnownAtRun(
             {Slot.ROWS: first + of.REST_ROWS, Slot.OUT: first + of.REST_OUT},

@@ -112,10 +112,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Loss:
-    """The kernel that turns logits into deltas and losses, and what it is told."""
+    """The kernel that turns logits into deltas and losses, and what it is told: field and value."""
 
     kernel: str
-    targets: dict[str, Value]
+    targets: tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def output_delta(job: Job, share: Share, samples: Samples) -> None:
         "order": samples.of(Slot.ORDER), "weight": At(Slot.WEIGHT), "n": q.n_out,
         "rows": samples.count,
     }  # fmt: skip
-    share.add(loss.kernel, **values, **loss.targets)
+    share.add(loss.kernel, **values, **dict(loss.targets))
 
 
 def backward(job: Job, share: Share, samples: Samples) -> None:

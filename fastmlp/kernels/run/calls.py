@@ -17,7 +17,7 @@ from ...contract.parameters import aligned_zeros
 from ..jit.registry import groups_of, kernel_addresses
 from ..program.operation import Phase, Program, Slot
 from . import choose
-from .executor import Executable, run, serial_driver
+from .executor import Executable, Layout, run, serial_driver
 from .thread_choice import ThreadChoice
 
 __all__ = ["Call", "address_of", "call", "room_for"]
@@ -73,7 +73,7 @@ class Call:
     ) -> None:  # fmt: skip
         program = Program(shares, {"call": list(phases)})
         groups = groups_of(program.kernels(), activations, rule)
-        self._executable = Executable(program, kernel_addresses(dtype, *groups))
+        self._executable = Executable(Layout(program, kernel_addresses(dtype, *groups)))
         self._executable.enter((("call", 0, 1),))
         self._bases = (ctypes.c_int64 * len(Slot)).from_buffer(self._executable.bases)  # type: ignore[arg-type]
         self._run_alone = serial_driver()

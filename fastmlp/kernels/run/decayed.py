@@ -130,8 +130,8 @@ class DecayedTraining(Training):
         self._rows = _Rows(own, dtype)
         self._layers, self._scaled = _scaled_layers(own, self._rows, dtype.itemsize)
 
-    def _phases(self, job: Job, key: Hashable) -> list[Phase]:
-        return per_sample.decayed(replace(job, layers=self._layers), self._scaled)
+    def _phases(self, job: Job, key: Hashable) -> tuple[Phase, ...]:
+        return tuple(per_sample.decayed(replace(job, layers=self._layers), self._scaled))
 
     def _enter_memory(self, bases: np.ndarray, listed: bool) -> None:
         super()._enter_memory(bases, listed)

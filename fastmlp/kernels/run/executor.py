@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -44,10 +44,11 @@ from ..emit.executor import (
 )
 from ..emit.integers import WORD, emit_functions
 from ..jit.compiler import MachineCode, machine_code
+from ..jit.registry import groups_of, kernel_addresses
 from ..jit.threading_layer import run_on_threads
-from ..program.operation import At, Operation, Program, Slot
+from ..program.operation import At, Operation, Phase, Program, Slot
 
-__all__ = ["Executable", "run", "serial_driver"]
+__all__ = ["Executable", "Layout", "layout_of", "run", "serial_driver"]
 
 
 @cache
@@ -82,8 +83,8 @@ def shared_memory(lines: int) -> np.ndarray:
     return aligned_zeros(LINE // WORD * lines, np.dtype(np.int64))
 
 
-class Executable:
-    """A program laid out in memory, with kernels' addresses, ready to be run again and again.
+class Layout:
+    """A program's tables as the executor reads them, for any number of executables.
 
     Parameters
     ----------
@@ -93,17 +94,20 @@ class Executable:
 
     Attributes
     ----------
-    bases : ndarray of int64
-        The address of every slot's array, or its number; to be filled in before a run.
-    turns : ndarray of int64
-        How often each loop runs, in their order, live.
+    shares, slots : int
+    phases : dict
+        By a section's key, the number of its first phase and of the one behind its last.
+    places : dict
+        By a section's key, a slice of its operations.
+    tables : dict
+        An array by its place in the header. Those of places in the records count from where the
+        records begin.
     """
 
-    def __init__(self, program: Program, addresses: dict[str, int]) -> None:
-        self.shares = program.shares
-        self.bases = np.zeros(len(Slot) + program.more_slots, np.int64)
-        self._phases: dict[Hashable, tuple[int, int]] = {}
-        self.places: dict[Hashable, slice] = {}  # of a section's operations
+    def __init__(self, program: Program, addresses: Mapping[str, int]) -> None:
+        self.shares, self.slots = program.shares, len(Slot) + program.more_slots
+        self.phases: dict[Hashable, tuple[int, int]] = {}
+        self.places: dict[Hashable, slice] = {}
         spans: list[int] = []
         loops: list[tuple[int, int, int]] = []
         operations: list[Operation] = []
@@ -117,52 +121,99 @@ class Executable:
                         operations += loop.operations
                         loops.append((start, len(operations), loop.turns))
                     spans.append(len(loops))
-            self._phases[key] = first, len(spans) // (self.shares + 1)
+            self.phases[key] = first, len(spans) // (self.shares + 1)
             self.places[key] = slice(begin, len(operations))
-        self._sync = shared_memory(CLAIMS // LINE + self.shares)
-        self._lay_out(operations, addresses, spans, loops)
-
-    def _lay_out(
-        self,
-        operations: Sequence[Operation],
-        addresses: dict[str, int],
-        spans: list[int],
-        loops: list[tuple[int, int, int]],
-    ) -> None:
-        slots: list[int] = []
-        offsets: list[int] = []
-        moves: list[tuple[int, ...]] = []
-        rows: list[tuple[int, ...]] = []
-        for operation in operations:
-            first = len(moves)
-            record = len(slots)
-            for value in operation.values:
-                if isinstance(value, At):
-                    if value.step or value.turn:
-                        place = len(slots) * WORD
-                        moves.append((place, value.slot, value.offset, 0, value.step, value.turn))
-                    slots.append(value.slot)
-                    offsets.append(value.offset)
-                else:
-                    slots.append(0)
-                    offsets.append(value)
-            rows.append((addresses[operation.kernel], record * WORD, first, len(moves)))
-        records = np.zeros(max(1, len(slots)), np.int64)
-        move_table = _table(moves, MOVE)
-        move_table[:, VALUE] += records.ctypes.data
-        row_table = _table(rows, OPERATION)
-        row_table[:, RECORD] += records.ctypes.data
-        self._tables = {
-            RECORDS: records, VALUE_SLOTS: np.array(slots, np.int64),
-            VALUE_OFFSETS: np.array(offsets, np.int64), BASES: self.bases, OPERATIONS: row_table,
-            MOVES: move_table, LOOPS: _table(loops, LOOP), SPANS: np.array(spans, np.int64),
-            SYNC: self._sync,
+        self.tables = {
+            **_records(operations, addresses), LOOPS: _table(loops, LOOP),
+            SPANS: np.array(spans, np.int64),
         }  # fmt: skip
-        self.turns = self._tables[LOOPS][:, TURNS]
+
+
+def _records(
+    operations: Sequence[Operation], addresses: Mapping[str, int]
+) -> dict[int, np.ndarray]:
+    """Return the tables of operations, of their records' values, and of those that move."""
+    slots: list[int] = []
+    offsets: list[int] = []
+    moves: list[tuple[int, ...]] = []
+    rows: list[tuple[int, ...]] = []
+    for operation in operations:
+        first = len(moves)
+        record = len(slots)
+        for value in operation.values:
+            if isinstance(value, At):
+                if value.step or value.turn:
+                    place = len(slots) * WORD
+                    moves.append((place, value.slot, value.offset, 0, value.step, value.turn))
+                slots.append(value.slot)
+                offsets.append(value.offset)
+            else:
+                slots.append(0)
+                offsets.append(value)
+        rows.append((addresses[operation.kernel], record * WORD, first, len(moves)))
+    return {
+        VALUE_SLOTS: np.array(slots, np.int64), VALUE_OFFSETS: np.array(offsets, np.int64),
+        OPERATIONS: _table(rows, OPERATION), MOVES: _table(moves, MOVE),
+    }  # fmt: skip
+
+
+@lru_cache(maxsize=16)  # fits of the same kind: a small network's tables take 0.1 ms
+def layout_of(
+    shares: int, sections: tuple[tuple[Hashable, tuple[Phase, ...]], ...], dtype: str,
+    activations: tuple[str, ...], rule: str,
+) -> Layout:  # fmt: skip
+    """Return the layout of a program, whose kernels are compiled if need be.
+
+    Parameters
+    ----------
+    shares : int
+    sections : tuple of (key, phases)
+    dtype : {"float32", "float64"}
+    activations : tuple of str
+    rule : str
+        The optimizer's.
+    """
+    program = Program(shares, dict(sections))
+    return Layout(
+        program, kernel_addresses(dtype, *groups_of(program.kernels(), activations, rule))
+    )
+
+
+class Executable:
+    """A program laid out in memory, with kernels' addresses, ready to be run again and again.
+
+    Parameters
+    ----------
+    layout : Layout
+
+    Attributes
+    ----------
+    bases : ndarray of int64
+        The address of every slot's array, or its number; to be filled in before a run.
+    turns : ndarray of int64
+        How often each loop runs, in their order, live.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.shares, self.places, self._phases = layout.shares, layout.places, layout.phases
+        self.bases = np.zeros(layout.slots, np.int64)
+        self._sync = shared_memory(CLAIMS // LINE + self.shares)
+        values = len(layout.tables[VALUE_SLOTS])
+        records = np.zeros(max(1, values), np.int64)
+        operations, moves, loops = (
+            layout.tables[place].copy() for place in (OPERATIONS, MOVES, LOOPS)
+        )
+        moves[:, VALUE] += records.ctypes.data
+        operations[:, RECORD] += records.ctypes.data
+        self._tables = layout.tables | {
+            RECORDS: records, BASES: self.bases, OPERATIONS: operations, MOVES: moves,
+            LOOPS: loops, SYNC: self._sync,
+        }  # fmt: skip
+        self.turns = loops[:, TURNS]
         self._header = np.zeros(HEADER, np.int64)
         for place, table in self._tables.items():
             self._header[place] = table.ctypes.data
-        self._header[N_VALUES], self._header[N_MOVES] = len(slots), len(moves)
+        self._header[N_VALUES], self._header[N_MOVES] = values, len(moves)
         self._header[SHARES] = self.shares
         self.address = self._header.ctypes.data
 

@@ -17,7 +17,7 @@ from ..program.job import Job, Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
 from .calls import address_of
-from .executor import Executable, run
+from .executor import Executable, Layout, run
 from .plain import count_to
 from .source import Source
 from .thread_choice import ThreadChoice
@@ -43,7 +43,7 @@ def executable_of(parameters: Parameters, workspace: Workspace, program: Program
     """Return a program with the addresses of its kernels and of the network entered."""
     a = parameters.architecture
     groups = groups_of(program.kernels(), a.activations, "sgd")
-    executable = Executable(program, kernel_addresses(a.dtype, *groups))
+    executable = Executable(Layout(program, kernel_addresses(a.dtype, *groups)))
     executable.bases[Slot.PARAMETERS] = parameters.flat.ctypes.data
     executable.bases[Slot.WORKSPACE] = workspace.address
     return executable
@@ -52,46 +52,68 @@ def executable_of(parameters: Parameters, workspace: Workspace, program: Program
 class _Lent:
     """A program for so many threads, with a workspace: of one call at a time."""
 
-    def __init__(self, parameters: Parameters, source: Source, shares: int) -> None:
+    def __init__(self, parameters: Parameters, source: Source, shares: int, *, looks: bool) -> None:
         self._item = parameters.dtype.itemsize * parameters.architecture.n_out
         self._tile = current_target().tile_rows
         self._workspace = Workspace(parameters, shares * choose.BLOCK_ROWS, backward=False)
         job = job_of(
             parameters, self._workspace, source.kind, shares=shares, chunk=choose.BLOCK_ROWS
         )
-        program = any_count(job, OUTPUTS[parameters.architecture.output])
+        program = any_count(job, OUTPUTS[parameters.architecture.output], looks=looks)
         self._executable = executable_of(parameters, self._workspace, program)
         self._executable.enter((("blocks", 0, 1),))
         bases = self._executable.bases
         self._bases = (ctypes.c_int64 * bases.size).from_buffer(bases)  # type: ignore[arg-type]
-        self._shares = shares
+        self._shares, self._n = shares, -1  # rows of the call before
+        self._outs: list[tuple[int, int]] = []  # slots of outputs, and where in `out` they begin
+        self._looking = [1] if looks else []  # the turns of the loop that looks
+        self._found = (ctypes.c_int64 * shares)(*[1] * shares)  # written by programs that look
+        self._bases[Slot.FINITE] = ctypes.addressof(self._found)
 
-    def run(self, X: np.ndarray, scale: int, out: np.ndarray) -> None:
-        """Write the outputs of all rows of X to `out`; `scale` is the address of the divisor."""
-        n, bases, block = len(X), self._bases, choose.BLOCK_ROWS
-        numbers, begin = address_of(count_to(n)), address_of(out)
+    def run(self, X: np.ndarray, scale: int, out: np.ndarray) -> bool:
+        """Write the outputs of all rows of X to `out`, and return whether X is finite as far as
+        this looks; `scale` is the address of the divisor.
+        """
+        bases = self._bases
+        if self._n != len(X):
+            self._divide(len(X))
         bases[Slot.X], bases[Slot.LD_X], bases[Slot.SCALE] = address_of(X), X.strides[0], scale
-        of, turns = AnyCount, []
+        begin = address_of(out)
+        for slot, offset in self._outs:
+            bases[slot] = begin + offset
+        run(self._executable, self._shares)
+        return all(self._found)
+
+    def _divide(self, n: int) -> None:
+        """Say how many rows there are, and which are whose; the next call may have as many."""
+        bases, block = self._bases, choose.BLOCK_ROWS
+        self._numbers = count_to(n)  # held: their address is entered
+        numbers = address_of(self._numbers)
+        of, turns, self._outs = AnyCount, [], []
         for t in range(self._shares):
             # whole tiles, but for the last share
             first, last = (min(n, 16 * (-(-n // 16) * k // self._shares)) for k in (t, t + 1))
             whole, left = divmod(last - first, block)
             rest, slot = first + whole * block, AnyCount.first(t)
             bases[slot + of.ROWS] = numbers + 8 * first
-            bases[slot + of.OUT] = begin + self._item * first
             bases[slot + of.REST_ROWS] = numbers + 8 * rest
-            bases[slot + of.REST_OUT] = begin + self._item * rest
             bases[slot + of.REST] = left
             bases[slot + of.REST_TILES] = -(-left // self._tile)
-            turns += [whole, left > 0]
+            for place, row in ((of.OUT, first), (of.REST_OUT, rest)):
+                self._outs.append((slot + place, self._item * row))
+            turns += [*self._looking, whole, left > 0]
         self._executable.turns[:] = turns
-        run(self._executable, self._shares)
+        bases[Slot.N_ROWS], self._n = n, n
 
 
 class _Kind:
-    """What is kept for X of one dtype: how it is read, and programs that nobody uses."""
+    """What is kept for X of one dtype: how it is read, and programs that nobody uses.
 
-    def __init__(self, parameters: Parameters, X: np.ndarray) -> None:
+    Those that look if X is finite are apart from those whose X was checked.
+    """
+
+    def __init__(self, parameters: Parameters, X: np.ndarray, *, looks: bool) -> None:
+        self._looks = looks
         self.source = Source(X, parameters.architecture)
         self.direct = self.source.direct and not self.source.listed
         self.scale = self.source.divisor_address
@@ -100,7 +122,7 @@ class _Kind:
         self._choices: dict[int, ThreadChoice] = {}  # by the rows' number of digits
         self._flops = choose.flops(parameters.architecture, 1) // 3
 
-    def run(self, X: np.ndarray, out: np.ndarray, threads: int | None) -> None:
+    def run(self, X: np.ndarray, out: np.ndarray, threads: int | None) -> bool:
         n, choice = len(X), None
         most = choose.choose_threads(threads, self._flops * n)
         if threads is None and most > 1 and self._flops * n < choose.LEARNT_FLOPS:
@@ -111,13 +133,15 @@ class _Kind:
         try:
             lent = free.pop()
         except IndexError:
-            lent, choice = _Lent(self._parameters, self.source, shares), None
+            lent = _Lent(self._parameters, self.source, shares, looks=self._looks)
+            choice = None
         begun = perf_counter()
-        lent.run(X, self.scale, out)
+        finite = lent.run(X, self.scale, out)
         if choice is not None:
             choice.note(perf_counter() - begun)
         if not free:
             free.append(lent)
+        return finite
 
 
 class RowsInference:
@@ -132,24 +156,34 @@ class RowsInference:
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters = parameters
-        self._kinds: dict[np.dtype, _Kind] = {}
+        self._kinds: dict[tuple[np.dtype, bool], _Kind] = {}
         n_in, n_out = parameters.architecture.layers[0]
         item, vector = parameters.dtype.itemsize, current_target().vector_bytes
         self._lists = choose.lists_pay_in_passing(n_in, n_out, item, vector)
 
-    def outputs(self, X: Any, threads: int | None) -> np.ndarray | None:
-        """Return the outputs, or None where X takes the general way."""
+    def outputs(self, X: Any, threads: int | None, *, checked: bool = True) -> np.ndarray | None:
+        """Return the outputs; None where X takes the general way, or is not finite as far as is
+        known, if nobody has `checked` that.
+        """
         if not isinstance(X, np.ndarray) or X.ndim != 2 or not X.size:
             return None
         if X.shape[1] > 1 and X.strides[1] != X.itemsize:
             return None
+        looks = not checked and X.dtype.kind == "f"
+        if not checked and not self._known(X):
+            return None
         if self._lists and len(X) >= choose.LISTS_FROM and choose.is_sparse(X):
             return None
-        kind = self._kinds.get(X.dtype)
+        kind = self._kinds.get((X.dtype, looks))
         if kind is None:
-            kind = self._kinds[X.dtype] = _Kind(self._parameters, X[:1])
+            kind = self._kinds[X.dtype, looks] = _Kind(self._parameters, X[:1], looks=looks)
         if not kind.direct:
             return None
         out = np.empty((len(X), self._parameters.architecture.n_out), self._parameters.dtype)
-        kind.run(X, out, threads)
-        return out
+        return out if kind.run(X, out, threads) else None
+
+    def _known(self, X: np.ndarray) -> bool:
+        """Tell whether nothing but finiteness has to be asked of X, and a program can do it."""
+        if type(X) is not np.ndarray or X.shape[1] != self._parameters.architecture.n_in:
+            return False
+        return X.dtype == self._parameters.dtype or X.dtype.kind in "iub"

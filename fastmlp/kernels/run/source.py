@@ -135,12 +135,12 @@ def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def loss_of(architecture: Architecture, y: np.ndarray) -> Loss:
     """Return which kernel takes the logits, and how it reads labels or padded targets."""
     pair = (architecture.output, architecture.loss)
+    if pair not in LOSS_CODES and y.ndim == 1:
+        return Loss("softmax_labels", (("y", At(Slot.Y)),))
+    targets = (("t", At(Slot.Y)), ("ldt", y.strides[0]))
     if pair in LOSS_CODES:
-        code = LOSS_CODES[pair]
-        return Loss("elementwise_loss", {"t": At(Slot.Y), "ldt": y.strides[0], "code": code})
-    if y.ndim == 2:
-        return Loss("softmax_targets", {"t": At(Slot.Y), "ldt": y.strides[0]})
-    return Loss("softmax_labels", {"y": At(Slot.Y)})
+        return Loss("elementwise_loss", (*targets, ("code", LOSS_CODES[pair])))
+    return Loss("softmax_targets", targets)
 
 
 def index_bases(index: Index) -> dict[Slot, int]:

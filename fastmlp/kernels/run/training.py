@@ -15,13 +15,13 @@ from ...optimizers import Optimizer
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
 from ..jit.registry import groups_of, kernel_addresses
-from ..program import full_batch, minibatch, per_sample, post_gradient
 from ..program.job import Job, Lists, Regularizing
 from ..program.operation import Phase, Program, Slot
+from ..program.sections import phases_of
 from . import choose
 from .autotune import Autotuner
 from .csr_index import Index
-from .executor import Executable, run, serial_driver
+from .executor import Executable, layout_of, run, serial_driver
 from .packed_weights import PackedWeights
 from .partition import row_bounds
 from .source import Source, index_bases, loss_of, padded_targets
@@ -89,7 +89,7 @@ class Training:
                 self._packed = PackedWeights(parameters, self.threads, self.chunk, slots, most)
                 row_bytes = self._packed.row_bytes
         self._executables: dict[bool, Executable] = {}
-        self._sections: dict[bool, dict[Hashable, list[Phase]]] = {False: {}, True: {}}
+        self._sections: dict[bool, dict[Hashable, tuple[Phase, ...]]] = {False: {}, True: {}}
         self._jobs = {False: self._job()}
         self._compile(row_bytes > 0)
         if row_bytes:
@@ -216,23 +216,9 @@ class Training:
             return [key for key, _, _ in self._segments(1, size)]
         return ["copies", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
 
-    def _phases(self, job: Job, key: Hashable) -> list[Phase]:
+    def _phases(self, job: Job, key: Hashable) -> tuple[Phase, ...]:
         """Return the phases of a section."""
-        match key:
-            case "copies":
-                return [post_gradient.copies(job)]
-            case "penalties":
-                return [minibatch.penalties(job, before=True)]
-            case "apply":
-                return minibatch.apply_sums(job) if self.optimizer is not None else []
-            case ("sum", int(size), int(code)):
-                return minibatch.sum_gradient(job, size, code)
-            case ("step", int(size)):
-                if self._mode == "single":
-                    return per_sample.step(job)
-                kind = full_batch if self._mode == "full" else minibatch
-                return kind.step(job, size)
-        raise LookupError(f"no section {key!r}")
+        return phases_of(self._mode, job, key)
 
     def _segments(self, steps: int, samples: int) -> tuple[Segment, ...]:
         """Return what is run for so many steps over so many samples, which may end with a smaller
@@ -262,10 +248,11 @@ class Training:
                     del sections[key]
             for key in missing:
                 sections[key] = self._phases(self._jobs[listed], key)
-            program = Program(self.threads, sections)
-            groups = groups_of(program.kernels(), self.architecture.activations, self._rule())
-            addresses = kernel_addresses(self.architecture.dtype, *groups)
-            self._executables[listed] = Executable(program, addresses)
+            a = self.architecture
+            layout = layout_of(
+                self.threads, tuple(sections.items()), a.dtype, a.activations, self._rule()
+            )
+            self._executables[listed] = Executable(layout)
             self._enter_memory(self._executables[listed].bases, listed)
         executable = self._executables[listed]
         executable.enter(segments)

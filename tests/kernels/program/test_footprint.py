@@ -15,7 +15,7 @@ from fastmlp.kernels.jit.registry import KERNELS
 from fastmlp.kernels.program import checker, footprint, minibatch
 from fastmlp.kernels.program.checker import faults
 from fastmlp.kernels.program.footprint import FOOTPRINTS
-from fastmlp.kernels.program.operation import At, Phase, Share, Slot
+from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
 from fastmlp.kernels.run import choose, extents, inference
 from fastmlp.kernels.run.choose import Packing
 from fastmlp.kernels.run.decayed import DecayedTraining
@@ -302,7 +302,11 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
     steps = -(-samples // made.batch_size)
     arrays = extents.of_training(made, listed, samples, steps)
     item, count = made.parameters.dtype.itemsize, 0
-    addresses = executable.known
+    kernels = Program(1, made._sections[listed]).kernels()
+    a = made.architecture
+    addresses = registry.kernel_addresses(
+        a.dtype, *registry.groups_of(kernels, a.activations, made._rule())
+    )
     for key, first, last in segments:
         for step, phase in itertools.product(range(first, last), made._sections[listed][key]):
             for share in phase.shares:
@@ -362,11 +366,6 @@ def test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
         made = training(**options)
         count = [0]
         if watched:
-            build = Executable.__init__
-
-            def remember(self, program, addresses, build=build):
-                build(self, program, addresses)
-                self.known = addresses
 
             def run(executable, threads, made=made, count=count):
                 listed = made._listed()
@@ -374,7 +373,6 @@ def test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
                 segments = made._segments(steps, samples)
                 count[0] += run_and_watch(made, executable, listed, segments, samples)
 
-            monkeypatch.setattr(Executable, "__init__", remember)
             monkeypatch.setattr("fastmlp.kernels.run.training.run", run)
         words = np.arange(2 * 2 * 3 * 13, dtype=np.uint32).reshape(-1, 2, 2)
         steps = -(-samples // made.batch_size)
@@ -387,13 +385,6 @@ def test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
 def test_a_footprint_that_leaves_out_a_write_is_seen(monkeypatch):
     monkeypatch.setitem(FOOTPRINTS, "bias_update", lambda q, m: [])
     made = training(batch_size=13, samples=13)
-    build = Executable.__init__
-
-    def remember(self, program, addresses):
-        build(self, program, addresses)
-        self.known = addresses
-
-    monkeypatch.setattr(Executable, "__init__", remember)
     segments = made._segments(1, 13)
     monkeypatch.setattr(
         "fastmlp.kernels.run.training.run",

@@ -31,7 +31,7 @@ def job_of(
     layers = Workspace(Parameters(Architecture(sizes, dtype="float64")), size).layers
     return Job(
         layers=layers, item=8, vector=TARGET.vector_bytes, tile_rows=MR, shares=shares,
-        input="f64", loss=Loss("softmax_labels", {"y": At(Slot.Y)}) if loss else None,
+        input="f64", loss=Loss("softmax_labels", (("y", At(Slot.Y)),)) if loss else None,
         batch_size=size, chunk=size, bounds=row_bounds(layers, shares, size)[1:],
         optimizer=OPTIMIZERS["sgd"], lists=lists, **more,
     )  # fmt: skip

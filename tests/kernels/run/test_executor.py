@@ -26,7 +26,7 @@ from fastmlp.kernels.emit import executor
 from fastmlp.kernels.emit.integers import Integers
 from fastmlp.kernels.jit.registry import kernel_addresses
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
-from fastmlp.kernels.run.executor import Executable
+from fastmlp.kernels.run.executor import Executable, Layout
 
 ways = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 
@@ -43,7 +43,7 @@ def test_a_value_is_its_array_and_how_far_it_has_moved(way):
             "add", dst=At(Slot.OUT, 8), src=At(Slot.X, -16, step=1000, turn=7), vectors=-3,
             pieces=At(Slot.LD_X, turn=-5), distance=At(Slot.NONE, 5, step=1 << 40),
         )  # fmt: skip
-    program = Executable(Program(1, {"all": [Phase("one", [share])]}), calls.addresses)
+    program = Executable(Layout(Program(1, {"all": [Phase("one", [share])]}), calls.addresses))
     for out, x, pitch in ((100, 1 << 46, 30), (-100, 0, 31)):  # run again with other arrays
         calls.seen.clear()
         program.bases[Slot.OUT], program.bases[Slot.X] = out, x
@@ -62,7 +62,7 @@ def test_a_value_is_its_array_and_how_far_it_has_moved(way):
 def test_the_address_of_what_is_not_there_is_zero():
     calls, share = Calls(), Share()
     share.add("add", dst=At(Slot.NONE), src=0, vectors=0, pieces=0, distance=0)
-    program = Executable(Program(1, {"all": [Phase("one", [share])]}), calls.addresses)
+    program = Executable(Layout(Program(1, {"all": [Phase("one", [share])]}), calls.addresses))
     program.bases[1:] = 99
     program.enter([("all", 0, 1)])
     alone(program)
@@ -95,7 +95,7 @@ def test_segments_steps_phases_shares_loops_turns_and_operations_run_in_order(wa
     }
     sections["idle"] = [Phase("", [Share() for _ in range(SHARES)])]
     calls = Calls()
-    program = Executable(Program(SHARES, sections), calls.addresses)
+    program = Executable(Layout(Program(SHARES, sections), calls.addresses))
     program.enter([("first", 0, 2), ("none", 0, 9), (("second", 64), 5, 6), ("idle", 0, 3),
                    ("first", 3, 3), ("first", 7, 8)])  # fmt: skip
     way(program)
@@ -118,7 +118,7 @@ def test_segments_steps_phases_shares_loops_turns_and_operations_run_in_order(wa
 @pytest.mark.parametrize("own", range(SHARES))
 def test_who_leads_alone_does_everything_its_own_share_first(own):
     calls = Calls()
-    program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
+    program = Executable(Layout(Program(SHARES, {"all": marked(2)}), calls.addresses))
     program.enter([("all", 0, 3)])
     start_all([partial(take_part, program.address, own)])
     turned = [(own + k) % SHARES for k in range(SHARES)]
@@ -129,7 +129,7 @@ def test_who_leads_alone_does_everything_its_own_share_first(own):
 def test_a_program_is_run_again_with_other_segments(way):
     calls = Calls()
     program = Executable(
-        Program(SHARES, {"one": marked(1), "two": marked(2), "none": []}), calls.addresses
+        Layout(Program(SHARES, {"one": marked(1), "two": marked(2), "none": []}), calls.addresses)
     )
     for key, steps, phases in (("one", 3, 1), ("two", 2, 2), ("none", 5, 0), ("one", 1, 1)):
         calls.seen.clear()
@@ -143,7 +143,7 @@ def test_a_program_is_run_again_with_other_segments(way):
 
 
 def test_a_section_that_the_program_has_not_is_refused():
-    program = Executable(Program(1, {("step", 64): marked(1, 1)}), Calls().addresses)
+    program = Executable(Layout(Program(1, {("step", 64): marked(1, 1)}), Calls().addresses))
     for key in (("step", 63), "step"):
         with pytest.raises(KeyError):
             program.enter([(("step", 64), 0, 1), (key, 1, 2)])
@@ -154,7 +154,7 @@ def test_a_kernel_without_an_address_is_refused():
     share.add("add", dst=0, src=0, vectors=0, pieces=0, distance=0)
     program = Program(1, {"all": [Phase("one", [share])]})
     with pytest.raises(LookupError, match="add: is in no group that was compiled"):
-        Executable(program, kernel_addresses("float64", "update:sgd"))
+        Executable(Layout(program, kernel_addresses("float64", "update:sgd")))
 
 
 def test_an_operation_has_the_fields_of_its_kernel():
@@ -182,7 +182,7 @@ def test_shares_are_in_lines_of_their_own_once(shares):
     lines = [place // 128 for place in places]
     assert lines == sorted(set(lines))
     assert all(place % 128 == 0 for place in places)
-    program = Executable(Program(shares, {"all": marked(1, shares)}), Calls().addresses)
+    program = Executable(Layout(Program(shares, {"all": marked(1, shares)}), Calls().addresses))
     assert program._sync.nbytes == places[-1] + 128
     assert not program._sync.any()
     program.enter([("all", 0, 1)])

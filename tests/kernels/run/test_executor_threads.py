@@ -33,7 +33,7 @@ from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.jit.registry import kernel_addresses
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
 from fastmlp.kernels.run import training
-from fastmlp.kernels.run.executor import Executable
+from fastmlp.kernels.run.executor import Executable, Layout
 
 VECTOR = current_target().vector_bytes
 LANES = VECTOR // 8
@@ -62,7 +62,9 @@ def test_every_share_of_every_phase_is_worked_on_once(owns):
         ]
         for count in (1, 2, 3)
     }
-    program = Executable(Program(SHARES, sections), kernel_addresses("float64", "update:sgd"))
+    program = Executable(
+        Layout(Program(SHARES, sections), kernel_addresses("float64", "update:sgd"))
+    )
     counts, one, hyper = np.zeros((steps, 3, SHARES, LANES)), np.ones(LANES), np.zeros(HYPER_ROW)
     for slot, array in ((Slot.OUT, counts), (Slot.X, one), (Slot.HYPER, hyper)):
         program.bases[slot] = array.ctypes.data
@@ -99,7 +101,7 @@ def mixing(steps: int) -> tuple[Executable, np.ndarray, list[np.ndarray]]:
 
     phases = [Phase.of("add", SHARES, add), Phase.of("halve", SHARES, halve)]
     addresses = kernel_addresses("float64", "update:sgd", "optimizer:sgd", "vector update")
-    program = Executable(Program(SHARES, {"all": phases}), addresses)
+    program = Executable(Layout(Program(SHARES, {"all": phases}), addresses))
     for slot, array in ((Slot.PARAMETERS, rows), (Slot.GRADIENT, sums), (Slot.HYPER, hyper)):
         program.bases[slot] = array.ctypes.data
     program.enter([("all", 0, steps)])
@@ -152,7 +154,7 @@ def test_a_delayed_thread_holds_up_no_share_but_its_own(delayed):
             rest.set()
 
     calls = Calls(work)
-    program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
+    program = Executable(Layout(Program(SHARES, {"all": marked(2)}), calls.addresses))
     program.enter([("all", 0, 1)])
     leads = threading.Thread(target=take_part, args=(program.address, 0), daemon=True)
     leads.start()
@@ -180,7 +182,7 @@ def test_a_thread_that_comes_late_takes_what_is_left():
             late.set()
 
     calls = Calls(work)
-    program = Executable(Program(SHARES, {"all": marked(1)}), calls.addresses)
+    program = Executable(Layout(Program(SHARES, {"all": marked(1)}), calls.addresses))
     program.enter([("all", 0, 3)])
     other = threading.Thread(target=take_part, args=(program.address, SHARES - 1), daemon=True)
     start_all([partial(take_part, program.address, 0)])
@@ -194,7 +196,7 @@ def test_a_thread_that_comes_late_takes_what_is_left():
 
 def test_a_thread_that_comes_when_all_is_over_does_nothing():
     calls = Calls()
-    program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
+    program = Executable(Layout(Program(SHARES, {"all": marked(2)}), calls.addresses))
     program.enter([("all", 0, 2)])
     for own in (0, 0, 3):
         start_all([partial(take_part, program.address, own)])
@@ -212,7 +214,7 @@ def test_a_thread_that_was_put_aside_takes_nothing_of_a_phase_that_is_over():
             wakes.append(len(calls.seen) - before)
 
     calls = Calls(work)
-    program = Executable(Program(SHARES, {"all": marked(2)}), calls.addresses)
+    program = Executable(Layout(Program(SHARES, {"all": marked(2)}), calls.addresses))
     sync = program._sync.ctypes.data
     program.enter([("all", 0, 1)])
     start_all([partial(take_part, program.address, 0)])
@@ -331,7 +333,9 @@ def watched():
 def test_in_whatever_order_threads_go_on_phases_follow_each_other(watched, owns):
     """Many orders, drawn: every share is run once, none before the last phase has ended."""
     steps, phases, shares = 2, 2, 3
-    program = Executable(Program(shares, {"all": marked(phases, shares)}), Calls().addresses)
+    program = Executable(
+        Layout(Program(shares, {"all": marked(phases, shares)}), Calls().addresses)
+    )
     program.enter([("all", 0, steps)])
     expected = all_marks(steps, phases, shares)
     for seed in range(200):

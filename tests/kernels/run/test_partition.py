@@ -155,7 +155,7 @@ def job_of(sizes, shares: int, size: int, *, listed: bool = False) -> Job:
         lists = Lists("values", index.cuts.shape[1], index.block, 1)
     return Job(
         layers=layers, item=8, vector=VECTOR, tile_rows=MR, shares=shares, input="f64",
-        loss=Loss("softmax_labels", {"y": At(Slot.Y)}), batch_size=size, chunk=size,
+        loss=Loss("softmax_labels", (("y", At(Slot.Y)),)), batch_size=size, chunk=size,
         bounds=tuple(bounds), optimizer=OPTIMIZERS["sgd"], lists=lists, packed=packed,
     )  # fmt: skip
 

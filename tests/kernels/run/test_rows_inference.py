@@ -45,6 +45,35 @@ def test_bits_are_those_of_the_general_way(network, kind, threads):
         np.testing.assert_array_equal(ours, general.outputs(X[:n]), err_msg=str(n))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["float32", "float64", "every other", "backwards"])
+def test_what_is_not_finite_is_seen_wherever_it_is(kind, threads, value):
+    X = DATA[kind][:67].copy() if kind.startswith("float") else DATA[kind][:67]
+    net = NETWORKS["float32" if X.dtype == np.float32 else "float64 gelu"]
+    rows = RowsInference(net._parameters)
+    assert rows.outputs(X, threads, checked=False) is not None
+    for place in ((0, 0), (15, 39), (16, 0), (31, 7), (33, 8), (44, 20), (66, 39)):
+        kept, X[place] = X[place], value
+        assert rows.outputs(X, threads, checked=False) is None
+        assert rows.outputs(X, threads) is not None
+        with pytest.raises(ValueError, match=f"X: .*row {place[0]}"):
+            net.predict_proba(X)
+        X[place] = kept
+    np.testing.assert_array_equal(
+        rows.outputs(X, threads, checked=False), rows.outputs(X, threads)
+    )  # what was seen is forgotten
+
+
+def test_only_what_needs_no_other_check_is_taken_unchecked():
+    rows = RowsInference(NETWORKS["float32"]._parameters)
+    X = DATA["float32"]
+    for other in (X[:, :39], DATA["float64"], X.astype("float16"), np.ma.array(X), X.astype("M8")):
+        assert rows.outputs(other, 1, checked=False) is None
+    for other in (X, DATA["uint8"], DATA["bool"], DATA["every other"].astype("float32")):
+        assert rows.outputs(other, 1, checked=False) is not None
+
+
 def test_what_kernels_cannot_read_takes_the_general_way():
     rows = RowsInference(NETWORKS["float32"]._parameters)
     X = DATA["float32"]
@@ -69,7 +98,7 @@ def test_a_program_is_made_once_whatever_the_number_of_rows(monkeypatch):
 
 def resolved(value, bases):
     """Return a value as it is in a run: a slot of the program's own as what was entered in it."""
-    if not isinstance(value, At) or value.slot < len(Slot):
+    if not isinstance(value, At) or value.slot not in bases:
         return value
     entered = bases[value.slot]
     if isinstance(entered, int):
@@ -78,12 +107,13 @@ def resolved(value, bases):
     return At(slot, offset + value.offset, value.step, value.turn)
 
 
+@pytest.mark.parametrize("looks", [False, True])
 @pytest.mark.parametrize("shares", [1, 2, 3])
 @pytest.mark.parametrize("n", COUNTS)
-def test_shares_keep_to_their_rows(n, shares):
+def test_shares_keep_to_their_rows(n, shares, looks):
     parameters, X = NETWORKS["float32"]._parameters, DATA["float32"][:n]
     source = rows_inference.Source(X, parameters.architecture)
-    lent = rows_inference._Lent(parameters, source, shares)
+    lent = rows_inference._Lent(parameters, source, shares, looks=looks)
     programs, honest = [], rows_inference.run
     rows_inference.run = lambda executable, threads: programs.append(executable)
     try:
@@ -92,7 +122,10 @@ def test_shares_keep_to_their_rows(n, shares):
     finally:
         rows_inference.run = honest
     (executable,) = programs
-    bases, numbers = {}, rows_inference.count_to(n).ctypes.data
+    bases, numbers = (
+        {Slot.N_ROWS: n, Slot.LD_X: X.strides[0]},
+        rows_inference.count_to(n).ctypes.data,
+    )
     of = rows_inference.AnyCount
     for t in range(shares):
         for place in of:
@@ -106,7 +139,7 @@ def test_shares_keep_to_their_rows(n, shares):
     job = rows_inference.job_of(
         parameters, lent._workspace, "f32", shares=shares, chunk=choose.BLOCK_ROWS
     )
-    (phase,) = rows_inference.any_count(job, 2).sections["blocks"]
+    (phase,) = rows_inference.any_count(job, 2, looks=looks).sections["blocks"]
     seen, made = Phase("seen", []), iter(executable.turns.tolist())
     for share in phase.shares:
         concrete = Share()
@@ -123,7 +156,8 @@ def test_shares_keep_to_their_rows(n, shares):
         seen.shares.append(concrete)
     arrays = {
         Slot.ROWS: [Array("numbers", 0, 8 * n)], Slot.OUT: [Array("out", 0, out.nbytes)],
-        Slot.X: [Array("X", 0, X.nbytes)], Slot.SCALE: [], Slot.PARAMETERS:
+        Slot.X: [Array("X", 0, X.nbytes)], Slot.SCALE: [],
+        Slot.FINITE: [Array("found", 0, 8 * shares)], Slot.PARAMETERS:
             [Array("parameters", 0, parameters.flat.nbytes)],
         Slot.WORKSPACE: [Array(name, start, size)
                          for name, (start, size) in lent._workspace.places.items()],
@@ -164,7 +198,7 @@ def test_short_calls_learn_whether_threads_pay(monkeypatch):
 
     def run(self, *arguments):
         taken.append(self._shares)
-        honest(self, *arguments)
+        return honest(self, *arguments)
 
     monkeypatch.setattr(rows_inference._Lent, "run", run)
     clock = itertools.count()

@@ -1,0 +1,46 @@
+"""The sections that programs of training are made of, by their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import lru_cache
+
+from ..emit.optimizers import STORE
+from . import full_batch, minibatch, per_sample, post_gradient
+from .job import Job
+from .operation import Phase
+
+__all__ = ["phases_of"]
+
+
+@lru_cache(maxsize=32)  # fits of the same kind: writing a small network's step takes 0.2 ms
+def phases_of(mode: str, job: Job, key: Hashable) -> tuple[Phase, ...]:
+    """Return the phases of a section.
+
+    Parameters
+    ----------
+    mode : {"batch", "full", "single"}
+    job : Job
+    key : hashable
+        "copies", "penalties", "apply", ("sum", samples, STORE or ADD) or ("step", samples).
+
+    Raises
+    ------
+    LookupError
+        If there is no section of that key.
+    """
+    match key:
+        case "copies":
+            return (post_gradient.copies(job),)
+        case "penalties":
+            return (minibatch.penalties(job, before=True),)
+        case "apply":
+            return tuple(minibatch.apply_sums(job)) if job.optimizer < STORE else ()
+        case ("sum", int(size), int(code)):
+            return tuple(minibatch.sum_gradient(job, size, code))
+        case ("step", int(size)):
+            if mode == "single":
+                return tuple(per_sample.step(job))
+            kind = full_batch if mode == "full" else minibatch
+            return tuple(kind.step(job, size))
+    raise LookupError(f"no section {key!r}")
