@@ -12,7 +12,9 @@ from .activations import ACTIVATIONS
 from .losses import DEFAULT_LOSS, OUTPUTS
 from .support.validation import check_choice, check_integer, check_number
 
-__all__ = ["Architecture"]
+__all__ = ["PRECISIONS", "Architecture", "check_precision"]
+
+PRECISIONS = ("highest", "high", "medium")
 
 
 @dataclass(frozen=True, init=False)
@@ -35,6 +37,8 @@ class Architecture:
         A divisor of the input, greater than 0.
     dtype : {"float32", "float64"}, default "float32"
         The type of parameters and arithmetic.
+    precision : {"highest", "high", "medium"}, default "highest"
+        How products of wide layers are computed in steps of training; see `MLP`.
 
     Raises
     ------
@@ -55,6 +59,7 @@ class Architecture:
     bias: bool
     input_scale: float | None
     dtype: str
+    precision: str
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class Architecture:
         bias: bool = True,
         input_scale: float | None = None,
         dtype: Any = "float32",
+        precision: str = "highest",
     ) -> None:
         sizes = _check_sizes(layer_sizes)
         check_choice("output", output, tuple(OUTPUTS))
@@ -85,6 +91,7 @@ class Architecture:
             "input_scale": input_scale,
             "dtype": _check_dtype(dtype),
         }
+        fields["precision"] = check_precision(precision, str(fields["dtype"]))
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -113,10 +120,18 @@ class Architecture:
         """How many weights and biases there are."""
         return sum(n_in * n_out + self.bias * n_out for n_in, n_out in self.layers)
 
+    def described(self) -> str:
+        """Return the arguments as one would type them; a precision where it is not the highest."""
+        names = f"activation={self.activations}, output={self.output!r}, loss={self.loss!r}"
+        precision = "" if self.precision == "highest" else f", precision={self.precision!r}"
+        return f"{self.layer_sizes}, {names}, dtype={self.dtype!r}{precision}"
+
     def config(self) -> dict[str, Any]:
         """Return the arguments that make this architecture again, as they are saved."""
         config = asdict(self)
         config["activation"] = config.pop("activations")
+        if self.precision == "highest":  # older versions know no other, and read these files
+            del config["precision"]
         return config
 
 
@@ -140,6 +155,17 @@ def _check_activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
             f"activation: expected one name, or {n_hidden} for the hidden layers, got {len(names)}"
         )
     return names
+
+
+def check_precision(precision: Any, dtype: str) -> str:
+    """Return a precision that a dtype can have: all of float32, the highest of float64."""
+    check_choice("precision", precision, PRECISIONS)
+    if precision != "highest" and dtype == "float64":
+        raise ValueError(
+            f"precision: expected highest with dtype float64, got {precision!r}; dtype float32 "
+            "has lower ones"
+        )
+    return str(precision)
 
 
 def _check_dtype(dtype: Any) -> str:

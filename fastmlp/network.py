@@ -40,8 +40,7 @@ class MLP:
     layer_sizes : sequence of int
         Inputs, hidden layers, outputs, as (784, 128, 10).
     activation : str or sequence of str, default "sigmoid"
-        Of the hidden layers, one name or one per layer: relu, tanh, gelu, ..., all in
-        `fastmlp.activations.ACTIVATIONS`.
+        Of the hidden layers, one name or one per layer, of `fastmlp.activations.ACTIVATIONS`.
     output : {"softmax", "sigmoid", "identity"}, default "softmax"
         Exclusive classes, independent labels, or values.
     loss : str, optional
@@ -57,8 +56,9 @@ class MLP:
         Where weights and the order of samples are drawn from.
     backend : {"numba", "numpy"}, default "numba"
     threads : int, optional
-        How many threads a step may use; by default chosen from the work at hand. The result is
-        the same for any number.
+        How many threads a step may use, chosen by default; the result is the same for any number.
+    precision : {"highest", "high", "medium"}, default "highest"
+        How wide layers multiply in `fit`: float32 or, summed in it, bfloat16: `fastmlp.kernels`.
 
     Attributes
     ----------
@@ -98,10 +98,11 @@ class MLP:
         rng: Any = None,
         backend: str = "numba",
         threads: int | None = None,
+        precision: str = "highest",
     ) -> None:
         architecture = Architecture(
             layer_sizes, activation=activation, output=output, loss=loss, bias=bias,
-            input_scale=input_scale, dtype=dtype,
+            input_scale=input_scale, dtype=dtype, precision=precision,
         )  # fmt: skip
         initializer = get_initializer(init)
         self.backend = check_choice("backend", backend, tuple(BACKENDS))
@@ -121,8 +122,7 @@ class MLP:
         self.history = History()
         self._held_out: dict[str, Any] | None = None  # the state of rng that drew them
         self._best: np.ndarray | None = None  # kept by early stopping
-        self.stop_training = False
-        self._trains = False
+        self.stop_training = self._trains = False
         self.feature_names: tuple[str, ...] | None = None
         self._class_names: tuple[str, ...] | None = None
 
@@ -163,6 +163,11 @@ class MLP:
         return np.dtype(self.architecture.dtype)
 
     @property
+    def precision(self) -> str:
+        """How wide layers multiply in training."""
+        return self.architecture.precision
+
+    @property
     def n_parameters(self) -> int:
         """How many weights and biases there are."""
         return self.architecture.n_parameters
@@ -192,8 +197,7 @@ class MLP:
         X = in_order("X", X, self.feature_names)
         names = column_names(X)
         X = as_rows("X", X, self.architecture.n_in)
-        backend = self._backend()
-        check_finite("X", X, names, lambda values: backend.finite(values, self.threads))
+        check_finite("X", X, names, lambda values: self._backend().finite(values, self.threads))
         return X
 
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:
@@ -374,8 +378,7 @@ class MLP:
         max_norm : float, optional
             The most that the norm of each neuron's incoming weights may be after a step.
         metrics : sequence of str, callable or Metric, default none
-            Measured after every epoch, of validation data where there are any; see
-            `fastmlp.metrics`.
+            Measured after every epoch, of validation data where there are any: `fastmlp.metrics`.
         on_divergence : {"raise", "restore", "ignore"}, default "raise"
             When the loss is not finite: raise; end, at the last finite parameters; or go on.
         resume : bool, default False
@@ -400,13 +403,12 @@ class MLP:
             from .training.options import FitOptions
             from .training.trainer import fit
         options = FitOptions(
-            epochs=epochs, batch_size=batch_size, optimizer=optimizer,
-            schedule=schedule, l1=l1, l2=l2, dropout=dropout, clip_norm=clip_norm,
-            label_smoothing=label_smoothing, max_norm=max_norm, shuffle=shuffle,
-            validation_data=validation_data, validation_split=validation_split,
-            early_stopping=early_stopping, callbacks=callbacks, sample_weight=sample_weight,
-            class_weight=class_weight, metrics=metrics, on_divergence=on_divergence,
-            resume=resume, progress=progress,
+            epochs=epochs, batch_size=batch_size, optimizer=optimizer, schedule=schedule, l1=l1,
+            l2=l2, dropout=dropout, clip_norm=clip_norm, label_smoothing=label_smoothing,
+            max_norm=max_norm, shuffle=shuffle, validation_data=validation_data,
+            validation_split=validation_split, early_stopping=early_stopping, callbacks=callbacks,
+            sample_weight=sample_weight, class_weight=class_weight, metrics=metrics,
+            on_divergence=on_divergence, resume=resume, progress=progress,
         )  # fmt: skip
         return fit(self, X, y, options)
 
@@ -439,10 +441,8 @@ class MLP:
         self._rng, self.history = state["rng"], state["history"]
 
     def __repr__(self) -> str:
-        """Return sizes, activations, output and dtype."""
-        a = self.architecture
-        names = f"activation={a.activations}, output={a.output!r}, loss={a.loss!r}"
-        return f"MLP({a.layer_sizes}, {names}, dtype={a.dtype!r})"
+        """Return sizes, activations, output and dtype; another precision than the highest."""
+        return f"MLP({self.architecture.described()})"
 
     def _repr_html_(self) -> str | None:
         from .report._notebook import network_html

@@ -73,10 +73,12 @@ def test_gradients_are_difference_quotients(output, settings, weighted):
     if output != "identity":
         settings = Regularization(**{**vars(settings), "label_smoothing": 0.1})
 
-    def loss() -> float:
-        return batch_gradients(X[:20], y, weights, biases, shape, settings, weight, WORDS)[0]
+    data = DataSet(X[:20], y, weight)
 
-    gradients = batch_gradients(X[:20], y, weights, biases, shape, settings, weight, WORDS)[1]
+    def loss() -> float:
+        return batch_gradients(data, weights, biases, shape, settings, WORDS)[0]
+
+    gradients = batch_gradients(data, weights, biases, shape, settings, WORDS)[1]
     h = 1e-5
     for array, gradient in zip(
         [*weights, *biases], [*gradients.weights, *gradients.biases], strict=True
@@ -191,8 +193,8 @@ def test_a_step_is_made_of_its_parts(options):
     for step, rate in enumerate(rates):
         rows = order[30 * step : 30 * (step + 1)]
         words = key_words(KEY, 5 + step, 1, 2)[0] if settings.dropout else None
-        _, g, _ = batch_gradients(X[rows], LABELS[rows], theirs.weights, theirs.biases, shape,
-                                  settings, None, words)  # fmt: skip
+        data = DataSet(X[rows], LABELS[rows])
+        _, g, _ = batch_gradients(data, theirs.weights, theirs.biases, shape, settings, words)
         gradients = [*g.weights, *g.biases]
         norm = np.sqrt(sum(np.square(a).sum() for a in gradients))
         if settings.clip_norm is not None and norm > settings.clip_norm:

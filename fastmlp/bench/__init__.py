@@ -4,7 +4,7 @@ from .compare import Row, compare, speed_table
 from .peak import fma_peak
 from .picture import save_speed
 from .profile import Profile, ProfileRow, profile_step
-from .workloads import WORKLOADS, Workload
+from .workloads import WORKLOADS, Workload, with_precision
 
 __all__ = [
     "WORKLOADS",
@@ -17,4 +17,5 @@ __all__ = [
     "profile_step",
     "save_speed",
     "speed_table",
+    "with_precision",
 ]

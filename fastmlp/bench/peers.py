@@ -33,6 +33,8 @@ def installed(name: str) -> bool:
 
 def does(name: str, work: Workload) -> bool:
     """Tell whether a peer can do that work."""
+    if PEERS[name].precisions is not None:
+        return not work.predicts and work.precision in PEERS[name].precisions
     return work.predicts or hasattr(PEERS[name], "run")
 
 
@@ -45,15 +47,19 @@ class FastMLP:
 
     library: str | None = None
     backend = "numba"
+    precisions: tuple[str, ...] | None = None  # of training, that a peer is there for alone
 
     def __init__(self, work: Workload, X: np.ndarray, y: np.ndarray) -> None:
         self.work, self.X, self.y = work, X, y
         scale = 255.0 if X.dtype == np.uint8 else None
         self.net = MLP(
             work.layer_sizes, activation=work.activation, dtype=work.dtype, rng=0,
-            input_scale=scale, backend=self.backend,
+            input_scale=scale, backend=self.backend, precision=self._precision(),
         )  # fmt: skip
         self.weights, self.biases = _initial(self.net)
+
+    def _precision(self) -> str:
+        return self.work.precision
 
     def run(self, epochs: int) -> float:
         """Train and return the last epoch's mean loss."""
@@ -75,6 +81,15 @@ class FastMLP:
         return self.net.predict_proba(self.X)
 
 
+class Highest(FastMLP):
+    """fastmlp at its highest precision."""
+
+    precisions = ("high", "medium")
+
+    def _precision(self) -> str:
+        return "highest"
+
+
 class NumPy(FastMLP):
     """The reference."""
 
@@ -85,6 +100,7 @@ class ScikitLearn:
     """scikit-learn's MLPClassifier."""
 
     library = "sklearn"
+    precisions = None
 
     def __init__(self, work: Workload, X: np.ndarray, y: np.ndarray) -> None:
         self.work, self.X, self.y = work, X, y
@@ -128,9 +144,10 @@ class ScikitLearn:
 
 
 class PyTorch:
-    """PyTorch, eager."""
+    """PyTorch, eager; with `set_float32_matmul_precision`."""
 
     library = "torch"
+    precisions: tuple[str, ...] | None = None
 
     def __init__(self, work: Workload, X: np.ndarray, y: np.ndarray) -> None:
         import torch
@@ -157,6 +174,17 @@ class PyTorch:
 
     def run(self, epochs: int) -> float:
         """Train and return the last epoch's mean loss."""
+        before = self.torch.get_float32_matmul_precision()
+        self.torch.set_float32_matmul_precision(self.work.precision)
+        try:
+            return self._run(epochs)
+        finally:
+            self.torch.set_float32_matmul_precision(before)
+
+    def _loss(self, x: Any, y: Any) -> Any:
+        return self.torch.nn.functional.cross_entropy(self.model(x), y)
+
+    def _run(self, epochs: int) -> float:
         torch = self.torch
         n = len(self.X)
         size = min(self.work.batch_size or n, n)
@@ -169,7 +197,7 @@ class PyTorch:
                 rows = slice(None) if size == n else order[start : start + size]
                 x, y = self.X[rows], self.y[rows]
                 self.optimizer.zero_grad()
-                loss = torch.nn.functional.cross_entropy(self.model(x), y)
+                loss = self._loss(x, y)
                 loss.backward()
                 self.optimizer.step()
                 losses.append(loss.detach() * len(x))
@@ -182,10 +210,21 @@ class PyTorch:
             return self.torch.softmax(self.model(self.X), 1)
 
 
+class Autocast(PyTorch):
+    """PyTorch's mixed precision: layers in bfloat16, parameters in float32."""
+
+    precisions = ("medium",)
+
+    def _loss(self, x: Any, y: Any) -> Any:
+        with self.torch.autocast("cpu", dtype=self.torch.bfloat16):  # left before each step: it
+            return super()._loss(x, y)  # keeps the weights' copies for as long as it lasts
+
+
 class JAX:
     """JAX, the whole epoch in one jitted scan; predictions jitted too."""
 
     library = "jax"
+    precisions = None
 
     def __init__(self, work: Workload, X: np.ndarray, y: np.ndarray) -> None:
         import jax
@@ -267,9 +306,10 @@ class JAX:
             if size < n:
                 order = self.rng.permutation(n)
                 batches = order[: n // size * size].reshape(-1, size)
-            self.parameters, self.state, loss = self.epoch(
-                self.parameters, self.state, self.X, self.y, batches
-            )
+            with self.jax.default_matmul_precision(_OF_JAX[self.work.precision]):
+                self.parameters, self.state, loss = self.epoch(
+                    self.parameters, self.state, self.X, self.y, batches
+                )
         return float(loss)  # type: ignore[arg-type]
 
     def predict(self) -> Any:
@@ -281,6 +321,7 @@ class ONNXRuntime:
     """onnxruntime, which trains nothing."""
 
     library = "onnxruntime"
+    precisions = None
 
     def __init__(self, work: Workload, X: np.ndarray, y: np.ndarray) -> None:
         import onnxruntime
@@ -297,10 +338,13 @@ class ONNXRuntime:
         return self.session.run(None, {self.name: self.X})[-1]
 
 
+_OF_JAX = {"highest": None, "high": "high", "medium": "bfloat16"}
 PEERS: dict[str, Any] = {
+    "fastmlp highest": Highest,
     "NumPy": NumPy,
     "scikit-learn": ScikitLearn,
     "PyTorch": PyTorch,
+    "PyTorch autocast": Autocast,
     "JAX": JAX,
     "onnxruntime": ONNXRuntime,
 }

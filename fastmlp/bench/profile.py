@@ -85,6 +85,7 @@ class Profiles(list[Profile]):
 def profile_step(
     layer_sizes: Sequence[int], *, batch_size: int = 128, activation: str = "relu",
     optimizer: str = "adam", dtype: str = "float32", threads: int | None = None,
+    precision: str = "highest",
 ) -> list[Profile]:  # fmt: skip
     """Return what each operation of a training step takes, on one thread and on several.
 
@@ -120,7 +121,9 @@ def profile_step(
 
     batch_size = check_integer("batch_size", batch_size, low=1)
     most = thread_limit() if threads is None else check_integer("threads", threads, low=1)
-    architecture = Architecture(layer_sizes, activation=activation, dtype=dtype)
+    architecture = Architecture(
+        layer_sizes, activation=activation, dtype=dtype, precision=precision
+    )
     alone = _profile(architecture, batch_size, optimizer, 1)
     if most == 1:
         return Profiles([alone])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
+from ..architecture import Architecture
+from ..contract.splitting import layer_parts
 from ..datasets import load_mnist
 from ..optimizers import SGD, Adam, Optimizer
 
-__all__ = ["WORKLOADS", "Workload"]
+__all__ = ["WORKLOADS", "Workload", "with_precision"]
 
 
 _SGD = SGD(0.1)
@@ -38,6 +40,8 @@ class Workload:
     optimizer : Optimizer
     predicts : bool
         Whether the network is asked for probabilities, all samples in one call, not trained.
+    precision : str
+        Of layers' products in training, for those who have the choice.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Workload:
     peer_samples: int = 60_000
     optimizer: Optimizer = _SGD
     predicts: bool = False
+    precision: str = "highest"
 
     @property
     def flops(self) -> int:
@@ -151,3 +156,21 @@ WORKLOADS: dict[str, Workload] = {
         ),
     )
 }  # fmt: skip
+
+
+def with_precision(precision: str) -> dict[str, Workload]:
+    """Return the workloads whose layers are wide enough for a lower precision, with it.
+
+    Examples
+    --------
+    >>> [(name, work.precision) for name, work in with_precision("medium").items()]
+    [('wide', 'medium'), ('2048-wide', 'medium'), ('middle', 'medium')]
+    """
+    found = {}
+    for name, work in WORKLOADS.items():
+        if work.predicts or work.dtype != "float32" or work.data != "random":
+            continue  # of MNIST the first layer, most of the work, is gone through by non-zeros
+        shape = Architecture(work.layer_sizes, precision=precision)
+        if any(layer_parts(shape, work.batch_size or work.samples, None)):
+            found[name] = replace(work, precision=precision)
+    return found

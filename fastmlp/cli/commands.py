@@ -234,19 +234,21 @@ def reproduce(args: Namespace, console: Console) -> int:
 
 def bench(args: Namespace, console: Console) -> int:
     """Compare with the installed peers; ratios above 1 say that fastmlp is faster."""
-    from ..bench import WORKLOADS, compare, save_speed
+    from ..bench import WORKLOADS, compare, save_speed, with_precision
 
-    names = list(dict.fromkeys(args.names)) or list(WORKLOADS)
+    works = dict(WORKLOADS)
+    if args.precision is not None:
+        works = with_precision(args.precision)
+    names = list(dict.fromkeys(args.names)) or list(works)
     for name in names:
-        if name not in WORKLOADS:
-            raise ValueError(f"WORKLOAD: expected some of {', '.join(WORKLOADS)}, got {name!r}")
+        if name not in works:
+            raise ValueError(f"WORKLOAD: expected some of {', '.join(works)}, got {name!r}")
     check_outputs(json=args.json, plot=args.plot)
     if args.plot is not None:
         check_picture(args.plot)
     rows = []
     for name in names:
-        work = WORKLOADS[name]
-        row = compare(work, rounds=args.rounds)
+        row = compare(works[name], rounds=args.rounds)
         rows.append(row)
         ratios = ", ".join(f"{peer} {ratio:.1f}" for peer, ratio in row.ratios.items())
         console.say(
@@ -269,6 +271,7 @@ def profile(args: Namespace, console: Console) -> int:
     profiles = profile_step(
         args.layers, batch_size=args.batch_size, activation=args.activation,
         optimizer=args.optimizer, dtype=args.dtype, threads=args.threads,
+        precision=args.precision or "highest",
     )  # fmt: skip
     for found in profiles:
         console.say(

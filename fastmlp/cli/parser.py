@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..activations import ACTIVATIONS
+from ..architecture import PRECISIONS
 from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES
 from ..support.validation import check_integer, check_number
@@ -122,6 +123,14 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision", choices=PRECISIONS,
+        help="how wide layers of float32 multiply in training: float32 (highest, the default), "
+        "three products of bfloat16 parts, or one of bfloat16 (medium)",
+    )  # fmt: skip
+
+
 def _add_table(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tables (CSV, Parquet)")
     group.add_argument(
@@ -229,6 +238,7 @@ def _add_train(commands: Any) -> None:
         "--seed", type=_integer(0), metavar="N", help="the same seed, the same network (default: 0)"
     )
     p.add_argument("--dtype", choices=("float32", "float64"), help="default: float32")
+    _add_precision(p)
     p.add_argument(
         "--validation-split", type=_SHARE,
         metavar="SHARE", help="of the training samples, held out (default: a twelfth)",
@@ -337,6 +347,7 @@ def _add_profile(commands: Any) -> None:
         "--threads", type=_integer(1), metavar="N",
         help="of the second profile (default: as many as there are)",
     )  # fmt: skip
+    _add_precision(p)
     p.add_argument("--json", metavar="FILE", help="where the figures go")
 
 
@@ -394,6 +405,11 @@ def build_parser() -> Parser:
         "2048-wide, middle, table, deep-narrow, predict-32, predict-row, predict (default: all)",
     )  # fmt: skip
     p.add_argument("--rounds", type=_integer(1), default=3, metavar="N", help="default: 3")
+    p.add_argument(
+        "--precision", choices=("high", "medium"),
+        help="the same of fastmlp, PyTorch and JAX, beside fastmlp's highest and PyTorch's "
+        "autocast (default workloads: those of wide layers)",
+    )  # fmt: skip
     p.add_argument("--json", metavar="FILE", help="where the figures go")
     p.add_argument("--plot", metavar="FILE", help="where a picture of the ratios goes")
     _add_profile(commands)

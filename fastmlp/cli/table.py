@@ -141,6 +141,7 @@ def _estimator(args: Namespace, columns: Columns, hidden: tuple[int, ...], n: in
         "batch_size": n if args.batch_size == "full" else min(wanted, n),
         "optimizer": optimizer, "schedule": args.schedule or "cosinedecay",
         "random_state": args.seed or 0, "dropout": args.dropout, "threads": args.threads,
+        "precision": args.precision or "highest",
         "early_stopping": args.early_stopping is not None,
         # without early stopping all epochs are wanted
         "n_iter_no_change": args.early_stopping or np.inf,
@@ -148,7 +149,9 @@ def _estimator(args: Namespace, columns: Columns, hidden: tuple[int, ...], n: in
     if columns.regression:
         if args.class_weight is not None:
             raise ValueError("--class-weight: expected none with --regression")
-        return sklearn.MLPRegressor(dtype=args.dtype or "float64", **settings)
+        lower = settings["precision"] != "highest"  # which float64 has not
+        dtype = args.dtype or ("float32" if lower else "float64")
+        return sklearn.MLPRegressor(dtype=dtype, **settings)
     return sklearn.MLPClassifier(
         dtype=args.dtype or "float32", class_weight=args.class_weight, **settings
     )

@@ -35,7 +35,7 @@ EPOCHS, BATCH_SIZE = 10, 128
 TABLES_ONLY = ("label", "regression", "test_size", "shuffle", "header")
 HIDDEN = (200, 100, 50)
 DEFAULTS: dict[str, Any] = {"activation": "relu", "optimizer": "adam", "schedule": "cosinedecay",
-            "dtype": "float32", "seed": 0}  # fmt: skip
+            "dtype": "float32", "precision": "highest", "seed": 0}  # fmt: skip
 
 
 def _outputs(args: Namespace, console: Console, ending: str) -> tuple[str | None, str | None]:
@@ -99,6 +99,7 @@ def _new(args: Namespace, data: MNIST) -> MLP:
     net = MLP(
         _layers(args, data), activation=chosen["activation"], input_scale=scale,
         dtype=chosen["dtype"], rng=chosen["seed"], backend=args.backend, threads=args.threads,
+        precision=chosen["precision"],
     )  # fmt: skip
     net.optimizer = optimizer
     return net
@@ -117,6 +118,7 @@ def _loaded(args: Namespace) -> MLP:
         "learning_rate": net.optimizer.learning_rate,
         "schedule": None if schedule is None else _name(schedule),
         "dtype": a.dtype,
+        "precision": a.precision,
         "input_scale": a.input_scale,
     }
     for name, value in has.items():
@@ -157,10 +159,11 @@ def _plan(args: Namespace, net: MLP, schedule: Schedule, data: MNIST, share: flo
     begin = f"seed {args.seed or 0}"
     if args.resume is not None:
         begin = f"after the {len(net.history)} epochs of {args.resume}"
+    kind = a.dtype if a.precision == "highest" else f"{a.dtype} ({a.precision} precision)"
     return (
         f"{'-'.join(map(str, net.layer_sizes))}, {','.join(dict.fromkeys(a.activations))}, "
         f"{_name(net.optimizer)}({net.optimizer.learning_rate:g}), "
-        f"{_name(schedule)}, {a.dtype}, {args.backend}, {begin}: {args.epochs or EPOCHS} epochs "
+        f"{_name(schedule)}, {kind}, {args.backend}, {begin}: {args.epochs or EPOCHS} epochs "
         f"of {n - held:,} samples, {held:,} for validation, {len(data.y_test):,} for the test"
     )
 

@@ -19,7 +19,7 @@ checked before the network changes.
 in order. Any number of workers leaves the same bits, and a worker that is killed costs time only.
 In full batch or with ``shuffle=False`` they are the bits of ``net.fit`` on one machine, for batches
 of more than 512 samples and a gradient of at most 512 KB. Larger networks have a sum of their own,
-the same for any cluster.
+the same for any cluster. It is float32's own, whatever the ``precision`` of the network.
 
 **When workers are lost.** When no worker comes back, `DistributedError` says so, and the network
 has its last whole step.

@@ -94,13 +94,15 @@ class Cluster:
     def named(self) -> Iterator[None]:
         """Give failures of the cluster their name."""
         d = self._distributed
+        # what a future that was dropped raises; older versions raise CancelledError itself
+        dropped = getattr(d.client, "FutureCancelledError", CancelledError)
         try:
             yield
         except d.scheduler.KilledWorker as error:
             raise DistributedError(
                 f"workers died again and again over the same work: {error}"
             ) from error
-        except (CancelledError, d.client.FutureCancelledError, d.comm.CommClosedError) as error:
+        except (CancelledError, dropped, d.comm.CommClosedError) as error:
             raise DistributedError(
                 f"the scheduler has lost or dropped the work ({error})"
             ) from error

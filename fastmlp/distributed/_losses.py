@@ -61,7 +61,9 @@ def branches(values: np.ndarray, first: int, n: int) -> Branches:
     """
 
     def sum_of(start: int, count: int) -> float:
-        return float(np.add.reduce(values[start - first : start - first + count]))
+        # reduceat sums in pairs in every version of NumPy, reduce does not before 2
+        part = values[start - first : start - first + count]
+        return float(np.add.reduceat(np.append(-0.0, part), [0])[0])
 
     return _largest(n, first, first + len(values), sum_of)
 

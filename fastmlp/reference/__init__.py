@@ -65,6 +65,9 @@ Adam        :math:`m \leftarrow \beta_1 m + (1 - \beta_1) g`,
 AdamW       first :math:`W \leftarrow (1 - \eta \lambda) W`, then as Adam
 ==========  =========================================================================
 
+**Precision.** Lower ones than the highest compute wide layers' products, in steps of training, of
+operands rounded to bfloat16: see `fastmlp.reference.products`.
+
 **Conventions.**
 
 - Penalties and AdamW's decay leave biases alone.

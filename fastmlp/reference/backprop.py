@@ -9,13 +9,20 @@ import numpy as np
 
 from ..architecture import Architecture
 from ..contract import signatures
-from ..contract.operations import Gradients, check_network_call, implements, read_rows
+from ..contract.operations import (
+    DataSet,
+    Gradients,
+    check_network_call,
+    implements,
+    read_rows,
+)
 from ..regularization import Regularization
 from ..support.validation import check_number, check_sample_weight, check_targets
 from .activations import activation_function
 from .dropout import dropout_factors
 from .losses import output_function, sample_losses, smooth_targets
 from .penalties import penalty, penalty_gradient
+from .products import product
 
 __all__ = ["batch_gradients", "forward", "hidden_and_logits", "loss_and_gradients"]
 
@@ -29,15 +36,16 @@ def hidden_and_logits(
     architecture: Architecture,
     dropout: Sequence[float] = (),
     words: np.ndarray | None = None,
+    parts: Sequence[int] = (),
 ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
     """Return ``[a_0, a_1, ...]``, ``[f_1'(z_1), ...]`` of the hidden layers, and the logits.
 
     With `dropout`, a rate per hidden layer, both are multiplied by `dropout_factors`; `words`
-    are the step's, (n_hidden, 2).
+    are the step's, (n_hidden, 2). `parts` are those of each layer's `product`, none by default.
     """
     activations, derivatives = [x], []
     for layer, weight in enumerate(weights):
-        z = activations[-1] @ weight
+        z = product(activations[-1], weight, parts[layer] if parts else 0)
         if biases:
             z = z + biases[layer]
         if layer == len(weights) - 1:
@@ -66,24 +74,25 @@ def forward(
 
 
 def batch_gradients(
-    x: np.ndarray,
-    y: np.ndarray,
+    data: DataSet,
     weights: Arrays,
     biases: Arrays,
     architecture: Architecture,
     regularization: Regularization,
-    sample_weight: np.ndarray | None,
     words: np.ndarray | None = None,
+    parts: Sequence[int] = (),
 ) -> tuple[float, Gradients, np.ndarray]:
     """Return loss, gradients and logits of samples that are read and checked already.
 
     The delta of the output is ``w dL/dz``; going back, ``delta_l = (delta_{l+1} W_{l+1}^T) *
     f_l'(z_l)``. Then ``dW_l = a_{l-1}^T delta_l / sum w + l1 sign W_l + l2 W_l`` and
-    ``db_l = sum_i delta_l / sum w``. `words` are the step's for dropout, (n_hidden, 2).
+    ``db_l = sum_i delta_l / sum w``. `words` are the step's for dropout, (n_hidden, 2); `parts`
+    are those of each layer's three products (`products`), none by default.
     """
-    r = regularization
+    x, y, sample_weight, r = data.X, data.y, data.sample_weight, regularization
+    parts = parts or (0,) * len(weights)
     activations, derivatives, logits = hidden_and_logits(
-        x, weights, biases, architecture, r.dropout, words
+        x, weights, biases, architecture, r.dropout, words, parts
     )
     if r.label_smoothing:
         y = smooth_targets(
@@ -102,14 +111,15 @@ def batch_gradients(
 
     gradients = Gradients([], [])
     for layer in reversed(range(len(weights))):
-        w_gradient = activations[layer].T @ delta * delta.dtype.type(scale)
+        w_gradient = product(activations[layer].T, delta, parts[layer])
+        w_gradient = w_gradient * delta.dtype.type(scale)
         w_gradient = w_gradient + penalty_gradient(weights[layer], r.l1, r.l2)
         # mutant True: a copy more, of the same values
         gradients.weights.insert(0, w_gradient.astype(delta.dtype, copy=False))
         if biases:
             gradients.biases.insert(0, delta.sum(axis=0) * delta.dtype.type(scale))
         if layer > 0:
-            delta = (delta @ weights[layer].T) * derivatives[layer - 1]
+            delta = product(delta, weights[layer].T, parts[layer]) * derivatives[layer - 1]
     return loss, gradients, logits
 
 
@@ -134,5 +144,6 @@ def loss_and_gradients(
     settings = Regularization(l2=check_number("l2", l2, low=0.0))
     x = read_rows(X, slice(None), a.input_scale, a.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
-        loss, gradients, _ = batch_gradients(x, y, weights, biases, a, settings, weight)
+        data = DataSet(x, y, weight)
+        loss, gradients, _ = batch_gradients(data, weights, biases, a, settings)
     return loss, gradients

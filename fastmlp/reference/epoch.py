@@ -17,6 +17,7 @@ from ..contract.operations import (
     implements,
     read_rows,
 )
+from ..contract.splitting import layer_parts
 from ..optimizers import OptimizerState
 from ..regularization import Regularization
 from .backprop import batch_gradients
@@ -99,6 +100,7 @@ def train_steps(
     # mutant +: words of layers that are not there
     batch_size, steps, n_hidden = settings.batch_size, len(rates), architecture.n_layers - 1
     losses, totals, correct = np.zeros(steps), np.zeros(steps), np.zeros(steps, int)
+    parts = layer_parts(architecture, batch_size, X)
     words = None if key is None else key_words(key, state.step, steps, n_hidden)
     for step, rate in enumerate(rates):
         rows = order[step * batch_size : (step + 1) * batch_size]
@@ -106,8 +108,8 @@ def train_steps(
         w = None if sample_weight is None else sample_weight[rows]
         with np.errstate(invalid="ignore", over="ignore"):
             loss, gradients, logits = batch_gradients(
-                x, y[rows], weights, biases, architecture, r, w,
-                None if words is None else words[step],
+                DataSet(x, y[rows], w), weights, biases, architecture, r,
+                None if words is None else words[step], parts,
             )  # fmt: skip
             arrays = [*gradients.weights, *gradients.biases]
             if r.clip_norm is not None:

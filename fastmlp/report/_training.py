@@ -72,6 +72,7 @@ def network(net: MLP) -> Element:
             ("biases", "yes" if a.bias else "no"),
             ("input divided by", "-" if a.input_scale is None else number(a.input_scale)),
             ("type of numbers", a.dtype),
+            *([] if a.precision == "highest" else [("precision of products", a.precision)]),
         ]),
         figures(
             shown,

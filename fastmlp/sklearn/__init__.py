@@ -44,7 +44,7 @@ Callbacks are not supported
 - ``class_weight``;
 - ``dropout``, one rate for all hidden layers or one for each (``sgd`` and ``adam``);
 - ``optimizer``, ``schedule`` and every activation of fastmlp, again one or one for each layer;
-- ``dtype``, ``threads``, ``progress``;
+- ``dtype``, ``threads``, ``precision``, ``progress``;
 - a `numpy.random.Generator` as ``random_state``;
 - the losses ``absolute_error`` and ``huber`` of `MLPRegressor`;
 - in ``fit``, ``callbacks``, and ``validation_data``, which ``early_stopping`` watches and whose

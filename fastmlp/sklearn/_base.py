@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..activations import ACTIVATIONS
-from ..architecture import Architecture
+from ..architecture import PRECISIONS, Architecture, check_precision
 from ..callbacks import Callback
 from ..initializers import RandomSource
 from ..losses import DEFAULT_LOSS, OUTPUTS
@@ -82,6 +82,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dtype": [StrOptions({"float32", "float64"}), np.dtype, type, None],
         "threads": [Interval(Integral, 1, None, closed="left"), None],
+        "precision": [StrOptions(set(PRECISIONS))],
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "optimizer": [StrOptions(set(OPTIMIZERS)), Optimizer, None],
         "schedule": [StrOptions(set(SCHEDULES)), Schedule, None],
@@ -138,6 +139,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                     )
         if self.dtype is not None and np.dtype(self.dtype) not in (np.float32, np.float64):
             raise ValueError(f"dtype: expected float32 or float64, got {self.dtype!r}")
+        if self.dtype is not None:
+            check_precision(self.precision, np.dtype(self.dtype).name)
 
     def _check_data(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
         network = None if reset else self.__dict__.get("_network")
@@ -178,7 +181,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self.n_outputs_ = self._n_outputs(rows)
             self.__dict__.pop("_rng", None)
             dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
-            trained = {"activation": list(names), "loss": self.loss}
+            check_precision(self.precision, dtype.name)
+            trained = {"activation": list(names), "loss": self.loss, "precision": self.precision}
             if self.__dict__.get("_trained") != trained:
                 self._trained = trained  # what predictions go by, whatever is set later
             if first:
@@ -348,6 +352,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self._activations(len(weights) - 1),
             *self._output_and_loss(),
             self._threads(),
+            self.__dict__.get("_trained", {}).get("precision", "highest"),
         )
         network.made_for = (self.out_activation_, self.__dict__.get("_trained"))
         return network
@@ -416,6 +421,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return CurrentRate(self)
 
     # the state: plain values and arrays
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a state; that of an older version has no precision."""
+        super().__setstate__({"precision": "highest", **state})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return parameters and fitted attributes; arrays are plain copies, nothing compiled."""

@@ -67,6 +67,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The type of parameters and arithmetic; by default float32 for X of float32, else float64.
     threads : int, optional
         How many threads a step may use. The result is the same for any number.
+    precision : {"highest", "high", "medium"}, default "highest"
+        How wide layers of float32 multiply in steps of sgd and adam; see `fastmlp.MLP`.
     dropout : float in [0, 1) or one per hidden layer, default 0
         The share of hidden activations that a step leaves out; the others are scaled up. Not for
         lbfgs.
@@ -145,6 +147,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         max_fun: int = 15000,
         dtype: Any = None,
         threads: int | None = None,
+        precision: str = "highest",
         dropout: float = 0.0,
         class_weight: Any = None,
         optimizer: Any = None,
@@ -176,6 +179,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.max_fun = max_fun
         self.dtype = dtype
         self.threads = threads
+        self.precision = precision
         self.dropout = dropout
         self.class_weight = class_weight
         self.optimizer = optimizer

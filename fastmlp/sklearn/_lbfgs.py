@@ -23,8 +23,8 @@ from ._warnings import as_sklearn
 
 __all__ = ["Objective", "fit_lbfgs"]
 
-_BLOCK = 1 << 14  # parameters whose gradient is finished at a time
 _STOPPED = 99  # SciPy's status where a callback has ended it, which is no failure
+_BLOCK = 1 << 14  # parameters whose gradient is finished at a time
 
 
 class Objective:
@@ -187,12 +187,12 @@ def fit_lbfgs(
         e.validation_loss_curve_ = e.validation_loss_curve_ or []
 
     def after_iteration(intermediate_result: Any) -> None:  # by that name SciPy copies nothing
-        epoch = e.n_iter_
+        epoch, x = e.n_iter_, intermediate_result.x
         tasks.begin(samples)
         hooks.begin_epoch(epoch)
         hooks.begin_group(0)
         with CtrlC():
-            enter(network, intermediate_result.x)
+            enter(network, x)
             e.n_iter_ += 1
             e.loss_ = objective.loss
             e.loss_curve_.append(e.loss_)
@@ -208,8 +208,8 @@ def fit_lbfgs(
         hooks.begin()
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             result = scipy.optimize.minimize(
-                objective.value, objective.start(), method="L-BFGS-B", jac=objective.gradient,
-                callback=after_iteration,
+                objective.value, objective.start(), method="L-BFGS-B",
+                jac=objective.gradient, callback=after_iteration,
                 options={"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol},
             )  # fmt: skip
             n_iter = result.nit

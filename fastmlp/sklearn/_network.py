@@ -63,6 +63,8 @@ class Network:
         Of the hidden layers.
     output, loss : str
     threads : int or None
+    precision : str
+        As steps of training have it; of float64 the highest.
 
     Attributes
     ----------
@@ -85,20 +87,20 @@ class Network:
         output: str,
         loss: str,
         threads: int | None,
+        precision: str = "highest",
     ) -> None:
         weights = [np.asarray(w) for w in weights]
         sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
         dtype = "float32" if weights[0].dtype == np.float32 else "float64"
         architecture = Architecture(
             [int(size) for size in sizes], activation=list(activations), output=output, loss=loss,
-            dtype=dtype,
+            dtype=dtype, precision="highest" if dtype == "float64" else precision,
         )  # fmt: skip
         self.parameters = Parameters(architecture)
         self.parameters.assign(weights, biases)
         self.weights, self.biases = self.parameters.weights, self.parameters.biases
         self.threads = threads
         self.kept: Training | None = None
-        self._n_in = architecture.n_in
         self._backend = get_backend("numba")
 
     def holds(self, weights: Any, biases: Any) -> bool:
@@ -113,16 +115,16 @@ class Network:
         return True
 
     def accepts(self, X: Any) -> bool:
-        """Tell whether X is a plain array of finite floats of the right width, for training.
+        """Tell whether X is a plain array of finite floats of the right width.
 
         Everything else has to be looked at more closely; this takes about a microsecond for a
         single row.
         """
-        if type(X) is not np.ndarray or X.ndim != 2 or X.shape[1] != self._n_in:
+        if type(X) is not np.ndarray or X.ndim != 2 or X.shape[1:] != self.weights[0].shape[:1]:
             return False
         if X.dtype.char not in "fd" or not len(X) or not X.flags.c_contiguous:
             return False
-        return bool(self._backend.finite(X, self.threads))
+        return self._backend.finite(X, self.threads)
 
     def answers(self, X: Any, check: Callable[[Any], Any]) -> np.ndarray:
         """Return the outputs for what a user hands over; `check` makes rows of it, or raises."""

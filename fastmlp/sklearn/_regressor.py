@@ -30,7 +30,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, \
 power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
 nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
-n_iter_no_change, max_fun, dtype, threads, dropout, optimizer, schedule, progress
+n_iter_no_change, max_fun, dtype, threads, precision, dropout, optimizer, schedule, progress
         As for `MLPClassifier`; ``early_stopping`` watches R2.
 
     Attributes
@@ -85,6 +85,7 @@ n_layers_, n_outputs_, feature_names_in_, out_activation_
         max_fun: int = 15000,
         dtype: Any = None,
         threads: int | None = None,
+        precision: str = "highest",
         dropout: float = 0.0,
         optimizer: Any = None,
         schedule: Any = None,
@@ -116,6 +117,7 @@ n_layers_, n_outputs_, feature_names_in_, out_activation_
         self.max_fun = max_fun
         self.dtype = dtype
         self.threads = threads
+        self.precision = precision
         self.dropout = dropout
         self.optimizer = optimizer
         self.schedule = schedule

@@ -264,8 +264,8 @@ def fit_stochastic(
     except KeyboardInterrupt:
         hooks.interrupt()
         as_sklearn(warnings.warn, "Training interrupted by user.")
-    if e.early_stopping:
-        with CtrlC():
+    with CtrlC():
+        if e.early_stopping:
             network.parameters.assign(e._best_coefs, e._best_intercepts)
     if incremental:
         epochs.keep()

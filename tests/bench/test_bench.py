@@ -12,7 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastmlp.bench import WORKLOADS, Row, Workload, compare, fma_peak, peak, save_speed
+from fastmlp.bench import (
+    WORKLOADS,
+    Row,
+    Workload,
+    compare,
+    fma_peak,
+    peak,
+    save_speed,
+    with_precision,
+)
 from fastmlp.bench.peers import PEERS, FastMLP, does, installed
 from fastmlp.optimizers import SGD, Adam
 
@@ -128,6 +137,60 @@ def test_the_command_prints_ratios_and_writes_json(tmp_path, monkeypatch, capsys
     written = json.loads(file.read_text())
     assert written["rows"][0]["ratios"]["NumPy"] > 0
     for wrong in (["nothing"], ["mini-batch", "--plot", "speed.nothing"]):
+        assert main(["bench", *wrong]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+SPLIT = Workload(
+    "split", (130, 140, 3), "relu", "float32", 64, "random", 640, optimizer=SGD(0.01),
+    precision="medium",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_a_lower_precision_has_peers_of_its_own(precision):
+    work = replace(SPLIT, precision=precision)
+    own = {"high": {"fastmlp highest"}, "medium": {"fastmlp highest", "PyTorch autocast"}}
+    others = {"NumPy", "scikit-learn", "PyTorch", "JAX"}
+    assert {name for name in PEERS if does(name, work)} == others | own.get(precision, set())
+    assert not any(does(name, replace(work, predicts=True)) for name in own["medium"])
+
+
+@pytest.mark.parametrize("peer", [name for name in PEERS if name != "onnxruntime"])
+def test_peers_of_a_lower_precision_do_the_same_work(peer):
+    if not installed(peer):
+        pytest.skip(f"{peer} is not installed")
+    X, floats, y = SPLIT.arrays()
+    ours, theirs = FastMLP(SPLIT, X, y).run(2), PEERS[peer](SPLIT, floats, y).run(2)
+    assert theirs == pytest.approx(ours, rel=0.15 if peer == "scikit-learn" else 0.02)
+    if peer == "fastmlp highest":
+        assert theirs != ours
+    if peer == "NumPy":  # the reference rounds as well
+        assert theirs == pytest.approx(ours, rel=1e-5)
+
+
+def test_pytorch_is_left_as_it_was():
+    torch = pytest.importorskip("torch")
+    _, floats, y = SPLIT.arrays()
+    before = torch.get_float32_matmul_precision()
+    PEERS["PyTorch"](SPLIT, floats, y).run(1)
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_workloads_with_a_lower_precision_have_wide_layers():
+    assert list(with_precision("medium")) == ["wide", "2048-wide", "middle"]
+    assert {work.precision for work in with_precision("high").values()} == {"high"}
+
+
+def test_the_command_takes_a_precision(monkeypatch, capsys):
+    from fastmlp import bench
+    from fastmlp.cli import main
+
+    monkeypatch.setattr(bench, "with_precision", lambda precision: {"split": SPLIT})
+    assert main(["bench", "--precision", "medium", "--rounds", "1"]) == 0
+    assert "split: " in (line := capsys.readouterr().out)
+    assert "fastmlp highest" in line
+    for wrong in (["--precision", "low"], ["--precision", "medium", "mini-batch"]):
         assert main(["bench", *wrong]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 

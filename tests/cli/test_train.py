@@ -61,6 +61,7 @@ def test_train_takes_its_options(data, capsys):
         "--epochs", "2", "--batch-size", "full", "--optimizer", "sgd", "--learning-rate", "0.25",
         "--schedule", "constant", "--l2", "0.5", "--seed", "7", "--dtype", "float64",
         "--validation-split", "0.25", "--input-scale", "100", "--plot", "none", "--quiet",
+        "--precision", "highest",
     ])  # fmt: skip
     out, err = capsys.readouterr()
     assert code == 0
@@ -78,6 +79,15 @@ def test_train_takes_its_options(data, capsys):
     )  # fmt: skip
     for a, b in zip([*ours.weights, *ours.biases], [*net.weights, *net.biases], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_train_says_and_saves_a_lower_precision(data, capsys):
+    line = ["train", "data.npz", "--layers", "6,130,130,3", "--epochs", "1", "--plot", "none"]
+    assert main([*line, "--precision", "medium"]) == 0
+    assert ", float32 (medium precision), numba, seed 0: " in capsys.readouterr().out
+    assert fastmlp.MLP.load("model.npz").precision == "medium"
+    assert main([*line, "--resume", "model.npz", "--precision", "high"]) == 2
+    assert "--precision: expected medium, as model.npz has" in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_network_and_another_does_not(data, capsys):
@@ -205,6 +215,8 @@ def test_a_run_that_diverges_says_so_and_writes_strict_json(data, capsys):
         (["--l2", "inf"], "--l2"),
         (["--seed", "-1"], "--seed"),
         (["--dtype", "float16"], "--dtype"),
+        (["--precision", "low"], "--precision"),
+        (["--precision", "medium", "--dtype", "float64"], "precision: expected highest with dtype"),
         (["--backend", "gpu"], "--backend"),
         (["--threads", "0"], "--threads"),
         (["--validation-split", "1"], "--validation-split"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnxruntime
+import pytest
 from sklearn import neural_network
 
 import fastmlp.sklearn
@@ -60,6 +61,9 @@ LIBRARIES = {"sklearn": neural_network, "fastmlp": fastmlp.sklearn}
 def fitted(library, kind, *, rows=X, **options):
     name, y, more = TARGETS[kind]
     options = {"hidden_layer_sizes": (7, 5), "max_iter": 30, "random_state": 0, **more, **options}
-    model = getattr(LIBRARIES[library], name)(**options)
+    kind_of = getattr(LIBRARIES[library], name)
+    if "loss" in more and "loss" not in kind_of().get_params():
+        pytest.skip("scikit-learn before 1.7 counts with no loss of its own")
+    model = kind_of(**options)
     model.set_params(solver="sgd" if kind == "counts" else "lbfgs")
     return model.fit(rows, y)

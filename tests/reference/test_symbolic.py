@@ -31,6 +31,7 @@ from symbols import (
 
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
+from fastmlp.contract.operations import DataSet
 from fastmlp.losses import OUTPUTS
 from fastmlp.optimizers import OptimizerState
 from fastmlp.reference import activations, backprop, losses, optimizers, penalties
@@ -297,7 +298,7 @@ def test_back_propagation_for_any_activation_and_any_loss(name, monkeypatch):
     w = symbols("w", [0.5, 2.0]) if rules.get("weights") else None
     net = Architecture(sizes, dtype="float64", bias=bool(biases))
     loss, gradients, _ = backprop.batch_gradients(
-        symbols("x", np.ones((2, 2))), np.zeros(2), weights, biases, net, settings, w,
+        DataSet(symbols("x", np.ones((2, 2))), np.zeros(2), w), weights, biases, net, settings,
         words=np.zeros((2, 2)),
     )  # fmt: skip
     for ours, by in zip(gradients.weights, weights, strict=True):

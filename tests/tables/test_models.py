@@ -233,6 +233,19 @@ def test_options_reach_the_estimator(here, capsys):
     assert "--label: for tables, mnist is none" in refused(capsys, "train", "--label", "x")
 
 
+@pytest.mark.parametrize("what", ["classes", "values"])
+def test_a_precision_reaches_the_estimator(here, capsys, what):
+    line = ["train", "people.csv", "--label", "3", "--epochs", "1", "--plot", "none"]
+    if what == "values":
+        PEOPLE.assign(tall=(TALL == "yes").astype(int)).to_csv("t.csv", index=False)
+        line = ["train", "t.csv", "--label", "tall", "--regression", *line[4:]]
+    assert main([*line, "--precision", "medium"]) == 0
+    estimator = load_model("model.skops")[-1]
+    assert (estimator.precision, estimator.dtype) == ("medium", "float32")
+    lower = ["--precision", "medium", "--dtype", "float64"]
+    assert "precision: expected highest" in refused(capsys, *line, *lower)
+
+
 def test_an_interrupted_run_is_saved(here, capsys, monkeypatch):
     from fastmlp.cli import table
 

@@ -68,9 +68,9 @@ def over_panels(
     v.switch(rest, {number: partial(last, number) for number in counts}, every=True)
 
 
-def tile_of(v: Vec, name: str, width: int) -> Callable[..., None]:
+def tile_of(v: Vec, name: str, width: int, **options: int) -> Callable[..., None]:
     """Return what calls a tile of `microkernel`, so many vectors wide."""
-    emit = partial(getattr(microkernel, name), rows=MR, vectors=width)
+    emit = partial(getattr(microkernel, name), rows=MR, vectors=width, **options)
     return subroutine(v, f"{name}_{width}", emit)
 
 

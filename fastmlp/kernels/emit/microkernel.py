@@ -44,11 +44,17 @@ def _row_addresses(v: Vec, base: Any, stride: Any, rows: int) -> list[Any]:
 
 
 class _Left(NamedTuple):
-    """A: its address, and the bytes from row to row and from k to k."""
+    """A: its address, and the bytes from row to row and from k to k.
+
+    Where both operands are split into `parts`, k counts pairs (`bfloat16`), and there are bytes
+    from part to part.
+    """
 
     address: Any
     row_step: Any
     k_step: Any
+    parts: int = 0
+    part_step: Any = None
 
 
 def _accumulate(
@@ -62,23 +68,25 @@ def _accumulate(
     number, somewhere along the way.
     """
     rows, vectors = len(init), len(init[0])
+    read = vectors * max(1, a.parts)
+    multiply = _multiply_split(v, a) if a.parts else _multiply(v)
     offsets = [v.b.mul(const(i), a.row_step) for i in range(rows)]
 
     def step(_: Any, state: list[Any]) -> list[Any]:
         a_k, b_k, sums = state[0], state[1], state[2:]
-        panel = [v.load(b_k, j * v.bytes) for j in range(vectors)]
+        panel = [v.load(b_k, j * v.bytes) for j in range(read)]
         if ahead:
             distance, level = ahead
-            for line in range(0, vectors * v.bytes, _LINE):
+            for line in range(0, read * v.bytes, _LINE):
                 v.prefetch(b_k, distance + line, locality=level)
         new = []
         for i in range(rows):
-            x = v.splat(v.load_scalar(v.at(a_k, offsets[i])))
-            new += [v.fma(x, panel[j], sums[i * vectors + j]) for j in range(vectors)]
+            row = sums[i * vectors : (i + 1) * vectors]
+            new += multiply(v.at(a_k, offsets[i]), panel, row)
         return [v.at(a_k, a.k_step), v.at(b_k, ldb), *new]
 
     flat = [x for row in init for x in row]
-    room = len(flat) + vectors + 1 < _REGISTERS[v.bytes]
+    room = len(flat) + read + 1 < _REGISTERS[v.bytes]
 
     def over(count: Any, state: list[Any]) -> list[Any]:
         return v.loop(count, state, step, unroll=room)
@@ -86,6 +94,34 @@ def _accumulate(
     state = [a.address, b, *flat]
     sums = (over(k, state) if between is None else _in_parts(v, rows, k, state, over, between))[2:]
     return [sums[i * vectors : (i + 1) * vectors] for i in range(rows)]
+
+
+Multiply = Callable[[Any, list[Any], list[Any]], list[Any]]
+
+
+def _multiply(v: Vec) -> Multiply:
+    """Return what adds the products of an element of A and a row of B to sums."""
+
+    def multiply(at: Any, panel: list[Any], sums: list[Any]) -> list[Any]:
+        x = v.splat(v.load_scalar(at))
+        return [v.fma(x, y, total) for y, total in zip(panel, sums, strict=True)]
+
+    return multiply
+
+
+def _multiply_split(v: Vec, a: _Left) -> Multiply:
+    """Return the same for pairs of k, in parts."""
+    from .bfloat16 import Products  # by those alone who have asked for it
+
+    products = Products(v, a.parts)
+    offsets = [v.b.mul(const(i), a.part_step) for i in range(a.parts)]
+
+    def multiply(at: Any, panel: list[Any], sums: list[Any]) -> list[Any]:
+        left = [products.operand(v.splat(v.load_scalar(v.at(at, offset)))) for offset in offsets]
+        right, n = [products.operand(y) for y in panel], len(sums)
+        return [products.add(total, left, right[j::n]) for j, total in enumerate(sums)]
+
+    return multiply
 
 
 def _in_parts(
@@ -227,8 +263,14 @@ def _over_panel(
     v: Vec, init: Tile, left: _Left, panel: Any, k: Any, between: Callable[[Any], None]
 ) -> Tile:
     """Accumulate over a panel of the packed right operand, which is read from end to end."""
-    row = len(init[0]) * v.bytes
+    row = len(init[0]) * v.bytes * max(1, left.parts)
     return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL), between)
+
+
+def _rows_left(v: Vec, address: Any, stride: Any, parts: int) -> _Left:
+    """Return A in rows; the parts of a row lie one after the other."""
+    part_step = v.b.udiv(stride, const(parts)) if parts else None
+    return _Left(address, stride, const(v.size), parts, part_step)
 
 
 def _begun(v: Vec, q: Any, rows: int, vectors: int) -> Tile:
@@ -238,34 +280,35 @@ def _begun(v: Vec, q: Any, rows: int, vectors: int) -> Tile:
 
 
 @record("c ldc start ldstart a lda w k code slope")
-def packed_tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
+def packed_tile_forward(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) -> None:
     """As `tile_forward`, W in panels; the sums begin with rows at `start`: the bias, or what was
-    summed before.
+    summed before. With `parts` operands are split, and k counts pairs.
     """
     out = _row_addresses(v, q.c, q.ldc, rows)
-    left = _Left(q.a, q.lda, const(v.size))
+    left = _rows_left(v, q.a, q.lda, parts)
     ask = _ask_for(v, vectors, q.ldc, q.c)
     tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k, ask)
     _store_forward(v, q, tile, out)
 
 
 @record("e lde start ldstart d ldd wt k h code")
-def packed_tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
+def packed_tile_backward(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) -> None:
     """As `tile_backward`, W^T in panels; the sums begin with rows at `start`: zeros, or what was
-    summed before.
+    summed before. With `parts` operands are split, and k counts pairs.
     """
     out = _row_addresses(v, q.e, q.lde, rows)
-    left = _Left(q.d, q.ldd, const(v.size))
+    left = _rows_left(v, q.d, q.ldd, parts)
     ask = _ask_for(v, vectors, q.lde, q.e, q.h)
     tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k, ask)
     _store_backward(v, q, tile, out)
 
 
 @record("w ldw a d k code state hyper")
-def packed_tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
-    """As `tile_update`, both operands packed."""
+def packed_tile_update(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) -> None:
+    """As `tile_update`, both operands packed; with `parts` split, and k counts pairs."""
     out = _row_addresses(v, q.w, q.ldw, rows)
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
-    left = _Left(q.a, const(v.size), const(rows * v.size))
+    column = rows * v.size
+    left = _Left(q.a, const(v.size), const(column * max(1, parts)), parts, const(column))
     tile = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors))
     _store_update(v, q, tile, out)

@@ -3,6 +3,9 @@
 W and its transpose lie in panels, so the forward and the backward pass read them from end to end,
 `block` of k at a time: so much of a panel stays in a cache while all row tiles go by. From one
 block to the next the sums lie in the result, unrounded, so the bits are those of `gemm`.
+
+With `parts` both operands are split into so many bfloat16 parts (`bfloat16`, `split_packing`), and
+k, `depth` and `block` count pairs.
 """
 
 from __future__ import annotations
@@ -36,8 +39,15 @@ def _over_blocks(v: Vec, q: Any, block: Callable[[Any, Any, Any, Any], None]) ->
     over_rows(v, b.udiv(b.sub(b.add(q.k, q.block), const(1)), q.block), one)
 
 
+def _place(v: Vec, depth: Any, k0: Any, width: int, offset: Any, parts: int) -> Any:
+    """Return where k0 is in a panel of B, of which there are `width` vectors from `offset` on."""
+    b = v.b
+    place = b.add(b.mul(offset, depth), b.mul(k0, const(width * v.bytes)))
+    return b.mul(place, const(parts)) if parts else place
+
+
 @record("c ldc a lda w depth k bias code slope tiles vectors block")
-def packed_forward(v: Vec, q: Any) -> None:
+def packed_forward(v: Vec, q: Any, parts: int = 0) -> None:
     """c = f(a W + bias) for `tiles` row tiles; panels of W have `depth` rows."""
     b = v.b
 
@@ -45,12 +55,12 @@ def packed_forward(v: Vec, q: Any) -> None:
         a, ldstart = v.at(q.a, b.mul(k0, const(v.size))), b.select(first, const(0), q.ldc)
 
         def panel(width: int, offset: Any) -> None:
-            w = v.at(q.w, b.add(b.mul(offset, q.depth), b.mul(k0, const(width * v.bytes))))
+            w = v.at(q.w, _place(v, q.depth, k0, width, offset, parts))
 
             def tile(r: Any) -> None:
                 at = b.add(rows_of(v, r, q.ldc), offset)
                 c = v.at(q.c, at)
-                tile_of(v, "packed_tile_forward", width)(
+                tile_of(v, "packed_tile_forward", width, parts=parts)(
                     c=c, ldc=q.ldc, start=b.select(first, v.at(q.bias, offset), c),
                     ldstart=ldstart, a=v.at(a, rows_of(v, r, q.lda)), lda=q.lda, w=w, k=k,
                     code=code, slope=v.at(q.slope, at),
@@ -64,7 +74,7 @@ def packed_forward(v: Vec, q: Any) -> None:
 
 
 @record("e lde d ldd wt k zeros h code tiles vectors block")
-def packed_backward(v: Vec, q: Any) -> None:
+def packed_backward(v: Vec, q: Any, parts: int = 0) -> None:
     """e = (d W^T) f'(z) for `tiles` row tiles; the sums begin at a row of `zeros`."""
     b = v.b
 
@@ -72,12 +82,12 @@ def packed_backward(v: Vec, q: Any) -> None:
         d, ldstart = v.at(q.d, b.mul(k0, const(v.size))), b.select(first, const(0), q.lde)
 
         def panel(width: int, offset: Any) -> None:
-            wt = v.at(q.wt, b.add(b.mul(offset, q.k), b.mul(k0, const(width * v.bytes))))
+            wt = v.at(q.wt, _place(v, q.k, k0, width, offset, parts))
 
             def tile(r: Any) -> None:
                 at = b.add(rows_of(v, r, q.lde), offset)
                 e = v.at(q.e, at)
-                tile_of(v, "packed_tile_backward", width)(
+                tile_of(v, "packed_tile_backward", width, parts=parts)(
                     e=e, lde=q.lde, start=b.select(first, q.zeros, e), ldstart=ldstart,
                     d=v.at(d, rows_of(v, r, q.ldd)), ldd=q.ldd, wt=wt, k=k, h=v.at(q.h, at),
                     code=code,
@@ -91,17 +101,18 @@ def packed_backward(v: Vec, q: Any) -> None:
 
 
 @record("w ldw a d k code state hyper tiles vectors")
-def packed_update(v: Vec, q: Any) -> None:
+def packed_update(v: Vec, q: Any, parts: int = 0) -> None:
     """dW = A^T delta for `tiles` tiles of rows of W, then the optimizer."""
     b = v.b
+    depth = b.mul(q.k, const(parts)) if parts else q.k
 
     def panel(width: int, offset: Any) -> None:
-        d = v.at(q.d, b.mul(offset, q.k))
+        d = v.at(q.d, b.mul(offset, depth))
 
         def tile(r: Any) -> None:
-            tile_of(v, "packed_tile_update", width)(
+            tile_of(v, "packed_tile_update", width, parts=parts)(
                 w=v.at(q.w, b.add(rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
-                a=v.at(q.a, b.mul(r, b.mul(q.k, const(MR * v.size)))), d=d, k=q.k, code=q.code,
+                a=v.at(q.a, b.mul(r, b.mul(depth, const(MR * v.size)))), d=d, k=q.k, code=q.code,
                 state=q.state, hyper=q.hyper,
             )  # fmt: skip
 

@@ -10,7 +10,15 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-__all__ = ["Target", "current_target", "is_arm", "native", "process_triple", "processor"]
+__all__ = [
+    "Target",
+    "current_target",
+    "is_arm",
+    "multiplies_bfloat16",
+    "native",
+    "process_triple",
+    "processor",
+]
 
 
 @dataclass(frozen=True)
@@ -156,3 +164,14 @@ def current_target() -> Target:
     if features.get("avx2") and features.get("fma"):
         return _TARGETS["avx2"]
     return _TARGETS["generic"]
+
+
+def multiplies_bfloat16() -> bool:
+    """Tell whether the processor that is compiled for multiplies pairs of bfloat16 (AVX-512).
+
+    A processor that is asked for by its name has to have ``+avx512bf16`` among its features: LLVM
+    does not tell what it knows of a name, and ends the process over an instruction that is not
+    there.
+    """
+    wide = current_target().vector_bytes == 64
+    return wide and "+avx512bf16" in processor()[1].split(",")

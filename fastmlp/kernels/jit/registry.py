@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +40,7 @@ from .compiler import machine_code
 __all__ = [
     "KERNELS",
     "KINDS",
+    "SPLIT",
     "Kernel",
     "call_kernel",
     "groups_of",
@@ -49,7 +51,29 @@ __all__ = [
 
 _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 KINDS = ("u8", "f32", "f64")  # of inputs
+SPLIT = {1: "bf16", 2: "bf16x2"}  # how kernels over so many parts end
 Cases = Literal["all", "activations", "derivatives", "rule"]
+
+
+class _Later:
+    """An emitter whose module is imported once its kernel is asked for."""
+
+    def __init__(self, module: str, name: str, **options: int) -> None:
+        self._module, self._name, self._options = module, name, options
+
+    @property
+    def func(self) -> Emitter:
+        """The emitter itself."""
+        module = import_module(f"..emit.{self._module}", __package__)
+        return partial(getattr(module, self._name), **self._options)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """As of any emitter: the fields of its record."""
+        return fields_of(self.func)
+
+    def __call__(self, v: Vec, q: Any) -> None:
+        self.func(v, q)
 
 
 @dataclass(frozen=True)
@@ -78,9 +102,27 @@ class Kernel:
     def formula(self) -> str:
         """The first sentence of the emitter's docstring."""
         emit: Any = self.emit
-        while isinstance(emit, partial):
+        while isinstance(emit, partial | _Later):
             emit = emit.func
         return " ".join((emit.__doc__ or "").split("\n\n")[0].split()).split(". ")[0]
+
+
+def _of_parts(parts: int, name: str) -> dict[str, Kernel]:
+    """Return the kernels over operands split into so many bfloat16 parts."""
+    dense: dict[str, Cases] = {
+        "packed_forward": "activations", "packed_backward": "derivatives", "packed_update": "rule",
+    }  # fmt: skip
+    kernels = {
+        f"{dense_name}_{name}": Kernel(
+            partial(getattr(packed_gemm, dense_name), parts=parts),
+            f"{dense_name.replace('_', ' ')} {name}", cases,
+        )
+        for dense_name, cases in dense.items()
+    }  # fmt: skip
+    for way in ("columns_left", "columns_right", "rows_left", "rows_right"):
+        emit = _Later("split_packing", f"split_{way}", parts=parts)
+        kernels[f"split_{way}_{name}"] = Kernel(emit, f"packing {name}")
+    return kernels
 
 
 def _of_lists(kind: str) -> dict[str, Kernel]:
@@ -121,6 +163,7 @@ KERNELS: dict[str, Kernel] = {
     "pack_rows_right": Kernel(packing.pack_rows_right, "packing"),
     "pack_columns_left": Kernel(packing.pack_columns_left, "packing"),
     "pack_columns_right": Kernel(packing.pack_columns_right, "packing"),
+    **{name: kernel for n, of in SPLIT.items() for name, kernel in _of_parts(n, of).items()},
     "add": Kernel(elementwise.add, "groups"),
     "softmax_labels": Kernel(losses.softmax_labels, "labels"),
     "softmax_targets": Kernel(losses.softmax_targets, "targets"),

@@ -7,6 +7,7 @@ time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.optimizers import HYPER_ROW, STORE, state_arrays
 from ..emit.sparse import LISTS
 from ..emit.target import current_target
+from ..jit.registry import SPLIT
 from .footprint_calls import CALLS
 from .job import BLOCK
 from .operation import At, Operation, Slot
@@ -66,6 +68,12 @@ class _Memory:
     ) -> list[Access]:
         """Rows of so many vectors."""
         return self.rows(at, count, stride, vectors * self.vector, writes=writes)
+
+    def parts(self, at: Any, count: int, stride: int, k: int, parts: int) -> list[Access]:
+        """Rows of so many elements or, each part of them for itself, of pairs of halves."""
+        part = stride // max(1, parts)
+        starts = [at + number * part for number in range(max(1, parts))]
+        return [x for start in starts for x in self.rows(start, count, stride, k * self.item)]
 
     def anywhere(self, *places: Any, writes: bool = False) -> list[Access]:
         """All from each address on."""
@@ -148,63 +156,87 @@ def _update(q: Any, m: _Memory) -> list[Access]:
     ]  # fmt: skip
 
 
-def _packed_forward(q: Any, m: _Memory) -> list[Access]:
-    rows, length = q.tiles * m.tile, q.vectors
+def _packed_forward(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
+    rows, length, row = q.tiles * m.tile, q.vectors, max(1, parts)
     slope = q.slope if q.code in _WRITE_SLOPES else None
     return [
         *m.vectors(q.c, rows, q.ldc, length, writes=True),
         *m.vectors(slope, rows, q.ldc, length, writes=True),
-        *m.rows(q.a, rows, q.lda, q.k * m.item), *m.vectors(q.w, 1, 0, q.depth * length),
+        *m.parts(q.a, rows, q.lda, q.k, parts), *m.vectors(q.w, 1, 0, q.depth * length * row),
         *m.vectors(q.bias, 1, 0, length),
     ]  # fmt: skip
 
 
-def _packed_backward(q: Any, m: _Memory) -> list[Access]:
-    rows, length = q.tiles * m.tile, q.vectors
+def _packed_backward(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
+    rows, length, row = q.tiles * m.tile, q.vectors, max(1, parts)
     kept = None if q.code == ACTIVATIONS["identity"] else q.h
     return [
         *m.vectors(q.e, rows, q.lde, length, writes=True),
-        *m.rows(q.d, rows, q.ldd, q.k * m.item), *m.vectors(q.wt, 1, 0, q.k * length),
+        *m.parts(q.d, rows, q.ldd, q.k, parts), *m.vectors(q.wt, 1, 0, q.k * length * row),
         *m.vectors(q.zeros, 1, 0, min(length, m.panel)), *m.vectors(kept, rows, q.lde, length),
     ]  # fmt: skip
 
 
-def _packed_update(q: Any, m: _Memory) -> list[Access]:
-    rows = q.tiles * m.tile
+def _packed_update(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
+    rows, depth = q.tiles * m.tile, q.k * max(1, parts)
     return [
-        *m.stepped(q, q.w, rows, q.ldw, q.vectors), *m.rows(q.a, 1, 0, q.k * rows * m.item),
-        *m.vectors(q.d, 1, 0, q.k * q.vectors),
+        *m.stepped(q, q.w, rows, q.ldw, q.vectors), *m.rows(q.a, 1, 0, depth * rows * m.item),
+        *m.vectors(q.d, 1, 0, depth * q.vectors),
     ]  # fmt: skip
 
 
-def _pack_columns_left(q: Any, m: _Memory) -> list[Access]:
-    row = m.tile * m.item
-    blocks = -(-q.n // m.tile)
+def _pack_columns_left(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
+    row = m.tile * m.item * max(1, parts)
+    blocks, k = -(-q.n // m.tile), _pairs(q.k, parts)
     return [
-        *m.rows(q.dst + q.first * row, blocks, q.depth * row, q.k * row, writes=True),
+        *m.rows(q.dst + q.first * row, blocks, q.depth * row, k * row, writes=True),
         *m.rows(q.src, q.k, q.lds, q.n * m.item),
     ]
 
 
-def _pack_columns_right(q: Any, m: _Memory) -> list[Access]:
-    row = m.panel * m.vector
-    whole, rest = divmod(_padded(m, q.n), row)
+def _pack_columns_right(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
+    row, k = m.panel * m.vector * max(1, parts), _pairs(q.k, parts)
+    whole, rest = divmod(_padded(m, q.n) * max(1, parts), row)
     last = q.dst + (whole * q.depth * row + q.first * rest)
     return [
-        *m.rows(q.dst + q.first * row, whole, q.depth * row, q.k * row, writes=True),
-        *m.rows(last, 1, 0, q.k * rest, writes=True), *m.rows(q.src, q.k, q.lds, q.n * m.item),
+        *m.rows(q.dst + q.first * row, whole, q.depth * row, k * row, writes=True),
+        *m.rows(last, 1, 0, k * rest, writes=True), *m.rows(q.src, q.k, q.lds, q.n * m.item),
     ]  # fmt: skip
 
 
-def _pack_rows_right(q: Any, m: _Memory) -> list[Access]:
+def _pack_rows_right(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
     found = m.rows(q.src, q.rows, q.lds, q.depth * m.item)
     count = min(_padded(m, q.rows) // m.vector, q.vectors - q.first)
+    depth = _pairs(q.depth, parts) * max(1, parts)
     for number in range(q.first, q.first + count):
         panel, inside = divmod(number, m.panel)
         width = min(m.panel, q.vectors - panel * m.panel)
-        at = q.dst + (panel * m.panel * q.depth + inside) * m.vector
-        found += m.vectors(at, q.depth, width * m.vector, 1, writes=True)
+        at = q.dst + (panel * m.panel * depth + inside) * m.vector
+        found += m.vectors(at, depth, width * m.vector, 1, writes=True)
     return found
+
+
+def _split_rows_left(q: Any, m: _Memory, parts: int) -> list[Access]:
+    return [
+        *m.rows(q.dst, q.rows, q.ldd, q.ldd, writes=True),
+        *m.rows(q.src, q.rows, q.lds, q.n * m.item),
+    ]
+
+
+def _pairs(k: int, parts: int) -> int:
+    """Return the pairs of so many k, or as many where they are not split."""
+    return (k + 1) // 2 if parts else k
+
+
+def _of_parts(parts: int, name: str) -> dict[str, Footprint]:
+    """Return what the kernels over operands in so many parts read and write."""
+    found = {
+        "packed_forward": _packed_forward, "packed_backward": _packed_backward,
+        "packed_update": _packed_update, "split_columns_left": _pack_columns_left,
+        "split_columns_right": _pack_columns_right, "split_rows_right": _pack_rows_right,
+        "split_rows_left": _split_rows_left,
+    }  # fmt: skip
+    return {f"{kernel}_{name}": partial(of, parts=parts) for kernel, of in found.items()}
 
 
 def _bias_update(q: Any, m: _Memory) -> list[Access]:
@@ -380,6 +412,7 @@ FOOTPRINTS: dict[str, Footprint] = {
     "vector_backward": _vector_backward, "vector_update": _vector_update, "step_row": _step_row,
     "dropout": _dropout, "gradient_squares": _gradient_squares, "clip": _clip,
     "limit_columns": _limit_columns, **CALLS,
+    **{name: of for n, end in SPLIT.items() for name, of in _of_parts(n, end).items()},
     **{f"gather_{kind}": _gather for kind in ("u8", "f32", "f64")},
     **{f"list_rows_{kind}": _list_rows for kind in ("u8", "f32", "f64")},
     **{f"sparse_forward_{kind}": _sparse_forward for kind in LISTS},

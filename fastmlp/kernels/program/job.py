@@ -5,11 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..emit.optimizers import HYPER_ROW, STORE
+from ..jit.registry import SPLIT
 from .operation import At, Slot, Value
 
-__all__ = ["BLOCK", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing", "Wide"]
+__all__ = ["BLOCK", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing", "Split", "Wide"]
 
 BLOCK = 16  # rows of W that belong together
+
+
+@dataclass(frozen=True)
+class Split:
+    """Operands in bfloat16 parts: how many, and the rows that the passes have on their left.
+
+    Attributes
+    ----------
+    parts : int
+    a, d : At
+        Rows of what comes in, and of the deltas; of the first layer none of these.
+    ld_a, ld_d : int
+    """
+
+    parts: int
+    a: At
+    ld_a: int
+    d: At
+    ld_d: int
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,8 @@ class Wide:
         Of k, that the forward and the backward pass go through at a time.
     rows : int
         Of W, that are packed anew once they are stepped, while they are in a cache.
+    split : Split or None
+        Where operands are split into bfloat16 parts; k counts pairs then, in `block` too.
     """
 
     w: At
@@ -37,6 +59,16 @@ class Wide:
     zeros: At
     block: int
     rows: int
+    split: Split | None = None
+
+    @property
+    def suffix(self) -> str:
+        """How its kernels' names end."""
+        return f"_{SPLIT[self.split.parts]}" if self.split else ""
+
+    def depth(self, k: int) -> int:
+        """Return how many k, or pairs of them, hold so many k."""
+        return (k + 1) // 2 if self.split else k
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import ADD, OPTIMIZERS, STORE
 from ..emit.target import current_target
+from ..jit.registry import SPLIT
 from .operation import Operation, Phase
 
 __all__ = ["Line", "flops", "lines", "listing", "shape"]
@@ -42,9 +43,15 @@ class Line(NamedTuple):
     flops: int
 
 
-def _dense(q: Any, length: int) -> tuple[int, int, int]:
+def _dense(q: Any, length: int, pairs: bool) -> tuple[int, int, int]:
     """Return the rows, the sums' length and the columns of a dense kernel, in elements."""
-    return q.tiles * current_target().tile_rows, q.k, q.vectors * length
+    return q.tiles * current_target().tile_rows, q.k * (1 + pairs), q.vectors * length
+
+
+def _name(kernel: str) -> tuple[str, bool]:
+    """Return a kernel's name without what tells how operands are split, and whether they are."""
+    name, _, end = kernel.rpartition("_")
+    return (name, True) if end in SPLIT.values() else (kernel, False)
 
 
 def shape(operation: Operation, item: int) -> str:
@@ -58,15 +65,16 @@ def shape(operation: Operation, item: int) -> str:
     """
     q = SimpleNamespace(**operation.named())
     length = current_target().vector_bytes // item
-    match operation.kernel:
+    kernel, split = _name(operation.kernel)
+    match kernel:
         case "forward" | "packed_forward":
-            rows, k, columns = _dense(q, length)
+            rows, k, columns = _dense(q, length, split)
             return f"{rows} x {k} @ {k} x {columns}, {_NAMES[q.code]}"
         case "backward" | "packed_backward":
-            rows, k, columns = _dense(q, length)
+            rows, k, columns = _dense(q, length, split)
             return f"{rows} x {k} @ {k} x {columns}, {_NAMES[q.code]} backward"
         case "update" | "packed_update":
-            rows, k, columns = _dense(q, length)
+            rows, k, columns = _dense(q, length, split)
             return f"{rows} x {k} @ {k} x {columns}, {_RULES[q.code]}"
         case "bias_update":
             return f"{q.rows} x {q.vectors * length} summed, {_RULES[q.code]}"
@@ -76,7 +84,9 @@ def shape(operation: Operation, item: int) -> str:
             return f"{q.row_blocks * length} x {q.vectors * length}"
         case "pack_columns_left" | "pack_columns_right":
             return f"{q.k} x {q.n}"
-        case "pack_rows_right":
+        case "split_columns_left" | "split_columns_right":
+            return f"{q.k} x {q.n}"
+        case "pack_rows_right" | "split_rows_right":
             return f"{q.rows} x {q.depth}"
         case "vector_forward":
             return f"{q.n} @ {q.n} x {q.vectors * length}, {_NAMES[q.code]}"
@@ -106,8 +116,9 @@ def flops(operation: Operation, item: int) -> int:
     """Return the floating-point operations of an operation's sums, zeros included."""
     q = SimpleNamespace(**operation.named())
     length = current_target().vector_bytes // item
-    if operation.kernel.removeprefix("packed_") in ("forward", "backward", "update"):
-        rows, k, columns = _dense(q, length)
+    kernel, split = _name(operation.kernel)
+    if kernel.removeprefix("packed_") in ("forward", "backward", "update"):
+        rows, k, columns = _dense(q, length, split)
         return 2 * rows * k * columns
     if operation.kernel == "vector_forward" or operation.kernel == "vector_update":
         return 2 * q.n * q.vectors * length

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
+from functools import cache
 from typing import NamedTuple
 
 from ..jit.registry import KERNELS
@@ -105,7 +106,9 @@ class Loop:
     operations: list[Operation] = field(default_factory=list)
 
 
-_FIELDS = {name: kernel.fields for name, kernel in KERNELS.items()}
+@cache
+def _fields(kernel: str) -> tuple[str, ...]:
+    return KERNELS[kernel].fields
 
 
 class Share:
@@ -123,7 +126,7 @@ class Share:
         TypeError
             If they are not the fields of the kernel's record.
         """
-        fields = _FIELDS[kernel]
+        fields = _fields(kernel)
         try:
             operation = Operation(kernel, tuple([values[name] for name in fields]))
         except KeyError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..emit.optimizers import STORE
 from . import sparse_input
-from .job import BLOCK, Job
+from .job import BLOCK, Job, Wide
 from .operation import At, Share, Slot, Value
 from .samples import Samples
 
@@ -36,22 +36,38 @@ def _dense(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa: E
         "k": q.n_in, "bias": q.bias, "code": q.code, "slope": samples.at(q.slope, q.ld_h),
         "tiles": samples.tiles(job), "vectors": q.vectors_out,
     }  # fmt: skip
-    if q.wide is not None:
-        _pack("pack_columns_left", share, q.wide.a, samples, q.a, q.ld_a, q.n_in)
-    if q.wide is not None and q.wide.w.slot != Slot.NONE:
-        values |= {"w": q.wide.w, "depth": q.blocks * BLOCK, "block": q.wide.block}
-        share.add("packed_forward", **values)
+    wide = q.wide
+    if wide is not None:
+        _pack("columns_left", share, wide, wide.a, samples, q.a, q.ld_a, q.n_in)
+    if wide is not None and wide.w.slot != Slot.NONE:
+        values |= {"w": wide.w, "depth": wide.depth(q.blocks * BLOCK), "block": wide.block}
+        if wide.split:
+            dst, ld = samples.at(wide.split.a, wide.split.ld_a), wide.split.ld_a
+            _split_rows(share, wide, samples, dst, ld, q.a, q.ld_a, q.n_in)
+            values |= {"a": dst, "lda": ld, "k": wide.depth(q.n_in)}
+        share.add(f"packed_forward{wide.suffix}", **values)
     else:
         share.add("forward", w=q.w, ldw=q.ld_w, **values)
 
 
 def _pack(
-    kernel: str, share: Share, dst: At, samples: Samples, rows: At, stride: int, n: int
+    way: str, share: Share, wide: Wide, dst: At, samples: Samples, rows: At, stride: int, n: int
 ) -> None:
     """Pack some of the rows that an update sums over."""
+    kernel = f"split_{way}{wide.suffix}" if wide.split else f"pack_{way}"
     share.add(
-        kernel, dst=dst, src=samples.at(rows, stride), lds=stride, first=samples.row,
-        k=samples.count, n=n, depth=samples.depth,
+        kernel, dst=dst, src=samples.at(rows, stride), lds=stride, first=wide.depth(samples.row),
+        k=samples.count, n=n, depth=wide.depth(samples.depth),
+    )  # fmt: skip
+
+
+def _split_rows(
+    share: Share, wide: Wide, samples: Samples, dst: At, ldd: int, rows: At, stride: int, n: int
+) -> None:
+    """Split rows for a pass over them."""
+    share.add(
+        f"split_rows_left{wide.suffix}", dst=dst, ldd=ldd, src=samples.at(rows, stride),
+        lds=stride, n=n, rows=samples.count,
     )  # fmt: skip
 
 
@@ -98,8 +114,9 @@ def backward(job: Job, share: Share, samples: Samples) -> None:
     """Take deltas back to the first hidden layer."""
     for l in range(len(job.layers) - 1, -1, -1):  # noqa: E741
         q, p = job.layers[l], job.layers[l - 1]
-        if q.wide is not None and (l > 0 or job.lists is None):
-            _pack("pack_columns_right", share, q.wide.d, samples, q.d, q.ld_h, q.n_out)
+        wide = q.wide
+        if wide is not None and (l > 0 or job.lists is None):
+            _pack("columns_right", share, wide, wide.d, samples, q.d, q.ld_h, q.n_out)
         if l == 0:
             return
         values: dict[str, Value] = {
@@ -107,10 +124,16 @@ def backward(job: Job, share: Share, samples: Samples) -> None:
             "ldd": q.ld_h, "wt": q.wt, "k": q.n_out, "h": samples.at(p.kept, p.ld_h),
             "code": p.kept_code, "tiles": samples.tiles(job), "vectors": q.vectors_in,
         }  # fmt: skip
-        if q.wide is None:
+        if wide is None:
             share.add("backward", ldwt=q.ld_wt, **values)
-        else:
-            share.add("packed_backward", zeros=q.wide.zeros, block=q.wide.block, **values)
+            continue
+        if wide.split:
+            dst, ld = samples.at(wide.split.d, wide.split.ld_d), wide.split.ld_d
+            _split_rows(share, wide, samples, dst, ld, q.d, q.ld_h, q.n_out)
+            values |= {"d": dst, "ldd": ld, "k": wide.depth(q.n_out)}
+        share.add(
+            f"packed_backward{wide.suffix}", zeros=wide.zeros, block=wide.block, **values
+        )  # fmt: skip
 
 
 def through(job: Job, share: Share, samples: Samples) -> None:
@@ -139,8 +162,10 @@ def update_rows(
         "vectors": q.vectors_out,
     }  # fmt: skip
     if q.wide is not None:
-        a = q.wide.a + i0 * samples.depth * job.item
-        share.add("packed_update", a=a, d=q.wide.d, **values)
+        row = job.item * (q.wide.split.parts if q.wide.split else 1)
+        a = q.wide.a + i0 * q.wide.depth(samples.depth) * row
+        values["k"] = q.wide.depth(samples.count)
+        share.add(f"packed_update{q.wide.suffix}", a=a, d=q.wide.d, **values)
         return
     share.add(
         "update", a=samples.at(q.a, q.ld_a) + i0 * job.item, lda=q.ld_a,

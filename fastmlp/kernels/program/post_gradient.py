@@ -57,16 +57,17 @@ def copy_rows(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  #
     q, (i0, i1) = job.layers[l], rows
     if i1 <= i0 or (l == 0 and job.lists is not None):
         return
-    src = q.w + i0 * q.ld_w
-    if q.wide is not None and q.wide.w.slot != Slot.NONE:
+    src, wide = q.w + i0 * q.ld_w, q.wide
+    verb = "split" if wide is not None and wide.split else "pack"
+    if wide is not None and wide.w.slot != Slot.NONE:
         share.add(
-            "pack_columns_right", dst=q.wide.w, src=src, lds=q.ld_w, first=i0, k=i1 - i0,
-            n=q.n_out, depth=q.blocks * BLOCK,
+            f"{verb}_columns_right{wide.suffix}", dst=wide.w, src=src, lds=q.ld_w,
+            first=wide.depth(i0), k=i1 - i0, n=q.n_out, depth=wide.depth(q.blocks * BLOCK),
         )  # fmt: skip
-    if l > 0 and q.wide is not None:
+    if l > 0 and wide is not None:
         share.add(
-            "pack_rows_right", dst=q.wt, src=src, lds=q.ld_w, first=i0 * job.item // job.vector,
-            rows=i1 - i0, vectors=q.vectors_in, depth=q.n_out,
+            f"{verb}_rows_right{wide.suffix}", dst=q.wt, src=src, lds=q.ld_w,
+            first=i0 * job.item // job.vector, rows=i1 - i0, vectors=q.vectors_in, depth=q.n_out,
         )  # fmt: skip
     elif l > 0:
         share.add(

@@ -9,12 +9,13 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ...architecture import Architecture
 from ...contract.parameters import Parameters
+from ...contract.splitting import DENSITY, INPUTS, density, is_sparse, lists_fit
 from ...optimizers import Optimizer
 from ...regularization import Regularization
 from ..emit.matrix_product import PACK_A, PACK_B
@@ -63,6 +64,7 @@ __all__ = [
     "panel_count",
     "rows_pay",
     "rows_pay_in_sums",
+    "split_packing",
     "thread_levels",
 ]
 
@@ -109,16 +111,13 @@ _COPIED_ROWS = 128  # while they are in the second-level cache: 118.2 ms a step 
 
 # lists of non-zeros
 
-DENSITY = 0.4  # above this share of non-zeros the dense tile is as fast as the lists
-_INPUTS = range(16, 1 << 16)  # at least a block, and columns of blocks are numbered by uint16
+# from which density on, and for which data: `contract.splitting`, as `precision` asks it too
 _SCATTERED = 1e-3  # share of non-zeros below which most blocks of a sample's list are empty
 # Non-zeros of a block of a row: fewer cost less as they lie. Sums of a gradient over 1,500 x 600,
 # float64, Zen 4, in blocks and as they lie: 400 neurons, 0.3 in a block 25.2 and 12.3 ms, 1.6 in a
 # block 43.3 and 35.8; 100 neurons, 1.3 in a block 1.17 and 0.83, 3.2 in a block 2.1 and 1.9, 6.4 in
 # a block 7.9 and 11.8, 19 in a block 15.8 and 24.5.
 _FEW_IN_A_BLOCK = 4
-_FEWEST_SAMPLES = 64  # of a data set
-_LOOKED_AT = 256  # rows whose density speaks for all
 _LISTED_BYTES = 3  # of a non-zero in a list whose values are coded
 _MAPPED_LISTS = 32 << 20  # what the lists of a file may take
 _LISTED_INPUTS = 8192  # of lists used once: longer rows would push W out of the cache
@@ -155,7 +154,7 @@ SLOWER = 1.3  # it is tried at once when the present one needs so many times as 
 
 def mode_of(
     parameters: Parameters, optimizer: Optimizer | None, r: Regularization, batch_size: int,
-    *, listed: bool, direct: bool,
+    *, listed: bool, direct: bool, split: bool = False,
 ) -> Mode:  # fmt: skip
     """Return how a step is taken: one sample alone, a mini-batch, or a full batch in groups.
 
@@ -169,6 +168,8 @@ def mode_of(
         Whether X is a sparse matrix.
     direct : bool
         Whether the kernels read X as it is.
+    split : bool
+        Whether a layer's operands are split: mini-batches alone do that.
     """
     plain = optimizer is not None and optimizer.rule == "sgd"
     plain = plain and r.l2 == 0 and not r.dropout and not r.whole
@@ -176,7 +177,7 @@ def mode_of(
         return "single"
     if listed and optimizer is None:
         return "full"  # panels know of no gradient but their own
-    if batch_size > CHUNK and most_groups(parameters) == GROUPS and direct:
+    if batch_size > CHUNK and most_groups(parameters) == GROUPS and direct and not split:
         return "full"
     return "batch"
 
@@ -205,30 +206,13 @@ def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
     return shares, min(BLOCK_ROWS, -(-rows // (shares * 16)) * 16)
 
 
-def density(X: np.ndarray) -> float:
-    """Return the share of non-zeros in some rows."""
-    step = max(1, len(X) // _LOOKED_AT)
-    rows = X[::step][:_LOOKED_AT]
-    return float(np.count_nonzero(rows != 0)) / max(1, rows.size)
-
-
-def lists_fit(samples: int, n_in: int) -> bool:
-    """Tell whether data of that shape may be worth listing, if most of them are zero."""
-    return n_in in _INPUTS and samples >= _FEWEST_SAMPLES
-
-
-def is_sparse(X: Any) -> bool:
-    """Tell from a glance at some rows whether lists of non-zeros are worth making."""
-    return X.ndim == 2 and lists_fit(*X.shape) and density(X) <= DENSITY
-
-
 def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
     """Tell whether rows of a sparse matrix are gone through as they lie, without blocks.
 
     500 x 66,000 with 13 non-zeros a row, 10 hidden units, L-BFGS: 1.2 times scikit-learn's time,
     in blocks 1.5 times.
     """
-    return n_in not in _INPUTS or non_zeros < _SCATTERED * samples * n_in
+    return n_in not in INPUTS or non_zeros < _SCATTERED * samples * n_in
 
 
 def rows_pay_in_sums(blocks: int, non_zeros: int) -> bool:
@@ -277,11 +261,14 @@ class Packing(NamedTuple):
         Whether W lies in panels for the forward pass.
     rows : int
         Of W, that are copied at a time once they are stepped.
+    parts : int
+        bfloat16 parts into which operands are split, or 0; k counts pairs then.
     """
 
     block: int
     forward: bool
     rows: int = _COPIED_ROWS
+    parts: int = 0
 
 
 def packing(n_in: int, n_out: int, samples: int) -> Packing | None:
@@ -302,6 +289,13 @@ def packing(n_in: int, n_out: int, samples: int) -> Packing | None:
     if near * 2 // 3 >= _LEAST_BLOCK:
         return Packing(_LEAST_BLOCK, forward=samples >= _LEAST_BLOCK)
     return Packing(max(_LEAST_BLOCK, far // 4), forward=False)
+
+
+def split_packing(parts: int) -> Packing:
+    """Return how a layer's operands are packed that are split into so many bfloat16 parts."""
+    target = current_target()
+    row = target.tile_vectors * target.vector_bytes * parts  # of a panel, a pair of k
+    return Packing(max(_LEAST_BLOCK, data_cache(2) // row // 4), forward=True, parts=parts)
 
 
 def flops(architecture: Architecture, rows: int) -> int:

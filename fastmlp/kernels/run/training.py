@@ -65,6 +65,7 @@ class Training:
         self.sample_weight = data.sample_weight
         self._source = source = Source(data.X, self.architecture)
         self._y = padded_targets(data.y, parameters.dtype)
+        self._parts = self._layer_parts()
         self._mode = self._choose_mode()
         most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
         self.chunk = min(self.batch_size, most)
@@ -100,8 +101,17 @@ class Training:
     def _choose_mode(self) -> choose.Mode:
         return choose.mode_of(
             self.parameters, self.optimizer, self.regularization, self.batch_size,
-            listed=self._source.listed, direct=self._source.direct,
+            listed=self._source.listed, direct=self._source.direct, split=any(self._parts),
         )  # fmt: skip
+
+    def _layer_parts(self) -> tuple[int, ...]:
+        """Return into how many parts each layer's operands are split: in training alone."""
+        a = self.architecture
+        if self.optimizer is None or a.precision == "highest":
+            return (0,) * a.n_layers
+        from .split_products import parts_of_steps
+
+        return parts_of_steps(a, self.batch_size, self._source.X)
 
     def _work(self) -> int:
         at_once = self.batch_size if self._mode == "full" else self.chunk
@@ -131,7 +141,10 @@ class Training:
         """Return how each layer is packed."""
         if self._mode != "batch":
             return []
-        return [choose.packing(*sizes, self.chunk) for sizes in self.architecture.layers]
+        return [
+            choose.split_packing(parts) if parts else choose.packing(*sizes, self.chunk)
+            for sizes, parts in zip(self.architecture.layers, self._parts, strict=True)
+        ]
 
     def _take_memory(self) -> None:
         parameters, r = self.parameters, self.regularization

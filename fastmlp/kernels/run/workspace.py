@@ -13,7 +13,7 @@ from ...contract.parameters import Parameters, aligned_zeros, row_length
 from ...regularization import threshold
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.target import current_target
-from ..program.job import BLOCK, Layer, Wide
+from ..program.job import BLOCK, Layer, Split, Wide
 from ..program.operation import At, Slot
 from .choose import Packing
 
@@ -108,21 +108,37 @@ class Workspace:
     def _packed(self, number: int, n_in: int, n_out: int, packing: Packing) -> tuple[Wide, At]:
         """Return the packed operands of a layer, and its transpose in panels."""
         target, item = current_target(), self._parameters.dtype.itemsize
-        vector = target.vector_bytes
+        vector, parts = target.vector_bytes, packing.parts
         width = -(-n_out * item // vector) * vector
+
+        def take(name: str, k: int, row: int) -> At:
+            """Rows of so many bytes each, for every k; of pairs, for every two."""
+            rows = (k + 1) // 2 * parts if parts else k
+            return self._take(f"{name} of layer {number}", rows * row)
+
         w = wt = At(Slot.NONE)
         if packing.forward:
-            w = self._take(f"panels of layer {number}", _padded(n_in) * width)
+            w = take("panels", _padded(n_in), width)
         if number > 1:
-            columns = -(-n_in * item // vector) * vector
-            wt = self._take(f"transpose of layer {number}", n_out * columns)
+            wt = take("transpose", n_out, -(-n_in * item // vector) * vector)
         wide = Wide(
-            w=w, a=self._take(f"packed inputs of layer {number}", self.rows * _padded(n_in) * item),
-            d=self._take(f"packed deltas of layer {number}", self.rows * width),
+            w=w, a=take("packed inputs", self.rows, _padded(n_in) * item),
+            d=take("packed deltas", self.rows, width),
             zeros=self._take(f"zeros of layer {number}", target.tile_vectors * vector),
             block=packing.block, rows=packing.rows,
+            split=self._split(number, n_in, n_out, parts) if parts else None,
         )  # fmt: skip
         return wide, wt
+
+    def _split(self, number: int, n_in: int, n_out: int, parts: int) -> Split:
+        """Return rows of a layer in bfloat16 parts, each part in whole vectors of pairs."""
+        vector = current_target().vector_bytes
+        pairs = 2 * vector // self._parameters.dtype.itemsize  # a vector has so many elements
+        ld_a, ld_d = (-(-n // pairs) * vector * parts for n in (n_in, n_out))
+        a, d = self._take(f"split inputs of layer {number}", self.rows * ld_a), At(Slot.NONE)
+        if number > 1:
+            d = self._take(f"split deltas of layer {number}", self.rows * ld_d)
+        return Split(parts, a, ld_a, d, ld_d)
 
     def _take(self, name: str, size: int) -> At:
         place = At(Slot.WORKSPACE, self._bytes)

@@ -14,12 +14,12 @@ import llvmlite.binding as llvm
 import pytest
 from llvmlite import ir
 
-from fastmlp.kernels.emit import executor, microkernel, target
+from fastmlp.kernels.emit import bfloat16, executor, microkernel, target
 from fastmlp.kernels.emit.integers import emit_functions
 from fastmlp.kernels.emit.records import subroutine
 from fastmlp.kernels.emit.target import _TARGETS, Target, current_target, is_arm, processor
 from fastmlp.kernels.jit import registry
-from fastmlp.kernels.jit.registry import vectors_through
+from fastmlp.kernels.jit.registry import SPLIT, vectors_through
 
 TILES = (
     "tile_forward", "tile_backward", "tile_update", "packed_tile_forward", "packed_tile_backward",
@@ -59,14 +59,16 @@ def compiled(module: ir.Module, processor: tuple[str, str, str]) -> list[str]:
 
 @cache
 def assembly(
-    target: Target, processor: tuple[str, str, str], dtype: str, tile: str, width: int
-) -> list[str]:
+    target: Target, processor: tuple[str, str, str], dtype: str, tile: str, width: int,
+    parts: int = 0,
+) -> list[str]:  # fmt: skip
     """Return the instructions and labels of one tile."""
     module = ir.Module()
     module.triple = processor[0]
     caller = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "caller")
     v = vectors_through(dtype, target, None)(ir.IRBuilder(caller.append_basic_block()))
-    emit = partial(getattr(microkernel, tile), rows=target.tile_rows, vectors=width)
+    split = {"parts": parts} if parts else {}
+    emit = partial(getattr(microkernel, tile), rows=target.tile_rows, vectors=width, **split)
     subroutine(v, tile, emit)
     v.b.ret_void()
     for function in module.functions:
@@ -146,6 +148,30 @@ def check(target: Target, processor: tuple[str, str, str], dtype: str, tile: str
 @pytest.mark.parametrize(("target", "processor"), CASES)
 def test_the_loop_is_multiply_adds_in_registers(target, processor, dtype, tile):
     check(target, processor, dtype, tile)
+
+
+@pytest.mark.parametrize("parts", SPLIT)
+@pytest.mark.parametrize("tile", [tile for tile in TILES if tile.startswith("packed")])
+def test_split_operands_are_multiplied_by_the_instruction(monkeypatch, tile, parts):
+    row, processor = _TARGETS["avx512"], (X86, "znver4", "+avx512bf16")
+    monkeypatch.setattr(bfloat16, "multiplies_bfloat16", lambda: True)
+    lines = assembly.__wrapped__(row, processor, "float32", tile, row.tile_vectors, parts)
+    (loop,) = [x for x in loops(lines) if any(re.match(r"vdpbf16ps\s", line) for line in x)]
+    products = [line for line in loop if re.match(r"vdpbf16ps\s.*%zmm", line)]
+    unrolled, rest = divmod(len(products), row.tile_rows * row.tile_vectors * (2 * parts - 1))
+    assert (rest, unrolled in (1, 2, 4)) == (0, True)
+    assert not [line for line in loop if re.search(r"\(%rsp\b", line)]
+    assert not [line for line in loop if re.match(r"vfn?madd|v?p?and|vpsll", line)]
+
+
+def test_who_has_the_instruction(monkeypatch):
+    for name, features, expected in (
+        ("znver4", "+avx512bf16", True), ("znver4", "", False), ("haswell", "-avx512f", False),
+        ("skylake-avx512", "-avx512bf16", False), ("cooperlake", "+sse2,+avx512bf16", True),
+    ):  # fmt: skip
+        monkeypatch.setenv("NUMBA_CPU_NAME", name)
+        monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
+        assert (name, features, target.multiplies_bfloat16()) == (name, features, expected)
 
 
 def test_every_row_of_the_table_is_looked_at():

@@ -11,7 +11,7 @@ import pytest
 from fastmlp import MLP
 from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.kernels.jit import registry
-from fastmlp.kernels.jit.registry import KERNELS
+from fastmlp.kernels.jit.registry import KERNELS, SPLIT
 from fastmlp.kernels.program import checker, footprint, minibatch
 from fastmlp.kernels.program.checker import faults
 from fastmlp.kernels.program.footprint import FOOTPRINTS
@@ -134,6 +134,22 @@ def test_packed_layers_keep_to_their_memory(monkeypatch, kind, way):
     for network, threads, penalties in itertools.product(NETWORKS, (1, 3), PENALTIES):
         made = training(network, kind, "adam", 64, threads, penalties, dropout=penalties == "all")
         assert any(q.wide for q in made._workspace.layers)
+        assert all_faults(made) == []
+
+
+@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("parts", SPLIT)
+def test_split_layers_keep_to_their_memory(monkeypatch, kind, parts):
+    monkeypatch.setattr(
+        Training, "_layer_parts", lambda self: (parts,) * self.architecture.n_layers
+    )
+    way = Packing(16, True, 16, parts)
+    monkeypatch.setattr(choose, "split_packing", lambda parts: way)
+    for network, threads, penalties in itertools.product(
+        ("float32 tanh", "wide relu"), (1, 3), PENALTIES
+    ):
+        made = training(network, kind, "adam", 61, threads, penalties, dropout=penalties == "all")
+        assert all(q.wide and q.wide.split for q in made._workspace.layers)
         assert all_faults(made) == []
 
 
@@ -348,6 +364,14 @@ def test_of_packed_layers_only_what_is_declared_changes(monkeypatch, kind, batch
     test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
         monkeypatch, kind, batch_size
     )
+
+
+@pytest.mark.parametrize("parts", SPLIT)
+def test_of_split_layers_only_what_is_declared_changes(monkeypatch, parts):
+    monkeypatch.setattr(Training, "_layer_parts", lambda self: (parts,) * 3)
+    way = Packing(16, True, 16, parts)
+    monkeypatch.setattr(choose, "split_packing", lambda parts: way)
+    test_only_what_is_declared_changes_and_the_executor_leaves_the_same(monkeypatch, "dense", 13)
 
 
 @pytest.mark.parametrize("kind", ["dense", "values", "codes", "sparse", "rows"])
