@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -32,7 +31,7 @@ from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
 from ._inputs import are_plain, check_kind
 from ._lbfgs import Objective, fit_lbfgs
-from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, draw
+from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, copies, draw
 from ._random import source
 from ._stochastic import CurrentRate, fit_stochastic
 from ._tasks import Tasks
@@ -387,7 +386,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             and network.made_for[1] is self.__dict__.get("_trained")
         ):
             return network
-        slots = self.__dict__.get("_slots", []) if network is None else _slots(network, self)
+        slots = self.__dict__.get("_slots", [])
+        if network is not None:
+            slots = network.slots() if "_solver_state" in self.__dict__ else []
         network = self._make_network(self.coefs_, self.intercepts_)
         parameters = network.parameters
         for views, arrays in zip(parameters.slot_views(len(slots)), slots, strict=True):
@@ -432,10 +433,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         state.pop("_rng", None)  # every fit takes it from random_state
         network = state.pop("_network", None)
         if network is not None:
-            state["coefs_"] = _copies(self.coefs_)
-            state["intercepts_"] = _copies(self.intercepts_)
+            state["coefs_"] = copies(self.coefs_)
+            state["intercepts_"] = copies(self.intercepts_)
             if "_solver_state" in state:
-                state["_slots"] = _slots(network, self)
+                state["_slots"] = network.slots()
         return state
 
     def __sklearn_tags__(self) -> Any:
@@ -443,16 +444,3 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _slots(network: Network, estimator: Any) -> list[list[np.ndarray]]:
-    """Return copies of what the optimizer remembers."""
-    if "_solver_state" not in estimator.__dict__:
-        return []
-    views = network.parameters.slot_views(len(network.parameters.slots))
-    used = [slot for slot in views if any(a.any() for a in slot)]
-    return [_copies(slot) for slot in views[: len(used)]]
-
-
-def _copies(arrays: Sequence[Any]) -> list[np.ndarray]:
-    return [np.array(array, order="C") for array in arrays]

@@ -12,9 +12,9 @@ from ..architecture import Architecture
 from ..backends import get_backend
 from ..contract.parameters import Parameters
 from ..initializers import RandomSource
-from ..kernels.run.training import Training
+from ..kernels.run.kept import Kept
 
-__all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "draw"]
+__all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "copies", "draw"]
 
 ALIASES = {"logistic": "sigmoid"}
 OUTPUT_NAMES = {
@@ -71,7 +71,7 @@ class Network:
     weights, biases : list of ndarray
         Live views: what is written into them takes effect.
     parameters : Parameters
-    kept : Training or None
+    kept : Kept or None
         What took the steps of the last `partial_fit`, ready for samples of the same shape.
     made_for : tuple
         The estimator's ``out_activation_`` and fitted settings that it was made for.
@@ -100,7 +100,7 @@ class Network:
         self.parameters.assign(weights, biases)
         self.weights, self.biases = self.parameters.weights, self.parameters.biases
         self.threads = threads
-        self.kept: Training | None = None
+        self.kept: Kept | None = None
         self._backend = get_backend("numba")
 
     def holds(self, weights: Any, biases: Any) -> bool:
@@ -130,6 +130,17 @@ class Network:
         """Return the outputs for what a user hands over; `check` makes rows of it, or raises."""
         return self._backend.answers(self.parameters, X, check, self.threads)
 
+    def slots(self) -> list[list[np.ndarray]]:
+        """Return copies of what the optimizer remembers."""
+        views = self.parameters.slot_views(len(self.parameters.slots))
+        used = [slot for slot in views if any(a.any() for a in slot)]
+        return [copies(slot) for slot in views[: len(used)]]
+
     def outputs(self, X: Any) -> np.ndarray:
         """Return the outputs for X, which has been checked."""
         return self._backend.outputs(self.parameters, X, self.threads)
+
+
+def copies(arrays: Sequence[Any]) -> list[np.ndarray]:
+    """Return plain copies of arrays."""
+    return [np.array(array, order="C") for array in arrays]

@@ -267,8 +267,8 @@ def fit_stochastic(
     with CtrlC():
         if e.early_stopping:
             network.parameters.assign(e._best_coefs, e._best_intercepts)
-    if incremental:
-        epochs.keep()
+        if incremental:
+            epochs.keep()
     hooks.end()
 
 
