@@ -11,7 +11,15 @@ import numpy as np
 
 from ..architecture import Architecture
 
-__all__ = ["DENSITY", "INPUTS", "PARTS", "density", "is_sparse", "layer_parts", "lists_fit"]
+__all__ = [
+    "PARTS",
+    "columns_fit",
+    "density",
+    "is_sparse",
+    "layer_parts",
+    "lists_fit",
+    "mostly_zero",
+]
 
 # By `precision`: bfloat16 parts of an operand. Of two, the product of the second parts is left out.
 PARTS = {"highest": 0, "high": 2, "medium": 1}
@@ -23,8 +31,8 @@ PARTS = {"highest": 0, "high": 2, "medium": 1}
 _LEAST_WIDTH = 128  # the harmonic mean of inputs and outputs
 _LEAST_AREA = 1 << 13  # times the samples of a step
 
-DENSITY = 0.4  # above this share of non-zeros the dense tile is as fast as lists of them
-INPUTS = range(16, 1 << 16)  # at least a block, and columns of blocks are numbered by uint16
+_DENSITY = 0.4  # above this share of non-zeros the dense tile is as fast as lists of them
+_INPUTS = range(16, 1 << 16)  # at least a block, and columns of blocks are numbered by uint16
 _FEWEST_SAMPLES = 64  # of a data set
 _LOOKED_AT = 256  # rows whose density speaks for all
 
@@ -36,14 +44,24 @@ def density(X: np.ndarray) -> float:
     return float(np.count_nonzero(rows != 0)) / max(1, rows.size)
 
 
+def columns_fit(n_in: int) -> bool:
+    """Tell whether rows of so many columns can be listed block by block."""
+    return n_in in _INPUTS
+
+
+def mostly_zero(non_zeros: int, elements: int) -> bool:
+    """Tell whether lists of so few non-zeros are worth making."""
+    return non_zeros <= _DENSITY * elements
+
+
 def lists_fit(samples: int, n_in: int) -> bool:
     """Tell whether data of that shape may be worth listing, if most of them are zero."""
-    return n_in in INPUTS and samples >= _FEWEST_SAMPLES
+    return columns_fit(n_in) and samples >= _FEWEST_SAMPLES
 
 
 def is_sparse(X: Any) -> bool:
     """Tell from a glance at some rows whether lists of non-zeros are worth making."""
-    return X.ndim == 2 and lists_fit(*X.shape) and density(X) <= DENSITY
+    return X.ndim == 2 and lists_fit(*X.shape) and density(X) <= _DENSITY
 
 
 def layer_parts(architecture: Architecture, batch_size: int, X: Any) -> tuple[int, ...]:

@@ -72,7 +72,7 @@ class Data:
 
     def _completed(self, job: Job, kept: Kept, weight: Any) -> Job:
         """Add to a job what is known once all data are."""
-        from ..kernels.run.choose import DENSITY, lists_fit
+        from ..kernels.run.choose import lists_fit, mostly_zero
 
         if weight is not None and not any(s.weighted for s in kept.summaries):
             raise ValueError("sample_weight: expected at least one weight above 0")
@@ -81,7 +81,7 @@ class Data:
         a, layout = job.architecture, job.layout
         job = replace(
             job,
-            sparse=lists_fit(layout.samples, a.n_in) and nonzeros <= DENSITY * looked_at,
+            sparse=lists_fit(layout.samples, a.n_in) and mostly_zero(nonzeros, looked_at),
             soft=any(s.soft for s in kept.summaries),
         )
         if self._class_weight is None:

@@ -388,7 +388,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             return network
         slots = self.__dict__.get("_slots", [])
         if network is not None:
-            slots = network.slots() if "_solver_state" in self.__dict__ else []
+            slots = network.slots_in_use() if "_solver_state" in self.__dict__ else []
         network = self._make_network(self.coefs_, self.intercepts_)
         parameters = network.parameters
         for views, arrays in zip(parameters.slot_views(len(slots)), slots, strict=True):
@@ -436,7 +436,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             state["coefs_"] = copies(self.coefs_)
             state["intercepts_"] = copies(self.intercepts_)
             if "_solver_state" in state:
-                state["_slots"] = network.slots()
+                state["_slots"] = network.slots_in_use()
         return state
 
     def __sklearn_tags__(self) -> Any:

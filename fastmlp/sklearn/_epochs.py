@@ -14,6 +14,7 @@ from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.run.choose import CHUNK
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
 from ..kernels.run.kept import Kept
+from ..kernels.run.steps import batches
 from ..kernels.run.training import Training
 from ..optimizers import Adam
 from ..reference.dropout import key_words
@@ -285,7 +286,7 @@ class Epochs:
     ) -> EpochSums:
         """Take some steps."""
         words = None
-        starts, totals = training.batches(order)
+        starts, totals = batches(order, training.batch_size, training.sample_weight)
         hyper = self._hyperparameters(rates, totals)
         if key is not None:
             n_hidden = self.network.parameters.architecture.n_layers - 1

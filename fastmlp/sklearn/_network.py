@@ -130,17 +130,17 @@ class Network:
         """Return the outputs for what a user hands over; `check` makes rows of it, or raises."""
         return self._backend.answers(self.parameters, X, check, self.threads)
 
-    def slots(self) -> list[list[np.ndarray]]:
+    def outputs(self, X: Any) -> np.ndarray:
+        """Return the outputs for X, which has been checked."""
+        return self._backend.outputs(self.parameters, X, self.threads)
+
+    def slots_in_use(self) -> list[list[np.ndarray]]:
         """Return copies of what the optimizer remembers."""
         views = self.parameters.slot_views(len(self.parameters.slots))
         used = [slot for slot in views if any(a.any() for a in slot)]
         return [copies(slot) for slot in views[: len(used)]]
 
-    def outputs(self, X: Any) -> np.ndarray:
-        """Return the outputs for X, which has been checked."""
-        return self._backend.outputs(self.parameters, X, self.threads)
-
 
 def copies(arrays: Sequence[Any]) -> list[np.ndarray]:
-    """Return plain copies of arrays."""
+    """Return copies in C order, of plain memory."""
     return [np.array(array, order="C") for array in arrays]

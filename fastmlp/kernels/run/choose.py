@@ -9,13 +9,14 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ...architecture import Architecture
 from ...contract.parameters import Parameters
-from ...contract.splitting import DENSITY, INPUTS, density, is_sparse, lists_fit
+from ...contract.splitting import columns_fit, density, is_sparse, lists_fit, mostly_zero
 from ...optimizers import Optimizer
 from ...regularization import Regularization
 from ..emit.matrix_product import PACK_A, PACK_B
@@ -29,7 +30,6 @@ __all__ = [
     "BLOCK_ROWS",
     "CHUNK",
     "DELTA_BYTES",
-    "DENSITY",
     "ELEMENTWISE_FLOPS",
     "FEW",
     "FIRST_TRIAL",
@@ -59,8 +59,10 @@ __all__ = [
     "lists_pay_in_passing",
     "mode_of",
     "most_groups",
+    "mostly_zero",
     "packed_operands",
     "packing",
+    "packings",
     "panel_count",
     "rows_pay",
     "rows_pay_in_sums",
@@ -212,7 +214,7 @@ def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
     500 x 66,000 with 13 non-zeros a row, 10 hidden units, L-BFGS: 1.2 times scikit-learn's time,
     in blocks 1.5 times.
     """
-    return n_in not in INPUTS or non_zeros < _SCATTERED * samples * n_in
+    return not columns_fit(n_in) or non_zeros < _SCATTERED * samples * n_in
 
 
 def rows_pay_in_sums(blocks: int, non_zeros: int) -> bool:
@@ -296,6 +298,16 @@ def split_packing(parts: int) -> Packing:
     target = current_target()
     row = target.tile_vectors * target.vector_bytes * parts  # of a panel, a pair of k
     return Packing(max(_LEAST_BLOCK, data_cache(2) // row // 4), forward=True, parts=parts)
+
+
+def packings(
+    layers: Sequence[tuple[int, int]], parts: Sequence[int], samples: int
+) -> list[Packing | None]:
+    """Return how each layer is packed in steps over chunks of so many samples."""
+    return [
+        split_packing(of) if of else packing(*sizes, samples)
+        for sizes, of in zip(layers, parts, strict=True)
+    ]
 
 
 def flops(architecture: Architecture, rows: int) -> int:

@@ -6,7 +6,19 @@ import numpy as np
 
 from ..program.operation import Slot
 
-__all__ = ["Run"]
+__all__ = ["Run", "batches"]
+
+
+def batches(
+    order: np.ndarray, size: int, sample_weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the batches of `order` begin, and their sums of sample weights."""
+    starts = np.arange(0, len(order), size)
+    if sample_weight is None:
+        totals = np.diff(np.append(starts, len(order))).astype(np.float64)
+    else:
+        totals = np.add.reduceat(sample_weight[order], starts)
+    return starts, totals
 
 
 class Run:

@@ -25,7 +25,7 @@ from .executor import Executable, layout_of, run, serial_driver
 from .packed_weights import PackedWeights
 from .partition import row_bounds
 from .source import Source, index_bases, loss_of, padded_targets
-from .steps import Run
+from .steps import Run, batches
 from .workspace import Workspace
 
 __all__ = ["Training"]
@@ -133,18 +133,11 @@ class Training:
 
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
-        return Workspace(
-            self.parameters, rows, dropout=self.regularization.dropout, packing=self._packing()
-        )
-
-    def _packing(self) -> list[choose.Packing | None]:
-        """Return how each layer is packed."""
-        if self._mode != "batch":
-            return []
-        return [
-            choose.split_packing(parts) if parts else choose.packing(*sizes, self.chunk)
-            for sizes, parts in zip(self.architecture.layers, self._parts, strict=True)
-        ]
+        packing: list[choose.Packing | None] = []
+        if self._mode == "batch":
+            packing = choose.packings(self.architecture.layers, self._parts, self.chunk)
+        dropout = self.regularization.dropout
+        return Workspace(self.parameters, rows, dropout=dropout, packing=packing)
 
     def _take_memory(self) -> None:
         parameters, r = self.parameters, self.regularization
@@ -309,7 +302,7 @@ class Training:
         -------
         EpochResult
         """
-        starts, totals = self.batches(order)
+        starts, totals = batches(order, self.batch_size, self.sample_weight)
         optimizer = self.optimizer or Optimizer(0.0)
         hyper = hyperparameters(
             optimizer, rates, totals, self.regularization.l2, self.state.step,
@@ -320,15 +313,6 @@ class Training:
         if self.architecture.output == "identity":
             correct[:] = 0
         return EpochResult(sums, totals, np.add.reduceat(correct, starts), len(order))
-
-    def batches(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the batches of `order` begin, and their sums of sample weights."""
-        starts = np.arange(0, len(order), self.batch_size)
-        if self.sample_weight is None:
-            totals = np.diff(np.append(starts, len(order))).astype(np.float64)
-        else:
-            totals = np.add.reduceat(self.sample_weight[order], starts)
-        return starts, totals
 
     def steps(
         self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None = None
