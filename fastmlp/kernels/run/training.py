@@ -16,12 +16,13 @@ from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
 from ..jit.registry import groups_of, kernel_addresses
 from ..program.job import Job, Lists, Regularizing
-from ..program.operation import Phase, Program, Slot
+from ..program.operation import Phase, Slot
 from ..program.sections import phases_of
 from . import choose
 from .autotune import Autotuner
 from .csr_index import Index
-from .executor import Executable, layout_of, run, serial_driver
+from .executor import Executable, run, serial_driver
+from .layouts import kernels_of, layout_of
 from .packed_weights import PackedWeights
 from .partition import row_bounds
 from .source import Source, index_bases, loss_of, padded_targets
@@ -90,7 +91,7 @@ class Training:
                 self._packed = PackedWeights(parameters, self.threads, self.chunk, slots, most)
                 row_bytes = self._packed.row_bytes
         self._executables: dict[bool, Executable] = {}
-        self._sections: dict[bool, dict[Hashable, tuple[Phase, ...]]] = {False: {}, True: {}}
+        self._sections: dict[bool, tuple[Hashable, ...]] = {False: (), True: ()}
         self._jobs = {False: self._job()}
         self._compile(row_bytes > 0)
         if row_bytes:
@@ -201,15 +202,13 @@ class Training:
 
     def _compile(self, lists: bool) -> None:
         """Compile what its steps will need; `lists` will be made and, most likely, hold codes."""
-        program, keys = Program(self.threads), self._usual_sections()
+        keys, kernels = self._usual_sections(), frozenset[str]()
         if lists:
             listed = self._listed_job("csr" if self._source.as_rows else "codes")
-            program.sections |= {(True, key): self._phases(listed, key) for key in keys}
+            kernels |= kernels_of(self._mode, listed, keys)
         if not self._source.listed:
-            own = self._sections[False]
-            own |= {key: self._phases(self._jobs[False], key) for key in keys}
-            program.sections |= own
-        groups = groups_of(program.kernels(), self.architecture.activations, self._rule())
+            kernels |= kernels_of(self._mode, self._jobs[False], keys)
+        groups = groups_of(kernels, self.architecture.activations, self._rule())
         if lists and not self._source.listed:
             groups.append(f"index {self._source.kind}")
         kernel_addresses(self.architecture.dtype, *groups)
@@ -218,16 +217,16 @@ class Training:
     def _rule(self) -> str:
         return self.optimizer.rule if self.optimizer else "sgd"
 
-    def _usual_sections(self) -> list[Hashable]:
+    def _usual_sections(self) -> tuple[Hashable, ...]:
         """Return the sections that most runs need: enough to tell the kernels."""
         size = min(self.batch_size, len(self._y))
         if self._source.direct or self.batch_size <= self.chunk:
-            return [key for key, _, _ in self._segments(1, size)]
-        return ["copies", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
+            return tuple(key for key, _, _ in self._segments(1, size))
+        return "copies", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"
 
-    def _phases(self, job: Job, key: Hashable) -> tuple[Phase, ...]:
-        """Return the phases of a section."""
-        return phases_of(self._mode, job, key)
+    def phases(self, listed: bool, key: Hashable) -> list[Phase]:
+        """Return the phases of a section, over lists or not."""
+        return phases_of(self._mode, self._jobs[listed], key)
 
     def _segments(self, steps: int, samples: int) -> tuple[Segment, ...]:
         """Return what is run for so many steps over so many samples, which may end with a smaller
@@ -248,18 +247,15 @@ class Training:
 
     def _executable(self, listed: bool, segments: tuple[Segment, ...]) -> Executable:
         """Return the program over lists, or the other one, ready for these segments."""
-        sections = self._sections[listed]
-        missing = [key for key, _, _ in segments if key not in sections]
+        sections, needed = self._sections[listed], tuple(key for key, _, _ in segments)
+        missing = tuple(key for key in needed if key not in sections)
         if missing or listed not in self._executables:
             if len(sections) + len(missing) > _SECTIONS:
-                needed = {key for key, _, _ in segments}
-                for key in [key for key in sections if key not in needed]:
-                    del sections[key]
-            for key in missing:
-                sections[key] = self._phases(self._jobs[listed], key)
+                sections = tuple(key for key in sections if key in needed)
+            self._sections[listed] = sections = sections + missing
             a = self.architecture
             layout = layout_of(
-                self.threads, tuple(sections.items()), a.dtype, a.activations, self._rule()
+                self._mode, self._jobs[listed], sections, a.dtype, a.activations, self._rule()
             )
             self._executables[listed] = Executable(layout)
             self._enter_memory(self._executables[listed].bases, listed)
