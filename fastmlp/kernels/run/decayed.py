@@ -108,16 +108,9 @@ class DecayedTraining(Training):
         # mutant 2: single samples are for a single thread, whatever is said
         super().__init__(parameters, data, plain, threads=1)
         self.regularization = settings.regularization
-        self._square()
+        self._look_at_samples()
 
-    def take(self, data: DataSet, settings: StepSettings, threads: int | None) -> bool:
-        """Go on with other samples; see `Training.take`."""
-        taken = super().take(data, settings, 1)
-        if taken:
-            self._square()
-        return taken
-
-    def _square(self) -> None:
+    def _look_at_samples(self) -> None:
         self._squares = _row_squares(self._source.X, self._source.listed)
         if self.architecture.input_scale is not None:
             self._squares /= self.architecture.input_scale**2

@@ -195,6 +195,9 @@ class Training:
         self._index = index
         self._jobs[True] = self._listed_job(index.kind, index)
 
+    def _look_at_samples(self) -> None:
+        """Note what else is known of the samples; of these, nothing is."""
+
     # programs
 
     def _compile(self, lists: bool) -> None:
@@ -276,39 +279,6 @@ class Training:
             arrays |= self._packed.bases()
         for slot, address in arrays.items():
             bases[slot] = address
-
-    # other data
-
-    def release(self) -> None:
-        """Let go of the samples: `take` others before the next steps."""
-        self._released = self._kind_of_data()
-        self._source.release()
-        self._y, self.sample_weight = self._y[:0], None
-
-    def take(self, data: DataSet, settings: StepSettings, threads: int | None) -> bool:
-        """Go on with other samples and another state, as if made anew; return whether that can be.
-
-        It can where data are of the shape and kind of those released, and settings the same.
-        """
-        had = self.optimizer, self.regularization, self.batch_size
-        if had != (settings.optimizer, settings.regularization, settings.batch_size):
-            return False
-        self._source = Source(data.X, self.architecture)
-        self._y = padded_targets(data.y, self.parameters.dtype)
-        if self._kind_of_data() != self._released or self._index is not None or self._source.sparse:
-            return False
-        chosen = self._choose_threads(threads)
-        if chosen != self.threads or (threads is None and chosen > 1) != bool(self._autotuner):
-            return False
-        self.state, self.sample_weight = settings.state, data.sample_weight
-        for executable in self._executables.values():
-            self._enter_memory(executable.bases, False)
-        return True
-
-    def _kind_of_data(self) -> tuple[Any, ...]:
-        """Return all that programs know of the samples."""
-        source = self._source
-        return source.X.shape, source.direct, source.kind, self._y.shape, self._y.dtype
 
     # steps
 
