@@ -21,6 +21,7 @@ from .vector_math import Vec
 
 __all__ = ["Products", "pairs", "parts_of"]
 
+# Of integers: LLVM 15 knows it so, and LLVM 22, whose own has bfloat16, converts it.
 _PRODUCT = "llvm.x86.avx512bf16.dpbf16ps.512"
 _UPPER = 0xFFFF0000
 # of the left and the right operand, by how many parts each has: small products first

@@ -254,7 +254,7 @@ def test_the_executor_waits_and_flushes_in_the_processors_own_words(processor):
 @pytest.mark.parametrize(
     "group",
     [
-        "forward:gelu", "backward:gelu", "update:adam", "labels",
+        "forward:gelu", "backward:gelu", "update:adam", "labels", "packed update bf16x2:sgd",
         pytest.param("targets", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
