@@ -42,6 +42,7 @@ def _beside(net: MLP) -> MLP:
     other = MLP.__new__(MLP)
     other._start(net.architecture)
     other.backend, other.threads = net.backend, net.threads
+    other.feature_names = net.feature_names
     return other
 
 

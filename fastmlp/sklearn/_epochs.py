@@ -13,6 +13,7 @@ from ..initializers import RandomSource
 from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.run.choose import CHUNK
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
+from ..kernels.run.kept import Kept
 from ..kernels.run.steps import batches
 from ..kernels.run.training import Training
 from ..optimizers import Adam
@@ -225,7 +226,8 @@ class Epochs:
         """Return what takes an epoch's steps."""
         decayed = self._one_by_one and DecayedTraining.steady(rates, self._strongest)
         if decayed not in self._made:
-            self._made[decayed] = self._kept(decayed) or self._new(decayed)
+            kind = DecayedTraining if decayed else Training
+            self._made[decayed] = self._kept(kind) or self._new(decayed)
         return self._made[decayed]
 
     def _new(self, decayed: bool) -> Training:
@@ -234,18 +236,17 @@ class Epochs:
             return DecayedTraining(*given)
         return Training(*given, threads=self.network.threads)
 
-    def _kept(self, decayed: bool) -> Training | None:
+    def _kept(self, kind: type[Training]) -> Training | None:
         """Return what the network has kept, if it can go over these samples."""
         kept, self.network.kept = self.network.kept, None
-        if kept is None or isinstance(kept, DecayedTraining) != decayed:
-            return None
-        return kept if kept.take(self._data, self._settings, self.network.threads) else None
+        threads = 1 if kind is DecayedTraining else self.network.threads
+        return None if kept is None else kept.take(kind, self._data, self._settings, threads)
 
     def keep(self) -> None:
         """Leave what took the steps to the network, for its next call with as few samples."""
         if len(self._made) == 1 and len(self._data.y) <= CHUNK:
-            (self.network.kept,) = self._made.values()
-            self.network.kept.release()
+            (training,) = self._made.values()
+            self.network.kept = Kept(training)
 
     def run(
         self, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None, hooks: Hooks

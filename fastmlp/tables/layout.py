@@ -165,20 +165,19 @@ def _rows(text: str, separator: str, whole: bool) -> list[list[str]]:
 def _score(rows: list[list[str]]) -> tuple[float, ...]:
     """Return how much rows look like a table: all as wide, of many numbers, of many columns.
 
-    Few rows that are not as wide decide last: the header, where decimal commas pass for separators.
+    All rows, or all but a few: the header is one, where decimal commas pass for separators.
     """
     widths = [len(row) for row in rows]
     usual = max(set(widths), key=widths.count)
     if usual < 2:
-        return (0.0,) * 5
+        return (0.0,) * 4
     alike = sum(width == usual for width in widths) / len(widths)
     cells = [cell for row in rows[:50] for cell in row]
     plain = sum(
         number_in(cell) is not None or number_in(cell, ",") is not None or is_missing(cell)
         for cell in cells
     )
-    share = plain / len(cells)
-    return (round(alike, 1), round(share, 1), alike, share, float(usual))
+    return (round(alike, 1), float(alike == 1), plain / len(cells), float(usual))
 
 
 def _separator(text: str, whole: bool) -> str:
@@ -193,7 +192,7 @@ def _separator(text: str, whole: bool) -> str:
     best = max(scores, key=lambda separator: scores[separator])
     if scores[best][-1] < 2:
         # blanks are the last choice: words of one cell have them too
-        return _BLANKS if blanks[0] >= 1 and blanks[3] > 0.5 else ","
+        return _BLANKS if blanks[0] >= 1 and blanks[2] > 0.5 else ","
     return best
 
 

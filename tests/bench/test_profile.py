@@ -27,7 +27,7 @@ def training(batch_size: int = 32, threads: int = 2) -> Training:
 
 
 def phases_of(made: Training):
-    return made._phases(made._jobs[False], ("step", made.batch_size))
+    return made.phases(False, ("step", made.batch_size))
 
 
 def test_a_listing_has_every_operation_with_its_shape():

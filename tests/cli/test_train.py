@@ -402,7 +402,7 @@ def test_ctrl_c_ends_a_process_with_130_and_its_model(data):
             _, err = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     told = r"fastmlp: interrupted after [1-9]\d* whole epochs, saved to model.npz\n"
     assert re.fullmatch(told, err)
     assert fastmlp.MLP.load("model.npz").layer_sizes == (6, 8, 3)

@@ -8,7 +8,18 @@ from ..emit.optimizers import HYPER_ROW, STORE
 from ..jit.registry import SPLIT
 from .operation import At, Slot, Value
 
-__all__ = ["BLOCK", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing", "Split", "Wide"]
+__all__ = [
+    "BLOCK",
+    "Job",
+    "Layer",
+    "Lists",
+    "Loss",
+    "Packed",
+    "Regularizing",
+    "Scaled",
+    "Split",
+    "Wide",
+]
 
 BLOCK = 16  # rows of W that belong together
 
@@ -143,6 +154,25 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Scaled:
+    """A layer whose weights are s V, as four layers that read one another's rows.
+
+    Attributes
+    ----------
+    raw : Layer
+        Of ``x V``, before s and the bias.
+    finished : Layer
+        Of ``f(s (x V) + b)``: one input, s, whose row of weights is ``x V``.
+    scaled : Layer
+        Of ``s d``: one input, s, whose row of weights is the delta. Its rows become the steps.
+    """
+
+    raw: Layer
+    finished: Layer
+    scaled: Layer
+
+
+@dataclass(frozen=True)
 class Loss:
     """The kernel that turns logits into deltas and losses, and what it is told: field and value."""
 
@@ -265,6 +295,8 @@ class Job:
         Bytes from a parameter to the optimizer's state of it.
     groups, group_samples, group_bytes : int
         Of a full batch: each group of samples has a gradient of its own.
+    scaled : tuple of Scaled
+        Layers whose weights have a common scale: of single samples under an L2 penalty.
     """
 
     layers: tuple[Layer, ...]
@@ -285,6 +317,7 @@ class Job:
     groups: int = 1
     group_samples: int = 0
     group_bytes: int = 0
+    scaled: tuple[Scaled, ...] = ()
 
     def hyper(self, *, bias: bool = False) -> At:
         """Return where the step's hyperparameters are, those of the weights or of the biases."""

@@ -11,7 +11,7 @@ once for every step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
@@ -147,12 +147,9 @@ class Share:
         self._open = None
 
 
-@dataclass(eq=False)
+@dataclass
 class Phase:
-    """The shares that run at the same time; after it all threads wait for each other.
-
-    It is not changed once it is made: fits of the same kind share it.
-    """
+    """The shares that run at the same time; after it all threads wait for each other."""
 
     name: str
     shares: list[Share]
@@ -174,13 +171,13 @@ class Program:
     ----------
     shares : int
     sections : dict
-        Phases by their key, such as ``("step", 64)``.
+        A list of phases by its key, such as ``("step", 64)``.
     more_slots : int
         How many slots the program has of its own, behind those of `Slot`.
     """
 
     shares: int
-    sections: dict[Hashable, Sequence[Phase]] = field(default_factory=dict)
+    sections: dict[Hashable, list[Phase]] = field(default_factory=dict)
     more_slots: int = 0
 
     def operations(self) -> Iterator[Operation]:

@@ -8,7 +8,6 @@ common scale.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..emit.optimizers import OPTIMIZERS
 from . import sparse_input
@@ -17,7 +16,7 @@ from .operation import At, Phase, Share, Slot
 from .passes import gather, output_delta
 from .samples import Samples
 
-__all__ = ["Scaled", "decayed", "forward_one", "step"]
+__all__ = ["decayed", "forward_one", "step"]
 
 _SGD = OPTIMIZERS["sgd"]
 _ONE = Samples(0, 0, 1, step=1)
@@ -96,26 +95,7 @@ def step(job: Job) -> list[Phase]:
     return _alone(build)
 
 
-@dataclass(frozen=True)
-class Scaled:
-    """A layer whose weights are s V, as four layers that read one another's rows.
-
-    Attributes
-    ----------
-    raw : Layer
-        Of ``x V``, before s and the bias.
-    finished : Layer
-        Of ``f(s (x V) + b)``: one input, s, whose row of weights is ``x V``.
-    scaled : Layer
-        Of ``s d``: one input, s, whose row of weights is the delta. Its rows become the steps.
-    """
-
-    raw: Layer
-    finished: Layer
-    scaled: Layer
-
-
-def decayed(job: Job, layers: tuple[Scaled, ...]) -> list[Phase]:
+def decayed(job: Job) -> list[Phase]:
     """Return the one phase of a step under an L2 penalty, on weights with a common scale s.
 
     A step of plain gradient descent ``W <- (1 - rate l2) W - rate g`` touches every weight, though
@@ -123,6 +103,7 @@ def decayed(job: Job, layers: tuple[Scaled, ...]) -> list[Phase]:
     and ``V <- V - rate / s g`` (Bottou 2012, "Stochastic Gradient Descent Tricks", section 5.1).
     On the way forward ``z = s (x V) + b``, on the way back ``s d`` goes through V.
     """
+    layers = job.scaled
 
     def build(share: Share) -> None:
         for l, (q, of) in enumerate(zip(job.layers, layers, strict=True)):  # noqa: E741

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from functools import lru_cache
 
 from ..emit.optimizers import STORE
 from . import full_batch, minibatch, per_sample, post_gradient
@@ -13,8 +12,7 @@ from .operation import Phase
 __all__ = ["phases_of"]
 
 
-@lru_cache(maxsize=32)  # fits of the same kind: writing a small network's step takes 0.2 ms
-def phases_of(mode: str, job: Job, key: Hashable) -> tuple[Phase, ...]:
+def phases_of(mode: str, job: Job, key: Hashable) -> list[Phase]:
     """Return the phases of a section.
 
     Parameters
@@ -31,16 +29,16 @@ def phases_of(mode: str, job: Job, key: Hashable) -> tuple[Phase, ...]:
     """
     match key:
         case "copies":
-            return (post_gradient.copies(job),)
+            return [post_gradient.copies(job)]
         case "penalties":
-            return (minibatch.penalties(job, before=True),)
+            return [minibatch.penalties(job, before=True)]
         case "apply":
-            return tuple(minibatch.apply_sums(job)) if job.optimizer < STORE else ()
+            return minibatch.apply_sums(job) if job.optimizer < STORE else []
         case ("sum", int(size), int(code)):
-            return tuple(minibatch.sum_gradient(job, size, code))
+            return minibatch.sum_gradient(job, size, code)
         case ("step", int(size)):
             if mode == "single":
-                return tuple(per_sample.step(job))
+                return per_sample.decayed(job) if job.scaled else per_sample.step(job)
             kind = full_batch if mode == "full" else minibatch
-            return tuple(kind.step(job, size))
+            return kind.step(job, size)
     raise LookupError(f"no section {key!r}")

@@ -7,7 +7,6 @@ follows from ``|V + x d|^2 = |V|^2 + 2 (x V) d + |x|^2 |d|^2``; x V is known fro
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +17,9 @@ from ...contract.parameters import Parameters, aligned_zeros
 from ...regularization import Regularization
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import HYPERPARAMETERS
-from ..program import per_sample
 from ..program.footprint import Array
-from ..program.job import Job, Layer
-from ..program.operation import At, Phase, Slot
+from ..program.job import Job, Layer, Scaled
+from ..program.operation import At, Slot
 from .source import Source
 from .steps import Run
 from .training import Training
@@ -71,7 +69,7 @@ class _Rows:
 
 def _scaled_layers(
     own: tuple[Layer, ...], rows: _Rows, item: int
-) -> tuple[tuple[Layer, ...], tuple[per_sample.Scaled, ...]]:
+) -> tuple[tuple[Layer, ...], tuple[Scaled, ...]]:
     """Return the layers as other kernels see them, and those of scaled weights."""
     seen, scaled = [], []
     identity, scale = ACTIVATIONS["identity"], rows.scale.moving(step=item)
@@ -84,7 +82,7 @@ def _scaled_layers(
         seen.append(replace(q, a=a, h=out, kept=kept))
         plain = replace(q, bias=rows.zeros, code=identity)
         scaled.append(
-            per_sample.Scaled(
+            Scaled(
                 raw=replace(plain, a=a, h=raw),
                 finished=replace(q, a=scale, n_in=1, w=raw, h=out),
                 scaled=replace(plain, a=scale, n_in=1, w=q.d, h=steps),
@@ -110,16 +108,9 @@ class DecayedTraining(Training):
         # mutant 2: single samples are for a single thread, whatever is said
         super().__init__(parameters, data, plain, threads=1)
         self.regularization = settings.regularization
-        self._square()
+        self._look_at_samples()
 
-    def take(self, data: DataSet, settings: StepSettings, threads: int | None) -> bool:
-        """Go on with other samples; see `Training.take`."""
-        taken = super().take(data, settings, 1)
-        if taken:
-            self._square()
-        return taken
-
-    def _square(self) -> None:
+    def _look_at_samples(self) -> None:
         self._squares = _row_squares(self._source.X, self._source.listed)
         if self.architecture.input_scale is not None:
             self._squares /= self.architecture.input_scale**2
@@ -130,8 +121,8 @@ class DecayedTraining(Training):
         self._rows = _Rows(own, dtype)
         self._layers, self._scaled = _scaled_layers(own, self._rows, dtype.itemsize)
 
-    def _phases(self, job: Job, key: Hashable) -> tuple[Phase, ...]:
-        return tuple(per_sample.decayed(replace(job, layers=self._layers), self._scaled))
+    def _job(self) -> Job:
+        return replace(super()._job(), layers=self._layers, scaled=self._scaled)
 
     def _enter_memory(self, bases: np.ndarray, listed: bool) -> None:
         super()._enter_memory(bases, listed)

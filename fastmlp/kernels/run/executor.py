@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -44,11 +44,10 @@ from ..emit.executor import (
 )
 from ..emit.integers import WORD, emit_functions
 from ..jit.compiler import MachineCode, machine_code
-from ..jit.registry import groups_of, kernel_addresses
 from ..jit.threading_layer import run_on_threads
-from ..program.operation import At, Operation, Phase, Program, Slot
+from ..program.operation import At, Operation, Program, Slot
 
-__all__ = ["Executable", "Layout", "layout_of", "run", "serial_driver"]
+__all__ = ["Executable", "Layout", "run", "serial_driver"]
 
 
 @cache
@@ -155,28 +154,6 @@ def _records(
         VALUE_SLOTS: np.array(slots, np.int64), VALUE_OFFSETS: np.array(offsets, np.int64),
         OPERATIONS: _table(rows, OPERATION), MOVES: _table(moves, MOVE),
     }  # fmt: skip
-
-
-@lru_cache(maxsize=16)  # fits of the same kind: a small network's tables take 0.1 ms
-def layout_of(
-    shares: int, sections: tuple[tuple[Hashable, tuple[Phase, ...]], ...], dtype: str,
-    activations: tuple[str, ...], rule: str,
-) -> Layout:  # fmt: skip
-    """Return the layout of a program, whose kernels are compiled if need be.
-
-    Parameters
-    ----------
-    shares : int
-    sections : tuple of (key, phases)
-    dtype : {"float32", "float64"}
-    activations : tuple of str
-    rule : str
-        The optimizer's.
-    """
-    program = Program(shares, dict(sections))
-    return Layout(
-        program, kernel_addresses(dtype, *groups_of(program.kernels(), activations, rule))
-    )
 
 
 class Executable:

@@ -62,7 +62,7 @@ def time_steps(training: Training, order: np.ndarray, rates: np.ndarray) -> list
     times = executable.time(function_address("run_timed"))
     training.train(order, rates)
     key = ("step", training.batch_size)
-    phases = training._sections[listed][key]
+    phases = training.phases(listed, key)
     found = zip(
         lines(phases, training.parameters.dtype.itemsize),
         times[executable.places[key]],

@@ -16,12 +16,13 @@ from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
 from ..jit.registry import groups_of, kernel_addresses
 from ..program.job import Job, Lists, Regularizing
-from ..program.operation import Phase, Program, Slot
+from ..program.operation import Phase, Slot
 from ..program.sections import phases_of
 from . import choose
 from .autotune import Autotuner
 from .csr_index import Index
-from .executor import Executable, layout_of, run, serial_driver
+from .executor import Executable, run, serial_driver
+from .layouts import kernels_of, layout_of
 from .packed_weights import PackedWeights
 from .partition import row_bounds
 from .source import Source, index_bases, loss_of, padded_targets
@@ -90,7 +91,7 @@ class Training:
                 self._packed = PackedWeights(parameters, self.threads, self.chunk, slots, most)
                 row_bytes = self._packed.row_bytes
         self._executables: dict[bool, Executable] = {}
-        self._sections: dict[bool, dict[Hashable, tuple[Phase, ...]]] = {False: {}, True: {}}
+        self._sections: dict[bool, tuple[Hashable, ...]] = {False: (), True: ()}
         self._jobs = {False: self._job()}
         self._compile(row_bytes > 0)
         if row_bytes:
@@ -194,19 +195,20 @@ class Training:
         self._index = index
         self._jobs[True] = self._listed_job(index.kind, index)
 
+    def _look_at_samples(self) -> None:
+        """Note what else is known of the samples; of these, nothing is."""
+
     # programs
 
     def _compile(self, lists: bool) -> None:
         """Compile what its steps will need; `lists` will be made and, most likely, hold codes."""
-        program, keys = Program(self.threads), self._usual_sections()
+        keys, kernels = self._usual_sections(), frozenset[str]()
         if lists:
             listed = self._listed_job("csr" if self._source.as_rows else "codes")
-            program.sections |= {(True, key): self._phases(listed, key) for key in keys}
+            kernels |= kernels_of(self._mode, listed, keys)
         if not self._source.listed:
-            own = self._sections[False]
-            own |= {key: self._phases(self._jobs[False], key) for key in keys}
-            program.sections |= own
-        groups = groups_of(program.kernels(), self.architecture.activations, self._rule())
+            kernels |= kernels_of(self._mode, self._jobs[False], keys)
+        groups = groups_of(kernels, self.architecture.activations, self._rule())
         if lists and not self._source.listed:
             groups.append(f"index {self._source.kind}")
         kernel_addresses(self.architecture.dtype, *groups)
@@ -215,16 +217,16 @@ class Training:
     def _rule(self) -> str:
         return self.optimizer.rule if self.optimizer else "sgd"
 
-    def _usual_sections(self) -> list[Hashable]:
+    def _usual_sections(self) -> tuple[Hashable, ...]:
         """Return the sections that most runs need: enough to tell the kernels."""
         size = min(self.batch_size, len(self._y))
         if self._source.direct or self.batch_size <= self.chunk:
-            return [key for key, _, _ in self._segments(1, size)]
-        return ["copies", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"]
+            return tuple(key for key, _, _ in self._segments(1, size))
+        return "copies", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"
 
-    def _phases(self, job: Job, key: Hashable) -> tuple[Phase, ...]:
-        """Return the phases of a section."""
-        return phases_of(self._mode, job, key)
+    def phases(self, listed: bool, key: Hashable) -> list[Phase]:
+        """Return the phases of a section, over lists or not."""
+        return phases_of(self._mode, self._jobs[listed], key)
 
     def _segments(self, steps: int, samples: int) -> tuple[Segment, ...]:
         """Return what is run for so many steps over so many samples, which may end with a smaller
@@ -245,18 +247,15 @@ class Training:
 
     def _executable(self, listed: bool, segments: tuple[Segment, ...]) -> Executable:
         """Return the program over lists, or the other one, ready for these segments."""
-        sections = self._sections[listed]
-        missing = [key for key, _, _ in segments if key not in sections]
+        sections, needed = self._sections[listed], tuple(key for key, _, _ in segments)
+        missing = tuple(key for key in needed if key not in sections)
         if missing or listed not in self._executables:
             if len(sections) + len(missing) > _SECTIONS:
-                needed = {key for key, _, _ in segments}
-                for key in [key for key in sections if key not in needed]:
-                    del sections[key]
-            for key in missing:
-                sections[key] = self._phases(self._jobs[listed], key)
+                sections = tuple(key for key in sections if key in needed)
+            self._sections[listed] = sections = sections + missing
             a = self.architecture
             layout = layout_of(
-                self.threads, tuple(sections.items()), a.dtype, a.activations, self._rule()
+                self._mode, self._jobs[listed], sections, a.dtype, a.activations, self._rule()
             )
             self._executables[listed] = Executable(layout)
             self._enter_memory(self._executables[listed].bases, listed)
@@ -280,39 +279,6 @@ class Training:
             arrays |= self._packed.bases()
         for slot, address in arrays.items():
             bases[slot] = address
-
-    # other data
-
-    def release(self) -> None:
-        """Let go of the samples: `take` others before the next steps."""
-        self._released = self._kind_of_data()
-        self._source.release()
-        self._y, self.sample_weight = self._y[:0], None
-
-    def take(self, data: DataSet, settings: StepSettings, threads: int | None) -> bool:
-        """Go on with other samples and another state, as if made anew; return whether that can be.
-
-        It can where data are of the shape and kind of those released, and settings the same.
-        """
-        had = self.optimizer, self.regularization, self.batch_size
-        if had != (settings.optimizer, settings.regularization, settings.batch_size):
-            return False
-        self._source = Source(data.X, self.architecture)
-        self._y = padded_targets(data.y, self.parameters.dtype)
-        if self._kind_of_data() != self._released or self._index is not None or self._source.sparse:
-            return False
-        chosen = self._choose_threads(threads)
-        if chosen != self.threads or (threads is None and chosen > 1) != bool(self._autotuner):
-            return False
-        self.state, self.sample_weight = settings.state, data.sample_weight
-        for executable in self._executables.values():
-            self._enter_memory(executable.bases, False)
-        return True
-
-    def _kind_of_data(self) -> tuple[Any, ...]:
-        """Return all that programs know of the samples."""
-        source = self._source
-        return source.X.shape, source.direct, source.kind, self._y.shape, self._y.dtype
 
     # steps
 

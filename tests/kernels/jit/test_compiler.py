@@ -17,8 +17,7 @@ from fastmlp.kernels.emit.activations import ACTIVATIONS
 from fastmlp.kernels.emit.integers import emit_functions, function
 from fastmlp.kernels.emit.optimizers import ADD, OPTIMIZERS, STORE
 from fastmlp.kernels.jit import compiler, registry
-from fastmlp.kernels.run import executor as programs
-from fastmlp.kernels.run import training
+from fastmlp.kernels.run import layouts, training
 
 # groups of kernels
 
@@ -95,9 +94,9 @@ def test_what_was_prepared_is_what_runs(job, threads, zeros, monkeypatch):
         asked.append(set(groups))
         return registry.kernel_addresses(dtype, *groups)
 
-    for module in (training, programs):
+    for module in (training, layouts):
         monkeypatch.setattr(module, "kernel_addresses", addresses)
-    programs.layout_of.cache_clear()  # of fits before this one
+    layouts.layout_of.cache_clear()  # of fits before this one
     rng = np.random.default_rng(0)
     X = rng.integers(1, 255, (700, 40)).astype(np.uint8)
     if zeros:

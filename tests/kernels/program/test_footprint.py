@@ -15,12 +15,14 @@ from fastmlp.kernels.jit.registry import KERNELS, SPLIT
 from fastmlp.kernels.program import checker, footprint, minibatch
 from fastmlp.kernels.program.checker import faults
 from fastmlp.kernels.program.footprint import FOOTPRINTS
-from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
+from fastmlp.kernels.program.operation import At, Phase, Share, Slot
+from fastmlp.kernels.program.sections import phases_of
 from fastmlp.kernels.run import choose, extents, inference
 from fastmlp.kernels.run.choose import Packing
 from fastmlp.kernels.run.decayed import DecayedTraining
 from fastmlp.kernels.run.executor import Executable
 from fastmlp.kernels.run.inference import Inference
+from fastmlp.kernels.run.layouts import kernels_of
 from fastmlp.kernels.run.training import Training
 from fastmlp.optimizers import OptimizerState, get_optimizer
 from fastmlp.regularization import Regularization
@@ -83,7 +85,7 @@ def all_faults(made: Training, samples=N) -> list[str]:
             keys = [(key, {0}) for key in made._usual_sections()]
         for key, of_steps in keys:
             item = made.parameters.dtype.itemsize
-            found += faults(made._phases(job, key), item, arrays, sorted(of_steps))
+            found += faults(phases_of(made._mode, job, key), item, arrays, sorted(of_steps))
     return found
 
 
@@ -318,13 +320,13 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
     steps = -(-samples // made.batch_size)
     arrays = extents.of_training(made, listed, samples, steps)
     item, count = made.parameters.dtype.itemsize, 0
-    kernels = Program(1, made._sections[listed]).kernels()
+    kernels = kernels_of(made._mode, made._jobs[listed], made._sections[listed])
     a = made.architecture
     addresses = registry.kernel_addresses(
         a.dtype, *registry.groups_of(kernels, a.activations, made._rule())
     )
     for key, first, last in segments:
-        for step, phase in itertools.product(range(first, last), made._sections[listed][key]):
+        for step, phase in itertools.product(range(first, last), made.phases(listed, key)):
             for share in phase.shares:
                 for loop in share.loops:
                     for turn, operation in itertools.product(range(loop.turns), loop.operations):

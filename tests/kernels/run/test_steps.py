@@ -100,8 +100,8 @@ def test_steps_of_every_kind_are_among_them(in_pieces, kind):
         class Seen(Executable):
             def enter(self, segments: Any) -> None:
                 segments = list(segments)
-                sections = run._sections[kind in LISTED]
-                names.extend(p.name for key, _, _ in segments for p in sections[key])
+                listed = kind in LISTED
+                names.extend(p.name for key, _, _ in segments for p in run.phases(listed, key))
                 super().enter(segments)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -220,7 +220,7 @@ def test_the_lists_of_the_next_samples_are_asked_for(in_pieces, monkeypatch, mak
         rows = int(executable.bases[Slot.ROWS])
         for key, first, last in segments:
             for step in range(first, last):
-                for phase in made._sections[True][key]:
+                for phase in made.phases(True, key):
                     asked.extend(next_of(phase, rows, step))
         honest(executable, threads)
 
@@ -269,7 +269,7 @@ def test_each_share_has_its_own_copy_of_what_clipping_changes(packed):
     assert first.any()
     assert all(np.array_equal(first, other) for other in others)
     row = HYPER_ROW * 8
-    (phase,) = [p for p in run._sections[packed]["step", 13] if p.name == "optimizer"]
+    (phase,) = [p for p in run.phases(packed, ("step", 13)) if p.name == "optimizer"]
     for t, (clips, steps) in enumerate(
         zip(records(phase, "clip"), records(phase, "optimizer"), strict=True)
     ):
