@@ -71,6 +71,7 @@ def test_the_printed_cost_is_the_binary_form_over_all_classes():
     assert numpy_ann.printed_cost(a, np.array([0, 2])) == pytest.approx(expected, rel=1e-15)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=() if name == "dnn-torch" else pytest.mark.slow)
