@@ -70,8 +70,20 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
         terminalreporter.write_line("in full: FASTMLP_FULL_TESTS=1 python -m pytest -m ''")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node) -> None:
+    """Add what was counted in a process of xdist's."""
+    for name, (here, full) in getattr(node, "workeroutput", {}).get("counts", {}).items():
+        total = COUNTS[name]
+        total[0] += here
+        total[1] += full
+
+
 def pytest_sessionfinish(session) -> None:
-    if not RECORD or hasattr(session.config, "workerinput"):  # several would write at once
+    if hasattr(session.config, "workerinput"):
+        session.config.workeroutput["counts"] = dict(COUNTS)
+        return  # several would write at once
+    if not RECORD:
         return
     path = Path(RECORD)
     record = json.loads(path.read_text()) if path.exists() else {"tests": {}, "counts": {}}
