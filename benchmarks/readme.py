@@ -7,7 +7,7 @@ epoch grows (a minute), ``cluster`` holds a model of steps on a cluster against 
 draws it into ``cluster.png``, ``accuracy`` trains with and without dropout; with no argument all of
 these are made. Each writes its own part of ``benchmarks/README.md``, and ``bench`` the short one of
 the README too. ``promises FILE`` makes the tables of promises, in the README and
-``tests/README.md``, from what tests have recorded.
+``tests/README.md``, from what tests have recorded; ``operations FILE`` that of the operations.
 """
 
 from __future__ import annotations
@@ -236,6 +236,23 @@ def promises(record: str) -> None:
     replace("promises", ["", *short_lines(found), *when], README)
 
 
+def operations(record: str) -> None:
+    """Write what `operations.py` has kept in a JSON file."""
+    from operations import LEAST_SECONDS, Case, Measured, lines
+
+    found = [
+        Measured(Case(**row["case"]), row["reference"], row["kernels"])
+        for row in json.loads(Path(record).read_text(encoding="utf-8"))
+    ]
+    counted = [m for m in found if m.reference >= LEAST_SECONDS]
+    slower = sum(m.ratio < 1 for m in counted)
+    text = (
+        f"{len(counted):,} of {len(found):,} cases take the reference 15 us or more; in {slower} "
+        f"of these it is the faster one. Measured on {machine()}."
+    )
+    replace("operations", ["", *lines(found), "", text, ""], RESULTS)
+
+
 def machine() -> str:
     """Return the processor and the number of cores, as far as the system tells."""
     import os
@@ -251,8 +268,9 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["promises"] and len(sys.argv) == 3:
-        promises(sys.argv[2])
+    of_files = {"promises": promises, "operations": operations}
+    if len(sys.argv) == 3 and sys.argv[1] in of_files:
+        of_files[sys.argv[1]](sys.argv[2])
         raise SystemExit
     parts = {
         "reproduce": reproduce,
