@@ -21,9 +21,28 @@ from .records import record
 from .simd import const
 from .vector_math import Vec
 
-__all__ = ["pack_columns_left", "pack_columns_right", "pack_rows_right"]
+__all__ = ["over_columns", "pack_columns_left", "pack_columns_right", "pack_rows_right"]
 
 _AT_ONCE = 4  # blocks of the left operand: their columns are a cache line or more of a row
+
+
+def over_columns(
+    v: Vec, n: Any, column: Any, pieces: int, length: int,
+    rows: Callable[[Callable[[Any, int], Any]], list[Any]],
+) -> None:  # fmt: skip
+    """Emit ``rows(load)``, where ``load(address, i)`` loads the i-th piece of a row, of `pieces`
+    that have `length` elements each, from `column` on: zeros beyond its `n` columns.
+    """
+    b = v.b
+
+    def whole(address: Any, _: int) -> Any:
+        return v.load_part(address, length)
+
+    def part(address: Any, i: int) -> Any:
+        return v.load_part(address, length, b.sub(b.sub(n, column), const(i * length)))
+
+    inside = b.icmp_signed("<=", b.add(column, const(pieces * length)), n)
+    v.choose(inside, lambda: rows(whole), lambda: rows(part))
 
 
 def _copy(
@@ -45,14 +64,7 @@ def _copy(
         over_rows(v, q.k, row)
         return []
 
-    def whole(address: Any, _: int) -> Any:
-        return v.load_part(address, length)
-
-    def part(address: Any, i: int) -> Any:
-        return v.load_part(address, length, b.sub(b.sub(q.n, column), const(i * length)))
-
-    inside = b.icmp_signed("<=", b.add(column, const(pieces * length)), q.n)
-    v.choose(inside, lambda: rows(whole), lambda: rows(part))
+    over_columns(v, q.n, column, pieces, length, rows)
 
 
 @record("dst src lds first k n depth")

@@ -16,6 +16,7 @@ from typing import Any
 from .bfloat16 import pairs, parts_of
 from .elementwise import over_rows, vector_count
 from .gemm import MR, NV, over_panels
+from .packing import over_columns
 from .records import record
 from .simd import I32, const, ir
 from .vector_math import Vec
@@ -53,14 +54,7 @@ def _split(
         over_rows(v, b.and_(q.k, const(1)), lambda t: pair(b.add(count, t), load, False))
         return []
 
-    def whole(address: Any, _: int) -> Any:
-        return v.load_part(address, length)
-
-    def part(address: Any, i: int) -> Any:
-        return v.load_part(address, length, b.sub(b.sub(q.n, column), const(i * length)))
-
-    inside = b.icmp_signed("<=", b.add(column, const(pieces * length)), q.n)
-    v.choose(inside, lambda: rows(whole), lambda: rows(part))
+    over_columns(v, q.n, column, pieces, length, rows)
 
 
 @record("dst src lds first k n depth")
