@@ -17,6 +17,7 @@ from .initializers import RandomSource
 from .optimizers import OptimizerState, make_optimizer
 from .schedules import get_schedule
 from .support.atomic import replacing
+from .support.interrupts import CtrlC
 from .support.notices import warn
 from .support.sources import check_directory, open_regular
 from .support.validation import check_choice, check_integer, check_number, check_path
@@ -285,7 +286,8 @@ def save(net: MLP, path: str | Path) -> None:
     """
     header, arrays = pack(net)
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    with replacing(path) as name, open(name, "wb") as file:
+    # an archive whose writing is broken off raises ValueError instead of what broke it off
+    with replacing(path) as name, open(name, "wb") as file, CtrlC():
         np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
 
 

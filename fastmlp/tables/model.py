@@ -15,6 +15,7 @@ from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES
 from ..support.atomic import replacing
 from ..support.extras import require
+from ..support.interrupts import CtrlC
 from ..support.sources import check_directory, open_regular
 from ..support.validation import check_path
 from .columns import Columns, as_numbers, as_texts
@@ -182,7 +183,9 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     """
-    data = require("skops.io", "table").dumps(model)
+    skops = require("skops.io", "table")
+    with CtrlC():  # a zip whose writing is broken off raises ValueError instead
+        data = skops.dumps(model)
     with replacing(check_path(path)) as name:
         Path(name).write_bytes(data)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from presses import everywhere
 
 from fastmlp import (
     MLP,
@@ -26,6 +27,7 @@ from fastmlp.cli.files import write_json
 from fastmlp.plots import save_history
 from fastmlp.report import write_report
 from fastmlp.support.atomic import replacing
+from fastmlp.tables.model import save_model
 
 FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
 X = np.random.default_rng(0).normal(size=(120, 6)).astype("float32")
@@ -224,6 +226,21 @@ def test_a_folder_that_cannot_be_written(kind):
     assert path.read_text() == "the old one"
     assert os.listdir(folder) == [file]
     shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("writer", "every"), [("net", 3), ("table", 23)])
+def test_ctrl_c_while_an_archive_is_written_is_nothing_else(
+    tmp_path, ctrl_c_is_heard, writer, every
+):
+    net, path = made(), tmp_path / ("net.npz" if writer == "net" else "net.skops")
+    write = (lambda: net.save(path)) if writer == "net" else (lambda: save_model(net, path))
+    if writer == "table":
+        net = pytest.importorskip("sklearn.preprocessing").StandardScaler().fit([[1.0], [2.0]])
+        pytest.importorskip("skops")
+    write()
+    places = [*everywhere(write, ["zipfile.py", "zipfile/__init__.py", "npyio_impl.py"], every)]
+    assert len(places) > 10
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_a_folder_that_is_missing(tmp_path):
