@@ -228,7 +228,9 @@ def test_a_folder_that_cannot_be_written(kind):
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize(("writer", "every"), [("net", 9), ("table", 31)])
+@pytest.mark.parametrize(
+    ("writer", "every"), [("net", 9), pytest.param("table", 31, marks=pytest.mark.slow)]
+)
 def test_ctrl_c_while_an_archive_is_written_is_nothing_else(
     tmp_path, ctrl_c_is_heard, writer, every
 ):
