@@ -87,8 +87,17 @@ def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) 
 
 
 def pressed(work: Callable[[], Any], gaps: Sequence[float]) -> bool:
-    """Do `work` with Ctrl-C after each of these gaps in seconds; return whether it came out."""
+    """Do `work` with Ctrl-C after each of these gaps in seconds; return whether it came out.
+
+    Python itself drops an exception of a `__del__`, as those of Dask's futures, and goes on: such
+    a press is lost, and pytest's check of dropped exceptions does not hear of it.
+    """
     heard, over = True, False
+    report = sys.unraisablehook
+
+    def unless_pressed(dropped: Any) -> None:
+        if dropped.exc_type is not KeyboardInterrupt:
+            report(dropped)
 
     def handle(number: int, frame: Any) -> None:
         if heard:
@@ -106,6 +115,7 @@ def pressed(work: Callable[[], Any], gaps: Sequence[float]) -> bool:
             time.sleep(0.001)
 
     before, error = signal.signal(signal.SIGINT, handle), None
+    sys.unraisablehook = unless_pressed
     try:
         threading.Thread(target=press).start()
         work()
@@ -116,6 +126,7 @@ def pressed(work: Callable[[], Any], gaps: Sequence[float]) -> bool:
     heard = False
     wait()
     now = signal.signal(signal.SIGINT, before)
+    sys.unraisablehook = report
     if error is not None and type(error) is not KeyboardInterrupt:
         raise error
     assert now is handle
