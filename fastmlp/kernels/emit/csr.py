@@ -35,12 +35,8 @@ def _nonzero_bits(v: Vec, address: Any, kind: str) -> Any:
 
 
 def _bit_count(v: Vec, name: str, bits: Any) -> Any:
-    kind = [I64] if name == "ctpop" else [I64, BOOL]
-    full = f"llvm.{name}.i64"
-    function = v.module.globals.get(full)
-    if function is None:
-        function = ir.Function(v.module, ir.FunctionType(I64, kind), full)
-    return v.b.call(function, [bits] if name == "ctpop" else [bits, ir.Constant(BOOL, 1)])
+    more = [ir.Constant(BOOL, 1)] if name == "cttz" else []  # bits are never 0
+    return v.call(f"llvm.{name}.i64", I64, [bits, *more])
 
 
 def _over_groups(
@@ -78,9 +74,7 @@ def _pack(v: Vec, bits: Any, elements: Any) -> Any:
     b, lanes = v.b, elements.type.count
     mask = b.bitcast(b.trunc(bits, ir.IntType(lanes)), ir.VectorType(BOOL, lanes))
     name = f"llvm.x86.avx512.mask.compress.v{lanes}i{elements.type.element.width}"
-    kind = ir.FunctionType(elements.type, [elements.type, elements.type, mask.type])
-    function = v.module.globals.get(name) or ir.Function(v.module, kind, name)
-    return b.call(function, [elements, ir.Constant(elements.type, None), mask])
+    return v.call(name, elements.type, [elements, ir.Constant(elements.type, None), mask])
 
 
 def _list_group(

@@ -228,15 +228,11 @@ def _pairs(k: int, parts: int) -> int:
     return (k + 1) // 2 if parts else k
 
 
-def _of_parts(parts: int, name: str) -> dict[str, Footprint]:
-    """Return what the kernels over operands in so many parts read and write."""
-    found = {
-        "packed_forward": _packed_forward, "packed_backward": _packed_backward,
-        "packed_update": _packed_update, "split_columns_left": _pack_columns_left,
-        "split_columns_right": _pack_columns_right, "split_rows_right": _pack_rows_right,
-        "split_rows_left": _split_rows_left,
-    }  # fmt: skip
-    return {f"{kernel}_{name}": partial(of, parts=parts) for kernel, of in found.items()}
+_PACKED: dict[str, Footprint] = {
+    "packed_forward": _packed_forward, "packed_backward": _packed_backward,
+    "packed_update": _packed_update, "pack_columns_left": _pack_columns_left,
+    "pack_columns_right": _pack_columns_right, "pack_rows_right": _pack_rows_right,
+}  # fmt: skip
 
 
 def _bias_update(q: Any, m: _Memory) -> list[Access]:
@@ -402,17 +398,18 @@ def _prefetch(q: Any, m: _Memory) -> list[Access]:
 
 FOOTPRINTS: dict[str, Footprint] = {
     "forward": _forward, "map_activation": _map_activation, "backward": _backward,
-    "packed_forward": _packed_forward, "packed_backward": _packed_backward,
-    "packed_update": _packed_update, "pack_columns_left": _pack_columns_left,
-    "pack_columns_right": _pack_columns_right, "pack_rows_right": _pack_rows_right,
     "transpose": _transpose, "add": _add, "softmax_labels": _loss, "softmax_targets": _loss,
     "elementwise_loss": _loss, "output": _output, "penalties": _penalties,
     "reduce_penalties": _reduce_penalties, "update": _update, "bias_update": _bias_update,
     "optimizer": _optimizer, "feature_update": _feature_update, "vector_forward": _vector_forward,
     "vector_backward": _vector_backward, "vector_update": _vector_update, "step_row": _step_row,
     "dropout": _dropout, "gradient_squares": _gradient_squares, "clip": _clip,
-    "limit_columns": _limit_columns, **CALLS,
-    **{name: of for n, end in SPLIT.items() for name, of in _of_parts(n, end).items()},
+    "limit_columns": _limit_columns, **CALLS, **_PACKED,
+    **{
+        f"{name}_{end}": partial(of, parts=n)
+        for n, end in SPLIT.items()
+        for name, of in {**_PACKED, "split_rows_left": _split_rows_left}.items()
+    },
     **{f"gather_{kind}": _gather for kind in ("u8", "f32", "f64")},
     **{f"list_rows_{kind}": _list_rows for kind in ("u8", "f32", "f64")},
     **{f"sparse_forward_{kind}": _sparse_forward for kind in LISTS},

@@ -54,10 +54,9 @@ def _pack(
     way: str, share: Share, wide: Wide, dst: At, samples: Samples, rows: At, stride: int, n: int
 ) -> None:
     """Pack some of the rows that an update sums over."""
-    kernel = f"split_{way}{wide.suffix}" if wide.split else f"pack_{way}"
     share.add(
-        kernel, dst=dst, src=samples.at(rows, stride), lds=stride, first=wide.depth(samples.row),
-        k=samples.count, n=n, depth=wide.depth(samples.depth),
+        f"pack_{way}{wide.suffix}", dst=dst, src=samples.at(rows, stride), lds=stride,
+        first=wide.depth(samples.row), k=samples.count, n=n, depth=wide.depth(samples.depth),
     )  # fmt: skip
 
 
