@@ -10,20 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .elementwise import over_rows
+from .elementwise import over_rows, vector_count
+from .gemm import MR, NV
+from .packing import over_squares
 from .records import record
-from .simd import const, ir
-from .target import current_target
+from .simd import I32, const, ir
 from .vector_math import Vec
 
 __all__ = ["over_blocks", "pack_a", "pack_b", "rounded"]
 
 _TOGETHER = 8  # lines that are packed at a time
-MR, NV = current_target().tile_rows, current_target().tile_vectors
-
-
-def _least(v: Vec, x: Any, y: Any) -> Any:
-    return v.b.select(v.b.icmp_signed("<", x, y), x, y)
 
 
 def rounded(v: Vec, n: Any, unit: int) -> Any:
@@ -42,7 +38,7 @@ def over_blocks(
 
     def block(i: Any) -> None:
         first = b.mul(i, const(size))
-        body(first, _least(v, const(size), b.sub(n, first)))
+        body(first, v.least(const(size), b.sub(n, first)))
 
     over_rows(v, count, block)
 
@@ -74,9 +70,9 @@ def pack_b(v: Vec, q: Any) -> None:
             first = b.mul(i, const(v.length))
             body(dst, first, b.sub(q.columns, first))
 
-        over_rows(v, b.udiv(b.add(q.columns, const(v.length - 1)), const(v.length)), vector)
+        over_rows(v, vector_count(v, q.columns), vector)
 
-    def rows() -> list[Any]:
+    def rows() -> None:
         def some(first: Any, count: int) -> None:
             def vector(dst: Any, column: Any, left: Any) -> None:
                 mask, src = v.lanes_below(left), b.add(q.b, b.mul(column, const(v.size)))
@@ -88,9 +84,8 @@ def pack_b(v: Vec, q: Any) -> None:
             vectors(vector)
 
         _over_some(v, q.k, some)
-        return []
 
-    def columns() -> list[Any]:
+    def columns() -> None:
         def vector(dst: Any, first: Any, left: Any) -> None:
             _transpose(
                 v, q.b, first, left, q.step_b, q.ldb, q.k,
@@ -98,7 +93,6 @@ def pack_b(v: Vec, q: Any) -> None:
             )  # fmt: skip
 
         vectors(vector)
-        return []
 
     v.choose(b.icmp_signed("==", q.step_b, const(v.size)), rows, columns)
 
@@ -109,8 +103,7 @@ def _transpose(
 ) -> None:  # fmt: skip
     """Emit ``put(k, vector)``: a vector of lines `first` and following, for every k.
 
-    Lines lie `step` bytes apart; of those that are not left, the last one stands in. After the last
-    k, those up to a whole vector of k are put as well.
+    Lines lie `step` bytes apart; of those that are not left nothing is read.
     """
     b = v.b
     lines = []
@@ -118,27 +111,19 @@ def _transpose(
         place = b.select(b.icmp_signed("<", const(i), left), const(i), b.sub(left, const(1)))
         lines.append(v.at(src, b.mul(b.add(first, place), step)))
 
-    def contiguous() -> list[Any]:
-        def block(start: Any, count: Any) -> None:
-            mask, offset = v.lanes_below(count), b.mul(start, const(v.size))
-            loaded = [v.load_lanes(mask, line, offset) for line in lines]
-            for i, value in enumerate(v.transpose(loaded)):
-                put(b.add(start, const(i)), value)
+    def contiguous() -> None:
+        over_squares(v, lines, left, k, lambda at, values: put(at, *values))
 
-        over_blocks(v, k, v.length, block)
-        return []
-
-    def apart() -> list[Any]:
+    def apart() -> None:
         def one(at: Any) -> None:
             offset = b.mul(at, k_step)
             value: Any = ir.Constant(v.type, ir.Undefined)
             for i, line in enumerate(lines):
                 x = v.load_scalar(line, offset)
-                value = b.insert_element(value, x, ir.Constant(ir.IntType(32), i))
+                value = b.insert_element(value, x, I32(i))
             put(at, value)
 
         over_rows(v, k, one)
-        return []
 
     v.choose(b.icmp_signed("==", k_step, const(v.size)), contiguous, apart)
 
@@ -148,7 +133,6 @@ def pack_a(v: Vec, q: Any) -> None:
     """Copy rows of A into tiles of MR rows, k-major; rows beyond the last one are any."""
     b = v.b
     k_bytes = b.mul(rounded(v, q.k, v.length), const(MR * v.size))
-    half = ir.VectorType(v.scalar, min(MR, v.length))
 
     def put_rows(first: Any, k: Any, value: Any) -> None:
         """Store a vector of rows `first` and following, at k."""
@@ -159,12 +143,11 @@ def pack_a(v: Vec, q: Any) -> None:
             place = b.add(b.mul(tile, k_bytes), b.mul(within, const(v.size)))
             kept = value
             if v.length > MR:
-                lanes = ir.Constant(ir.VectorType(ir.IntType(32), MR), list(range(part, part + MR)))
+                lanes = ir.Constant(ir.VectorType(I32, MR), list(range(part, part + MR)))
                 kept = b.shuffle_vector(value, ir.Constant(v.type, ir.Undefined), lanes)
-            pointer = b.inttoptr(v.at(b.add(q.dst, place), at), half.as_pointer())
-            b.store(kept, pointer).align = v.size
+            v.store(kept, b.add(q.dst, place), at)
 
-    def rows_together() -> list[Any]:
+    def rows_together() -> None:
         def some(first_k: Any, together: int) -> None:
             def group(first: Any, count: Any) -> None:
                 mask, src = v.lanes_below(count), b.add(q.a, b.mul(first, const(v.size)))
@@ -175,14 +158,12 @@ def pack_a(v: Vec, q: Any) -> None:
             over_blocks(v, q.rows, v.length, group)
 
         _over_some(v, q.k, some)
-        return []
 
-    def transposed() -> list[Any]:
+    def transposed() -> None:
         def group(first: Any, count: Any) -> None:
             put = partial(put_rows, first)
             _transpose(v, q.a, first, count, q.lda, q.step_a, q.k, put)
 
         over_blocks(v, q.rows, v.length, group)
-        return []
 
     v.choose(b.icmp_signed("==", q.lda, const(v.size)), rows_together, transposed)

@@ -100,7 +100,7 @@ class _Memory:
         return [*self.rows(cuts, q.rows, size, size), *self.rows(starts, q.rows, 8, 8)]
 
 
-Footprint = Callable[[Any, _Memory], list[Access]]
+Footprint = Callable[..., list[Access]]
 
 
 def _gather(q: Any, m: _Memory) -> list[Access]:
@@ -406,9 +406,9 @@ FOOTPRINTS: dict[str, Footprint] = {
     "dropout": _dropout, "gradient_squares": _gradient_squares, "clip": _clip,
     "limit_columns": _limit_columns, **CALLS, **_PACKED,
     **{
-        f"{name}_{end}": partial(of, parts=n)
-        for n, end in SPLIT.items()
-        for name, of in {**_PACKED, "split_rows_left": _split_rows_left}.items()
+        f"{name}_{end}": partial(of, parts=parts)
+        for parts, end in SPLIT.items()
+        for name, of in [*_PACKED.items(), ("split_rows_left", _split_rows_left)]
     },
     **{f"gather_{kind}": _gather for kind in ("u8", "f32", "f64")},
     **{f"list_rows_{kind}": _list_rows for kind in ("u8", "f32", "f64")},
