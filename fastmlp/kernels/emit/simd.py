@@ -279,6 +279,37 @@ class Vectors:
             results.append(phi)
         return results
 
+    def interleaved(
+        self,
+        count: Any,
+        start: Sequence[Any],
+        sets: int,
+        add: Callable[[Any, list[Any]], list[Any]],
+    ) -> list[Any]:
+        """Emit ``sums = add(i, sums)`` for i in range(count), from `start` on, and return the sums.
+
+        They are `sets` of sums, of which each takes its turn: several in flight hide the latency
+        of the multiply-add. They are combined in a fixed order.
+        """
+        b, width = self.b, len(start)
+
+        def several(t: Any, sums: list[Any]) -> list[Any]:
+            new = []
+            for n in range(sets):
+                at = b.add(b.mul(t, const(sets)), const(n))
+                new += add(at, sums[n * width : (n + 1) * width])
+            return new
+
+        whole = b.udiv(count, const(sets))
+        sums = self.loop(whole, [*start, *[self.c(0.0)] * (width * (sets - 1))], several)
+        while len(sums) > width:
+            half = len(sums) // 2
+            sums = [b.fadd(x, y) for x, y in zip(sums[:half], sums[half:], strict=True)]
+        if sets == 1:
+            return sums
+        done = b.mul(whole, const(sets))
+        return self.loop(b.sub(count, done), sums, lambda t, s: add(b.add(done, t), s))
+
     def _never_unrolled(self) -> Any:
         """Return the metadata of a loop; its first operand is itself, which tells loops apart."""
         disable = self.module.add_metadata(["llvm.loop.unroll.disable"])

@@ -121,7 +121,7 @@ def _of_input(kind: str) -> dict[str, Kernel]:
     """Return the kernels that read inputs of one kind."""
     index = f"index {kind}"
     kernels = {
-        f"gather_{kind}": Kernel(getattr(elementwise, f"gather_{kind}"), f"gather {kind}"),
+        f"gather_{kind}": Kernel(partial(elementwise.gather, kind=kind), f"gather {kind}"),
         f"list_rows_{kind}": Kernel(partial(csr.list_rows, kind=kind), f"listing {kind}"),
         f"index_count_{kind}": Kernel(partial(csr.index_count, kind=kind), index),
         f"index_fill_{kind}": Kernel(partial(csr.index_fill, kind=kind), index),
@@ -133,7 +133,6 @@ def _of_input(kind: str) -> dict[str, Kernel]:
 
 KERNELS: dict[str, Kernel] = {
     "forward": Kernel(gemm.forward, "forward", "activations"),
-    "map_activation": Kernel(elementwise.map_activation, "activation maps", "activations"),
     "backward": Kernel(gemm.backward, "backward", "derivatives"),
     "transpose": Kernel(gemm.transpose, "backward", "derivatives"),
     **_PACKED,
@@ -142,7 +141,6 @@ KERNELS: dict[str, Kernel] = {
     "softmax_labels": Kernel(losses.softmax_labels, "labels"),
     "softmax_targets": Kernel(losses.softmax_targets, "targets"),
     "elementwise_loss": Kernel(losses.elementwise_loss, "targets"),
-    "output": Kernel(losses.output, "outputs"),
     "penalties": Kernel(regularization.penalties, "penalties"),
     "reduce_penalties": Kernel(regularization.reduce_penalties, "penalties"),
     "update": Kernel(gemm.update, "update", "rule"),
@@ -161,7 +159,7 @@ KERNELS: dict[str, Kernel] = {
     "activate_rows": Kernel(rows.activate_rows, "rows activated", "activations"),
     "optimizer_items": Kernel(rows.optimizer_items, "items stepped", "rule"),
     "finite": Kernel(rows.finite, "finite"),
-    "output_of_rows": Kernel(losses.output_of_rows, "rows of outputs"),
+    "output_of_rows": Kernel(losses.output_of_rows, "outputs"),
     **{
         f"{name}_of_rows": Kernel(partial(getattr(losses, name), padded=False), f"rows of {name}")
         for name in ("softmax_labels", "softmax_targets", "elementwise_loss")

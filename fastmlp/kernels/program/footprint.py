@@ -11,7 +11,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from ..emit.activations import ACTIVATIONS, SLOPES
+from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import HYPER_ROW, STORE, state_arrays
 from ..emit.sparse import LISTS
 from ..emit.target import current_target
@@ -21,8 +21,6 @@ from .job import BLOCK
 from .operation import At, Operation, Slot
 
 __all__ = ["FOOTPRINTS", "Access", "Array", "accesses"]
-
-_WRITE_SLOPES = frozenset(ACTIVATIONS[name] for name in SLOPES)
 
 
 class Access(NamedTuple):
@@ -129,7 +127,7 @@ def _items(q: Any, m: _Memory, items: At, size: int) -> list[Access]:
 
 def _forward(q: Any, m: _Memory) -> list[Access]:
     rows, length = q.tiles * m.tile, q.vectors
-    slope = q.slope if q.code in _WRITE_SLOPES else None
+    slope = q.slope if q.code in SLOPE_CODES else None
     return [
         *m.vectors(q.c, rows, q.ldc, length, writes=True),
         *m.vectors(slope, rows, q.ldc, length, writes=True),
@@ -158,7 +156,7 @@ def _update(q: Any, m: _Memory) -> list[Access]:
 
 def _packed_forward(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
     rows, length, row = q.tiles * m.tile, q.vectors, max(1, parts)
-    slope = q.slope if q.code in _WRITE_SLOPES else None
+    slope = q.slope if q.code in SLOPE_CODES else None
     return [
         *m.vectors(q.c, rows, q.ldc, length, writes=True),
         *m.vectors(slope, rows, q.ldc, length, writes=True),
@@ -258,15 +256,6 @@ def _transpose(q: Any, m: _Memory) -> list[Access]:
     ]
 
 
-def _map_activation(q: Any, m: _Memory) -> list[Access]:
-    slope = q.slope if q.always or q.code in _WRITE_SLOPES else None
-    return [
-        *m.vectors(q.y, q.rows, q.ld, q.vectors, writes=True),
-        *m.vectors(slope, q.rows, q.ld, q.vectors, writes=True),
-        *m.vectors(q.x, q.rows, q.ld, q.vectors),
-    ]
-
-
 def _padded(m: _Memory, n: int) -> int:
     """Return the bytes of the whole vectors that hold n elements."""
     return -(-n * m.item // m.vector) * m.vector
@@ -280,13 +269,6 @@ def _loss(q: Any, m: _Memory) -> list[Access]:
         *m.rows(q.loss, q.rows, 8, 8, writes=True), *m.rows(q.correct, q.rows, 8, 8, writes=True),
         *m.rows(q.order, q.rows, 8, 8), *m.anywhere(targets, q.weight),
     ]  # fmt: skip
-
-
-def _output(q: Any, m: _Memory) -> list[Access]:
-    return [
-        *m.rows(q.out, q.rows, q.ldo, q.n * m.item, writes=True),
-        *m.rows(q.z, q.rows, q.ldz, _padded(m, q.n), writes=True),
-    ]
 
 
 def _dropout(q: Any, m: _Memory) -> list[Access]:
@@ -362,7 +344,7 @@ def _feature_update(q: Any, m: _Memory) -> list[Access]:
 
 
 def _vector_forward(q: Any, m: _Memory) -> list[Access]:
-    slope = q.slope if q.code in _WRITE_SLOPES else None
+    slope = q.slope if q.code in SLOPE_CODES else None
     return [
         *m.vectors(q.c, 1, 0, q.vectors, writes=True),
         *m.vectors(slope, 1, 0, q.vectors, writes=True), *m.rows(q.x, 1, 0, q.n * m.item),
@@ -397,9 +379,9 @@ def _prefetch(q: Any, m: _Memory) -> list[Access]:
 
 
 FOOTPRINTS: dict[str, Footprint] = {
-    "forward": _forward, "map_activation": _map_activation, "backward": _backward,
+    "forward": _forward, "backward": _backward,
     "transpose": _transpose, "add": _add, "softmax_labels": _loss, "softmax_targets": _loss,
-    "elementwise_loss": _loss, "output": _output, "penalties": _penalties,
+    "elementwise_loss": _loss, "penalties": _penalties,
     "reduce_penalties": _reduce_penalties, "update": _update, "bias_update": _bias_update,
     "optimizer": _optimizer, "feature_update": _feature_update, "vector_forward": _vector_forward,
     "vector_backward": _vector_backward, "vector_update": _vector_update, "step_row": _step_row,

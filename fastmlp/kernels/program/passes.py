@@ -75,7 +75,7 @@ def _dropout(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa:
     if q.factor is None:
         return
     share.add(
-        "dropout", h=samples.at(q.h, q.ld_h), slope=samples.at(q.kept, q.ld_h), ld=q.ld_h,
+        "dropout", h=samples.at(q.h, q.ld_h), slope=samples.at(q.slope, q.ld_h), ld=q.ld_h,
         vectors=q.vectors_out, rows=samples.count, words=At(Slot.WORDS, l * 8, step=hidden * 8),
         place=At(Slot.PLACE, samples.first, turn=samples.turn), threshold=q.threshold,
         scale=q.factor, code=q.code,
@@ -120,8 +120,8 @@ def backward(job: Job, share: Share, samples: Samples) -> None:
             return
         values: dict[str, Value] = {
             "e": samples.at(p.d, p.ld_h), "lde": p.ld_h, "d": samples.at(q.d, q.ld_h),
-            "ldd": q.ld_h, "wt": q.wt, "k": q.n_out, "h": samples.at(p.kept, p.ld_h),
-            "code": p.kept_code, "tiles": samples.tiles(job), "vectors": q.vectors_in,
+            "ldd": q.ld_h, "wt": q.wt, "k": q.n_out, "h": samples.at(p.slope, p.ld_h),
+            "code": p.slope_code, "tiles": samples.tiles(job), "vectors": q.vectors_in,
         }  # fmt: skip
         if wide is None:
             share.add("backward", ldwt=q.ld_wt, **values)

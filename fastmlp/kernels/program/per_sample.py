@@ -50,7 +50,7 @@ def _ask_for_next(job: Job, share: Share) -> None:
 def _backward(share: Share, q: Layer, p: Layer, d: At) -> None:
     share.add(
         "vector_backward", e=p.d, w=q.w, ldw=q.ld_w, d=d, vectors=q.vectors_out,
-        blocks=q.vectors_in, h=p.kept, code=p.code,
+        blocks=q.vectors_in, h=p.slope, code=p.code,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
 from .job import BLOCK, Job, Packed
 from .operation import At, Share, Slot
@@ -29,14 +30,16 @@ __all__ = [
 ]
 
 
-def _activate(job: Job, share: Share, samples: Samples, at: int = 0, vectors: int = 0) -> None:
-    q = job.layers[0]
-    if q.code:
-        h, slope = samples.at(q.h, q.ld_h) + at, samples.at(q.slope, q.ld_h) + at
-        share.add(
-            "map_activation", y=h, slope=slope, x=h, ld=q.ld_h, rows=samples.count,
-            vectors=vectors or q.vectors_out, code=q.code, always=0,
-        )  # fmt: skip
+def _activate(job: Job, share: Share, places: tuple[At, At], rows: int, vectors: int) -> None:
+    """Apply the activation to rows of z where they lie, and write f'(z) if it is kept itself."""
+    q, (h, slope) = job.layers[0], places
+    if q.code == ACTIVATIONS["identity"]:
+        return
+    share.add(
+        "activate_rows", y=h, ldy=q.ld_h, slope=slope if q.code in SLOPE_CODES else At(Slot.NONE),
+        lds=q.ld_h, x=h, ldx=q.ld_h, rows=rows, columns=vectors * job.vector // job.item,
+        code=q.code,
+    )  # fmt: skip
 
 
 def list_samples(job: Job, share: Share, samples: Samples) -> None:
@@ -63,7 +66,8 @@ def forward(job: Job, share: Share, samples: Samples) -> None:
         order=order, **lists.where, at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.count,
         vectors=q.vectors_out,
     )  # fmt: skip
-    _activate(job, share, samples)
+    places = samples.at(q.h, q.ld_h), samples.at(q.slope, q.ld_h)
+    _activate(job, share, places, samples.count, q.vectors_out)
 
 
 def add_gradient(job: Job, share: Share, samples: Samples, target: At, *, at_once: int = 1) -> None:
@@ -121,17 +125,13 @@ def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> Non
         return
     for panel in panels:
         at, length = panel.first * job.vector, panel.width * job.vector
+        h, slope = (place + (r0 * q.ld_h + at) for place in (q.h, q.slope))
         share.add(
-            f"sparse_forward_{lists.kind}", z=q.h + (r0 * q.ld_h + at), ldz=q.ld_h,
+            f"sparse_forward_{lists.kind}", z=h, ldz=q.ld_h,
             bias=q.bias + at, order=samples.of(Slot.ROWS) + r0 * 8, **lists.where,
             at_once=lists.at_once, w=panel.w, ldw=length, rows=r1 - r0, vectors=panel.width,
         )  # fmt: skip
-        if q.code:
-            h, slope = q.h + (r0 * q.ld_h + at), q.slope + (r0 * q.ld_h + at)
-            share.add(
-                "map_activation", y=h, slope=slope, x=h, ld=q.ld_h, rows=r1 - r0,
-                vectors=panel.width, code=q.code, always=0,
-            )  # fmt: skip
+        _activate(job, share, (h, slope), r1 - r0, panel.width)
 
 
 def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:

@@ -78,8 +78,8 @@ def _scaled_layers(
             places[l].moving(step=q.ld_h) for places in (rows.raw, rows.out, rows.steps)
         )
         a = rows.out[l - 1].moving(step=own[l - 1].ld_h) if l else q.a
-        kept = out if q.kept == q.h else q.kept
-        seen.append(replace(q, a=a, h=out, kept=kept))
+        slope = out if q.slope == q.h else q.slope
+        seen.append(replace(q, a=a, h=out, slope=slope))
         plain = replace(q, bias=rows.zeros, code=identity)
         scaled.append(
             Scaled(

@@ -42,7 +42,7 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
         n_in=depth, n_out=width // item, vectors_in=0, vectors_out=target.tile_vectors,
         w=At(Slot.PARAMETERS), ld_w=w.strides[0], bias=At(Slot.PARAMETERS), wt=nothing, ld_wt=0,
         a=At(Slot.X), ld_a=a.strides[0], h=At(Slot.OUT), ld_h=width, d=nothing, slope=nothing,
-        kept=nothing, code=ACTIVATIONS["identity"], kept_code=0, has_bias=True,
+        code=ACTIVATIONS["identity"], slope_code=0, has_bias=True,
     )  # fmt: skip
     job = Job(
         layers=(layer,), item=item, vector=target.vector_bytes, tile_rows=target.tile_rows,
