@@ -9,11 +9,11 @@ import numpy as np
 from ...contract.parameters import aligned_zeros
 from ..emit.activations import ACTIVATIONS
 from ..emit.target import current_target
-from ..jit.registry import kernel_addresses
 from ..program.inference import repeated_tile
 from ..program.job import Job, Layer
 from ..program.operation import At, Program, Slot
-from .executor import Executable, Layout, run
+from .executor import Executable, run
+from .layouts import layout_of
 
 __all__ = ["tiles"]
 
@@ -49,7 +49,7 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
         shares=threads, input="f32", loss=None, batch_size=1, chunk=1,
     )  # fmt: skip
     program = Program(threads, {"tiles": repeated_tile(job, repeats, stride)})
-    executable = Executable(Layout(program, kernel_addresses(dtype, "forward:identity")))
+    executable = Executable(layout_of(program, dtype))
     executable.enter((("tiles", 0, 1),))
     for slot, array in ((Slot.PARAMETERS, w), (Slot.X, a), (Slot.OUT, out)):
         executable.bases[slot] = array.ctypes.data
