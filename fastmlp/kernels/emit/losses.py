@@ -19,7 +19,7 @@ __all__ = [
     "ELEMENTWISE",
     "OUTPUTS",
     "elementwise_loss",
-    "output_of_rows",
+    "output",
     "softmax_labels",
     "softmax_targets",
 ]
@@ -252,7 +252,7 @@ def elementwise_loss(v: Vec, q: Any, padded: bool = True) -> None:
 
 
 @record("out ldo z ldz n rows code")
-def output_of_rows(v: Vec, q: Any) -> None:
+def output(v: Vec, q: Any) -> None:
     """Write the outputs of logits to `out`, which may be where they are; rows are n long."""
     v, b = RowVec(v, q.n), v.b
 

@@ -76,14 +76,6 @@ class Kernel:
         """The fields of its argument record, in their order."""
         return fields_of(self.emit)
 
-    @property
-    def formula(self) -> str:
-        """The first sentence of the emitter's docstring."""
-        emit: Any = self.emit
-        while isinstance(emit, partial):
-            emit = emit.func
-        return " ".join((emit.__doc__ or "").split("\n\n")[0].split()).split(". ")[0]
-
 
 _PACKED = {
     "packed_forward": Kernel(packed_gemm.packed_forward, "packed forward", "activations"),
@@ -159,7 +151,7 @@ KERNELS: dict[str, Kernel] = {
     "activate_rows": Kernel(rows.activate_rows, "rows activated", "activations"),
     "optimizer_items": Kernel(rows.optimizer_items, "items stepped", "rule"),
     "finite": Kernel(rows.finite, "finite"),
-    "output_of_rows": Kernel(losses.output_of_rows, "outputs"),
+    "output": Kernel(losses.output, "outputs"),
     **{
         f"{name}_of_rows": Kernel(partial(getattr(losses, name), padded=False), f"rows of {name}")
         for name in ("softmax_labels", "softmax_targets", "elementwise_loss")

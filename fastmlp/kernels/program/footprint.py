@@ -261,8 +261,11 @@ def _padded(m: _Memory, n: int) -> int:
     return -(-n * m.item // m.vector) * m.vector
 
 
-def _loss(q: Any, m: _Memory) -> list[Access]:
-    length = _padded(m, q.n)
+_LOSSES = ("softmax_labels", "softmax_targets", "elementwise_loss")
+
+
+def _loss(q: Any, m: _Memory, padded: bool = True) -> list[Access]:
+    length = _padded(m, q.n) if padded else q.n * m.item
     targets = getattr(q, "t", None) or q.y
     return [
         *m.rows(q.d, q.rows, q.ldz, length, writes=True), *m.rows(q.z, q.rows, q.ldz, length),
@@ -380,8 +383,7 @@ def _prefetch(q: Any, m: _Memory) -> list[Access]:
 
 FOOTPRINTS: dict[str, Footprint] = {
     "forward": _forward, "backward": _backward,
-    "transpose": _transpose, "add": _add, "softmax_labels": _loss, "softmax_targets": _loss,
-    "elementwise_loss": _loss, "penalties": _penalties,
+    "transpose": _transpose, "add": _add, "penalties": _penalties,
     "reduce_penalties": _reduce_penalties, "update": _update, "bias_update": _bias_update,
     "optimizer": _optimizer, "feature_update": _feature_update, "vector_forward": _vector_forward,
     "vector_backward": _vector_backward, "vector_update": _vector_update, "step_row": _step_row,
@@ -392,6 +394,8 @@ FOOTPRINTS: dict[str, Footprint] = {
         for parts, end in SPLIT.items()
         for name, of in [*_PACKED.items(), ("split_rows_left", _split_rows_left)]
     },
+    **dict.fromkeys(_LOSSES, _loss),
+    **{f"{name}_of_rows": partial(_loss, padded=False) for name in _LOSSES},
     **{f"gather_{kind}": _gather for kind in ("u8", "f32", "f64")},
     **{f"list_rows_{kind}": _list_rows for kind in ("u8", "f32", "f64")},
     **{f"sparse_forward_{kind}": _sparse_forward for kind in LISTS},

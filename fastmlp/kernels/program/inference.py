@@ -18,7 +18,7 @@ def _output(job: Job, share: Share, samples: Samples, code: int) -> None:
     q = job.layers[-1]
     length = q.n_out * job.item
     share.add(
-        "output_of_rows", out=samples.of(Slot.OUT, length), ldo=length, z=samples.at(q.h, q.ld_h),
+        "output", out=samples.of(Slot.OUT, length), ldo=length, z=samples.at(q.h, q.ld_h),
         ldz=q.ld_h, n=q.n_out, rows=samples.rows, code=code,
     )  # fmt: skip
 

@@ -92,7 +92,7 @@ def forward(job: Job, share: Share, samples: Samples) -> None:
                 gather(job, share, samples)
             _dense(job, share, l, samples)
         elif job.packed is None:
-            sparse_input.forward(job, share, samples)
+            sparse_input.forward(job, share, job.layers[0], samples)
         _dropout(job, share, l, samples)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
-from .job import BLOCK, Job, Packed
+from .job import BLOCK, Job, Layer, Packed
 from .operation import At, Share, Slot
 from .samples import Samples
 
@@ -30,9 +30,11 @@ __all__ = [
 ]
 
 
-def _activate(job: Job, share: Share, places: tuple[At, At], rows: int, vectors: int) -> None:
+def _activate(
+    job: Job, share: Share, q: Layer, places: tuple[At, At], rows: int, vectors: int
+) -> None:
     """Apply the activation to rows of z where they lie, and write f'(z) if it is kept itself."""
-    q, (h, slope) = job.layers[0], places
+    h, slope = places
     if q.code == ACTIVATIONS["identity"]:
         return
     share.add(
@@ -56,9 +58,9 @@ def list_samples(job: Job, share: Share, samples: Samples) -> None:
     )  # fmt: skip
 
 
-def forward(job: Job, share: Share, samples: Samples) -> None:
-    """Take samples through the first layer."""
-    q, lists = job.layers[0], job.lists
+def forward(job: Job, share: Share, q: Layer, samples: Samples) -> None:
+    """Take samples through the first layer, q."""
+    lists = job.lists
     assert lists is not None
     order = samples.at(At(Slot.NUMBERS), 8) if lists.passing else samples.of(Slot.ROWS)
     share.add(
@@ -67,17 +69,21 @@ def forward(job: Job, share: Share, samples: Samples) -> None:
         vectors=q.vectors_out,
     )  # fmt: skip
     places = samples.at(q.h, q.ld_h), samples.at(q.slope, q.ld_h)
-    _activate(job, share, places, samples.count, q.vectors_out)
+    _activate(job, share, q, places, samples.count, q.vectors_out)
 
 
-def add_gradient(job: Job, share: Share, samples: Samples, target: At, *, at_once: int = 1) -> None:
-    """Add the gradient of the first layer's W to `target`, `at_once` blocks at a time."""
+def add_gradient(
+    job: Job, share: Share, samples: Samples, target: At, d: At, *, at_once: int = 1
+) -> None:
+    """Add the gradient of the first layer's W to `target`, from rows of deltas at `d`, `at_once`
+    blocks at a time.
+    """
     q, lists = job.layers[0], job.lists
     assert lists is not None
     share.add(
-        f"sparse_gradient_{lists.kind}", g=target, ldg=q.ld_w, d=samples.at(q.d, q.ld_h),
-        ldd=q.ld_h, order=samples.of(Slot.ROWS), **lists.where, at_once=at_once,
-        rows=samples.count, vectors=q.vectors_out,
+        f"sparse_gradient_{lists.kind}", g=target, ldg=q.ld_w, d=d, ldd=q.ld_h,
+        order=samples.of(Slot.ROWS), **lists.where, at_once=at_once, rows=samples.count,
+        vectors=q.vectors_out,
     )  # fmt: skip
 
 
@@ -131,7 +137,7 @@ def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> Non
             bias=q.bias + at, order=samples.of(Slot.ROWS) + r0 * 8, **lists.where,
             at_once=lists.at_once, w=panel.w, ldw=length, rows=r1 - r0, vectors=panel.width,
         )  # fmt: skip
-        _activate(job, share, (h, slope), r1 - r0, panel.width)
+        _activate(job, share, q, (h, slope), r1 - r0, panel.width)
 
 
 def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:

@@ -1,7 +1,7 @@
 """One sample a step under an L2 penalty: the decay of all weights is one number.
 
 With ``W = s V`` a step is ``s <- (1 - rate l2) s`` and ``V <- V - rate / s g``; see
-`program.per_sample.decayed`. After some steps s is multiplied into V. The penalty of every step
+`program.per_sample.step`. After some steps s is multiplied into V. The penalty of every step
 follows from ``|V + x d|^2 = |V|^2 + 2 (x V) d + |x|^2 |d|^2``; x V is known from the forward pass.
 """
 
