@@ -1,4 +1,4 @@
-"""What every kernel reads and writes; `program.checker` holds programs against it.
+"""What every kernel reads and writes: its promise, to which tests hold programs and kernels.
 
 `FOOTPRINTS` has an entry for every kernel that programs call. Nothing of this runs at training
 time.

@@ -17,7 +17,6 @@ from ...contract.parameters import Parameters, aligned_zeros
 from ...regularization import Regularization
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import HYPERPARAMETERS
-from ..program.footprint import Array
 from ..program.job import Job, Layer, Scaled
 from ..program.operation import At, Slot
 from .source import Source
@@ -37,7 +36,7 @@ class _Rows:
 
     def __init__(self, layers: tuple[Layer, ...], dtype: np.dtype) -> None:
         self._item, self._elements = dtype.itemsize, 0
-        self._places: list[tuple[int, int]] = []
+        self.places: list[tuple[int, int]] = []
         self.scale = self._take(SEGMENT)
         self.zeros = self._take(max(q.ld_h for q in layers) // self._item)
         sizes = [SEGMENT * q.ld_h // self._item for q in layers]
@@ -50,13 +49,9 @@ class _Rows:
 
     def _take(self, elements: int) -> At:
         place = At(Slot.SEGMENT, self._elements * self._item)
-        self._places.append((place.offset, elements * self._item))
+        self.places.append((place.offset, elements * self._item))
         self._elements += -(-elements // 1024) * 1024
         return place
-
-    def extents(self) -> list[Array]:
-        """Return the arrays that programs see."""
-        return [Array(f"segment at {start}", start, size) for start, size in self._places]
 
     def arrays(self, places: list[At]) -> list[np.ndarray]:
         """Return the rows of every layer, live."""

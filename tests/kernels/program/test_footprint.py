@@ -5,19 +5,21 @@ from __future__ import annotations
 import ctypes
 import itertools
 
+import checker
+import extents
 import numpy as np
 import pytest
+from checker import faults
 
 from fastmlp import MLP
 from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import KERNELS, SPLIT
-from fastmlp.kernels.program import checker, footprint, minibatch
-from fastmlp.kernels.program.checker import faults
+from fastmlp.kernels.program import footprint, minibatch
 from fastmlp.kernels.program.footprint import FOOTPRINTS
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
 from fastmlp.kernels.program.sections import phases_of
-from fastmlp.kernels.run import choose, extents, inference
+from fastmlp.kernels.run import choose, inference
 from fastmlp.kernels.run.choose import Packing
 from fastmlp.kernels.run.decayed import DecayedTraining
 from fastmlp.kernels.run.executor import Executable
