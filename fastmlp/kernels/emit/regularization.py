@@ -79,17 +79,6 @@ def dropout(v: Vec, q: Any) -> None:
     v.switch(q.code, activation_cases(emit))
 
 
-def _rows_of_block(v: Vec, ld: Any, vectors: Any, rows: Any, body: Any, state: list[Any]) -> Any:
-    """Emit ``state = body(offset, state)`` over the vectors of some rows."""
-    b = v.b
-
-    def row(r: Any, s: list[Any]) -> list[Any]:
-        start = b.mul(r, ld)
-        return v.loop(vectors, s, lambda j, t: body(b.add(start, b.mul(j, const(v.bytes))), t))
-
-    return v.loop(rows, state, row)
-
-
 @record("totals step w ldw vectors blocks coefficients")
 def penalties(v: Vec, q: Any) -> None:
     """total = c1 sum |w| + c2 sum w^2 of each vector of columns in each block of 16 rows. Totals, 8
@@ -173,12 +162,18 @@ def gradient_squares(v: Vec, q: Any) -> None:
         start = b.mul(i, b.mul(q.rows, q.ld))
         w, g = v.at(q.w, start), v.at(q.g, start)
 
-        def step(offset: Any, s: list[Any]) -> list[Any]:
-            total, x = v.load(v.at(g, offset)), v.load(v.at(w, offset))
-            wide = _wide(v, whole_gradient(v, h, total, x, l1=True))
-            return [b.fadd(s[0], b.fmul(wide, wide))]
+        def row(r: Any, s: list[Any]) -> list[Any]:
+            first = b.mul(r, q.ld)
 
-        lanes = _rows_of_block(v, q.ld, q.vectors, q.rows, step, [_wide_zero(v)])[0]
+            def vector(j: Any, s: list[Any]) -> list[Any]:
+                offset = b.add(first, b.mul(j, const(v.bytes)))
+                total, x = v.load(v.at(g, offset)), v.load(v.at(w, offset))
+                wide = _wide(v, whole_gradient(v, h, total, x, l1=True))
+                return [b.fadd(s[0], b.fmul(wide, wide))]
+
+            return v.loop(q.vectors, s, vector)
+
+        lanes = v.loop(q.rows, [_wide_zero(v)], row)[0]
         v.store_scalar(_wide_sum(v, lanes), q.totals, b.shl(i, const(3)))
 
     over_rows(v, q.blocks, block)

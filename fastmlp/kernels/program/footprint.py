@@ -125,62 +125,41 @@ def _items(q: Any, m: _Memory, items: At, size: int) -> list[Access]:
     return m.rows(at, q.rows, row, row, writes=True)
 
 
-def _forward(q: Any, m: _Memory) -> list[Access]:
+def _forward(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
     rows, length = q.tiles * m.tile, q.vectors
     slope = q.slope if q.code in SLOPE_CODES else None
+    if hasattr(q, "ldw"):
+        w = m.vectors(q.w, q.k, q.ldw, length)
+    else:  # packed
+        w = m.vectors(q.w, 1, 0, q.depth * length * max(1, parts))
     return [
         *m.vectors(q.c, rows, q.ldc, length, writes=True),
         *m.vectors(slope, rows, q.ldc, length, writes=True),
-        *m.rows(q.a, rows, q.lda, q.k * m.item), *m.vectors(q.w, q.k, q.ldw, length),
-        *m.vectors(q.bias, 1, 0, length),
+        *m.parts(q.a, rows, q.lda, q.k, parts), *w, *m.vectors(q.bias, 1, 0, length),
     ]  # fmt: skip
 
 
-def _backward(q: Any, m: _Memory) -> list[Access]:
+def _backward(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
     rows, length = q.tiles * m.tile, q.vectors
     kept = None if q.code == ACTIVATIONS["identity"] else q.h
+    if hasattr(q, "ldwt"):
+        wt = m.vectors(q.wt, q.k, q.ldwt, length)
+    else:  # packed
+        wt = m.vectors(q.wt, 1, 0, q.k * length * max(1, parts))
+        wt += m.vectors(q.zeros, 1, 0, min(length, m.panel))
     return [
-        *m.vectors(q.e, rows, q.lde, length, writes=True),
-        *m.rows(q.d, rows, q.ldd, q.k * m.item), *m.vectors(q.wt, q.k, q.ldwt, length),
-        *m.vectors(kept, rows, q.lde, length),
+        *m.vectors(q.e, rows, q.lde, length, writes=True), *m.parts(q.d, rows, q.ldd, q.k, parts),
+        *wt, *m.vectors(kept, rows, q.lde, length),
     ]  # fmt: skip
 
 
-def _update(q: Any, m: _Memory) -> list[Access]:
-    rows = q.tiles * m.tile
-    return [
-        *m.stepped(q, q.w, rows, q.ldw, q.vectors), *m.rows(q.a, q.k, q.lda, rows * m.item),
-        *m.vectors(q.d, q.k, q.ldd, q.vectors),
-    ]  # fmt: skip
-
-
-def _packed_forward(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
-    rows, length, row = q.tiles * m.tile, q.vectors, max(1, parts)
-    slope = q.slope if q.code in SLOPE_CODES else None
-    return [
-        *m.vectors(q.c, rows, q.ldc, length, writes=True),
-        *m.vectors(slope, rows, q.ldc, length, writes=True),
-        *m.parts(q.a, rows, q.lda, q.k, parts), *m.vectors(q.w, 1, 0, q.depth * length * row),
-        *m.vectors(q.bias, 1, 0, length),
-    ]  # fmt: skip
-
-
-def _packed_backward(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
-    rows, length, row = q.tiles * m.tile, q.vectors, max(1, parts)
-    kept = None if q.code == ACTIVATIONS["identity"] else q.h
-    return [
-        *m.vectors(q.e, rows, q.lde, length, writes=True),
-        *m.parts(q.d, rows, q.ldd, q.k, parts), *m.vectors(q.wt, 1, 0, q.k * length * row),
-        *m.vectors(q.zeros, 1, 0, min(length, m.panel)), *m.vectors(kept, rows, q.lde, length),
-    ]  # fmt: skip
-
-
-def _packed_update(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
+def _update(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
     rows, depth = q.tiles * m.tile, q.k * max(1, parts)
-    return [
-        *m.stepped(q, q.w, rows, q.ldw, q.vectors), *m.rows(q.a, 1, 0, depth * rows * m.item),
-        *m.vectors(q.d, 1, 0, depth * q.vectors),
-    ]  # fmt: skip
+    if hasattr(q, "lda"):
+        a, d = m.rows(q.a, q.k, q.lda, rows * m.item), m.vectors(q.d, q.k, q.ldd, q.vectors)
+    else:  # packed
+        a, d = m.rows(q.a, 1, 0, depth * rows * m.item), m.vectors(q.d, 1, 0, depth * q.vectors)
+    return [*m.stepped(q, q.w, rows, q.ldw, q.vectors), *a, *d]
 
 
 def _pack_columns_left(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
@@ -227,8 +206,8 @@ def _pairs(k: int, parts: int) -> int:
 
 
 _PACKED: dict[str, Footprint] = {
-    "packed_forward": _packed_forward, "packed_backward": _packed_backward,
-    "packed_update": _packed_update, "pack_columns_left": _pack_columns_left,
+    "packed_forward": _forward, "packed_backward": _backward, "packed_update": _update,
+    "pack_columns_left": _pack_columns_left,
     "pack_columns_right": _pack_columns_right, "pack_rows_right": _pack_rows_right,
 }  # fmt: skip
 
