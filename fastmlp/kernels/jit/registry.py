@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -71,7 +71,7 @@ class Kernel:
     family: str
     cases: Cases = "all"
 
-    @property
+    @cached_property
     def fields(self) -> tuple[str, ...]:
         """The fields of its argument record, in their order."""
         return fields_of(self.emit)

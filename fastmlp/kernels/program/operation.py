@@ -15,7 +15,6 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
-from functools import cache
 from typing import NamedTuple
 
 from ..jit.registry import KERNELS
@@ -106,11 +105,6 @@ class Loop:
     operations: list[Operation] = field(default_factory=list)
 
 
-@cache
-def _fields(kernel: str) -> tuple[str, ...]:
-    return KERNELS[kernel].fields
-
-
 class Share:
     """What one thread does in a phase."""
 
@@ -126,7 +120,7 @@ class Share:
         TypeError
             If they are not the fields of the kernel's record.
         """
-        fields = _fields(kernel)
+        fields = KERNELS[kernel].fields
         try:
             operation = Operation(kernel, tuple([values[name] for name in fields]))
         except KeyError:

@@ -16,8 +16,7 @@ import numpy as np
 from ...contract.parameters import aligned_zeros
 from ..program.operation import Phase, Program, Slot
 from . import choose
-from .executor import Executable, run, serial_driver
-from .layouts import layout_of
+from .executor import Executable, layout_of, run, serial_driver
 from .thread_choice import ThreadChoice
 
 __all__ = ["Call", "address_of", "call", "room_for"]

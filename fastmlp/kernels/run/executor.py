@@ -44,10 +44,11 @@ from ..emit.executor import (
 )
 from ..emit.integers import WORD, emit_functions
 from ..jit.compiler import MachineCode, machine_code
+from ..jit.registry import groups_of, kernel_addresses
 from ..jit.threading_layer import run_on_threads
 from ..program.operation import At, Operation, Program, Slot
 
-__all__ = ["Executable", "Layout", "run", "serial_driver"]
+__all__ = ["Executable", "Layout", "layout_of", "run", "serial_driver"]
 
 
 @cache
@@ -126,6 +127,24 @@ class Layout:
             **_records(operations, addresses), LOOPS: _table(loops, LOOP),
             SPANS: np.array(spans, np.int64),
         }  # fmt: skip
+
+
+def layout_of(
+    program: Program, dtype: str, activations: Iterable[str] = (), rule: str = "sgd"
+) -> Layout:
+    """Return the layout of a program, whose kernels are compiled if need be.
+
+    Parameters
+    ----------
+    program : Program
+    dtype : {"float32", "float64"}
+    activations : iterable of str
+        That its kernels need.
+    rule : str
+        The optimizer's.
+    """
+    groups = groups_of(program.kernels(), activations, rule)
+    return Layout(program, kernel_addresses(dtype, *groups))
 
 
 def _records(

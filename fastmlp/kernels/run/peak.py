@@ -12,8 +12,7 @@ from ..emit.target import current_target
 from ..program.inference import repeated_tile
 from ..program.job import Job, Layer
 from ..program.operation import At, Program, Slot
-from .executor import Executable, run
-from .layouts import layout_of
+from .executor import Executable, layout_of, run
 
 __all__ = ["tiles"]
 

@@ -16,8 +16,7 @@ from ..program.job import Job, Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
 from .calls import address_of
-from .executor import Executable, run
-from .layouts import layout_of
+from .executor import Executable, layout_of, run
 from .plain import count_to
 from .source import Source
 from .thread_choice import ThreadChoice

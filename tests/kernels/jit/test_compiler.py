@@ -17,7 +17,7 @@ from fastmlp.kernels.emit.activations import ACTIVATIONS
 from fastmlp.kernels.emit.integers import emit_functions, function
 from fastmlp.kernels.emit.optimizers import ADD, OPTIMIZERS, STORE
 from fastmlp.kernels.jit import compiler, registry
-from fastmlp.kernels.run import layouts, training
+from fastmlp.kernels.run import training
 
 # groups of kernels
 
@@ -99,9 +99,9 @@ def test_what_was_prepared_is_what_runs(job, threads, zeros, monkeypatch):
 
         monkeypatch.setattr(owner, name, call)
 
-    noting(layouts, "layout_of")
+    noting(training, "layout_of")
     noting(training.Training, "train")
-    layouts.layout_of_sections.cache_clear()  # of fits before this one
+    training._layout_of_sections.cache_clear()  # of fits before this one
     rng = np.random.default_rng(0)
     X = rng.integers(1, 255, (700, 40)).astype(np.uint8)
     if zeros:
