@@ -97,15 +97,16 @@ def test_steps_of_every_kind_are_among_them(in_pieces, kind):
         run = Training(parameters, DataSet(DATA[kind], LABELS), settings, threads=3)
         names: list[str] = []
 
-        class Seen(Executable):
-            def enter(self, segments: Any) -> None:
-                segments = list(segments)
-                listed = kind in LISTED
-                names.extend(p.name for key, _, _ in segments for p in run.phases(listed, key))
-                super().enter(segments)
+        honest = Executable.enter
+
+        def enter(executable: Executable, segments: Any) -> None:
+            segments = list(segments)
+            listed = kind in LISTED
+            names.extend(p.name for key, _, _ in segments for p in run.phases(listed, key))
+            honest(executable, segments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "Executable", Seen)
+            patch.setattr(Executable, "enter", enter)
             run.train(np.arange(batch_size), np.full(1, 0.1))
         return names
 
