@@ -43,7 +43,7 @@ class Dense:
             },
             "backward": {
                 "e": before.d, "lde": before.ld_h, "d": q.d, "ldd": q.ld_h, "wt": q.wt,
-                "ldwt": q.ld_wt, "k": q.n_out, "h": before.kept, "code": before.kept_code,
+                "ldwt": q.ld_wt, "k": q.n_out, "h": before.slope, "code": before.slope_code,
                 "tiles": tiles, "vectors": q.vectors_in,
             },
             "update": {
@@ -100,9 +100,9 @@ class Elementwise:
         losses, correct = self.losses.ctypes.data, self.correct.ctypes.data
         kind, _, name = kernel.partition(" ")
         records: dict[str, tuple[str, dict[str, int]]] = {
-            "activation": ("map_activation", {
-                "y": out, "slope": out + self.x.nbytes, "x": x, "ld": stride, "rows": n,
-                "vectors": vectors, "code": ACTIVATIONS.get(name, 0), "always": 1,
+            "activation": ("activate_rows", {
+                "y": out, "ldy": stride, "slope": out + self.x.nbytes, "lds": stride, "x": x,
+                "ldx": stride, "rows": n, "columns": width, "code": ACTIVATIONS.get(name, 0),
             }),
             "softmax": ("softmax_labels", {
                 "d": out, "loss": losses, "correct": correct, "z": x, "ldz": stride,

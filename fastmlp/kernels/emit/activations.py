@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ...activations import ACTIVATIONS as NAMES
 from .vector_math import Vec
 
-__all__ = ["ACTIVATIONS", "SLOPES", "activation_cases", "derivative", "evaluate"]
+__all__ = ["ACTIVATIONS", "SLOPES", "SLOPE_CODES", "activation_cases", "derivative", "evaluate"]
 
 LEAKY_SLOPE = 0.01
 GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
@@ -83,6 +83,7 @@ _TABLE = {
 # The codes that programs pass; SLOPES activations have f'(z) kept beside f(z).
 ACTIVATIONS = {name: code for code, name in enumerate(NAMES)}
 SLOPES = frozenset(name for name in NAMES if _TABLE[name].derivative is None)
+SLOPE_CODES = frozenset(ACTIVATIONS[name] for name in SLOPES)
 
 
 def evaluate(v: Vec, name: str, z: Any) -> tuple[Any, Any]:

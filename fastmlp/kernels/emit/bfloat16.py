@@ -90,6 +90,4 @@ class Products:
         v = self.v
         if not self.whole:
             return v.fma(x[1], y[1], v.fma(x[0], y[0], total))
-        kind = ir.FunctionType(v.type, [v.type, v.int_type, v.int_type])
-        function = v.module.globals.get(_PRODUCT) or ir.Function(v.module, kind, _PRODUCT)
-        return v.b.call(function, [total, x, y])
+        return v.call(_PRODUCT, v.type, [total, x, y])

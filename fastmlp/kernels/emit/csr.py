@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from . import elementwise
-from .elementwise import over_rows
+from .elementwise import INPUTS, gather, over_rows
 from .records import record, subroutine
-from .simd import BOOL, F32, F64, I8, I16, I32, I64, const, ir
+from .simd import BOOL, I8, I16, I32, I64, const, ir
 from .target import current_target
 from .vector_math import Vec
 
@@ -17,12 +16,11 @@ __all__ = ["encode", "index_count", "index_fill", "list_rows"]
 GATHER_FROM = "x ldx order n rows scale"
 _AT_ONCE = current_target().tile_rows  # rows that are listed while they are in the cache
 _GROUP = 16  # elements looked at together: a group of zeros costs one comparison
-_KINDS = {"u8": (I8, 1), "f32": (F32, 4), "f64": (F64, 8)}
 
 
 def _nonzero_bits(v: Vec, address: Any, kind: str) -> Any:
     """Return a 64-bit integer whose low 16 bits tell which of 16 elements are not zero."""
-    b, (scalar, _) = v.b, _KINDS[kind]
+    b, (scalar, _) = v.b, INPUTS[kind]
     vector = ir.VectorType(scalar, _GROUP)
     group = b.load(v.pointer(address, vector))
     group.align = 1
@@ -35,12 +33,8 @@ def _nonzero_bits(v: Vec, address: Any, kind: str) -> Any:
 
 
 def _bit_count(v: Vec, name: str, bits: Any) -> Any:
-    kind = [I64] if name == "ctpop" else [I64, BOOL]
-    full = f"llvm.{name}.i64"
-    function = v.module.globals.get(full)
-    if function is None:
-        function = ir.Function(v.module, ir.FunctionType(I64, kind), full)
-    return v.b.call(function, [bits] if name == "ctpop" else [bits, ir.Constant(BOOL, 1)])
+    more = [ir.Constant(BOOL, 1)] if name == "cttz" else []  # bits are never 0
+    return v.call(f"llvm.{name}.i64", I64, [bits, *more])
 
 
 def _over_groups(
@@ -49,7 +43,7 @@ def _over_groups(
     """Run ``state = use(bits, column, state)`` over x[first .. last) in groups of 16, and then
     over what is left element by element, with `use_single` where it is given.
     """
-    b, size = v.b, _KINDS[kind][1]
+    b, size = v.b, INPUTS[kind][1]
     whole = b.udiv(b.sub(last, first), const(_GROUP))
 
     def group(t: Any, s: list[Any]) -> list[Any]:
@@ -62,7 +56,7 @@ def _over_groups(
 
     def single(t: Any, s: list[Any]) -> list[Any]:
         column = b.add(done, t)
-        scalar = _KINDS[kind][0]
+        scalar = INPUTS[kind][0]
         value = v.load_scalar(x, b.mul(column, const(size)), scalar)
         if kind == "u8":
             found = b.icmp_unsigned("!=", value, I8(0))
@@ -78,9 +72,7 @@ def _pack(v: Vec, bits: Any, elements: Any) -> Any:
     b, lanes = v.b, elements.type.count
     mask = b.bitcast(b.trunc(bits, ir.IntType(lanes)), ir.VectorType(BOOL, lanes))
     name = f"llvm.x86.avx512.mask.compress.v{lanes}i{elements.type.element.width}"
-    kind = ir.FunctionType(elements.type, [elements.type, elements.type, mask.type])
-    function = v.module.globals.get(name) or ir.Function(v.module, kind, name)
-    return b.call(function, [elements, ir.Constant(elements.type, None), mask])
+    return v.call(name, elements.type, [elements, ir.Constant(elements.type, None), mask])
 
 
 def _list_group(
@@ -89,7 +81,7 @@ def _list_group(
     """List the elements of a group at `x` whose bit is set, from item `at` on: whole vectors are
     stored, so that what lies behind the items is overwritten.
     """
-    b, size = v.b, _KINDS[kind][1]
+    b, size = v.b, INPUTS[kind][1]
     lanes = 8 if size == 8 else _GROUP
     wide = ir.VectorType(ir.IntType(512 // lanes), lanes)
     undefined, zeros = ir.Constant(wide, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), None)
@@ -120,7 +112,7 @@ def index_count(v: Vec, q: Any, kind: str) -> None:
     """Count the non-zeros of every row; counts are int64."""
     b = v.b
 
-    def row(r: Any, _: list[Any]) -> list[Any]:
+    def row(r: Any) -> None:
         start = v.at(q.x, b.mul(r, q.ldx))
 
         def add(bits: Any, column: Any, total: Any) -> Any:
@@ -128,9 +120,8 @@ def index_count(v: Vec, q: Any, kind: str) -> None:
 
         total = _over_groups(v, start, const(0), q.n, kind, const(0), add)
         v.store_scalar(total, q.counts, b.shl(r, const(3)))
-        return []
 
-    v.loop(q.rows, [], row)
+    over_rows(v, q.rows, row)
 
 
 @record("columns values cuts starts x ldx block n n_cuts rows")
@@ -140,10 +131,10 @@ def index_fill(v: Vec, q: Any, kind: str) -> None:
     A list ends where the next row's starts, whatever the row has become since it was counted:
     another thread may write into x. AVX-512 lists a group without a branch on what is in it.
     """
-    b, (scalar, size) = v.b, _KINDS[kind]
+    b, (scalar, size) = v.b, INPUTS[kind]
     end_of_all = v.load_scalar(q.starts, b.shl(q.rows, const(3)), I64)
 
-    def row(r: Any, _: list[Any]) -> list[Any]:
+    def row(r: Any) -> None:
         row_of_x = v.at(q.x, b.mul(r, q.ldx))
         cut = v.at(q.cuts, b.shl(b.mul(r, q.n_cuts), const(1)))
         start = v.load_scalar(q.starts, b.shl(r, const(3)), I64)
@@ -159,15 +150,14 @@ def index_fill(v: Vec, q: Any, kind: str) -> None:
                 return [b.and_(left, b.sub(left, const(1))), b.add(position, const(1))]
 
             found, room = _bit_count(v, "ctpop", bits), b.sub(end, at)
-            found = b.select(b.icmp_signed("<", found, room), found, room)
-            return v.loop(found, [bits, at], item)[1]
+            return v.loop(v.least(found, room), [bits, at], item)[1]
 
         def note_group(bits: Any, column: Any, at: Any) -> Any:
             def at_once() -> list[Any]:
                 group = v.at(row_of_x, b.mul(column, const(size)))
                 _list_group(v, kind, group, column, bits, q.columns, q.values, at)
                 following = b.add(at, _bit_count(v, "ctpop", bits))
-                return [b.select(b.icmp_signed("<", following, end), following, end)]
+                return [v.least(following, end)]
 
             if v.bytes < 64:
                 return note(bits, column, at)
@@ -176,17 +166,15 @@ def index_fill(v: Vec, q: Any, kind: str) -> None:
 
         def one_block(i: Any, s: list[Any]) -> list[Any]:
             first = b.mul(i, q.block)
-            last = b.add(first, q.block)
-            last = b.select(b.icmp_signed("<", last, q.n), last, q.n)
+            last = v.least(b.add(first, q.block), q.n)
             at = _over_groups(v, row_of_x, first, last, kind, s[0], note_group, note)
             length = b.trunc(b.sub(at, start), I16)
             v.store_scalar(length, v.at(cut, b.shl(i, const(1))), 2)
             return [at]
 
         v.loop(b.sub(q.n_cuts, const(1)), [start], one_block)
-        return []
 
-    v.loop(q.rows, [], row)
+    over_rows(v, q.rows, row)
 
 
 @record(f"columns values cuts starts stage ld_stage block n_cuts {GATHER_FROM}")
@@ -196,16 +184,15 @@ def list_rows(v: Vec, q: Any, kind: str) -> None:
     """
     b = v.b
     count = b.udiv(b.add(q.rows, const(_AT_ONCE - 1)), const(_AT_ONCE))
-    gather = subroutine(v, f"gather_{kind}_of_{v.suffix}", getattr(elementwise, f"gather_{kind}"))
+    gather_some = subroutine(v, f"gather_{kind}_of_{v.suffix}", partial(gather, kind=kind))
     own = "f32" if v.size == 4 else "f64"
     fill = subroutine(v, f"fill_{own}", partial(index_fill, kind=own))
 
     def step(i: Any) -> None:
         first = b.mul(i, const(_AT_ONCE))
-        left = b.sub(q.rows, first)
-        some = b.select(b.icmp_signed("<", left, const(_AT_ONCE)), left, const(_AT_ONCE))
+        some = v.least(b.sub(q.rows, first), const(_AT_ONCE))
         numbers = b.shl(first, const(3))
-        gather(
+        gather_some(
             dst=q.stage, ldd=q.ld_stage, x=q.x, ldx=q.ldx, order=v.at(q.order, numbers), n=q.n,
             rows=some, scale=q.scale,
         )  # fmt: skip
@@ -225,7 +212,7 @@ def encode(v: Vec, q: Any, kind: str) -> None:
     by the upper 16 bits of a value's bits times `multiplier`; `unknown` (int64) counts the values
     that are not there.
     """
-    b, (scalar, size) = v.b, _KINDS[kind]
+    b, (scalar, size) = v.b, INPUTS[kind]
     bits = ir.IntType(8 * size)
     factor = b.trunc(q.multiplier, bits) if size == 4 else q.multiplier
 

@@ -1,4 +1,4 @@
-"""Kernels that go over rows: input, bias sums, whole-buffer steps, activations, transposes.
+"""Kernels that go over rows: input, bias sums, whole-buffer steps.
 
 Arguments are addresses and strides in bytes, outputs first. Buffers are padded as in
 `microkernel`; lanes beyond a row's length never reach a result.
@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .activations import SLOPES, activation_cases, derivative, evaluate
 from .optimizers import update_cases
 from .records import record
-from .simd import F64, I8, I64, const, element_type, ir
+from .simd import F32, F64, I8, I64, const, ir
 from .vector_math import Vec
 
 __all__ = [
+    "INPUTS",
     "add",
     "bias_update",
-    "gather_f32",
-    "gather_f64",
-    "gather_u8",
-    "map_activation",
+    "gather",
     "optimizer",
     "over_rows",
     "sample_number",
@@ -30,7 +27,7 @@ __all__ = [
     "vector_count",
 ]
 
-
+INPUTS = {"u8": (I8, 1), "f32": (F32, 4), "f64": (F64, 8)}  # elements of X, and their bytes
 _SUMS = 8  # columns at a time: rows lie pages apart, and one sum would wait for its own additions
 
 
@@ -59,39 +56,33 @@ def sample_number(v: Vec, order: Any, r: Any) -> Any:
     return v.load_scalar(order, v.b.shl(r, const(3)), I64)
 
 
-GATHER = "dst ldd x ldx order n rows scale"
-
-
-def _gather(v: Vec, q: Any, kind: ir.Type) -> None:
-    """dst[r] = x[order[r]] / scale.
+@record("dst ldd x ldx order n rows scale")
+def gather(v: Vec, q: Any, kind: str) -> None:
+    """dst[r] = x[order[r]] / scale, of uint8, float32 or float64.
 
     `scale` is the address of a float64 divisor, or 0. The division happens in the wider of the
     two types, as NumPy's does (uint8 in the network's own: the caller has seen that this gives
     the same values). Only the n elements of a row are written.
     """
-    b = v.b
-    size = {I8: 1, F64: 8}.get(kind, 4)
-    work = F64 if kind == F64 else (v.scalar if kind == I8 else kind)
+    b, (scalar, size) = v.b, INPUTS[kind]
+    work = v.scalar if kind == "u8" else scalar
 
-    def convert(value: Any, divisor: Any, length: int | None) -> Any:
-        def typed(scalar: ir.Type) -> ir.Type:
-            return scalar if length is None else ir.VectorType(scalar, length)
+    def convert(value: Any, divisor: Any) -> Any:
+        lanes = getattr(value.type, "count", None)
 
-        if kind == I8:
+        def typed(kind: ir.Type) -> ir.Type:
+            return kind if lanes is None else ir.VectorType(kind, lanes)
+
+        if kind == "u8":
             value = b.uitofp(value, typed(work))
         if divisor is not None:
             divisor = divisor if work == F64 else b.fptrunc(divisor, work)
-            if length is not None:
-                wide = ir.Constant(typed(work), ir.Undefined)
-                mask = ir.Constant(ir.VectorType(ir.IntType(32), length), [0] * length)
-                first = b.insert_element(wide, divisor, ir.Constant(ir.IntType(32), 0))
-                divisor = b.shuffle_vector(first, wide, mask)
-            value = b.fdiv(value, divisor)
+            value = b.fdiv(value, divisor if lanes is None else v.splat(divisor))
         if work == v.scalar:
             return value
         return (b.fptrunc if v.size == 4 else b.fpext)(value, typed(v.scalar))
 
-    def allover_rows(divide: bool) -> list[Any]:
+    def all_rows(divide: bool) -> None:
         divisor = v.load_scalar(q.scale, 0, F64) if divide else None
 
         def body(r: Any) -> None:
@@ -100,45 +91,25 @@ def _gather(v: Vec, q: Any, kind: ir.Type) -> None:
             whole = b.udiv(q.n, const(v.length))
 
             def vector(j: Any) -> None:
-                kind_v = ir.VectorType(kind, v.length)
                 offset = b.mul(j, const(v.length * size))
-                value = b.load(v.pointer(v.at(src, offset), kind_v))
+                value = b.load(v.pointer(v.at(src, offset), ir.VectorType(scalar, v.length)))
                 value.align = 1
-                v.store(convert(value, divisor, v.length), row, b.mul(j, const(v.bytes)))
+                v.store(convert(value, divisor), row, b.mul(j, const(v.bytes)))
 
             over_rows(v, whole, vector)
             done = b.mul(whole, const(v.length))
 
             def single(i: Any) -> None:
                 at = b.add(done, i)
-                value = v.load_scalar(src, b.mul(at, const(size)), kind)
-                v.store_scalar(convert(value, divisor, None), row, b.mul(at, const(v.size)))
+                value = v.load_scalar(src, b.mul(at, const(size)), scalar)
+                v.store_scalar(convert(value, divisor), row, b.mul(at, const(v.size)))
 
             over_rows(v, b.sub(q.n, done), single)
 
         over_rows(v, q.rows, body)
-        return []
 
-    nonzero = b.icmp_signed("!=", q.scale, const(0))
-    v.choose(nonzero, lambda: allover_rows(True), lambda: allover_rows(False))
-
-
-@record(GATHER)
-def gather_u8(v: Vec, q: Any) -> None:
-    """Gather rows of uint8; see _gather."""
-    _gather(v, q, I8)
-
-
-@record(GATHER)
-def gather_f32(v: Vec, q: Any) -> None:
-    """Gather rows of float32; see _gather."""
-    _gather(v, q, element_type("float32"))
-
-
-@record(GATHER)
-def gather_f64(v: Vec, q: Any) -> None:
-    """Gather rows of float64; see _gather."""
-    _gather(v, q, F64)
+    divides = b.icmp_signed("!=", q.scale, const(0))
+    v.choose(divides, lambda: all_rows(True), lambda: all_rows(False))
 
 
 @record("bias d ldd rows vectors code state hyper")
@@ -214,41 +185,3 @@ def step_row(v: Vec, q: Any) -> None:
         v.store(v.b.fmul(factor, v.load(q.src, offset)), q.dst, offset)
 
     over_rows(v, q.vectors, body)
-
-
-@record("y slope x ld rows vectors code always")
-def map_activation(v: Vec, q: Any) -> None:
-    """y = f(x), slope = f'(x) for `rows` rows, all strided by ld. Unless `always` is set only the
-    SLOPES activations write their slope. x and y may be the same.
-    """
-    b = v.b
-
-    def over(name: str, derivatives: bool) -> list[Any]:
-        def row(r: Any) -> None:
-            start = b.mul(r, q.ld)
-
-            def body(j: Any) -> None:
-                offset = b.add(start, b.mul(j, const(v.bytes)))
-                value, f_slope = evaluate(v, name, v.load(q.x, offset))
-                if name in SLOPES:
-                    v.store(f_slope, q.slope, offset)
-                elif derivatives:
-                    v.store(derivative(v, name, value), q.slope, offset)
-                v.store(value, q.y, offset)
-
-            over_rows(v, q.vectors, body)
-
-        over_rows(v, q.rows, row)
-        return []
-
-    def both(name: str) -> None:
-        if name in SLOPES:
-            over(name, True)
-            return
-        v.choose(
-            b.icmp_signed("!=", q.always, const(0)),
-            lambda: over(name, True),
-            lambda: over(name, False),
-        )
-
-    v.switch(q.code, activation_cases(both))

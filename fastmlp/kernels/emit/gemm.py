@@ -23,6 +23,7 @@ __all__ = [
     "backward",
     "forward",
     "over_panels",
+    "over_tiles",
     "rows_of",
     "tile_of",
     "transpose",
@@ -68,6 +69,17 @@ def over_panels(
     v.switch(rest, {number: partial(last, number) for number in counts}, every=True)
 
 
+def over_tiles(v: Vec, q: Any, tile: Callable[[int, Any, Any], None], *, even: bool = True) -> None:
+    """Emit ``tile(width, offset, number)`` for all tiles: over panels of `q.vectors`, as
+    `over_panels` has them, and for each over `q.tiles` of rows.
+    """
+
+    def panel(width: int, offset: Any) -> None:
+        over_rows(v, q.tiles, lambda number: tile(width, offset, number))
+
+    over_panels(v, q.vectors, panel, even=even)
+
+
 def tile_of(v: Vec, name: str, width: int, **options: int) -> Callable[..., None]:
     """Return what calls a tile of `microkernel`, so many vectors wide."""
     emit = partial(getattr(microkernel, name), rows=MR, vectors=width, **options)
@@ -83,35 +95,29 @@ def rows_of(v: Vec, tile: Any, stride: Any) -> Any:
 def forward(v: Vec, q: Any) -> None:
     """c = f(a W + bias) for `tiles` row tiles; see `microkernel.tile_forward`."""
 
-    def panel(width: int, offset: Any) -> None:
-        def tile(r: Any) -> None:
-            at = v.b.add(rows_of(v, r, q.ldc), offset)
-            tile_of(v, "tile_forward", width)(
-                c=v.at(q.c, at), ldc=q.ldc, a=v.at(q.a, rows_of(v, r, q.lda)), lda=q.lda,
-                w=v.at(q.w, offset), ldw=q.ldw, k=q.k, bias=v.at(q.bias, offset), code=q.code,
-                slope=v.at(q.slope, at),
-            )  # fmt: skip
+    def tile(width: int, offset: Any, r: Any) -> None:
+        at = v.b.add(rows_of(v, r, q.ldc), offset)
+        tile_of(v, "tile_forward", width)(
+            c=v.at(q.c, at), ldc=q.ldc, a=v.at(q.a, rows_of(v, r, q.lda)), lda=q.lda,
+            w=v.at(q.w, offset), ldw=q.ldw, k=q.k, bias=v.at(q.bias, offset), code=q.code,
+            slope=v.at(q.slope, at),
+        )  # fmt: skip
 
-        over_rows(v, q.tiles, tile)
-
-    over_panels(v, q.vectors, panel)
+    over_tiles(v, q, tile)
 
 
 @record("e lde d ldd wt ldwt k h code tiles vectors")
 def backward(v: Vec, q: Any) -> None:
     """e = (d W^T) f'(z) for `tiles` row tiles; see `microkernel.tile_backward`."""
 
-    def panel(width: int, offset: Any) -> None:
-        def tile(r: Any) -> None:
-            at = v.b.add(rows_of(v, r, q.lde), offset)
-            tile_of(v, "tile_backward", width)(
-                e=v.at(q.e, at), lde=q.lde, d=v.at(q.d, rows_of(v, r, q.ldd)), ldd=q.ldd,
-                wt=v.at(q.wt, offset), ldwt=q.ldwt, k=q.k, h=v.at(q.h, at), code=q.code,
-            )  # fmt: skip
+    def tile(width: int, offset: Any, r: Any) -> None:
+        at = v.b.add(rows_of(v, r, q.lde), offset)
+        tile_of(v, "tile_backward", width)(
+            e=v.at(q.e, at), lde=q.lde, d=v.at(q.d, rows_of(v, r, q.ldd)), ldd=q.ldd,
+            wt=v.at(q.wt, offset), ldwt=q.ldwt, k=q.k, h=v.at(q.h, at), code=q.code,
+        )  # fmt: skip
 
-        over_rows(v, q.tiles, tile)
-
-    over_panels(v, q.vectors, panel)
+    over_tiles(v, q, tile)
 
 
 @record("w ldw a lda d ldd k code state hyper tiles vectors")
@@ -120,17 +126,14 @@ def update(v: Vec, q: Any) -> None:
     `microkernel.tile_update`.
     """
 
-    def panel(width: int, offset: Any) -> None:
-        def tile(r: Any) -> None:
-            tile_of(v, "tile_update", width)(
-                w=v.at(q.w, v.b.add(rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
-                a=v.at(q.a, v.b.mul(r, const(MR * v.size))), lda=q.lda, d=v.at(q.d, offset),
-                ldd=q.ldd, k=q.k, code=q.code, state=q.state, hyper=q.hyper,
-            )  # fmt: skip
+    def tile(width: int, offset: Any, r: Any) -> None:
+        tile_of(v, "tile_update", width)(
+            w=v.at(q.w, v.b.add(rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
+            a=v.at(q.a, v.b.mul(r, const(MR * v.size))), lda=q.lda, d=v.at(q.d, offset),
+            ldd=q.ldd, k=q.k, code=q.code, state=q.state, hyper=q.hyper,
+        )  # fmt: skip
 
-        over_rows(v, q.tiles, tile)
-
-    over_panels(v, q.vectors, panel)
+    over_tiles(v, q, tile)
 
 
 @record("dst ldd src lds row_blocks vectors")

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from .activations import SLOPES, activation_cases, derivative, evaluate
+from .elementwise import over_rows
 from .records import record, subroutine
 from .simd import const
 from .vector_math import Vec
@@ -23,34 +24,16 @@ _SUMS = 8  # sums in flight hide the latency of the multiply-add
 
 @record("c x n w ldw bias code slope")
 def _forward_panel(v: Vec, q: Any, width: int) -> None:
-    """c = f(bias + x W), `width` vectors of it.
-
-    The sums run over several interleaved sets, combined in a fixed order.
-    """
+    """c = f(bias + x W), `width` vectors of it."""
     b = v.b
-    sets = max(1, _SUMS // width)
 
     def add_row(k: Any, sums: list[Any]) -> list[Any]:
         value = v.splat(v.load_scalar(q.x, b.mul(k, const(v.size))))
         row = v.at(q.w, b.mul(k, q.ldw))
         return [v.fma(value, v.load(row, j * v.bytes), sums[j]) for j in range(width)]
 
-    def several(t: Any, sums: list[Any]) -> list[Any]:
-        new = []
-        for u in range(sets):
-            at = b.add(b.mul(t, const(sets)), const(u))
-            new += add_row(at, sums[u * width : (u + 1) * width])
-        return new
-
-    whole = b.udiv(q.n, const(sets))
     start = [v.load(q.bias, j * v.bytes) for j in range(width)]
-    start += [v.c(0.0)] * (width * (sets - 1))
-    sums = v.loop(whole, start, several)
-    while len(sums) > width:
-        half = len(sums) // 2
-        sums = [b.fadd(p, q) for p, q in zip(sums[:half], sums[half:], strict=True)]
-    done = b.mul(whole, const(sets))
-    sums = v.loop(b.sub(q.n, done), sums, lambda t, s: add_row(b.add(done, t), s))
+    sums = v.interleaved(q.n, start, max(1, _SUMS // width), add_row)
 
     def finish(name: str) -> None:
         for j, z in enumerate(sums):
@@ -87,7 +70,7 @@ def vector_backward(v: Vec, q: Any) -> None:
     """e = (W d) f'(z), `blocks` vectors of rows."""
     b = v.b
 
-    def block(t: Any, _: list[Any]) -> list[Any]:
+    def block(t: Any) -> None:
         base = v.at(q.w, b.mul(b.mul(t, const(v.length)), q.ldw))
         rows = [v.at(base, b.mul(const(i), q.ldw)) for i in range(v.length)]
 
@@ -104,9 +87,8 @@ def vector_backward(v: Vec, q: Any) -> None:
             v.store(b.fmul(total, slope), q.e, offset)
 
         v.switch(q.code, activation_cases(emit))
-        return []
 
-    v.loop(q.blocks, [], block)
+    over_rows(v, q.blocks, block)
 
 
 @record("w ldw x n d vectors")
@@ -114,17 +96,15 @@ def vector_update(v: Vec, q: Any) -> None:
     """W[k] += x[k] d for k < n. d is a step already (`step_row`)."""
     b = v.b
 
-    def row(k: Any, _: list[Any]) -> list[Any]:
+    def row(k: Any) -> None:
         g = v.splat(v.load_scalar(q.x, b.mul(k, const(v.size))))
         base = v.at(q.w, b.mul(k, q.ldw))
 
-        def column(j: Any, _: list[Any]) -> list[Any]:
+        def column(j: Any) -> None:
             offset = b.mul(j, const(v.bytes))
             here = v.at(base, offset)
             v.store(v.fma(g, v.load(q.d, offset), v.load(here)), here)
-            return []
 
-        v.loop(q.vectors, [], column)
-        return []
+        over_rows(v, q.vectors, column)
 
-    v.loop(q.n, [], row)
+    over_rows(v, q.n, row)

@@ -20,7 +20,6 @@ __all__ = [
     "OUTPUTS",
     "elementwise_loss",
     "output",
-    "output_of_rows",
     "softmax_labels",
     "softmax_targets",
 ]
@@ -254,37 +253,6 @@ def elementwise_loss(v: Vec, q: Any, padded: bool = True) -> None:
 
 @record("out ldo z ldz n rows code")
 def output(v: Vec, q: Any) -> None:
-    """Turn logits into outputs in place, and write them out. `out` rows are exactly n long."""
-    b = v.b
-
-    def finish(name: str) -> None:
-        def body(r: Any) -> None:
-            z_r = v.at(q.z, b.mul(r, q.ldz))
-            if name == "softmax":
-                _, total = _exp_row(v, z_r, z_r, q.n)
-                _scale_row(v, z_r, q.n, b.fdiv(v.c(1.0), total))
-            elif name == "sigmoid":
-
-                def step(j: Any) -> None:
-                    offset = b.mul(j, const(v.bytes))
-                    v.store(v.sigmoid(v.load(z_r, offset)), z_r, offset)
-
-                over_rows(v, vector_count(v, q.n), step)
-            out_r = v.at(q.out, b.mul(r, q.ldo))
-
-            def copy(i: Any) -> None:
-                offset = b.mul(i, const(v.size))
-                v.store_scalar(v.load_scalar(z_r, offset), out_r, offset)
-
-            over_rows(v, q.n, copy)
-
-        over_rows(v, q.rows, body)
-
-    v.switch(q.code, {number: partial(finish, name) for name, number in OUTPUTS.items()})
-
-
-@record("out ldo z ldz n rows code")
-def output_of_rows(v: Vec, q: Any) -> None:
     """Write the outputs of logits to `out`, which may be where they are; rows are n long."""
     v, b = RowVec(v, q.n), v.b
 

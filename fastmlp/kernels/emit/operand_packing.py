@@ -7,23 +7,18 @@ the room of whole vectors of k. Any strides; nothing outside of an operand is re
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from .elementwise import over_rows
+from .gemm import MR, NV
+from .packing import over_squares
 from .records import record
-from .simd import const, ir
-from .target import current_target
+from .simd import I32, const, ir
 from .vector_math import Vec
 
 __all__ = ["over_blocks", "pack_a", "pack_b", "rounded"]
 
-_TOGETHER = 8  # lines that are packed at a time
-MR, NV = current_target().tile_rows, current_target().tile_vectors
-
-
-def _least(v: Vec, x: Any, y: Any) -> Any:
-    return v.b.select(v.b.icmp_signed("<", x, y), x, y)
+_TOGETHER = 8  # k that are packed at a time
 
 
 def rounded(v: Vec, n: Any, unit: int) -> Any:
@@ -42,105 +37,76 @@ def over_blocks(
 
     def block(i: Any) -> None:
         first = b.mul(i, const(size))
-        body(first, _least(v, const(size), b.sub(n, first)))
+        body(first, v.least(const(size), b.sub(n, first)))
 
     over_rows(v, count, block)
 
 
-def _over_some(v: Vec, n: Any, some: Callable[[Any, int], None]) -> None:
-    """Emit ``some(first, count)`` over n lines, a few at a time: read from end to end, they come
-    as fast as the memory can send them.
+Put = Callable[[Any, Any, Any], None]
+
+
+def _pack(v: Vec, src: Any, n: Any, step: Any, k: Any, k_step: Any, put: Put) -> None:
+    """Emit ``put(first, k, vector)`` for all k of the vectors of n lines: rows of A, or columns of
+    B, `step` bytes apart, from line `first` on. Lines that are not there are any.
     """
     b = v.b
-    whole = b.udiv(n, const(_TOGETHER))
-    over_rows(v, whole, lambda i: some(b.mul(i, const(_TOGETHER)), _TOGETHER))
-    done = b.mul(whole, const(_TOGETHER))
-    over_rows(v, b.sub(n, done), lambda i: some(b.add(done, i), 1))
+
+    def side_by_side() -> None:
+        """Some k at a time: read from end to end, they come as fast as the memory sends them."""
+
+        def some(first_k: Any, count: int) -> None:
+            def vector(first: Any, left: Any) -> None:
+                mask, line = v.lanes_below(left), b.add(src, b.mul(first, const(v.size)))
+                for i in range(count):
+                    at = b.add(first_k, const(i))
+                    put(first, at, v.load_lanes(mask, line, b.mul(at, k_step)))
+
+            over_blocks(v, n, v.length, vector)
+
+        groups = b.udiv(k, const(_TOGETHER))
+        over_rows(v, groups, lambda i: some(b.mul(i, const(_TOGETHER)), _TOGETHER))
+        done = b.mul(groups, const(_TOGETHER))
+        over_rows(v, b.sub(k, done), lambda i: some(b.add(done, i), 1))
+
+    def apart() -> None:
+        def vector(first: Any, left: Any) -> None:
+            lines = []
+            for i in range(v.length):  # the last line stands in for those that are not there
+                line = b.select(b.icmp_signed("<", const(i), left), const(i), b.sub(left, const(1)))
+                lines.append(v.at(src, b.mul(b.add(first, line), step)))
+
+            def squares() -> None:
+                over_squares(v, lines, left, k, lambda at, values: put(first, at, *values))
+
+            def one(at: Any) -> None:
+                value: Any = ir.Constant(v.type, ir.Undefined)
+                for i, line in enumerate(lines):
+                    x = v.load_scalar(line, b.mul(at, k_step))
+                    value = b.insert_element(value, x, I32(i))
+                put(first, at, value)
+
+            contiguous = b.icmp_signed("==", k_step, const(v.size))
+            v.choose(contiguous, squares, lambda: over_rows(v, k, one))
+
+        over_blocks(v, n, v.length, vector)
+
+    v.choose(b.icmp_signed("==", step, const(v.size)), side_by_side, apart)
 
 
 @record("dst b ldb step_b k columns")
 def pack_b(v: Vec, q: Any) -> None:
     """Copy columns of B into panels, k-major; what lies beyond the last column is not said."""
     b = v.b
-    width = NV * v.length
-    k_bytes = b.mul(rounded(v, q.k, v.length), const(width * v.size))
+    width = NV * v.bytes
+    k_bytes = b.mul(rounded(v, q.k, v.length), const(width))
 
-    def vectors(body: Callable[[Any, Any, Any], None]) -> None:
-        """Emit ``body(destination, first column, columns left)`` for every vector of columns."""
+    def put(first: Any, k: Any, value: Any) -> None:
+        number = b.udiv(first, const(v.length))
+        panel, place = b.udiv(number, const(NV)), b.urem(number, const(NV))
+        dst = v.at(b.add(q.dst, b.mul(panel, k_bytes)), b.mul(place, const(v.bytes)))
+        v.store(value, dst, b.mul(k, const(width)))
 
-        def vector(i: Any) -> None:
-            panel, place = b.udiv(i, const(NV)), b.urem(i, const(NV))
-            dst = v.at(b.add(q.dst, b.mul(panel, k_bytes)), b.mul(place, const(v.bytes)))
-            first = b.mul(i, const(v.length))
-            body(dst, first, b.sub(q.columns, first))
-
-        over_rows(v, b.udiv(b.add(q.columns, const(v.length - 1)), const(v.length)), vector)
-
-    def rows() -> list[Any]:
-        def some(first: Any, count: int) -> None:
-            def vector(dst: Any, column: Any, left: Any) -> None:
-                mask, src = v.lanes_below(left), b.add(q.b, b.mul(column, const(v.size)))
-                for i in range(count):
-                    k = b.add(first, const(i))
-                    value = v.load_lanes(mask, src, b.mul(k, q.ldb))
-                    v.store(value, dst, b.mul(k, const(width * v.size)))
-
-            vectors(vector)
-
-        _over_some(v, q.k, some)
-        return []
-
-    def columns() -> list[Any]:
-        def vector(dst: Any, first: Any, left: Any) -> None:
-            _transpose(
-                v, q.b, first, left, q.step_b, q.ldb, q.k,
-                lambda k, value: v.store(value, dst, b.mul(k, const(width * v.size))),
-            )  # fmt: skip
-
-        vectors(vector)
-        return []
-
-    v.choose(b.icmp_signed("==", q.step_b, const(v.size)), rows, columns)
-
-
-def _transpose(
-    v: Vec, src: Any, first: Any, left: Any, step: Any, k_step: Any, k: Any,
-    put: Callable[[Any, Any], None],
-) -> None:  # fmt: skip
-    """Emit ``put(k, vector)``: a vector of lines `first` and following, for every k.
-
-    Lines lie `step` bytes apart; of those that are not left, the last one stands in. After the last
-    k, those up to a whole vector of k are put as well.
-    """
-    b = v.b
-    lines = []
-    for i in range(v.length):
-        place = b.select(b.icmp_signed("<", const(i), left), const(i), b.sub(left, const(1)))
-        lines.append(v.at(src, b.mul(b.add(first, place), step)))
-
-    def contiguous() -> list[Any]:
-        def block(start: Any, count: Any) -> None:
-            mask, offset = v.lanes_below(count), b.mul(start, const(v.size))
-            loaded = [v.load_lanes(mask, line, offset) for line in lines]
-            for i, value in enumerate(v.transpose(loaded)):
-                put(b.add(start, const(i)), value)
-
-        over_blocks(v, k, v.length, block)
-        return []
-
-    def apart() -> list[Any]:
-        def one(at: Any) -> None:
-            offset = b.mul(at, k_step)
-            value: Any = ir.Constant(v.type, ir.Undefined)
-            for i, line in enumerate(lines):
-                x = v.load_scalar(line, offset)
-                value = b.insert_element(value, x, ir.Constant(ir.IntType(32), i))
-            put(at, value)
-
-        over_rows(v, k, one)
-        return []
-
-    v.choose(b.icmp_signed("==", k_step, const(v.size)), contiguous, apart)
+    _pack(v, q.b, q.columns, q.step_b, q.k, q.ldb, put)
 
 
 @record("dst a lda step_a rows k")
@@ -148,41 +114,16 @@ def pack_a(v: Vec, q: Any) -> None:
     """Copy rows of A into tiles of MR rows, k-major; rows beyond the last one are any."""
     b = v.b
     k_bytes = b.mul(rounded(v, q.k, v.length), const(MR * v.size))
-    half = ir.VectorType(v.scalar, min(MR, v.length))
 
-    def put_rows(first: Any, k: Any, value: Any) -> None:
-        """Store a vector of rows `first` and following, at k."""
-        at = b.mul(k, const(MR * v.size))
+    def put(first: Any, k: Any, value: Any) -> None:
         for part in range(0, v.length, MR):
             row = b.add(first, const(part))
             tile, within = b.udiv(row, const(MR)), b.urem(row, const(MR))
             place = b.add(b.mul(tile, k_bytes), b.mul(within, const(v.size)))
             kept = value
             if v.length > MR:
-                lanes = ir.Constant(ir.VectorType(ir.IntType(32), MR), list(range(part, part + MR)))
+                lanes = ir.Constant(ir.VectorType(I32, MR), list(range(part, part + MR)))
                 kept = b.shuffle_vector(value, ir.Constant(v.type, ir.Undefined), lanes)
-            pointer = b.inttoptr(v.at(b.add(q.dst, place), at), half.as_pointer())
-            b.store(kept, pointer).align = v.size
+            v.store(kept, b.add(q.dst, place), b.mul(k, const(MR * v.size)))
 
-    def rows_together() -> list[Any]:
-        def some(first_k: Any, together: int) -> None:
-            def group(first: Any, count: Any) -> None:
-                mask, src = v.lanes_below(count), b.add(q.a, b.mul(first, const(v.size)))
-                for i in range(together):
-                    k = b.add(first_k, const(i))
-                    put_rows(first, k, v.load_lanes(mask, src, b.mul(k, q.step_a)))
-
-            over_blocks(v, q.rows, v.length, group)
-
-        _over_some(v, q.k, some)
-        return []
-
-    def transposed() -> list[Any]:
-        def group(first: Any, count: Any) -> None:
-            put = partial(put_rows, first)
-            _transpose(v, q.a, first, count, q.lda, q.step_a, q.k, put)
-
-        over_blocks(v, q.rows, v.length, group)
-        return []
-
-    v.choose(b.icmp_signed("==", q.lda, const(v.size)), rows_together, transposed)
+    _pack(v, q.a, q.rows, q.lda, q.k, q.step_a, put)

@@ -21,7 +21,6 @@ __all__ = [
     "HYPER_ROW",
     "OPTIMIZERS",
     "STORE",
-    "apply_optimizer",
     "hyperparameters",
     "load_hyperparameters",
     "one_step",
@@ -215,31 +214,12 @@ def whole_gradient(v: Vec, h: dict[str, Any], total: Any, x: Any, l1: bool) -> A
     return v.b.fadd(g, v.b.select(v.b.fcmp_ordered("==", x, zero), zero, signed))
 
 
-def apply_optimizer(
-    v: Vec,
-    name: str,
-    h: Hyper,
-    total: Any,
-    w: Any,
-    state: Any,
-    offset: int = 0,
-    l1: bool = False,
-) -> None:
-    """Emit one vector's step: the whole gradient, then the rule of `name`.
-
-    The state arrays lie `state` bytes behind the parameter and behind one another.
-    """
-    slots, place = [], w
-    for _ in range(_RULES[name].slots):
-        place = v.at(place, state)
-        slots.append(v.at(place, offset))
-    step_vector(v, name, h, total, v.at(w, offset), slots, l1)
-
-
 def step_vector(
-    v: Vec, name: str, h: Hyper, total: Any, w: Any, slots: list[Any], l1: bool = False
+    v: Vec, name: str, h: Hyper, total: Any, w: Any, slots: list[Any], l1: bool
 ) -> None:
-    """Emit one vector's step; `slots` are the addresses of its state."""
+    """Emit one vector's step: the whole gradient, then the rule of `name`; `slots` are the
+    addresses of its state.
+    """
     x = v.load(w)
     g = whole_gradient(v, h, total, x, l1)
     v.store(_RULES[name].step(v, h, g, x, slots), w)
@@ -252,14 +232,22 @@ def update_cases(
     hyper: Any,
     l1: bool = False,
 ) -> dict[int, Callable[[], None]]:
-    """Return the switch over what becomes of gradient sums; `sums` visits (sum, row, offset)."""
+    """Return the switch over what becomes of gradient sums; `sums` visits (sum, row, offset).
 
-    def rule(name: str) -> Callable[[], None]:
-        def emit() -> None:
-            h = load_hyperparameters(v, hyper)
-            sums(lambda x, row, offset: apply_optimizer(v, name, h, x, row, state, offset, l1))
+    A rule's state arrays lie `state` bytes behind the parameters and behind one another.
+    """
 
-        return emit
+    def rule(name: str) -> None:
+        h = load_hyperparameters(v, hyper)
+
+        def step(total: Any, row: Any, offset: int) -> None:
+            slots, place = [], row
+            for _ in range(_RULES[name].slots):
+                place = v.at(place, state)
+                slots.append(v.at(place, offset))
+            step_vector(v, name, h, total, v.at(row, offset), slots, l1)
+
+        sums(step)
 
     def store() -> None:
         sums(lambda x, row, offset: v.store(x, row, offset))
@@ -267,7 +255,8 @@ def update_cases(
     def add() -> None:
         sums(lambda x, row, offset: v.store(v.b.fadd(x, v.load(row, offset)), row, offset))
 
-    return {STORE: store, ADD: add, **{code: rule(name) for name, code in OPTIMIZERS.items()}}
+    rules = {code: partial(rule, name) for name, code in OPTIMIZERS.items()}
+    return {STORE: store, ADD: add, **rules}
 
 
 def state_arrays(code: int) -> int:

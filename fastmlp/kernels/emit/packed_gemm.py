@@ -4,7 +4,7 @@ W and its transpose lie in panels, so the forward and the backward pass read the
 `block` of k at a time: so much of a panel stays in a cache while all row tiles go by. From one
 block to the next the sums lie in the result, unrounded, so the bits are those of `gemm`.
 
-With `parts` both operands are split into so many bfloat16 parts (`bfloat16`, `split_packing`), and
+With `parts` both operands are split into so many bfloat16 parts (`bfloat16`), and
 k, `depth` and `block` count pairs.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from .activations import ACTIVATIONS
 from .elementwise import over_rows
-from .gemm import MR, over_panels, rows_of, tile_of
+from .gemm import MR, over_tiles, rows_of, tile_of
 from .records import record
 from .simd import const
 from .vector_math import Vec
@@ -54,21 +54,17 @@ def packed_forward(v: Vec, q: Any, parts: int = 0) -> None:
     def block(k0: Any, k: Any, first: Any, code: Any) -> None:
         a, ldstart = v.at(q.a, b.mul(k0, const(v.size))), b.select(first, const(0), q.ldc)
 
-        def panel(width: int, offset: Any) -> None:
-            w = v.at(q.w, _place(v, q.depth, k0, width, offset, parts))
+        def tile(width: int, offset: Any, r: Any) -> None:
+            at = b.add(rows_of(v, r, q.ldc), offset)
+            c = v.at(q.c, at)
+            tile_of(v, "packed_tile_forward", width, parts=parts)(
+                c=c, ldc=q.ldc, start=b.select(first, v.at(q.bias, offset), c), ldstart=ldstart,
+                a=v.at(a, rows_of(v, r, q.lda)), lda=q.lda,
+                w=v.at(q.w, _place(v, q.depth, k0, width, offset, parts)), k=k, code=code,
+                slope=v.at(q.slope, at),
+            )  # fmt: skip
 
-            def tile(r: Any) -> None:
-                at = b.add(rows_of(v, r, q.ldc), offset)
-                c = v.at(q.c, at)
-                tile_of(v, "packed_tile_forward", width, parts=parts)(
-                    c=c, ldc=q.ldc, start=b.select(first, v.at(q.bias, offset), c),
-                    ldstart=ldstart, a=v.at(a, rows_of(v, r, q.lda)), lda=q.lda, w=w, k=k,
-                    code=code, slope=v.at(q.slope, at),
-                )  # fmt: skip
-
-            over_rows(v, q.tiles, tile)
-
-        over_panels(v, q.vectors, panel, even=False)
+        over_tiles(v, q, tile, even=False)
 
     _over_blocks(v, q, block)
 
@@ -81,21 +77,17 @@ def packed_backward(v: Vec, q: Any, parts: int = 0) -> None:
     def block(k0: Any, k: Any, first: Any, code: Any) -> None:
         d, ldstart = v.at(q.d, b.mul(k0, const(v.size))), b.select(first, const(0), q.lde)
 
-        def panel(width: int, offset: Any) -> None:
-            wt = v.at(q.wt, _place(v, q.k, k0, width, offset, parts))
+        def tile(width: int, offset: Any, r: Any) -> None:
+            at = b.add(rows_of(v, r, q.lde), offset)
+            e = v.at(q.e, at)
+            tile_of(v, "packed_tile_backward", width, parts=parts)(
+                e=e, lde=q.lde, start=b.select(first, q.zeros, e), ldstart=ldstart,
+                d=v.at(d, rows_of(v, r, q.ldd)), ldd=q.ldd,
+                wt=v.at(q.wt, _place(v, q.k, k0, width, offset, parts)), k=k, h=v.at(q.h, at),
+                code=code,
+            )  # fmt: skip
 
-            def tile(r: Any) -> None:
-                at = b.add(rows_of(v, r, q.lde), offset)
-                e = v.at(q.e, at)
-                tile_of(v, "packed_tile_backward", width, parts=parts)(
-                    e=e, lde=q.lde, start=b.select(first, q.zeros, e), ldstart=ldstart,
-                    d=v.at(d, rows_of(v, r, q.ldd)), ldd=q.ldd, wt=wt, k=k, h=v.at(q.h, at),
-                    code=code,
-                )  # fmt: skip
-
-            over_rows(v, q.tiles, tile)
-
-        over_panels(v, q.vectors, panel, even=False)
+        over_tiles(v, q, tile, even=False)
 
     _over_blocks(v, q, block)
 
@@ -106,16 +98,11 @@ def packed_update(v: Vec, q: Any, parts: int = 0) -> None:
     b = v.b
     depth = b.mul(q.k, const(parts)) if parts else q.k
 
-    def panel(width: int, offset: Any) -> None:
-        d = v.at(q.d, b.mul(offset, depth))
+    def tile(width: int, offset: Any, r: Any) -> None:
+        tile_of(v, "packed_tile_update", width, parts=parts)(
+            w=v.at(q.w, b.add(rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
+            a=v.at(q.a, b.mul(r, b.mul(depth, const(MR * v.size)))),
+            d=v.at(q.d, b.mul(offset, depth)), k=q.k, code=q.code, state=q.state, hyper=q.hyper,
+        )  # fmt: skip
 
-        def tile(r: Any) -> None:
-            tile_of(v, "packed_tile_update", width, parts=parts)(
-                w=v.at(q.w, b.add(rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
-                a=v.at(q.a, b.mul(r, b.mul(depth, const(MR * v.size)))), d=d, k=q.k, code=q.code,
-                state=q.state, hyper=q.hyper,
-            )  # fmt: skip
-
-        over_rows(v, q.tiles, tile)
-
-    over_panels(v, q.vectors, panel, even=False)
+    over_tiles(v, q, tile, even=False)

@@ -49,29 +49,22 @@ def dropout(v: Vec, q: Any) -> None:
     of the step and layer (uint32), `threshold` is compared with the draws.
     """
     b = v.b
-    numbers = ir.VectorType(I32, v.length)
     factor = v.splat(v.load_scalar(q.scale))
-
-    def splat(scalar: Any) -> Any:
-        undefined = ir.Constant(numbers, ir.Undefined)
-        first = b.insert_element(undefined, scalar, I32(0))
-        return b.shuffle_vector(first, undefined, ir.Constant(numbers, [0] * v.length))
-
-    limit = splat(b.trunc(q.threshold, I32))
+    limit = v.splat(b.trunc(q.threshold, I32))
     first_word, second_word = (v.load_scalar(q.words, at, I32) for at in (0, 4))
-    lanes = ir.Constant(numbers, list(range(v.length)))
+    lanes = ir.Constant(limit.type, list(range(v.length)))
 
     def emit(name: str) -> None:
         def row(r: Any) -> None:
             number = b.trunc(b.add(q.place, r), I32)
-            start = b.add(splat(_mix(v, b.add(first_word, number))), lanes)
-            second = splat(_mix(v, b.add(second_word, number)))
+            start = b.add(v.splat(_mix(v, b.add(first_word, number))), lanes)
+            second = v.splat(_mix(v, b.add(second_word, number)))
             shift = b.mul(r, q.ld)
             row_h, row_slope = v.at(q.h, shift), v.at(q.slope, shift)
 
             def vector(j: Any) -> None:
                 offset = b.mul(j, const(v.bytes))
-                unit = splat(b.trunc(b.mul(j, const(v.length)), I32))
+                unit = v.splat(b.trunc(b.mul(j, const(v.length)), I32))
                 kept = b.icmp_unsigned(">=", _mix(v, b.add(start, unit), second), limit)
                 a = v.load(row_h, offset)
                 d = v.load(row_slope, offset) if name in SLOPES else derivative(v, name, a)
@@ -105,7 +98,7 @@ def penalties(v: Vec, q: Any) -> None:
     b = v.b
     c1, c2 = (v.load_scalar(q.coefficients, 8 * i, F64) for i in range(2))
 
-    def emit(terms: list[tuple[Any, Callable[[Any, Any], Any]]]) -> list[Any]:
+    def emit(terms: list[tuple[Any, Callable[[Any, Any], Any]]]) -> None:
         def block(i: Any) -> None:
             start = v.at(q.w, b.mul(i, b.mul(q.ldw, const(_BLOCK))))
             rows = [v.at(start, b.mul(const(r), q.ldw)) for r in range(_BLOCK)]
@@ -126,7 +119,6 @@ def penalties(v: Vec, q: Any) -> None:
             over_rows(v, q.vectors, column)
 
         over_rows(v, q.blocks, block)
-        return []
 
     squares = (c2, lambda x, s: v.fma(x, x, s))
     absolutes = (c1, lambda x, s: b.fadd(s, v.intrinsic("fabs", [x])))
@@ -204,10 +196,7 @@ def clip(v: Vec, q: Any) -> None:
         return [b.fadd(s[0], v.load_scalar(q.squares, b.shl(i, const(3)), F64))]
 
     total = v.loop(q.count, [F64(0.0)], add)[0]
-    root = v.module.globals.get("llvm.sqrt.f64") or ir.Function(
-        v.module, ir.FunctionType(F64, [F64]), "llvm.sqrt.f64"
-    )
-    norm, most = b.call(root, [total]), v.load_scalar(q.limit, 0, F64)
+    norm, most = v.call("llvm.sqrt.f64", F64, [total]), v.load_scalar(q.limit, 0, F64)
     within = b.fcmp_ordered("<=", norm, most)
     factor = b.select(within, F64(1.0), b.fdiv(most, norm))
     factor = factor if v.size == 8 else b.fptrunc(factor, v.scalar)
@@ -223,13 +212,8 @@ def clip(v: Vec, q: Any) -> None:
 def limit_columns(v: Vec, q: Any) -> None:
     """Scale down the columns of W whose norm is beyond a limit; the limit is float64."""
     b = v.b
-    wide = ir.VectorType(F64, v.length)
-    undefined = ir.Constant(wide, ir.Undefined)
-    first = b.insert_element(undefined, v.load_scalar(q.limit, 0, F64), I32(0))
-    lanes = ir.Constant(ir.VectorType(I32, v.length), [0] * v.length)
-    most = b.shuffle_vector(first, undefined, lanes)
-    name = f"llvm.sqrt.v{v.length}f64"
-    root = v.module.globals.get(name) or ir.Function(v.module, ir.FunctionType(wide, [wide]), name)
+    most = v.splat(v.load_scalar(q.limit, 0, F64))
+    wide = most.type
 
     def column(j: Any) -> None:
         top = v.at(q.w, b.mul(j, const(v.bytes)))
@@ -238,7 +222,8 @@ def limit_columns(v: Vec, q: Any) -> None:
             x = _wide(v, v.load(top, b.mul(r, q.ldw)))
             return [b.fadd(s[0], b.fmul(x, x))]
 
-        norm = b.call(root, [v.loop(q.rows, [_wide_zero(v)], square)[0]])
+        total = v.loop(q.rows, [_wide_zero(v)], square)
+        norm = v.call(f"llvm.sqrt.v{v.length}f64", wide, total)
         beyond = b.fcmp_ordered(">", norm, most)
         ones = ir.Constant(wide, [1.0] * v.length)
         factor = b.select(beyond, b.fdiv(most, norm), ones)

@@ -5,18 +5,12 @@ Arguments are addresses and distances in bytes, outputs first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from .activations import SLOPES, activation_cases, derivative, evaluate
 from .elementwise import over_rows
-from .optimizers import (
-    OPTIMIZERS,
-    load_hyperparameters,
-    state_arrays,
-    step_vector,
-)
+from .optimizers import OPTIMIZERS, load_hyperparameters, state_arrays, step_vector
 from .records import record
 from .simd import I64, const
 from .vector_math import RowVec, Vec
@@ -35,7 +29,7 @@ def activate_rows(v: Vec, q: Any) -> None:
     b = v.b
     whole = b.udiv(q.columns, const(v.length))
 
-    def over(name: str, derivatives: bool) -> list[Any]:
+    def over(name: str, derivatives: bool) -> None:
         def row(r: Any) -> None:
             x_r, y_r = v.at(q.x, b.mul(r, q.ldx)), v.at(q.y, b.mul(r, q.ldy))
             slope_r = v.at(q.slope, b.mul(r, q.lds))
@@ -51,14 +45,9 @@ def activate_rows(v: Vec, q: Any) -> None:
             done = b.mul(whole, const(v.bytes))
             left = b.icmp_signed("<", b.mul(whole, const(v.length)), q.columns)
 
-            def rest() -> list[Any]:
-                vector(RowVec(v, q.columns), done)
-                return []
-
-            v.choose(left, rest, lambda: [])
+            v.choose(left, lambda: vector(RowVec(v, q.columns), done))
 
         over_rows(v, q.rows, row)
-        return []
 
     def both(name: str) -> None:
         wanted = b.icmp_signed("!=", q.slope, const(0))
@@ -103,7 +92,7 @@ def optimizer_items(v: Vec, q: Any) -> None:
 
                 over_rows(v, whole, vector)
 
-                def rest() -> list[Any]:
+                def rest() -> None:
                     mask, offset = v.lanes_below(left), b.mul(whole, const(v.bytes))
                     room = [v.at(edge, n * v.bytes) for n in range(2 + slots)]
                     for to, place in zip(room, places, strict=True):
@@ -111,18 +100,14 @@ def optimizer_items(v: Vec, q: Any) -> None:
                     step(room)
                     for n in (0, *range(2, 2 + slots)):
                         v.store_lanes(v.load(room[n]), mask, places[n], offset)
-                    return []
 
-                v.choose(b.icmp_signed(">", left, const(0)), rest, lambda: [])
+                v.choose(b.icmp_signed(">", left, const(0)), rest)
 
             over_rows(v, b.sub(last, first), row)
 
         over_rows(v, q.count, item)
 
-    cases: dict[int, Callable[[], None]] = {}
-    for name, code in OPTIMIZERS.items():
-        cases[code] = partial(of_rule, name, code)
-    v.switch(q.code, cases)
+    v.switch(q.code, {code: partial(of_rule, name, code) for name, code in OPTIMIZERS.items()})
 
 
 @record("found x ldx step rows columns share shares")

@@ -85,34 +85,31 @@ class Vectors:
         """Turn an integer address into a pointer to `kind` (a vector unless told)."""
         return self.b.inttoptr(address, (kind or self.type).as_pointer())
 
-    def load(self, address: Any, offset: Any = 0) -> Any:
-        """Load a vector; it need not be aligned."""
-        value = self.b.load(self.pointer(self.at(address, offset)))
+    def load(self, address: Any, offset: Any = 0, length: int | None = None) -> Any:
+        """Load a vector, of another `length` where told; it need not be aligned."""
+        kind = ir.VectorType(self.scalar, length or self.length)
+        value = self.b.load(self.pointer(self.at(address, offset), kind))
         value.align = self.size
         return value
 
     def store(self, value: Any, address: Any, offset: Any = 0) -> None:
-        """Store a vector; it need not be aligned."""
-        self.b.store(value, self.pointer(self.at(address, offset))).align = self.size
+        """Store a vector of any length; it need not be aligned."""
+        self.b.store(value, self.pointer(self.at(address, offset), value.type)).align = self.size
 
     def load_lanes(self, mask: Any, address: Any, offset: Any = 0) -> Any:
-        """Load the lanes of a mask, zeros in the others; nothing else is touched."""
-        pointer = self.pointer(self.at(address, offset))
-        kinds = [pointer.type, I32, mask.type, self.type]
-        function = self._masked("load", self.type, kinds)
-        return self.b.call(function, [pointer, ir.Constant(I32, self.size), mask, self.c(0.0)])
+        """Load the lanes of a mask of any length, zeros in the others; nothing else is touched."""
+        kind = ir.VectorType(self.scalar, mask.type.count)
+        pointer = self.pointer(self.at(address, offset), kind)
+        nothing = ir.Constant(kind, [0.0] * kind.count)
+        arguments = [pointer, ir.Constant(I32, self.size), mask, nothing]
+        name = f"llvm.masked.load.v{kind.count}{self.suffix}.p0"
+        return self.call(name, kind, arguments)
 
     def store_lanes(self, value: Any, mask: Any, address: Any, offset: Any = 0) -> None:
         """Store the lanes of a mask; nothing else is touched."""
         pointer = self.pointer(self.at(address, offset))
-        kinds = [self.type, pointer.type, I32, mask.type]
-        function = self._masked("store", VOID, kinds)
-        self.b.call(function, [value, pointer, ir.Constant(I32, self.size), mask])
-
-    def _masked(self, verb: str, result: Any, kinds: Sequence[Any]) -> Any:
-        full = f"llvm.masked.{verb}.v{self.length}{self.suffix}.p0"
-        kind = ir.FunctionType(result, kinds)
-        return self.module.globals.get(full) or ir.Function(self.module, kind, full)
+        arguments = [value, pointer, ir.Constant(I32, self.size), mask]
+        self.call(f"llvm.masked.store.v{self.length}{self.suffix}.p0", VOID, arguments)
 
     def room(self, vectors: int) -> Any:
         """Return the address of room for so many vectors, which is there until the function ends.
@@ -121,31 +118,6 @@ class Vectors:
         """
         kind = ir.ArrayType(self.type, vectors)
         return self.b.ptrtoint(self.b.alloca(kind), I64)
-
-    def load_part(self, address: Any, length: int, count: Any = None) -> Any:
-        """Load `length` elements; with a `count`, so many of them, and zeros for the others."""
-        kind = ir.VectorType(self.scalar, length)
-        pointer = self.pointer(address, kind)
-        if count is None:
-            value = self.b.load(pointer)
-            value.align = self.size
-            return value
-        lanes = ir.VectorType(I32, length)
-        first = ir.Constant(lanes, ir.Undefined)
-        first = self.b.insert_element(first, self.b.trunc(count, I32), ir.Constant(I32, 0))
-        limit = self.b.shuffle_vector(first, first, ir.Constant(lanes, [0] * length))
-        mask = self.b.icmp_signed("<", ir.Constant(lanes, list(range(length))), limit)
-        name = f"llvm.masked.load.v{length}{self.suffix}.p0"
-        parameters = [pointer.type, I32, mask.type, kind]
-        function = self.module.globals.get(name) or ir.Function(
-            self.module, ir.FunctionType(kind, parameters), name
-        )
-        nothing = ir.Constant(kind, [0.0] * length)
-        return self.b.call(function, [pointer, ir.Constant(I32, self.size), mask, nothing])
-
-    def store_part(self, value: Any, address: Any) -> None:
-        """Store a vector of any length."""
-        self.b.store(value, self.pointer(address, value.type)).align = self.size
 
     def load_scalar(self, address: Any, offset: Any = 0, kind: Any = None) -> Any:
         """Load one element, or one value of `kind`."""
@@ -156,10 +128,14 @@ class Vectors:
         self.b.store(value, self.pointer(self.at(address, offset), value.type))
 
     def splat(self, scalar: Any) -> Any:
-        """Return a vector with `scalar` in every lane."""
-        undefined = ir.Constant(self.type, ir.Undefined)
+        """Return a vector with `scalar`, of any type, in every lane."""
+        return self._in_lanes(scalar, self.length)
+
+    def _in_lanes(self, scalar: Any, length: int) -> Any:
+        undefined = ir.Constant(ir.VectorType(scalar.type, length), ir.Undefined)
         first = self.b.insert_element(undefined, scalar, ir.Constant(I32, 0))
-        return self._shuffle(first, undefined, [0] * self.length)
+        mask = ir.Constant(ir.VectorType(I32, length), [0] * length)
+        return self.b.shuffle_vector(first, undefined, mask)
 
     def first(self, vector: Any) -> Any:
         """Return lane 0."""
@@ -169,24 +145,26 @@ class Vectors:
         mask = ir.Constant(ir.VectorType(I32, self.length), list(lanes))
         return self.b.shuffle_vector(a, b, mask)
 
-    def lanes_below(self, count: Any) -> Any:
-        """Return the mask of lanes whose number is less than the 64-bit integer `count`."""
-        narrow = self.b.trunc(count, I32) if self.size == 4 else count
-        kind = self.int_type.element
-        undefined = ir.Constant(self.int_type, ir.Undefined)
-        first = self.b.insert_element(undefined, narrow, ir.Constant(I32, 0))
-        limit = self._shuffle(first, undefined, [0] * self.length)
-        lanes = ir.Constant(self.int_type, [ir.Constant(kind, i) for i in range(self.length)])
+    def lanes_below(self, count: Any, length: int | None = None) -> Any:
+        """Return the mask of lanes whose number is less than the 64-bit integer `count`, of as many
+        lanes as a vector has unless told.
+        """
+        length = length or self.length
+        limit = self._in_lanes(self.b.trunc(count, I32) if self.size == 4 else count, length)
+        lanes = ir.Constant(limit.type, list(range(length)))
         return self.b.icmp_signed("<", lanes, limit)
 
     # arithmetic
 
+    def call(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+        """Call one of LLVM's own functions by its whole name."""
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
+        return self.b.call(function, arguments)
+
     def intrinsic(self, name: str, arguments: Sequence[Any]) -> Any:
         """Call the LLVM intrinsic ``llvm.<name>`` for this vector type."""
-        full = f"llvm.{name}.v{self.length}{self.suffix}"
-        kind = ir.FunctionType(self.type, [self.type] * len(arguments))
-        function = self.module.globals.get(full) or ir.Function(self.module, kind, full)
-        return self.b.call(function, arguments)
+        return self.call(f"llvm.{name}.v{self.length}{self.suffix}", self.type, arguments)
 
     def fma(self, x: Any, y: Any, z: Any) -> Any:
         """Return ``x * y + z``, with one rounding where the processor can."""
@@ -301,6 +279,37 @@ class Vectors:
             results.append(phi)
         return results
 
+    def interleaved(
+        self,
+        count: Any,
+        start: Sequence[Any],
+        sets: int,
+        add: Callable[[Any, list[Any]], list[Any]],
+    ) -> list[Any]:
+        """Emit ``sums = add(i, sums)`` for i in range(count), from `start` on, and return the sums.
+
+        They are `sets` of sums, of which each takes its turn: several in flight hide the latency
+        of the multiply-add. They are combined in a fixed order.
+        """
+        b, width = self.b, len(start)
+
+        def several(t: Any, sums: list[Any]) -> list[Any]:
+            new = []
+            for n in range(sets):
+                at = b.add(b.mul(t, const(sets)), const(n))
+                new += add(at, sums[n * width : (n + 1) * width])
+            return new
+
+        whole = b.udiv(count, const(sets))
+        sums = self.loop(whole, [*start, *[self.c(0.0)] * (width * (sets - 1))], several)
+        while len(sums) > width:
+            half = len(sums) // 2
+            sums = [b.fadd(x, y) for x, y in zip(sums[:half], sums[half:], strict=True)]
+        if sets == 1:
+            return sums
+        done = b.mul(whole, const(sets))
+        return self.loop(b.sub(count, done), sums, lambda t, s: add(b.add(done, t), s))
+
     def _never_unrolled(self) -> Any:
         """Return the metadata of a loop; its first operand is itself, which tells loops apart."""
         disable = self.module.add_metadata(["llvm.loop.unroll.disable"])
@@ -308,15 +317,22 @@ class Vectors:
         loop.operands = (loop, disable)
         return loop
 
-    def choose(self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]):
-        """Emit ``yes() if condition else no()`` and return the chosen list of values."""
+    def choose(
+        self,
+        condition: Any,
+        yes: Callable[[], list[Any] | None],
+        no: Callable[[], list[Any] | None] = list,
+    ) -> list[Any]:
+        """Emit ``yes() if condition else no()`` and return the chosen list of values, if they
+        return some.
+        """
         b = self.b
         then, other, after = (b.function.append_basic_block(n) for n in ("then", "else", "join"))
         b.cbranch(condition, then, other)
         results = []
         for block, emit in ((then, yes), (other, no)):
             b.position_at_end(block)
-            values = emit()
+            values = emit() or []
             results.append((values, b.block))
             b.branch(after)
         b.position_at_end(after)
@@ -350,8 +366,5 @@ class Vectors:
     def prefetch(self, address: Any, offset: int = 0, locality: int = 3) -> None:
         """Ask for the cache line at `address` + `offset`."""
         pointer = self.pointer(self.at(address, offset), I8)
-        kind = ir.FunctionType(VOID, [pointer.type, I32, I32, I32])
-        name = "llvm.prefetch.p0"
-        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
-        arguments = [ir.Constant(I32, value) for value in (0, locality, 1)]
-        self.b.call(function, [pointer, *arguments])
+        how = [ir.Constant(I32, value) for value in (0, locality, 1)]
+        self.call("llvm.prefetch.p0", VOID, [pointer, *how])

@@ -83,11 +83,10 @@ class _Lists:
             start = v.at(address, b.mul(first, const(size)))
             lines = b.add(b.udiv(b.mul(count, const(size)), const(_LINE)), const(1))
 
-            def line(i: Any, _: list[Any], start: Any = start) -> list[Any]:
+            def line(i: Any, start: Any = start) -> None:
                 v.prefetch(v.at(start, b.mul(i, const(_LINE))))
-                return []
 
-            v.loop(lines, [], line)
+            over_rows(v, lines, line)
 
     def item(self, t: Any) -> tuple[Any, Any]:
         """Return the column and the value of item t."""
@@ -136,8 +135,7 @@ def _over_blocks(v: Vec, q: Any, body: Callable[[Any, Any], None]) -> None:
 
     def step(i: Any) -> None:
         first = b.mul(i, q.at_once)
-        last = b.add(first, q.at_once)
-        body(first, b.select(b.icmp_signed("<", last, blocks), last, blocks))
+        body(first, v.least(b.add(first, q.at_once), blocks))
 
     over_rows(v, count, step)
 
@@ -158,31 +156,13 @@ def _forward_panel(v: Vec, q: Any, width: int, kind: str) -> None:
         out = v.at(q.z, b.mul(r, q.ldz))
 
         def add_item(t: Any, sums: list[Any]) -> list[Any]:
-            column, value = lists.item(t)
-            x, start = v.splat(value), v.at(q.w, b.mul(column, q.ldw))
-            return [v.fma(x, v.load(start, j * v.bytes), sums[j]) for j in range(width)]
-
-        def several(t: Any, sums: list[Any]) -> list[Any]:
-            new = []
-            for u in range(sets):
-                at = b.add(first, b.add(b.mul(t, const(sets)), const(u)))
-                new += add_item(at, sums[u * width : (u + 1) * width])
-            return new
+            column, value = lists.item(b.add(first, t))
+            x, row_of_w = v.splat(value), v.at(q.w, b.mul(column, q.ldw))
+            return [v.fma(x, v.load(row_of_w, j * v.bytes), sums[j]) for j in range(width)]
 
         begin = b.select(b.icmp_signed("==", q.first, const(0)), q.bias, out)
-        sums = [v.load(begin, j * v.bytes) for j in range(width)]
-        sums += [v.c(0.0)] * (width * (sets - 1))
-        whole = b.udiv(count, const(sets))
-        sums = v.loop(whole, sums, several)
-        while len(sums) > width:
-            half = len(sums) // 2
-            sums = [b.fadd(p, s) for p, s in zip(sums[:half], sums[half:], strict=True)]
-        if sets > 1:
-            done = b.mul(whole, const(sets))
-            rest = b.sub(count, done)
-            done = b.add(first, done)
-            sums = v.loop(rest, sums, lambda t, s: add_item(b.add(done, t), s))
-        for j, total in enumerate(sums):
+        start = [v.load(begin, j * v.bytes) for j in range(width)]
+        for j, total in enumerate(v.interleaved(count, start, sets, add_item)):
             v.store(total, out, j * v.bytes)
 
     lists.over_rows(q.order, q.rows, q.first, q.last, row)
@@ -216,15 +196,14 @@ def _gradient_panel(v: Vec, q: Any, width: int, kind: str) -> None:
         delta = v.at(q.d, b.mul(r, q.ldd))
         held = [v.load(delta, j * v.bytes) for j in range(width)]
 
-        def item(i: Any, _: list[Any]) -> list[Any]:
+        def item(i: Any) -> None:
             column, value = lists.item(b.add(first, i))
             x, start = v.splat(value), v.at(q.g, b.mul(column, q.ldg))
             for j in range(width):
                 total = v.fma(x, held[j], v.load(start, j * v.bytes))
                 v.store(total, start, j * v.bytes)
-            return []
 
-        v.loop(count, [], item)
+        over_rows(v, count, item)
 
     lists.over_rows(q.order, q.rows, q.first, q.last, row)
 
@@ -306,7 +285,7 @@ def _feature_panel(v: Vec, q: Any, width: int) -> None:
         at = b.shl(k, const(2))
         return [b.zext(v.load_scalar(c, at, I32), I64) for c in (q.before, q.counts)]
 
-    def step(k: Any, begin: Any, end: Any) -> list[Any]:
+    def step(k: Any, begin: Any, end: Any) -> None:
         first = v.at(q.listed, b.add(b.mul(k, q.ld_listed), b.mul(begin, const(2 * v.size))))
         shift = b.mul(k, q.ldw)
 
@@ -329,7 +308,6 @@ def _feature_panel(v: Vec, q: Any, width: int) -> None:
                 use(total, row, j * v.bytes)
 
         v.switch(q.code, update_cases(v, visit, q.state, q.hyper))
-        return []
 
     def feature(k: Any, listed_of_k: list[Any]) -> list[Any]:
         following, (begin, end) = b.add(k, const(1)), listed_of_k
@@ -337,7 +315,7 @@ def _feature_panel(v: Vec, q: Any, width: int) -> None:
         ahead = count_of(b.select(more, following, k))
         idle = b.and_(plain, b.icmp_signed("==", end, const(0)))
         idle = b.or_(idle, b.and_(in_place, b.icmp_signed("==", begin, end)))
-        v.choose(idle, lambda: [], lambda: step(k, begin, end))
+        v.choose(idle, list, lambda: step(k, begin, end))
         return ahead
 
     v.loop(q.features, count_of(const(0)), feature)

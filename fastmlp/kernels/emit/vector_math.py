@@ -180,10 +180,10 @@ class RowVec(Vec):
         left = self.b.sub(self._n, self.b.udiv(offset, ir.Constant(offset.type, self.size)))
         return self.lanes_below(left)
 
-    def load(self, address: Any, offset: Any = 0) -> Any:
+    def load(self, address: Any, offset: Any = 0, length: int | None = None) -> Any:
         """Load a vector; beyond the end of the row are zeros."""
         if isinstance(offset, int):
-            return super().load(address, offset)
+            return super().load(address, offset, length)
         return self.load_lanes(self._mask(offset), address, offset)
 
     def store(self, value: Any, address: Any, offset: Any = 0) -> None:

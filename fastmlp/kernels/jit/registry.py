@@ -11,7 +11,6 @@ import ctypes
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -55,27 +54,6 @@ SPLIT = {1: "bf16", 2: "bf16x2"}  # how kernels over so many parts end
 Cases = Literal["all", "activations", "derivatives", "rule"]
 
 
-class _Later:
-    """An emitter whose module is imported once its kernel is asked for."""
-
-    def __init__(self, module: str, name: str, **options: int) -> None:
-        self._module, self._name, self._options = module, name, options
-
-    @property
-    def func(self) -> Emitter:
-        """The emitter itself."""
-        module = import_module(f"..emit.{self._module}", __package__)
-        return partial(getattr(module, self._name), **self._options)
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """As of any emitter: the fields of its record."""
-        return fields_of(self.func)
-
-    def __call__(self, v: Vec, q: Any) -> None:
-        self.func(v, q)
-
-
 @dataclass(frozen=True)
 class Kernel:
     """A kernel: what emits it, and with which others it is compiled.
@@ -98,31 +76,24 @@ class Kernel:
         """The fields of its argument record, in their order."""
         return fields_of(self.emit)
 
-    @property
-    def formula(self) -> str:
-        """The first sentence of the emitter's docstring."""
-        emit: Any = self.emit
-        while isinstance(emit, partial | _Later):
-            emit = emit.func
-        return " ".join((emit.__doc__ or "").split("\n\n")[0].split()).split(". ")[0]
+
+_PACKED = {
+    "packed_forward": Kernel(packed_gemm.packed_forward, "packed forward", "activations"),
+    "packed_backward": Kernel(packed_gemm.packed_backward, "packed backward", "derivatives"),
+    "packed_update": Kernel(packed_gemm.packed_update, "packed update", "rule"),
+    "pack_columns_left": Kernel(packing.pack_columns_left, "packing"),
+    "pack_columns_right": Kernel(packing.pack_columns_right, "packing"),
+    "pack_rows_right": Kernel(packing.pack_rows_right, "packing"),
+}
 
 
 def _of_parts(parts: int, name: str) -> dict[str, Kernel]:
     """Return the kernels over operands split into so many bfloat16 parts."""
-    dense: dict[str, Cases] = {
-        "packed_forward": "activations", "packed_backward": "derivatives", "packed_update": "rule",
-    }  # fmt: skip
-    kernels = {
-        f"{dense_name}_{name}": Kernel(
-            partial(getattr(packed_gemm, dense_name), parts=parts),
-            f"{dense_name.replace('_', ' ')} {name}", cases,
-        )
-        for dense_name, cases in dense.items()
-    }  # fmt: skip
-    for way in ("columns_left", "columns_right", "rows_left", "rows_right"):
-        emit = _Later("split_packing", f"split_{way}", parts=parts)
-        kernels[f"split_{way}_{name}"] = Kernel(emit, f"packing {name}")
-    return kernels
+    kernels = {**_PACKED, "split_rows_left": Kernel(packing.split_rows_left, "packing")}
+    return {
+        f"{kernel}_{name}": Kernel(partial(of.emit, parts=parts), f"{of.family} {name}", of.cases)
+        for kernel, of in kernels.items()
+    }
 
 
 def _of_lists(kind: str) -> dict[str, Kernel]:
@@ -142,7 +113,7 @@ def _of_input(kind: str) -> dict[str, Kernel]:
     """Return the kernels that read inputs of one kind."""
     index = f"index {kind}"
     kernels = {
-        f"gather_{kind}": Kernel(getattr(elementwise, f"gather_{kind}"), f"gather {kind}"),
+        f"gather_{kind}": Kernel(partial(elementwise.gather, kind=kind), f"gather {kind}"),
         f"list_rows_{kind}": Kernel(partial(csr.list_rows, kind=kind), f"listing {kind}"),
         f"index_count_{kind}": Kernel(partial(csr.index_count, kind=kind), index),
         f"index_fill_{kind}": Kernel(partial(csr.index_fill, kind=kind), index),
@@ -154,21 +125,14 @@ def _of_input(kind: str) -> dict[str, Kernel]:
 
 KERNELS: dict[str, Kernel] = {
     "forward": Kernel(gemm.forward, "forward", "activations"),
-    "map_activation": Kernel(elementwise.map_activation, "activation maps", "activations"),
     "backward": Kernel(gemm.backward, "backward", "derivatives"),
     "transpose": Kernel(gemm.transpose, "backward", "derivatives"),
-    "packed_forward": Kernel(packed_gemm.packed_forward, "packed forward", "activations"),
-    "packed_backward": Kernel(packed_gemm.packed_backward, "packed backward", "derivatives"),
-    "packed_update": Kernel(packed_gemm.packed_update, "packed update", "rule"),
-    "pack_rows_right": Kernel(packing.pack_rows_right, "packing"),
-    "pack_columns_left": Kernel(packing.pack_columns_left, "packing"),
-    "pack_columns_right": Kernel(packing.pack_columns_right, "packing"),
+    **_PACKED,
     **{name: kernel for n, of in SPLIT.items() for name, kernel in _of_parts(n, of).items()},
     "add": Kernel(elementwise.add, "groups"),
     "softmax_labels": Kernel(losses.softmax_labels, "labels"),
     "softmax_targets": Kernel(losses.softmax_targets, "targets"),
     "elementwise_loss": Kernel(losses.elementwise_loss, "targets"),
-    "output": Kernel(losses.output, "outputs"),
     "penalties": Kernel(regularization.penalties, "penalties"),
     "reduce_penalties": Kernel(regularization.reduce_penalties, "penalties"),
     "update": Kernel(gemm.update, "update", "rule"),
@@ -187,7 +151,7 @@ KERNELS: dict[str, Kernel] = {
     "activate_rows": Kernel(rows.activate_rows, "rows activated", "activations"),
     "optimizer_items": Kernel(rows.optimizer_items, "items stepped", "rule"),
     "finite": Kernel(rows.finite, "finite"),
-    "output_of_rows": Kernel(losses.output_of_rows, "rows of outputs"),
+    "output": Kernel(losses.output, "outputs"),
     **{
         f"{name}_of_rows": Kernel(partial(getattr(losses, name), padded=False), f"rows of {name}")
         for name in ("softmax_labels", "softmax_targets", "elementwise_loss")

@@ -1,4 +1,4 @@
-"""What every kernel reads and writes; `program.checker` holds programs against it.
+"""What every kernel reads and writes: its promise, to which tests hold programs and kernels.
 
 `FOOTPRINTS` has an entry for every kernel that programs call. Nothing of this runs at training
 time.
@@ -11,7 +11,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from ..emit.activations import ACTIVATIONS, SLOPES
+from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import HYPER_ROW, STORE, state_arrays
 from ..emit.sparse import LISTS
 from ..emit.target import current_target
@@ -21,8 +21,6 @@ from .job import BLOCK
 from .operation import At, Operation, Slot
 
 __all__ = ["FOOTPRINTS", "Access", "Array", "accesses"]
-
-_WRITE_SLOPES = frozenset(ACTIVATIONS[name] for name in SLOPES)
 
 
 class Access(NamedTuple):
@@ -100,7 +98,7 @@ class _Memory:
         return [*self.rows(cuts, q.rows, size, size), *self.rows(starts, q.rows, 8, 8)]
 
 
-Footprint = Callable[[Any, _Memory], list[Access]]
+Footprint = Callable[..., list[Access]]
 
 
 def _gather(q: Any, m: _Memory) -> list[Access]:
@@ -129,7 +127,7 @@ def _items(q: Any, m: _Memory, items: At, size: int) -> list[Access]:
 
 def _forward(q: Any, m: _Memory) -> list[Access]:
     rows, length = q.tiles * m.tile, q.vectors
-    slope = q.slope if q.code in _WRITE_SLOPES else None
+    slope = q.slope if q.code in SLOPE_CODES else None
     return [
         *m.vectors(q.c, rows, q.ldc, length, writes=True),
         *m.vectors(slope, rows, q.ldc, length, writes=True),
@@ -158,7 +156,7 @@ def _update(q: Any, m: _Memory) -> list[Access]:
 
 def _packed_forward(q: Any, m: _Memory, parts: int = 0) -> list[Access]:
     rows, length, row = q.tiles * m.tile, q.vectors, max(1, parts)
-    slope = q.slope if q.code in _WRITE_SLOPES else None
+    slope = q.slope if q.code in SLOPE_CODES else None
     return [
         *m.vectors(q.c, rows, q.ldc, length, writes=True),
         *m.vectors(slope, rows, q.ldc, length, writes=True),
@@ -228,15 +226,11 @@ def _pairs(k: int, parts: int) -> int:
     return (k + 1) // 2 if parts else k
 
 
-def _of_parts(parts: int, name: str) -> dict[str, Footprint]:
-    """Return what the kernels over operands in so many parts read and write."""
-    found = {
-        "packed_forward": _packed_forward, "packed_backward": _packed_backward,
-        "packed_update": _packed_update, "split_columns_left": _pack_columns_left,
-        "split_columns_right": _pack_columns_right, "split_rows_right": _pack_rows_right,
-        "split_rows_left": _split_rows_left,
-    }  # fmt: skip
-    return {f"{kernel}_{name}": partial(of, parts=parts) for kernel, of in found.items()}
+_PACKED: dict[str, Footprint] = {
+    "packed_forward": _packed_forward, "packed_backward": _packed_backward,
+    "packed_update": _packed_update, "pack_columns_left": _pack_columns_left,
+    "pack_columns_right": _pack_columns_right, "pack_rows_right": _pack_rows_right,
+}  # fmt: skip
 
 
 def _bias_update(q: Any, m: _Memory) -> list[Access]:
@@ -262,35 +256,22 @@ def _transpose(q: Any, m: _Memory) -> list[Access]:
     ]
 
 
-def _map_activation(q: Any, m: _Memory) -> list[Access]:
-    slope = q.slope if q.always or q.code in _WRITE_SLOPES else None
-    return [
-        *m.vectors(q.y, q.rows, q.ld, q.vectors, writes=True),
-        *m.vectors(slope, q.rows, q.ld, q.vectors, writes=True),
-        *m.vectors(q.x, q.rows, q.ld, q.vectors),
-    ]
-
-
 def _padded(m: _Memory, n: int) -> int:
     """Return the bytes of the whole vectors that hold n elements."""
     return -(-n * m.item // m.vector) * m.vector
 
 
-def _loss(q: Any, m: _Memory) -> list[Access]:
-    length = _padded(m, q.n)
+_LOSSES = ("softmax_labels", "softmax_targets", "elementwise_loss")
+
+
+def _loss(q: Any, m: _Memory, padded: bool = True) -> list[Access]:
+    length = _padded(m, q.n) if padded else q.n * m.item
     targets = getattr(q, "t", None) or q.y
     return [
         *m.rows(q.d, q.rows, q.ldz, length, writes=True), *m.rows(q.z, q.rows, q.ldz, length),
         *m.rows(q.loss, q.rows, 8, 8, writes=True), *m.rows(q.correct, q.rows, 8, 8, writes=True),
         *m.rows(q.order, q.rows, 8, 8), *m.anywhere(targets, q.weight),
     ]  # fmt: skip
-
-
-def _output(q: Any, m: _Memory) -> list[Access]:
-    return [
-        *m.rows(q.out, q.rows, q.ldo, q.n * m.item, writes=True),
-        *m.rows(q.z, q.rows, q.ldz, _padded(m, q.n), writes=True),
-    ]
 
 
 def _dropout(q: Any, m: _Memory) -> list[Access]:
@@ -366,7 +347,7 @@ def _feature_update(q: Any, m: _Memory) -> list[Access]:
 
 
 def _vector_forward(q: Any, m: _Memory) -> list[Access]:
-    slope = q.slope if q.code in _WRITE_SLOPES else None
+    slope = q.slope if q.code in SLOPE_CODES else None
     return [
         *m.vectors(q.c, 1, 0, q.vectors, writes=True),
         *m.vectors(slope, 1, 0, q.vectors, writes=True), *m.rows(q.x, 1, 0, q.n * m.item),
@@ -401,18 +382,20 @@ def _prefetch(q: Any, m: _Memory) -> list[Access]:
 
 
 FOOTPRINTS: dict[str, Footprint] = {
-    "forward": _forward, "map_activation": _map_activation, "backward": _backward,
-    "packed_forward": _packed_forward, "packed_backward": _packed_backward,
-    "packed_update": _packed_update, "pack_columns_left": _pack_columns_left,
-    "pack_columns_right": _pack_columns_right, "pack_rows_right": _pack_rows_right,
-    "transpose": _transpose, "add": _add, "softmax_labels": _loss, "softmax_targets": _loss,
-    "elementwise_loss": _loss, "output": _output, "penalties": _penalties,
+    "forward": _forward, "backward": _backward,
+    "transpose": _transpose, "add": _add, "penalties": _penalties,
     "reduce_penalties": _reduce_penalties, "update": _update, "bias_update": _bias_update,
     "optimizer": _optimizer, "feature_update": _feature_update, "vector_forward": _vector_forward,
     "vector_backward": _vector_backward, "vector_update": _vector_update, "step_row": _step_row,
     "dropout": _dropout, "gradient_squares": _gradient_squares, "clip": _clip,
-    "limit_columns": _limit_columns, **CALLS,
-    **{name: of for n, end in SPLIT.items() for name, of in _of_parts(n, end).items()},
+    "limit_columns": _limit_columns, **CALLS, **_PACKED,
+    **{
+        f"{name}_{end}": partial(of, parts=parts)
+        for parts, end in SPLIT.items()
+        for name, of in [*_PACKED.items(), ("split_rows_left", _split_rows_left)]
+    },
+    **dict.fromkeys(_LOSSES, _loss),
+    **{f"{name}_of_rows": partial(_loss, padded=False) for name in _LOSSES},
     **{f"gather_{kind}": _gather for kind in ("u8", "f32", "f64")},
     **{f"list_rows_{kind}": _list_rows for kind in ("u8", "f32", "f64")},
     **{f"sparse_forward_{kind}": _sparse_forward for kind in LISTS},

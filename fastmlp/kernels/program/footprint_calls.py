@@ -52,18 +52,7 @@ def _output(q: Any, m: Any) -> list[Any]:
     ]  # fmt: skip
 
 
-def _loss(q: Any, m: Any) -> list[Any]:
-    length = q.n * m.item
-    return [
-        *m.rows(q.d, q.rows, q.ldz, length, writes=True), *m.rows(q.z, q.rows, q.ldz, length),
-        *m.rows(q.loss, q.rows, 8, 8, writes=True), *m.rows(q.correct, q.rows, 8, 8, writes=True),
-        *m.rows(q.order, q.rows, 8, 8), *m.anywhere(getattr(q, "t", None) or q.y, q.weight),
-    ]  # fmt: skip
-
-
 CALLS = {
     "matrix_product": _product, "activate_rows": _activate, "optimizer_items": _optimizer,
-    "finite": _finite, "output_of_rows": _output,
-    **{f"{name}_of_rows": _loss for name in
-       ("softmax_labels", "softmax_targets", "elementwise_loss")},
+    "finite": _finite, "output": _output,
 }  # fmt: skip

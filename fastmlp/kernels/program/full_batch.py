@@ -60,7 +60,7 @@ def _block(job: Job, share: Share, samples: Samples, group: int) -> None:
     for l, q in enumerate(job.layers):  # noqa: E741
         if l == 0 and job.lists is not None:
             target = job.gradient_of(q.w) + group * job.group_bytes
-            sparse_input.add_gradient(job, share, samples, target)
+            sparse_input.add_gradient(job, share, samples, target, samples.at(q.d, q.ld_h))
         else:
             update_rows(job, share, l, (0, q.blocks * BLOCK), samples, ADD, group)
         update_bias(job, share, l, (0, q.vectors_out), samples, ADD, group)

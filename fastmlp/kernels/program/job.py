@@ -103,11 +103,9 @@ class Layer:
         Activations and deltas, both strided by `ld_h`.
     ld_h : int
     slope : At
-        Where f'(z) is written, by activations that cannot tell it from f(z); else `h`.
-    kept : At
         From what f'(z) is found on the way back: f'(z) itself, or `h`.
-    code, kept_code : int
-        The activation, and that by which f'(z) is found in `kept`.
+    code, slope_code : int
+        The activation, and that by which f'(z) is found in `slope`.
     has_bias : bool
     threshold : int
         For dropout: draws below it leave a unit out.
@@ -132,9 +130,8 @@ class Layer:
     ld_h: int
     d: At
     slope: At
-    kept: At
     code: int
-    kept_code: int
+    slope_code: int
     has_bias: bool
     threshold: int = 0
     factor: At | None = None

@@ -84,9 +84,7 @@ def shape(operation: Operation, item: int) -> str:
             return f"{q.row_blocks * length} x {q.vectors * length}"
         case "pack_columns_left" | "pack_columns_right":
             return f"{q.k} x {q.n}"
-        case "split_columns_left" | "split_columns_right":
-            return f"{q.k} x {q.n}"
-        case "pack_rows_right" | "split_rows_right":
+        case "pack_rows_right":
             return f"{q.rows} x {q.depth}"
         case "vector_forward":
             return f"{q.n} @ {q.n} x {q.vectors * length}, {_NAMES[q.code]}"

@@ -54,10 +54,9 @@ def _pack(
     way: str, share: Share, wide: Wide, dst: At, samples: Samples, rows: At, stride: int, n: int
 ) -> None:
     """Pack some of the rows that an update sums over."""
-    kernel = f"split_{way}{wide.suffix}" if wide.split else f"pack_{way}"
     share.add(
-        kernel, dst=dst, src=samples.at(rows, stride), lds=stride, first=wide.depth(samples.row),
-        k=samples.count, n=n, depth=wide.depth(samples.depth),
+        f"pack_{way}{wide.suffix}", dst=dst, src=samples.at(rows, stride), lds=stride,
+        first=wide.depth(samples.row), k=samples.count, n=n, depth=wide.depth(samples.depth),
     )  # fmt: skip
 
 
@@ -76,7 +75,7 @@ def _dropout(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa:
     if q.factor is None:
         return
     share.add(
-        "dropout", h=samples.at(q.h, q.ld_h), slope=samples.at(q.kept, q.ld_h), ld=q.ld_h,
+        "dropout", h=samples.at(q.h, q.ld_h), slope=samples.at(q.slope, q.ld_h), ld=q.ld_h,
         vectors=q.vectors_out, rows=samples.count, words=At(Slot.WORDS, l * 8, step=hidden * 8),
         place=At(Slot.PLACE, samples.first, turn=samples.turn), threshold=q.threshold,
         scale=q.factor, code=q.code,
@@ -93,7 +92,7 @@ def forward(job: Job, share: Share, samples: Samples) -> None:
                 gather(job, share, samples)
             _dense(job, share, l, samples)
         elif job.packed is None:
-            sparse_input.forward(job, share, samples)
+            sparse_input.forward(job, share, job.layers[0], samples)
         _dropout(job, share, l, samples)
 
 
@@ -121,8 +120,8 @@ def backward(job: Job, share: Share, samples: Samples) -> None:
             return
         values: dict[str, Value] = {
             "e": samples.at(p.d, p.ld_h), "lde": p.ld_h, "d": samples.at(q.d, q.ld_h),
-            "ldd": q.ld_h, "wt": q.wt, "k": q.n_out, "h": samples.at(p.kept, p.ld_h),
-            "code": p.kept_code, "tiles": samples.tiles(job), "vectors": q.vectors_in,
+            "ldd": q.ld_h, "wt": q.wt, "k": q.n_out, "h": samples.at(p.slope, p.ld_h),
+            "code": p.slope_code, "tiles": samples.tiles(job), "vectors": q.vectors_in,
         }  # fmt: skip
         if wide is None:
             share.add("backward", ldwt=q.ld_wt, **values)

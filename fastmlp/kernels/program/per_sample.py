@@ -1,13 +1,10 @@
 """One sample a step: exact, in order, on one thread, by matrix-vector kernels.
 
 There is no work to share out between two updates. Each layer's delta is taken back through its
-weights before they change. `decayed` is the same under an L2 penalty, with weights that have a
-common scale.
+weights before they change.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from ..emit.optimizers import OPTIMIZERS
 from . import sparse_input
@@ -16,7 +13,7 @@ from .operation import At, Phase, Share, Slot
 from .passes import gather, output_delta
 from .samples import Samples
 
-__all__ = ["decayed", "forward_one", "step"]
+__all__ = ["forward_one", "step"]
 
 _SGD = OPTIMIZERS["sgd"]
 _ONE = Samples(0, 0, 1, step=1)
@@ -31,26 +28,22 @@ def _vector_forward(share: Share, q: Layer) -> None:
 
 def forward_one(job: Job, share: Share, sample: Samples) -> None:
     """Take one sample through all layers; the last leaves logits."""
-    if job.lists is None:
-        gather(job, share, sample)
     for l, q in enumerate(job.layers):  # noqa: E741
-        if l == 0 and job.lists is not None:
-            sparse_input.forward(job, share, sample)
+        first = job.scaled[l].raw if job.scaled else q
+        if l > 0 or job.lists is None:
+            if l == 0:
+                gather(job, share, sample)
+            _vector_forward(share, first)
         else:
-            _vector_forward(share, q)
-
-
-def _ask_for_next(job: Job, share: Share) -> None:
-    """Ask for the next step's sample: its list may lie anywhere in memory (the order is padded)."""
-    if job.lists is not None:
-        order = _ONE.of(Slot.ROWS) + 8
-        share.add(f"prefetch_{job.lists.kind}", order=order, **job.lists.where)
+            sparse_input.forward(job, share, first, sample)
+        if job.scaled:
+            _vector_forward(share, job.scaled[l].finished)
 
 
 def _backward(share: Share, q: Layer, p: Layer, d: At) -> None:
     share.add(
         "vector_backward", e=p.d, w=q.w, ldw=q.ld_w, d=d, vectors=q.vectors_out,
-        blocks=q.vectors_in, h=p.kept, code=p.code,
+        blocks=q.vectors_in, h=p.slope, code=p.code,
     )  # fmt: skip
 
 
@@ -68,63 +61,34 @@ def _update(job: Job, share: Share, l: int, step: At) -> None:  # noqa: E741
             "vector_update", w=q.w, ldw=q.ld_w, x=q.a, n=q.n_in, d=step, vectors=q.vectors_out
         )
         return
-    lists = job.lists
-    share.add(
-        f"sparse_gradient_{lists.kind}", g=q.w, ldg=q.ld_w, d=step, ldd=q.ld_h,
-        order=_ONE.of(Slot.ROWS), **lists.where, at_once=lists.n_cuts, rows=1,
-        vectors=q.vectors_out,
-    )  # fmt: skip
-
-
-def _alone(build: Callable[[Share], None]) -> list[Phase]:
-    return [Phase.of("sample", 1, lambda share, t: build(share))]
+    at_once = job.lists.n_cuts
+    sparse_input.add_gradient(job, share, _ONE, q.w, step, at_once=at_once)
 
 
 def step(job: Job) -> list[Phase]:
-    """Return the one phase of a step of plain gradient descent."""
+    """Return the one phase of a step of plain gradient descent.
 
-    def build(share: Share) -> None:
-        forward_one(job, share, _ONE)
-        _ask_for_next(job, share)
-        output_delta(job, share, _ONE)
-        for l in range(len(job.layers) - 1, -1, -1):  # noqa: E741
-            if l > 0:
-                _backward(share, job.layers[l], job.layers[l - 1], job.layers[l].d)
-            _update(job, share, l, job.layers[l].d)
-
-    return _alone(build)
-
-
-def decayed(job: Job) -> list[Phase]:
-    """Return the one phase of a step under an L2 penalty, on weights with a common scale s.
-
-    A step of plain gradient descent ``W <- (1 - rate l2) W - rate g`` touches every weight, though
-    g is x times a delta, and most of x may be zero. With ``W = s V`` it is ``s <- (1 - rate l2) s``
-    and ``V <- V - rate / s g`` (Bottou 2012, "Stochastic Gradient Descent Tricks", section 5.1).
-    On the way forward ``z = s (x V) + b``, on the way back ``s d`` goes through V.
+    Under an L2 penalty a step ``W <- (1 - rate l2) W - rate g`` touches every weight, though g is x
+    times a delta, and most of x may be zero. So the weights have a common scale s (`Job.scaled`):
+    with ``W = s V`` it is ``s <- (1 - rate l2) s`` and ``V <- V - rate / s g`` (Bottou 2012,
+    "Stochastic Gradient Descent Tricks", section 5.1). On the way forward ``z = s (x V) + b``, on
+    the way back ``s d`` goes through V.
     """
-    layers = job.scaled
 
-    def build(share: Share) -> None:
-        for l, (q, of) in enumerate(zip(job.layers, layers, strict=True)):  # noqa: E741
-            if l == 0 and job.lists is not None:
-                lists = job.lists
-                share.add(
-                    f"sparse_forward_{lists.kind}", z=of.raw.h, ldz=q.ld_h, bias=of.raw.bias,
-                    order=_ONE.of(Slot.ROWS), **lists.where, at_once=lists.at_once, w=q.w,
-                    ldw=q.ld_w, rows=1, vectors=q.vectors_out,
-                )  # fmt: skip
-            else:
-                if l == 0:
-                    gather(job, share, _ONE)
-                _vector_forward(share, of.raw)
-            _vector_forward(share, of.finished)
-        _ask_for_next(job, share)
+    def build(share: Share, t: int) -> None:
+        forward_one(job, share, _ONE)
+        if job.lists is not None:
+            # the next step's list may lie anywhere in memory (the order is padded)
+            order = _ONE.of(Slot.ROWS) + 8
+            share.add(f"prefetch_{job.lists.kind}", order=order, **job.lists.where)
         output_delta(job, share, _ONE)
         for l in range(len(job.layers) - 1, -1, -1):  # noqa: E741
+            q, scaled = job.layers[l], job.scaled[l].scaled if job.scaled else None
+            d = q.d if scaled is None else scaled.h
             if l > 0:
-                _vector_forward(share, layers[l].scaled)
-                _backward(share, job.layers[l], job.layers[l - 1], layers[l].scaled.h)
-            _update(job, share, l, layers[l].scaled.h)
+                if scaled is not None:
+                    _vector_forward(share, scaled)
+                _backward(share, q, job.layers[l - 1], d)
+            _update(job, share, l, d)
 
-    return _alone(build)
+    return [Phase.of("sample", 1, build)]

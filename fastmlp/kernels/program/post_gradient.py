@@ -58,15 +58,14 @@ def copy_rows(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  #
     if i1 <= i0 or (l == 0 and job.lists is not None):
         return
     src, wide = q.w + i0 * q.ld_w, q.wide
-    verb = "split" if wide is not None and wide.split else "pack"
     if wide is not None and wide.w.slot != Slot.NONE:
         share.add(
-            f"{verb}_columns_right{wide.suffix}", dst=wide.w, src=src, lds=q.ld_w,
+            f"pack_columns_right{wide.suffix}", dst=wide.w, src=src, lds=q.ld_w,
             first=wide.depth(i0), k=i1 - i0, n=q.n_out, depth=wide.depth(q.blocks * BLOCK),
         )  # fmt: skip
     if l > 0 and wide is not None:
         share.add(
-            f"{verb}_rows_right{wide.suffix}", dst=q.wt, src=src, lds=q.ld_w,
+            f"pack_rows_right{wide.suffix}", dst=q.wt, src=src, lds=q.ld_w,
             first=i0 * job.item // job.vector, rows=i1 - i0, vectors=q.vectors_in, depth=q.n_out,
         )  # fmt: skip
     elif l > 0:

@@ -38,7 +38,7 @@ def phases_of(mode: str, job: Job, key: Hashable) -> list[Phase]:
             return minibatch.sum_gradient(job, size, code)
         case ("step", int(size)):
             if mode == "single":
-                return per_sample.decayed(job) if job.scaled else per_sample.step(job)
+                return per_sample.step(job)
             kind = full_batch if mode == "full" else minibatch
             return kind.step(job, size)
     raise LookupError(f"no section {key!r}")

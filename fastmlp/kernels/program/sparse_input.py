@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
-from .job import BLOCK, Job, Packed
+from .job import BLOCK, Job, Layer, Packed
 from .operation import At, Share, Slot
 from .samples import Samples
 
@@ -29,14 +30,18 @@ __all__ = [
 ]
 
 
-def _activate(job: Job, share: Share, samples: Samples, at: int = 0, vectors: int = 0) -> None:
-    q = job.layers[0]
-    if q.code:
-        h, slope = samples.at(q.h, q.ld_h) + at, samples.at(q.slope, q.ld_h) + at
-        share.add(
-            "map_activation", y=h, slope=slope, x=h, ld=q.ld_h, rows=samples.count,
-            vectors=vectors or q.vectors_out, code=q.code, always=0,
-        )  # fmt: skip
+def _activate(
+    job: Job, share: Share, q: Layer, places: tuple[At, At], rows: int, vectors: int
+) -> None:
+    """Apply the activation to rows of z where they lie, and write f'(z) if it is kept itself."""
+    h, slope = places
+    if q.code == ACTIVATIONS["identity"]:
+        return
+    share.add(
+        "activate_rows", y=h, ldy=q.ld_h, slope=slope if q.code in SLOPE_CODES else At(Slot.NONE),
+        lds=q.ld_h, x=h, ldx=q.ld_h, rows=rows, columns=vectors * job.vector // job.item,
+        code=q.code,
+    )  # fmt: skip
 
 
 def list_samples(job: Job, share: Share, samples: Samples) -> None:
@@ -53,9 +58,9 @@ def list_samples(job: Job, share: Share, samples: Samples) -> None:
     )  # fmt: skip
 
 
-def forward(job: Job, share: Share, samples: Samples) -> None:
-    """Take samples through the first layer."""
-    q, lists = job.layers[0], job.lists
+def forward(job: Job, share: Share, q: Layer, samples: Samples) -> None:
+    """Take samples through the first layer, q."""
+    lists = job.lists
     assert lists is not None
     order = samples.at(At(Slot.NUMBERS), 8) if lists.passing else samples.of(Slot.ROWS)
     share.add(
@@ -63,17 +68,22 @@ def forward(job: Job, share: Share, samples: Samples) -> None:
         order=order, **lists.where, at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.count,
         vectors=q.vectors_out,
     )  # fmt: skip
-    _activate(job, share, samples)
+    places = samples.at(q.h, q.ld_h), samples.at(q.slope, q.ld_h)
+    _activate(job, share, q, places, samples.count, q.vectors_out)
 
 
-def add_gradient(job: Job, share: Share, samples: Samples, target: At, *, at_once: int = 1) -> None:
-    """Add the gradient of the first layer's W to `target`, `at_once` blocks at a time."""
+def add_gradient(
+    job: Job, share: Share, samples: Samples, target: At, d: At, *, at_once: int = 1
+) -> None:
+    """Add the gradient of the first layer's W to `target`, from rows of deltas at `d`, `at_once`
+    blocks at a time.
+    """
     q, lists = job.layers[0], job.lists
     assert lists is not None
     share.add(
-        f"sparse_gradient_{lists.kind}", g=target, ldg=q.ld_w, d=samples.at(q.d, q.ld_h),
-        ldd=q.ld_h, order=samples.of(Slot.ROWS), **lists.where, at_once=at_once,
-        rows=samples.count, vectors=q.vectors_out,
+        f"sparse_gradient_{lists.kind}", g=target, ldg=q.ld_w, d=d, ldd=q.ld_h,
+        order=samples.of(Slot.ROWS), **lists.where, at_once=at_once, rows=samples.count,
+        vectors=q.vectors_out,
     )  # fmt: skip
 
 
@@ -121,17 +131,13 @@ def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> Non
         return
     for panel in panels:
         at, length = panel.first * job.vector, panel.width * job.vector
+        h, slope = (place + (r0 * q.ld_h + at) for place in (q.h, q.slope))
         share.add(
-            f"sparse_forward_{lists.kind}", z=q.h + (r0 * q.ld_h + at), ldz=q.ld_h,
+            f"sparse_forward_{lists.kind}", z=h, ldz=q.ld_h,
             bias=q.bias + at, order=samples.of(Slot.ROWS) + r0 * 8, **lists.where,
             at_once=lists.at_once, w=panel.w, ldw=length, rows=r1 - r0, vectors=panel.width,
         )  # fmt: skip
-        if q.code:
-            h, slope = q.h + (r0 * q.ld_h + at), q.slope + (r0 * q.ld_h + at)
-            share.add(
-                "map_activation", y=h, slope=slope, x=h, ld=q.ld_h, rows=r1 - r0,
-                vectors=panel.width, code=q.code, always=0,
-            )  # fmt: skip
+        _activate(job, share, q, (h, slope), r1 - r0, panel.width)
 
 
 def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:

@@ -14,10 +14,10 @@ from time import perf_counter
 import numpy as np
 
 from ...contract.parameters import aligned_zeros
-from ..jit.registry import groups_of, kernel_addresses
 from ..program.operation import Phase, Program, Slot
 from . import choose
-from .executor import Executable, Layout, run, serial_driver
+from .executor import Executable, run, serial_driver
+from .layouts import layout_of
 from .thread_choice import ThreadChoice
 
 __all__ = ["Call", "address_of", "call", "room_for"]
@@ -72,8 +72,7 @@ class Call:
         activations: Iterable[str] = (), rule: str = "sgd", room: int = 0,
     ) -> None:  # fmt: skip
         program = Program(shares, {"call": list(phases)})
-        groups = groups_of(program.kernels(), activations, rule)
-        self._executable = Executable(Layout(program, kernel_addresses(dtype, *groups)))
+        self._executable = Executable(layout_of(program, dtype, activations, rule))
         self._executable.enter((("call", 0, 1),))
         self._bases = (ctypes.c_int64 * len(Slot)).from_buffer(self._executable.bases)  # type: ignore[arg-type]
         self._run_alone = serial_driver()

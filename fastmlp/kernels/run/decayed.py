@@ -1,7 +1,7 @@
 """One sample a step under an L2 penalty: the decay of all weights is one number.
 
 With ``W = s V`` a step is ``s <- (1 - rate l2) s`` and ``V <- V - rate / s g``; see
-`program.per_sample.decayed`. After some steps s is multiplied into V. The penalty of every step
+`program.per_sample.step`. After some steps s is multiplied into V. The penalty of every step
 follows from ``|V + x d|^2 = |V|^2 + 2 (x V) d + |x|^2 |d|^2``; x V is known from the forward pass.
 """
 
@@ -17,7 +17,6 @@ from ...contract.parameters import Parameters, aligned_zeros
 from ...regularization import Regularization
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import HYPERPARAMETERS
-from ..program.footprint import Array
 from ..program.job import Job, Layer, Scaled
 from ..program.operation import At, Slot
 from .source import Source
@@ -37,7 +36,7 @@ class _Rows:
 
     def __init__(self, layers: tuple[Layer, ...], dtype: np.dtype) -> None:
         self._item, self._elements = dtype.itemsize, 0
-        self._places: list[tuple[int, int]] = []
+        self.places: list[tuple[int, int]] = []
         self.scale = self._take(SEGMENT)
         self.zeros = self._take(max(q.ld_h for q in layers) // self._item)
         sizes = [SEGMENT * q.ld_h // self._item for q in layers]
@@ -50,13 +49,9 @@ class _Rows:
 
     def _take(self, elements: int) -> At:
         place = At(Slot.SEGMENT, self._elements * self._item)
-        self._places.append((place.offset, elements * self._item))
+        self.places.append((place.offset, elements * self._item))
         self._elements += -(-elements // 1024) * 1024
         return place
-
-    def extents(self) -> list[Array]:
-        """Return the arrays that programs see."""
-        return [Array(f"segment at {start}", start, size) for start, size in self._places]
 
     def arrays(self, places: list[At]) -> list[np.ndarray]:
         """Return the rows of every layer, live."""
@@ -78,8 +73,8 @@ def _scaled_layers(
             places[l].moving(step=q.ld_h) for places in (rows.raw, rows.out, rows.steps)
         )
         a = rows.out[l - 1].moving(step=own[l - 1].ld_h) if l else q.a
-        kept = out if q.kept == q.h else q.kept
-        seen.append(replace(q, a=a, h=out, kept=kept))
+        slope = out if q.slope == q.h else q.slope
+        seen.append(replace(q, a=a, h=out, slope=slope))
         plain = replace(q, bias=rows.zeros, code=identity)
         scaled.append(
             Scaled(

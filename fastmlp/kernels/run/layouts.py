@@ -1,4 +1,4 @@
-"""Layouts of training programs, kept for fits of the same kind.
+"""Programs laid out with their kernels; those of training are kept for fits of the same kind.
 
 Writing a small network's step and laying it out takes 0.3 ms, a full batch's in groups 7 ms. What
 is kept are the tables alone: the operations of a full batch would be some MB of objects.
@@ -6,7 +6,7 @@ is kept are the tables alone: the operations of a full batch would be some MB of
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import lru_cache
 
 from ..jit.registry import groups_of, kernel_addresses
@@ -15,39 +15,32 @@ from ..program.operation import Program
 from ..program.sections import phases_of
 from .executor import Layout
 
-__all__ = ["kernels_of", "layout_of"]
-
-_KEPT = 16
+__all__ = ["layout_of", "layout_of_sections"]
 
 
-def _program(mode: str, job: Job, keys: tuple[Hashable, ...]) -> Program:
-    return Program(job.shares, {key: phases_of(mode, job, key) for key in keys})
-
-
-@lru_cache(maxsize=2 * _KEPT)
-def kernels_of(mode: str, job: Job, keys: tuple[Hashable, ...]) -> frozenset[str]:
-    """Return the names of all kernels that some sections call; see `phases_of`."""
-    return frozenset(_program(mode, job, keys).kernels())
-
-
-@lru_cache(maxsize=_KEPT)
 def layout_of(
-    mode: str, job: Job, keys: tuple[Hashable, ...], dtype: str, activations: tuple[str, ...],
-    rule: str,
-) -> Layout:  # fmt: skip
+    program: Program, dtype: str, activations: Iterable[str] = (), rule: str = "sgd"
+) -> Layout:
     """Return the layout of a program, whose kernels are compiled if need be.
 
     Parameters
     ----------
-    mode, job
-        As for `phases_of`.
-    keys : tuple of hashable
-        Of its sections.
+    program : Program
     dtype : {"float32", "float64"}
-    activations : tuple of str
+    activations : iterable of str
+        That its kernels need.
     rule : str
         The optimizer's.
     """
-    program = _program(mode, job, keys)
     groups = groups_of(program.kernels(), activations, rule)
     return Layout(program, kernel_addresses(dtype, *groups))
+
+
+@lru_cache(maxsize=16)
+def layout_of_sections(
+    mode: str, job: Job, keys: tuple[Hashable, ...], dtype: str, activations: tuple[str, ...],
+    rule: str,
+) -> Layout:  # fmt: skip
+    """Return the layout of some sections of a training; see `phases_of`."""
+    program = Program(job.shares, {key: phases_of(mode, job, key) for key in keys})
+    return layout_of(program, dtype, activations, rule)

@@ -10,7 +10,6 @@ import numpy as np
 
 from ...contract.parameters import Parameters, aligned_zeros, row_length
 from ..emit.target import current_target
-from ..program.footprint import Array
 from ..program.job import Packed
 from ..program.operation import Slot
 from . import choose
@@ -61,7 +60,6 @@ class PackedWeights:
         start = parameters.weight_offsets[0]
         self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
         edges = [vectors * p // self.count * length for p in range(self.count + 1)]
-        self._panels = [(rows * a, rows * (b - a)) for a, b in pairwise(edges)]
         for i, flat in enumerate([parameters.flat, *parameters.slots[:slots]]):
             w = flat[start : start + rows * row].reshape(rows, row)
             packed = self._buffer[i * self._size : (i + 1) * self._size]
@@ -82,19 +80,6 @@ class PackedWeights:
         return {
             Slot.PACKED: self._buffer.ctypes.data, Slot.COUNTS: self._counts.ctypes.data,
             Slot.LISTED: self._listed.ctypes.data,
-        }  # fmt: skip
-
-    def extents(self) -> dict[Slot, list[Array]]:
-        """Return the arrays that programs see, a panel and each copy of it for itself."""
-        item, copies = self._buffer.itemsize, self._buffer.size // self._size
-        panels = [
-            Array(f"panel at {start} ({copy})", (copy * self._size + start) * item, size * item)
-            for copy in range(copies)
-            for start, size in self._panels
-        ]
-        return {
-            Slot.PACKED: panels, Slot.COUNTS: [Array("counts", 0, self._counts.nbytes)],
-            Slot.LISTED: [Array("listed", 0, self._listed.nbytes)],
         }  # fmt: skip
 
     def pack(self) -> None:

@@ -81,13 +81,13 @@ class GroupSums(_OneGroup):
         sparse: bool,
     ) -> None:
         settings = StepSettings(None, OptimizerState(), group_samples, regularization)
+        self._scaled, self._sparse = scaled, sparse and not scaled
         super().__init__(parameters, DataSet(X, y, sample_weight), settings, threads=1)
-        self._scaled = scaled
-        if sparse and not scaled and self._index is None:
-            self._compile(True)
-            self._enter_index(self._source.make_index(self._workspace.layers[0].ld_w))
         self._hyper = np.zeros((1, 2, HYPER_ROW), parameters.dtype)
         self.gradient = np.zeros(0, parameters.dtype)
+
+    def _goes_through_lists(self) -> bool:
+        return self._sparse or super()._goes_through_lists()
 
     def _make_workspace(self) -> Workspace:
         return self.workspace(self.parameters, self.regularization)
@@ -169,6 +169,12 @@ class Update(_OneGroup):
         counted = replace(regularization, dropout=(), label_smoothing=0.0)
         settings = StepSettings(optimizer, state, BLOCK + 1, counted)
         super().__init__(parameters, data, settings, threads=1)
+
+    def _goes_through_lists(self) -> bool:
+        return False
+
+    def _prepare(self) -> None:
+        self._executable(False, (("apply", 0, 1),))
 
     def step(self, total: float, rate: float) -> float:
         """Take a step from the sum in `gradient`, which is cleared; return the penalties before it.

@@ -9,11 +9,11 @@ import numpy as np
 from ...contract.parameters import aligned_zeros
 from ..emit.activations import ACTIVATIONS
 from ..emit.target import current_target
-from ..jit.registry import kernel_addresses
 from ..program.inference import repeated_tile
 from ..program.job import Job, Layer
 from ..program.operation import At, Program, Slot
-from .executor import Executable, Layout, run
+from .executor import Executable, run
+from .layouts import layout_of
 
 __all__ = ["tiles"]
 
@@ -42,14 +42,14 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
         n_in=depth, n_out=width // item, vectors_in=0, vectors_out=target.tile_vectors,
         w=At(Slot.PARAMETERS), ld_w=w.strides[0], bias=At(Slot.PARAMETERS), wt=nothing, ld_wt=0,
         a=At(Slot.X), ld_a=a.strides[0], h=At(Slot.OUT), ld_h=width, d=nothing, slope=nothing,
-        kept=nothing, code=ACTIVATIONS["identity"], kept_code=0, has_bias=True,
+        code=ACTIVATIONS["identity"], slope_code=0, has_bias=True,
     )  # fmt: skip
     job = Job(
         layers=(layer,), item=item, vector=target.vector_bytes, tile_rows=target.tile_rows,
         shares=threads, input="f32", loss=None, batch_size=1, chunk=1,
     )  # fmt: skip
     program = Program(threads, {"tiles": repeated_tile(job, repeats, stride)})
-    executable = Executable(Layout(program, kernel_addresses(dtype, "forward:identity")))
+    executable = Executable(layout_of(program, dtype))
     executable.enter((("tiles", 0, 1),))
     for slot, array in ((Slot.PARAMETERS, w), (Slot.X, a), (Slot.OUT, out)):
         executable.bases[slot] = array.ctypes.data

@@ -56,8 +56,6 @@ def time_steps(training: Training, order: np.ndarray, rates: np.ndarray) -> list
         Of samples, whole batches of them.
     rates : ndarray of float64, one per step
     """
-    if not training._executables:
-        training.train(order[: training.batch_size], rates[:1])
     (listed, executable), *_ = training._executables.items()
     times = executable.time(function_address("run_timed"))
     training.train(order, rates)

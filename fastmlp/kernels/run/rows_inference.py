@@ -11,13 +11,13 @@ import numpy as np
 from ...contract.parameters import Parameters
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
-from ..jit.registry import groups_of, kernel_addresses
 from ..program.inference import AnyCount, any_count
 from ..program.job import Job, Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
 from .calls import address_of
-from .executor import Executable, Layout, run
+from .executor import Executable, run
+from .layouts import layout_of
 from .plain import count_to
 from .source import Source
 from .thread_choice import ThreadChoice
@@ -42,8 +42,7 @@ def job_of(
 def executable_of(parameters: Parameters, workspace: Workspace, program: Program) -> Executable:
     """Return a program with the addresses of its kernels and of the network entered."""
     a = parameters.architecture
-    groups = groups_of(program.kernels(), a.activations, "sgd")
-    executable = Executable(Layout(program, kernel_addresses(a.dtype, *groups)))
+    executable = Executable(layout_of(program, a.dtype, a.activations))
     executable.bases[Slot.PARAMETERS] = parameters.flat.ctypes.data
     executable.bases[Slot.WORKSPACE] = workspace.address
     return executable

@@ -14,7 +14,6 @@ from ...contract.parameters import Parameters, aligned_zeros
 from ...optimizers import Optimizer
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
-from ..jit.registry import groups_of, kernel_addresses
 from ..program.job import Job, Lists, Regularizing
 from ..program.operation import Phase, Slot
 from ..program.sections import phases_of
@@ -22,7 +21,7 @@ from . import choose
 from .autotune import Autotuner
 from .csr_index import Index
 from .executor import Executable, run, serial_driver
-from .layouts import kernels_of, layout_of
+from .layouts import layout_of_sections
 from .packed_weights import PackedWeights
 from .partition import row_bounds
 from .source import Source, index_bases, loss_of, padded_targets
@@ -80,22 +79,12 @@ class Training:
         self._take_memory()
         self._index: Index | None = None
         self._packed: PackedWeights | None = None
-        row_bytes = 0
-        if source.listed or (self.optimizer is not None and source.sparse):
-            row_bytes = self._workspace.layers[0].ld_w
-            if source.listed and self.optimizer is None:
-                source.sum_as_rows(row_bytes)
-            if self._mode == "batch" and self.optimizer is not None:
-                slots = self.optimizer.slots
-                most = min(self.chunk, source.most_in_a_column() if source.as_rows else self.chunk)
-                self._packed = PackedWeights(parameters, self.threads, self.chunk, slots, most)
-                row_bytes = self._packed.row_bytes
+        self._jobs = {False: self._job()}
+        if self._goes_through_lists():
+            self._list_samples()
         self._executables: dict[bool, Executable] = {}
         self._sections: dict[bool, tuple[Hashable, ...]] = {False: (), True: ()}
-        self._jobs = {False: self._job()}
-        self._compile(row_bytes > 0)
-        if row_bytes:
-            self._enter_index(source.make_index(row_bytes))
+        self._prepare()
 
     # choices and memory
 
@@ -156,7 +145,7 @@ class Training:
             self.gradient = aligned_zeros(parameters.size * self._groups, parameters.dtype)
 
     def _job(self) -> Job:
-        """Return what programs without lists are told."""
+        """Return what programs over X as it lies are told."""
         r, trained, parameters = self.regularization, self.optimizer is not None, self.parameters
         layers, target = self._workspace.layers, current_target()
         size = parameters.size * parameters.dtype.itemsize
@@ -175,54 +164,48 @@ class Training:
             groups=self._groups, group_samples=self._group_samples, group_bytes=size,
         )  # fmt: skip
 
-    def _listed_job(self, kind: str, index: Index | None = None) -> Job:
-        """Return what programs over lists are told; as good as without an index to tell kernels."""
-        cuts, block = (2, 16) if index is None else (index.cuts.shape[1], index.block)
-        at_once = cuts if self.batch_size == 1 else 1  # not by threads: the bits would tell
-        lists = Lists(kind, cuts, block, at_once)
-        job = replace(self._jobs[False], lists=lists)
-        if self._packed is not None:
-            edges = (0,) * (self.threads + 1)
-            if index is not None:
-                edges, *bounds = row_bounds(
-                    job.layers, self.threads, self.chunk, index, self._packed.count
-                )
-                job = replace(job, bounds=tuple(bounds))
-            job = replace(job, packed=self._packed.described(edges))
-        return job
+    def _goes_through_lists(self) -> bool:
+        """Whether lists of non-zeros are made."""
+        source = self._source
+        return source.listed or (self.optimizer is not None and source.sparse)
 
-    def _enter_index(self, index: Index) -> None:
-        self._index = index
-        self._jobs[True] = self._listed_job(index.kind, index)
+    def _list_samples(self) -> None:
+        """Make lists of non-zeros, and note what programs over them are told."""
+        source, row_bytes = self._source, self._workspace.layers[0].ld_w
+        if source.listed and self.optimizer is None:
+            source.sum_as_rows(row_bytes)
+        if self._mode == "batch" and self.optimizer is not None:
+            most = min(self.chunk, source.most_in_a_column()) if source.as_rows else self.chunk
+            slots = self.optimizer.slots
+            self._packed = PackedWeights(self.parameters, self.threads, self.chunk, slots, most)
+            row_bytes = self._packed.row_bytes
+        self._index = index = source.make_index(row_bytes)
+        cuts = index.cuts.shape[1]
+        at_once = cuts if self.batch_size == 1 else 1  # not by threads: the bits would tell
+        job = replace(self._jobs[False], lists=Lists(index.kind, cuts, index.block, at_once))
+        if self._packed is not None:
+            edges, *bounds = row_bounds(
+                job.layers, self.threads, self.chunk, index, self._packed.count
+            )
+            job = replace(job, bounds=tuple(bounds), packed=self._packed.described(edges))
+        self._jobs[True] = job
 
     def _look_at_samples(self) -> None:
         """Note what else is known of the samples; of these, nothing is."""
 
     # programs
 
-    def _compile(self, lists: bool) -> None:
-        """Compile what its steps will need; `lists` will be made and, most likely, hold codes."""
-        keys, kernels = self._usual_sections(), frozenset[str]()
-        if lists:
-            listed = self._listed_job("csr" if self._source.as_rows else "codes")
-            kernels |= kernels_of(self._mode, listed, keys)
-        if not self._source.listed:
-            kernels |= kernels_of(self._mode, self._jobs[False], keys)
-        groups = groups_of(kernels, self.architecture.activations, self._rule())
-        if lists and not self._source.listed:
-            groups.append(f"index {self._source.kind}")
-        kernel_addresses(self.architecture.dtype, *groups)
+    def _prepare(self) -> None:
+        """Have an epoch's program ready: made later, it would count as the first one's time."""
+        size, chunk = self.batch_size, self.chunk
+        if self._source.direct or size <= chunk:
+            segments = self._segments(-(-len(self._y) // size), len(self._y))
+        else:
+            keys = ["copies", ("sum", chunk, STORE), ("sum", chunk, ADD)]
+            keys += [] if self.optimizer is None else ["apply"]
+            segments = tuple((key, 0, 1) for key in keys)
+        self._executable(self._index is not None, segments)
         serial_driver()
-
-    def _rule(self) -> str:
-        return self.optimizer.rule if self.optimizer else "sgd"
-
-    def _usual_sections(self) -> tuple[Hashable, ...]:
-        """Return the sections that most runs need: enough to tell the kernels."""
-        size = min(self.batch_size, len(self._y))
-        if self._source.direct or self.batch_size <= self.chunk:
-            return tuple(key for key, _, _ in self._segments(1, size))
-        return "copies", ("sum", self.chunk, STORE), ("sum", self.chunk, ADD), "apply"
 
     def phases(self, listed: bool, key: Hashable) -> list[Phase]:
         """Return the phases of a section, over lists or not."""
@@ -253,9 +236,9 @@ class Training:
             if len(sections) + len(missing) > _SECTIONS:
                 sections = tuple(key for key in sections if key in needed)
             self._sections[listed] = sections = sections + missing
-            a = self.architecture
-            layout = layout_of(
-                self._mode, self._jobs[listed], sections, a.dtype, a.activations, self._rule()
+            a, rule = self.architecture, self.optimizer.rule if self.optimizer else "sgd"
+            layout = layout_of_sections(
+                self._mode, self._jobs[listed], sections, a.dtype, a.activations, rule
             )
             self._executables[listed] = Executable(layout)
             self._enter_memory(self._executables[listed].bases, listed)

@@ -70,13 +70,13 @@ class Workspace:
         for i, (n_in, n_out) in enumerate(architecture.layers):
             h, ld_h = self._rows_of(f"outputs of layer {i + 1}", n_out)
             left_out = dropout[i] if i < len(dropout) else 0.0
-            slope, kept_code, factor = h, ACTIVATIONS[names[i]], None
+            slope, slope_code, factor = h, ACTIVATIONS[names[i]], None
             if i < len(names) - 1 and (names[i] in SLOPES or left_out):
                 slope, _ = self._rows_of(f"slopes of layer {i + 1}", n_out)
             if left_out:
                 factor = self._take(f"dropout of layer {i + 1}", item)
                 self._factors.append((factor, 1 / (1 - left_out)))
-                kept_code = ACTIVATIONS[min(SLOPES)]  # f'(z) is kept itself
+                slope_code = ACTIVATIONS[min(SLOPES)]  # f'(z) is kept itself
             d, wt, ld_wt, wide = At(Slot.NONE), At(Slot.NONE), 0, None
             packed = packing[i] if i < len(packing) else None
             if backward or i == architecture.n_layers - 1:
@@ -94,7 +94,7 @@ class Workspace:
                     ld_w=row_length(n_out, item) * item,
                     bias=At(Slot.PARAMETERS, parameters.bias_offsets[i] * item),
                     wt=wt, ld_wt=ld_wt, a=a, ld_a=ld_a, h=h, ld_h=ld_h, d=d, slope=slope,
-                    kept=slope, code=ACTIVATIONS[names[i]], kept_code=kept_code,
+                    code=ACTIVATIONS[names[i]], slope_code=slope_code,
                     has_bias=architecture.bias, threshold=int(threshold(left_out)),
                     factor=factor, wide=wide,
                 )

@@ -51,7 +51,7 @@ def rows_left(a: np.ndarray, parts: int) -> tuple[np.ndarray, int]:
 def columns(side: str, a: np.ndarray, parts: int) -> np.ndarray:
     pairs = -(-len(a) // 2)
     return packed(
-        f"split_columns_{side}", parts, padded(a.shape[1], 16) * pairs * parts,
+        f"pack_columns_{side}", parts, padded(a.shape[1], 16) * pairs * parts,
         src=a.ctypes.data, lds=a.strides[0], first=0, k=len(a), n=a.shape[1], depth=pairs,
     )  # fmt: skip
 
@@ -76,7 +76,7 @@ def backward(a: np.ndarray, w: np.ndarray, parts: int, block: int) -> np.ndarray
     wt, vectors = np.ascontiguousarray(w.T), -(-n // LENGTH)
     (left, ld) = rows_left(a, parts)
     right = packed(
-        "split_rows_right", parts, -(-k // 2) * parts * vectors * LENGTH, src=wt.ctypes.data,
+        "pack_rows_right", parts, -(-k // 2) * parts * vectors * LENGTH, src=wt.ctypes.data,
         lds=wt.strides[0], first=0, rows=n, vectors=vectors, depth=k,
     )  # fmt: skip
     launch(

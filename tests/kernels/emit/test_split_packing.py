@@ -72,7 +72,7 @@ def test_columns_are_split_in_parts(side, parts):
         cuts = sorted({0, k // 4 * 2, k})
         for first, end in itertools.pairwise(cuts):
             launch(
-                f"split_columns_{side}_{SPLIT[parts]}", "float32", dst=packed.ctypes.data,
+                f"pack_columns_{side}_{SPLIT[parts]}", "float32", dst=packed.ctypes.data,
                 src=source[first:].ctypes.data, lds=source.strides[0], first=first // 2,
                 k=end - first, n=n, depth=-(-k // 2),
             )  # fmt: skip
@@ -88,7 +88,7 @@ def test_rows_are_split_in_parts(parts):
         vectors = -(-n // LENGTH)
         for first, end in itertools.pairwise(sorted({0, vectors // 2, vectors})):
             launch(
-                f"split_rows_right_{SPLIT[parts]}", "float32", dst=packed.ctypes.data,
+                f"pack_rows_right_{SPLIT[parts]}", "float32", dst=packed.ctypes.data,
                 src=source[first * LENGTH :].ctypes.data, lds=source.strides[0], first=first,
                 rows=min(end * LENGTH, n) - first * LENGTH, vectors=vectors, depth=depth,
             )  # fmt: skip

@@ -5,24 +5,25 @@ from __future__ import annotations
 import ctypes
 import itertools
 
+import checker
+import extents
 import numpy as np
 import pytest
+from checker import faults
 
 from fastmlp import MLP
 from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import KERNELS, SPLIT
-from fastmlp.kernels.program import checker, footprint, minibatch
-from fastmlp.kernels.program.checker import faults
+from fastmlp.kernels.program import footprint, minibatch
 from fastmlp.kernels.program.footprint import FOOTPRINTS
-from fastmlp.kernels.program.operation import At, Phase, Share, Slot
+from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
 from fastmlp.kernels.program.sections import phases_of
-from fastmlp.kernels.run import choose, extents, inference
+from fastmlp.kernels.run import choose, inference
 from fastmlp.kernels.run.choose import Packing
 from fastmlp.kernels.run.decayed import DecayedTraining
 from fastmlp.kernels.run.executor import Executable
 from fastmlp.kernels.run.inference import Inference
-from fastmlp.kernels.run.layouts import kernels_of
 from fastmlp.kernels.run.training import Training
 from fastmlp.optimizers import OptimizerState, get_optimizer
 from fastmlp.regularization import Regularization
@@ -82,7 +83,7 @@ def all_faults(made: Training, samples=N) -> list[str]:
         arrays = extents.of_training(made, listed, samples, steps)
         keys = [(key, {first, last - 1}) for key, first, last in made._segments(steps, samples)]
         if not made._source.direct:
-            keys = [(key, {0}) for key in made._usual_sections()]
+            keys = [(key, {0}) for key in made._sections[False]]
         for key, of_steps in keys:
             item = made.parameters.dtype.itemsize
             found += faults(phases_of(made._mode, job, key), item, arrays, sorted(of_steps))
@@ -320,10 +321,10 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
     steps = -(-samples // made.batch_size)
     arrays = extents.of_training(made, listed, samples, steps)
     item, count = made.parameters.dtype.itemsize, 0
-    kernels = kernels_of(made._mode, made._jobs[listed], made._sections[listed])
-    a = made.architecture
+    program = Program(3, {key: made.phases(listed, key) for key in made._sections[listed]})
+    a, rule = made.architecture, made.optimizer.rule if made.optimizer else "sgd"
     addresses = registry.kernel_addresses(
-        a.dtype, *registry.groups_of(kernels, a.activations, made._rule())
+        a.dtype, *registry.groups_of(program.kernels(), a.activations, rule)
     )
     for key, first, last in segments:
         for step, phase in itertools.product(range(first, last), made.phases(listed, key)):

@@ -7,9 +7,9 @@ from threading import Barrier, Thread
 
 import numpy as np
 import pytest
+from checker import faults
 
 from fastmlp import MLP
-from fastmlp.kernels.program.checker import faults
 from fastmlp.kernels.program.footprint import Array
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
 from fastmlp.kernels.run import choose, rows_inference

@@ -1,8 +1,7 @@
 """A proof that programs keep to their memory.
 
 `faults` goes through phases and says where (a) an access lies outside of every array, (b) two
-shares of a phase touch the same bytes and one of them writes. Nothing of this runs at training
-time.
+shares of a phase touch the same bytes and one of them writes.
 """
 
 from __future__ import annotations
@@ -13,10 +12,8 @@ from itertools import permutations
 
 import numpy as np
 
-from .footprint import Access, Array, accesses
-from .operation import Phase, Share, Slot
-
-__all__ = ["faults"]
+from fastmlp.kernels.program.footprint import Access, Array, accesses
+from fastmlp.kernels.program.operation import Phase, Share, Slot
 
 Spans = np.ndarray  # (n, 2): first bytes, and those behind the last
 

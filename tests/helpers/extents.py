@@ -1,7 +1,4 @@
-"""How far the arrays of a training or an inference reach: what `program.footprint` checks against.
-
-Nothing of this is looked at when steps are taken.
-"""
+"""How far the arrays of a training or an inference reach: what `checker` holds programs against."""
 
 from __future__ import annotations
 
@@ -9,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ...contract.parameters import Parameters
-from ..emit.optimizers import HYPER_ROW
-from ..program.footprint import Array
-from ..program.job import BLOCK, Layer
-from ..program.operation import Slot
-from .workspace import Workspace
-
-__all__ = ["of_inference", "of_training"]
+from fastmlp.contract.parameters import Parameters
+from fastmlp.kernels.emit.optimizers import HYPER_ROW
+from fastmlp.kernels.program.footprint import Array
+from fastmlp.kernels.program.job import BLOCK, Layer
+from fastmlp.kernels.program.operation import Slot
+from fastmlp.kernels.run.packed_weights import PackedWeights
+from fastmlp.kernels.run.workspace import Workspace
 
 Extents = dict[Slot, list[Array]]
 
@@ -66,6 +62,21 @@ def _of_data(X: Any, index: Any) -> Extents:
     return found
 
 
+def _of_panels(packed: PackedWeights) -> Extents:
+    """Return the arrays of packed weights, a panel and each copy of it for itself."""
+    begin, size = packed._buffer.ctypes.data, packed._size * packed._buffer.itemsize
+    panels = []
+    for panel, _ in packed._pairs[: packed.count]:
+        first = panel.ctypes.data - begin
+        for copy in range(packed._buffer.nbytes // size):
+            name = f"panel at {first} ({copy})"
+            panels.append(Array(name, first + copy * size, panel.nbytes))
+    return {
+        Slot.PACKED: panels, Slot.COUNTS: _whole("counts", packed._counts.nbytes),
+        Slot.LISTED: _whole("listed", packed._listed.nbytes),
+    }  # fmt: skip
+
+
 def of_training(training: Any, listed: bool, samples: int, steps: int) -> Extents:
     """Return the arrays of a `Training` that takes so many steps over so many samples."""
     parameters, layers = training.parameters, training._workspace.layers
@@ -86,9 +97,10 @@ def of_training(training: Any, listed: bool, samples: int, steps: int) -> Extent
         **_of_data(training._source.X, training._index if listed else None),
     }  # fmt: skip
     if listed and training._packed is not None:
-        found |= training._packed.extents()
+        found |= _of_panels(training._packed)
     if hasattr(training, "_rows"):
-        found[Slot.SEGMENT] = training._rows.extents()
+        places = training._rows.places
+        found[Slot.SEGMENT] = [Array(f"segment at {start}", start, size) for start, size in places]
     return found
 
 
