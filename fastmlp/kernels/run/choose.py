@@ -32,6 +32,7 @@ __all__ = [
     "DELTA_BYTES",
     "ELEMENTWISE_FLOPS",
     "FEW",
+    "FEWEST_ROWS",
     "FIRST_TRIAL",
     "GROUPS",
     "LAST_TRIAL",
@@ -45,6 +46,7 @@ __all__ = [
     "Mode",
     "Packing",
     "block_columns",
+    "by_columns",
     "choose_threads",
     "density",
     "flops",
@@ -88,7 +90,7 @@ STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much 
 
 FEW = 4  # rows of inference that go through one by one: a tile of eight would be half empty
 LISTS_FROM = 256  # rows of inference: for fewer, a look whether most of X is zero costs too much
-_FEWEST_ROWS = 16  # of a share of inference
+FEWEST_ROWS = 16  # of a share of inference
 
 # packed layers: shares of the peak, one thread of AMD Zen 4, AVX-512, in turns with plain ones
 
@@ -204,8 +206,19 @@ def groups_of_lists(nonzeros: int, n_in: int) -> int:
 
 def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
     """Return how many shares of inference there are, and samples of a block."""
-    shares = min(threads, -(-rows // _FEWEST_ROWS))
+    shares = min(threads, -(-rows // FEWEST_ROWS))
     return shares, min(BLOCK_ROWS, -(-rows // (shares * 16)) * 16)
+
+
+def by_columns(rows: int, flops: int) -> bool:
+    """Tell whether threads have columns of the layers, as there are too few rows for each.
+
+    Parameters
+    ----------
+    rows, flops : int
+        Of all rows.
+    """
+    return rows < 2 * FEWEST_ROWS and choose_threads(None, flops) > 1
 
 
 def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
