@@ -257,7 +257,7 @@ class NumbaBackend:
         parameters: Parameters, X: Any, threads: int | None, *, checked: bool
     ) -> np.ndarray | None:
         prepared = _prepared(parameters)
-        few: np.ndarray | None = prepared.small.outputs(X, checked=checked)
+        few: np.ndarray | None = prepared.small.outputs(X, threads, checked=checked)
         if few is not None:
             return few
         rows: np.ndarray | None = prepared.rows.outputs(X, threads, checked=checked)

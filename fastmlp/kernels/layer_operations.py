@@ -83,6 +83,9 @@ def activate(
         else each
         for each in outs
     )
+    if activation == "identity":  # NumPy copies as fast as memory can
+        a[...], derivative[...] = z, 1
+        return _given(outs[0], a), _given(outs[1], derivative)
     for where, shape in _matrices(plain_z):
         plain.activate(
             plain_z.reshape(-1)[where].reshape(shape), activation,

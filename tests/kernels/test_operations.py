@@ -305,6 +305,15 @@ def test_a_grid_covers_a_product_with_as_little_reading_as_can_be():
         assert 1 <= down * across <= threads
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_few_rows_pack_weights_that_come_from_memory(sign):
+    far, near = (1024 * 8, 8, sign * 2048 * 8, 8), (1024 * 8, 8, sign * 1024 * 8, 8)
+    assert [choose.packed_operands(rows, 1024, 2048, 8, far) for rows in (2, 3, 47)] == [
+        0, PACK_B, PACK_B,
+    ]  # fmt: skip
+    assert choose.packed_operands(47, 512, 1024, 8, near) == 0
+
+
 def test_few_calls_are_kept(monkeypatch):
     monkeypatch.setattr(calls, "_kinds", {})
     monkeypatch.setattr(calls, "_KEPT", 3)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum, auto
 
+from ..emit.gemv import WIDTHS
 from . import sparse_input
-from .job import Job
+from .calls import cut
+from .job import Job, Layer
 from .operation import At, Phase, Program, Share, Slot
-from .passes import forward, output_delta
-from .per_sample import forward_one
+from .passes import dense, forward, gather, output_delta
+from .per_sample import forward_one, vector_forward
 from .samples import KnownAtRun, Samples
 
-__all__ = ["AnyCount", "any_count", "blocks", "few", "repeated_tile"]
+__all__ = ["AnyCount", "any_count", "blocks", "by_columns", "few", "repeated_tile"]
 
 
 def _output(job: Job, share: Share, samples: Samples, code: int) -> None:
@@ -20,6 +23,14 @@ def _output(job: Job, share: Share, samples: Samples, code: int) -> None:
     share.add(
         "output", out=samples.of(Slot.OUT, length), ldo=length, z=samples.at(q.h, q.ld_h),
         ldz=q.ld_h, n=q.n_out, rows=samples.rows, code=code,
+    )  # fmt: skip
+
+
+def _look(job: Job, share: Share, t: int) -> None:
+    """Note whether a share's part of the samples is finite."""
+    share.add(
+        "finite", found=At(Slot.FINITE, 8 * t), x=At(Slot.X), ldx=At(Slot.LD_X), step=job.item,
+        rows=At(Slot.N_ROWS), columns=job.layers[0].n_in, share=t, shares=job.shares,
     )  # fmt: skip
 
 
@@ -97,11 +108,7 @@ def any_count(job: Job, output: int, *, looks: bool) -> Program:
     def build(share: Share, t: int) -> None:
         first, of = AnyCount.first(t), AnyCount
         if looks:
-            share.add(
-                "finite", found=At(Slot.FINITE, 8 * t), x=At(Slot.X), ldx=At(Slot.LD_X),
-                step=job.item, rows=At(Slot.N_ROWS), columns=job.layers[0].n_in, share=t,
-                shares=job.shares,
-            )  # fmt: skip
+            _look(job, share, t)
         whole = KnownAtRun({Slot.ROWS: first + of.ROWS, Slot.OUT: first + of.OUT})
         rest = KnownAtRun(
             {Slot.ROWS: first + of.REST_ROWS, Slot.OUT: first + of.REST_OUT},
@@ -144,6 +151,54 @@ def few(job: Job, count: int, output: int, *, looks: bool) -> list[Phase]:
             _output(job, share, sample, output)
 
     return [Phase.of("few", 1, build)]
+
+
+def by_columns(job: Job, count: int, output: int, *, one_by_one: bool, looks: bool) -> list[Phase]:
+    """Return the phases that take a few samples through one layer after the other, each share
+    through columns of its own.
+
+    Parameters
+    ----------
+    job : Job
+    count : int
+    output : int
+        The code of the output.
+    one_by_one : bool
+        Whether samples go through each layer as in `few`, with its sums, instead of together.
+    looks : bool
+        Whether each share notes if its part of the samples is finite.
+    """
+    samples = Samples(0, 0, count)
+
+    def bring(share: Share, t: int) -> None:
+        if looks:
+            _look(job, share, t)
+        if t == 0:
+            gather(job, share, samples)
+
+    def through(q: Layer) -> Callable[[Share, int], None]:
+        def build(share: Share, t: int) -> None:
+            # a share's panels are as wide as they are in the whole layer, so its sums are the same
+            first, last = cut(q.vectors_out, job.shares, t, WIDTHS[0])
+            if first == last:
+                return
+            if not one_by_one:
+                dense(job, share, q.part(first, last, job.vector), samples)
+                return
+            for row in range(count):
+                vector_forward(share, q.part(first, last, job.vector, row))
+
+        return build
+
+    def finish(share: Share, t: int) -> None:
+        if t == 0:
+            _output(job, share, samples, output)
+
+    return [
+        Phase.of("gather", job.shares, bring),
+        *(Phase.of("layer", job.shares, through(layer)) for layer in job.layers),
+        Phase.of("output", job.shares, finish),
+    ]
 
 
 def repeated_tile(job: Job, repeats: int, stride: int) -> list[Phase]:

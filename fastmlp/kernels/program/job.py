@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..emit.optimizers import HYPER_ROW, STORE
 from ..jit.registry import SPLIT
@@ -141,6 +141,14 @@ class Layer:
     def blocks(self) -> int:
         """The blocks of 16 rows of W, the last one padded."""
         return -(-self.n_in // BLOCK)
+
+    def part(self, first: int, last: int, vector: int, row: int = 0) -> Layer:
+        """Return the layer with only these vectors of its columns, from that row of samples on."""
+        at, below = first * vector, row * self.ld_h
+        return replace(
+            self, w=self.w + at, bias=self.bias + at, a=self.a + row * self.ld_a,
+            h=self.h + below + at, slope=self.slope + below + at, vectors_out=last - first,
+        )  # fmt: skip
 
     @property
     def slots(self) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ..emit.optimizers import STORE
 from . import sparse_input
-from .job import BLOCK, Job, Wide
+from .job import BLOCK, Job, Layer, Wide
 from .operation import At, Share, Slot, Value
 from .samples import Samples
 
 __all__ = [
     "backward",
+    "dense",
     "forward",
     "gather",
     "output_delta",
@@ -29,8 +30,8 @@ def gather(job: Job, share: Share, samples: Samples) -> None:
     )  # fmt: skip
 
 
-def _dense(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa: E741
-    q = job.layers[l]
+def dense(job: Job, share: Share, q: Layer, samples: Samples) -> None:
+    """Take samples through a layer."""
     values: dict[str, Value] = {
         "c": samples.at(q.h, q.ld_h), "ldc": q.ld_h, "a": samples.at(q.a, q.ld_a), "lda": q.ld_a,
         "k": q.n_in, "bias": q.bias, "code": q.code, "slope": samples.at(q.slope, q.ld_h),
@@ -90,7 +91,7 @@ def forward(job: Job, share: Share, samples: Samples) -> None:
         if l > 0 or job.lists is None:
             if l == 0:
                 gather(job, share, samples)
-            _dense(job, share, l, samples)
+            dense(job, share, job.layers[l], samples)
         elif job.packed is None:
             sparse_input.forward(job, share, job.layers[0], samples)
         _dropout(job, share, l, samples)

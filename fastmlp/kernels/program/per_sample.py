@@ -13,13 +13,14 @@ from .operation import At, Phase, Share, Slot
 from .passes import gather, output_delta
 from .samples import Samples
 
-__all__ = ["forward_one", "step"]
+__all__ = ["forward_one", "step", "vector_forward"]
 
 _SGD = OPTIMIZERS["sgd"]
 _ONE = Samples(0, 0, 1, step=1)
 
 
-def _vector_forward(share: Share, q: Layer) -> None:
+def vector_forward(share: Share, q: Layer) -> None:
+    """Take the sample in the first row through a layer."""
     share.add(
         "vector_forward", c=q.h, x=q.a, n=q.n_in, w=q.w, ldw=q.ld_w, bias=q.bias, code=q.code,
         slope=q.slope, vectors=q.vectors_out,
@@ -33,11 +34,11 @@ def forward_one(job: Job, share: Share, sample: Samples) -> None:
         if l > 0 or job.lists is None:
             if l == 0:
                 gather(job, share, sample)
-            _vector_forward(share, first)
+            vector_forward(share, first)
         else:
             sparse_input.forward(job, share, first, sample)
         if job.scaled:
-            _vector_forward(share, job.scaled[l].finished)
+            vector_forward(share, job.scaled[l].finished)
 
 
 def _backward(share: Share, q: Layer, p: Layer, d: At) -> None:
@@ -87,7 +88,7 @@ def step(job: Job) -> list[Phase]:
             d = q.d if scaled is None else scaled.h
             if l > 0:
                 if scaled is not None:
-                    _vector_forward(share, scaled)
+                    vector_forward(share, scaled)
                 _backward(share, q, job.layers[l - 1], d)
             _update(job, share, l, d)
 

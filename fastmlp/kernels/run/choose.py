@@ -32,6 +32,7 @@ __all__ = [
     "DELTA_BYTES",
     "ELEMENTWISE_FLOPS",
     "FEW",
+    "FEWEST_ROWS",
     "FIRST_TRIAL",
     "GROUPS",
     "LAST_TRIAL",
@@ -45,6 +46,7 @@ __all__ = [
     "Mode",
     "Packing",
     "block_columns",
+    "by_columns",
     "choose_threads",
     "density",
     "flops",
@@ -88,7 +90,7 @@ STAGE_BYTES = 4 << 20  # rows that NumPy has to convert are converted this much 
 
 FEW = 4  # rows of inference that go through one by one: a tile of eight would be half empty
 LISTS_FROM = 256  # rows of inference: for fewer, a look whether most of X is zero costs too much
-_FEWEST_ROWS = 16  # of a share of inference
+FEWEST_ROWS = 16  # of a share of inference
 
 # packed layers: shares of the peak, one thread of AMD Zen 4, AVX-512, in turns with plain ones
 
@@ -204,8 +206,19 @@ def groups_of_lists(nonzeros: int, n_in: int) -> int:
 
 def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
     """Return how many shares of inference there are, and samples of a block."""
-    shares = min(threads, -(-rows // _FEWEST_ROWS))
+    shares = min(threads, -(-rows // FEWEST_ROWS))
     return shares, min(BLOCK_ROWS, -(-rows // (shares * 16)) * 16)
+
+
+def by_columns(rows: int, flops: int) -> bool:
+    """Tell whether threads have columns of the layers, as there are too few rows for each.
+
+    Parameters
+    ----------
+    rows, flops : int
+        Of all rows.
+    """
+    return rows < 2 * FEWEST_ROWS and choose_threads(None, flops) > 1
 
 
 def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
@@ -378,11 +391,14 @@ def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: i
 _TILE_ROWS = current_target().tile_rows
 _COLUMNS = 64  # a part of a product has at least so many columns: some cache lines of every row
 LEARNT_FLOPS = 500_000_000  # below, calls learn whether threads pay: a few milliseconds
+# One row waits for the weights, which come so many times more slowly than they are multiplied.
+WAITING_ROWS = 4
 # What a vector of exp or division takes, in floating-point operations of a product.
 ELEMENTWISE_FLOPS = 60
 _PAGE = 4096
 _LARGE = 4 << 20  # bytes of an operand that no second-level cache holds
-_SOME_ROWS, _MANY_ROWS = 48, 192
+_FAR = 24 << 20  # bytes of an operand that comes from memory each time
+_FEW_ROWS, _SOME_ROWS, _MANY_ROWS = 3, 48, 192
 _SHALLOW = 32  # columns of A: fewer do not repay that they are packed
 
 
@@ -394,8 +410,10 @@ def packed_operands(
     B is, where its columns are apart. Else both are where B is out of the caches, or its rows fall
     into the same few sets of them: with packing, 1.30 instead of 0.86 times BLAS's speed at
     1024x64x1024 in float32, 1.05 instead of 0.78 at 64x1024x1024 in float64. Few rows do not repay
-    it: 1.0 instead of 1.6 at 16x1024x1024. A transposed A is packed from _MANY_ROWS on: 1.20
-    instead of 1.05 at 784x1000x128 in float64. (One thread, AMD EPYC, Zen 4.)
+    it, 1.0 instead of 1.6 at 16x1024x1024, unless B comes from memory, which wants to be read from
+    end to end: 1.2 instead of 0.5 at 8x2048x2048 in float64, on two cores. A transposed A is packed
+    from _MANY_ROWS on: 1.20 instead of 1.05 at 784x1000x128 in float64. (One thread, AMD EPYC,
+    Zen 4.)
 
     Parameters
     ----------
@@ -412,8 +430,10 @@ def packed_operands(
     aliased = down_b % _PAGE == 0 and columns * item >= _PAGE
     if apart:
         return PACK_A | PACK_B if rows >= _SOME_ROWS and size >= _LARGE // 4 else PACK_B
-    if k < _SHALLOW or rows < _SOME_ROWS:
+    if k < _SHALLOW:
         return 0
+    if rows < _SOME_ROWS:
+        return PACK_B if rows >= _FEW_ROWS and k * abs(down_b) >= _FAR else 0
     if size >= _LARGE or (rows >= _MANY_ROWS and (aliased or size >= _LARGE // 8)):
         return PACK_A | PACK_B
     return PACK_A if rows >= _MANY_ROWS <= k and across_a != item and columns >= _COLUMNS else 0

@@ -58,6 +58,7 @@ def _code() -> MachineCode:
     return machine_code("executor", lambda module: emit_functions(module, functions))
 
 
+@cache  # llvmlite looks for it anew each time, for 5 us
 def function_address(name: str) -> int:
     """Return where a function of the executor begins."""
     return _code().address(f"fastmlp_{name}_entry")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .csr_index import Index, room_for_lists
 from .executor import Executable, run, serial_driver
 from .rows_inference import RowsInference, executable_of, job_of
 from .source import Source, index_bases, loss_of, padded_targets
+from .thread_choice import ThreadChoice
 from .workspace import Workspace
 
 __all__ = ["Inference", "Prepared", "SmallInference"]
@@ -29,33 +31,59 @@ Enter = Callable[[np.ndarray, int, np.ndarray], None]
 
 
 class _Few:
-    """Programs for 1, 2, 3 and 4 rows of one dtype, and the room that they read and write."""
+    """Programs for 1, 2, 3 and 4 rows of one dtype, and the room that they read and write.
 
-    def __init__(self, parameters: Parameters, X: np.ndarray) -> None:
+    Several shares have columns of each layer; the sums are the same.
+    """
+
+    def __init__(self, parameters: Parameters, X: np.ndarray, shares: int) -> None:
         architecture = parameters.architecture
         self._source = source = Source(X, architecture)
         self.direct = source.direct
         if not self.direct:
             return
         workspace = self._workspace = Workspace(parameters, choose.FEW)
-        self.rows = np.zeros((choose.FEW, architecture.n_in), X.dtype)
-        self.out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
+        self._rows = np.zeros((choose.FEW, architecture.n_in), X.dtype)
+        self._out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
         self._order = np.arange(choose.FEW, dtype=np.int64)
         looks = X.dtype == parameters.dtype  # as the kernel that looks for NaN reads it
-        self.finite = ctypes.c_int64(1)  # written by programs that look; integers always are
+        # written by programs that look; integers always are
+        self._found = (ctypes.c_int64 * shares)(*[1] * shares)
         self.known = looks or X.dtype.kind != "f"
         self._executables = []
-        job, code = job_of(parameters, workspace, source.kind), OUTPUTS[architecture.output]
+        job = job_of(parameters, workspace, source.kind, shares=shares)
+        code = OUTPUTS[architecture.output]
         for count in range(1, choose.FEW + 1):
-            program = Program(1, {"few": inference.few(job, count, code, looks=looks)})
+            if shares == 1:
+                phases = inference.few(job, count, code, looks=looks)
+            else:
+                phases = inference.by_columns(job, count, code, one_by_one=True, looks=looks)
+            program = Program(shares, {"few": phases})
             executable = executable_of(parameters, workspace, program)
             executable.enter((("few", 0, 1),))
-            source.enter(executable.bases, self.rows, scaled=False)
+            source.enter(executable.bases, self._rows, scaled=False)
             executable.bases[Slot.ROWS] = self._order.ctypes.data
-            executable.bases[Slot.OUT] = self.out.ctypes.data
-            executable.bases[Slot.FINITE] = ctypes.addressof(self.finite)
+            executable.bases[Slot.OUT] = self._out.ctypes.data
+            executable.bases[Slot.FINITE] = ctypes.addressof(self._found)
+            executable.bases[Slot.N_ROWS] = count
             self._executables.append(executable)
-        self.programs = [executable.address for executable in self._executables]
+        self._shares, self._run = shares, serial_driver()
+        self._addresses = [executable.address for executable in self._executables]
+
+    def outputs(self, X: np.ndarray) -> np.ndarray:
+        """Return the outputs of 1 to 4 rows, in memory of their own."""
+        count = len(X)
+        self._rows[:count] = X
+        if self._shares == 1:
+            self._run(self._addresses[count - 1])
+        else:
+            run(self._executables[count - 1], self._shares)
+        return self._out[:count].copy()
+
+    @property
+    def finite(self) -> bool:
+        """Whether the rows before were, as far as programs look."""
+        return all(self._found)
 
 
 class SmallInference:
@@ -71,10 +99,14 @@ class SmallInference:
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters, self._n_in = parameters, parameters.architecture.n_in
-        self._free: dict[np.dtype, list[_Few]] = {}
-        self._run = serial_driver()
+        self._free: dict[tuple[np.dtype, int], list[_Few]] = {}
+        flops = choose.WAITING_ROWS * choose.flops(parameters.architecture, 1) // 3
+        self._most = choose.choose_threads(None, flops)
+        self._choices = [ThreadChoice() for _ in range(choose.FEW + 1)]  # by rows
 
-    def outputs(self, X: Any, *, checked: bool = True) -> np.ndarray | None:
+    def outputs(
+        self, X: Any, threads: int | None = None, *, checked: bool = True
+    ) -> np.ndarray | None:
         """Return the outputs; None where X takes the general way, or is not finite as far as is
         known, if nobody has `checked` that.
         """
@@ -82,18 +114,29 @@ class SmallInference:
             return None
         if not 0 < len(X) <= choose.FEW or not X.flags.c_contiguous:
             return None
-        free = self._free.setdefault(X.dtype, [])
+        if self._most == 1 or threads == 1:
+            return self._outputs(X, 1, checked)
+        if threads is not None:
+            return self._outputs(X, min(threads, self._most), checked)
+        choice = self._choices[len(X)]
+        shares = self._most if choice.together else 1
+        known, begun = bool(self._free.get((X.dtype, shares))), perf_counter()
+        outputs = self._outputs(X, shares, checked)
+        if known:  # the first call of a kind compiles
+            choice.note(perf_counter() - begun)
+        return outputs
+
+    def _outputs(self, X: np.ndarray, shares: int, checked: bool) -> np.ndarray | None:
+        free = self._free.setdefault((X.dtype, shares), [])
         try:
             few = free.pop()
         except IndexError:  # the first call, or others are on: the bits do not tell
-            few = _Few(self._parameters, X)
+            few = _Few(self._parameters, X, shares)
         try:
             if not few.direct or not (checked or few.known):
                 return None
-            count = len(X)
-            few.rows[:count] = X
-            self._run(few.programs[count - 1])
-            return few.out[:count].copy() if checked or few.finite.value else None
+            outputs = few.outputs(X)
+            return outputs if checked or few.finite else None
         finally:
             free.append(few)
 

@@ -75,7 +75,7 @@ def dense(
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     if not out.size:
         return
-    flops = 2 * n * n_in * n_out
+    flops = 2 * max(n, choose.WAITING_ROWS) * n_in * n_out
     if activation != "identity":
         flops += choose.ELEMENTWISE_FLOPS * n * n_out
     key = (

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...contract.parameters import Parameters
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
-from ..program.inference import AnyCount, any_count
+from ..program.inference import AnyCount, any_count, by_columns
 from ..program.job import Job, Lists, Loss
 from ..program.operation import Program, Slot
 from . import choose
@@ -48,23 +49,33 @@ def executable_of(parameters: Parameters, workspace: Workspace, program: Program
 
 
 class _Lent:
-    """A program for so many threads, with a workspace: of one call at a time."""
+    """A program for so many threads, with a workspace: of one call at a time.
 
-    def __init__(self, parameters: Parameters, source: Source, shares: int, *, looks: bool) -> None:
+    Parameters
+    ----------
+    parameters : Parameters
+    source : Source
+    shares : int
+    rows : int
+        Of the workspace.
+    program : callable
+        ``program(job)``, whose one section is run.
+    """
+
+    def __init__(
+        self, parameters: Parameters, source: Source, shares: int, rows: int,
+        program: Callable[[Job], Program],
+    ) -> None:  # fmt: skip
         self._item = parameters.dtype.itemsize * parameters.architecture.n_out
-        self._tile = current_target().tile_rows
-        self._workspace = Workspace(parameters, shares * choose.BLOCK_ROWS, backward=False)
-        job = job_of(
-            parameters, self._workspace, source.kind, shares=shares, chunk=choose.BLOCK_ROWS
-        )
-        program = any_count(job, OUTPUTS[parameters.architecture.output], looks=looks)
-        self._executable = executable_of(parameters, self._workspace, program)
-        self._executable.enter((("blocks", 0, 1),))
+        self._workspace = Workspace(parameters, rows, backward=False)
+        job = job_of(parameters, self._workspace, source.kind, shares=shares, chunk=rows // shares)
+        made = program(job)
+        self._executable = executable_of(parameters, self._workspace, made)
+        self._executable.enter((key, 0, 1) for key in made.sections)
         bases = self._executable.bases
         self._bases = (ctypes.c_int64 * bases.size).from_buffer(bases)  # type: ignore[arg-type]
         self._shares, self._n = shares, -1  # rows of the call before
         self._outs: list[tuple[int, int]] = []  # slots of outputs, and where in `out` they begin
-        self._looking = [1] if looks else []  # the turns of the loop that looks
         self._found = (ctypes.c_int64 * shares)(*[1] * shares)  # written by programs that look
         self._bases[Slot.FINITE] = ctypes.addressof(self._found)
 
@@ -75,6 +86,7 @@ class _Lent:
         bases = self._bases
         if self._n != len(X):
             self._divide(len(X))
+            bases[Slot.N_ROWS] = self._n = len(X)
         bases[Slot.X], bases[Slot.LD_X], bases[Slot.SCALE] = address_of(X), X.strides[0], scale
         begin = address_of(out)
         for slot, offset in self._outs:
@@ -84,8 +96,45 @@ class _Lent:
 
     def _divide(self, n: int) -> None:
         """Say how many rows there are, and which are whose; the next call may have as many."""
-        bases, block = self._bases, choose.BLOCK_ROWS
         self._numbers = count_to(n)  # held: their address is entered
+
+
+class _Columns(_Lent):
+    """So few rows that shares have columns of each layer instead."""
+
+    def __init__(
+        self, parameters: Parameters, source: Source, shares: int, count: int, *, looks: bool
+    ) -> None:
+        code = OUTPUTS[parameters.architecture.output]
+
+        def program(job: Job) -> Program:
+            phases = by_columns(job, count, code, one_by_one=False, looks=looks)
+            return Program(shares, {"columns": phases})
+
+        super().__init__(parameters, source, shares, 2 * choose.FEWEST_ROWS * shares, program)
+        self._outs = [(Slot.OUT, 0)]
+
+    def _divide(self, n: int) -> None:
+        super()._divide(n)
+        self._bases[Slot.ROWS] = address_of(self._numbers)
+
+
+class _Blocks(_Lent):
+    """Rows that shares have blocks of."""
+
+    def __init__(self, parameters: Parameters, source: Source, shares: int, *, looks: bool) -> None:
+        code = OUTPUTS[parameters.architecture.output]
+
+        def program(job: Job) -> Program:
+            return any_count(job, code, looks=looks)
+
+        super().__init__(parameters, source, shares, choose.BLOCK_ROWS * shares, program)
+        self._tile = current_target().tile_rows
+        self._looking = [1] if looks else []  # the turns of the loop that looks
+
+    def _divide(self, n: int) -> None:
+        super()._divide(n)
+        bases, block = self._bases, choose.BLOCK_ROWS
         numbers = address_of(self._numbers)
         of, turns, self._outs = AnyCount, [], []
         for t in range(self._shares):
@@ -101,7 +150,18 @@ class _Lent:
                 self._outs.append((slot + place, self._item * row))
             turns += [*self._looking, whole, left > 0]
         self._executable.turns[:] = turns
-        bases[Slot.N_ROWS], self._n = n, n
+
+
+class _Way(NamedTuple):
+    """How calls of so many rows are made: on how many shares, and how many rows there are if these
+    have columns of the layers, else 0. Where there is a choice, it says which of two ways.
+    """
+
+    n: int
+    threads: int | None
+    choice: ThreadChoice | None
+    alone: tuple[int, int]
+    together: tuple[int, int]
 
 
 class _Kind:
@@ -116,22 +176,23 @@ class _Kind:
         self.direct = self.source.direct and not self.source.listed
         self.scale = self.source.divisor_address
         self._parameters = parameters
-        self._free: dict[int, list[_Lent]] = {}
+        self._free: dict[tuple[int, int], list[_Lent]] = {}
         self._choices: dict[int, ThreadChoice] = {}  # by the rows' number of digits
+        self._way = _Way(0, None, None, (1, 0), (1, 0))  # that of the call before
         self._flops = choose.flops(parameters.architecture, 1) // 3
 
     def run(self, X: np.ndarray, out: np.ndarray, threads: int | None) -> bool:
-        n, choice = len(X), None
-        most = choose.choose_threads(threads, self._flops * n)
-        if threads is None and most > 1 and self._flops * n < choose.LEARNT_FLOPS:
-            choice = self._choices.setdefault(n.bit_length(), ThreadChoice())
-            most = most if choice.together else 1
-        shares, _ = choose.inference_blocks(n, most)
-        free = self._free.setdefault(shares, [])
+        n = len(X)
+        way = self._way
+        if (way.n, way.threads) != (n, threads):
+            way = self._way = self._way_of(n, threads)
+        choice = way.choice
+        shares, columns = way.together if choice is None or choice.together else way.alone
+        free = self._free.setdefault((shares, columns), [])
         try:
             lent = free.pop()
         except IndexError:
-            lent = _Lent(self._parameters, self.source, shares, looks=self._looks)
+            lent = self._lent(shares, columns)
             choice = None
         begun = perf_counter()
         finite = lent.run(X, self.scale, out)
@@ -140,6 +201,22 @@ class _Kind:
         if not free:
             free.append(lent)
         return finite
+
+    def _way_of(self, n: int, threads: int | None) -> _Way:
+        flops = self._flops * n
+        most, choice = choose.choose_threads(threads, flops), None
+        if threads is None and most > 1 and flops < choose.LEARNT_FLOPS:
+            choice = self._choices.setdefault(n.bit_length(), ThreadChoice())
+        if most > 1 and choose.by_columns(n, flops):
+            together = most, n
+        else:
+            together = choose.inference_blocks(n, most)[0], 0
+        return _Way(n, threads, choice, (1, 0), together)
+
+    def _lent(self, shares: int, columns: int) -> _Lent:
+        if columns:
+            return _Columns(self._parameters, self.source, shares, columns, looks=self._looks)
+        return _Blocks(self._parameters, self.source, shares, looks=self._looks)
 
 
 class RowsInference:

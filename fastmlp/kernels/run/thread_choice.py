@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["ThreadChoice"]
 
 _TRIAL = 3  # calls that are made the other way to see how long they take
+_WAKING = 5e-4  # seconds that threads may take to be there again before they count as busy
 _REST = 20.0  # times what a trial took pass at least before the next one: it costs 5 %
 _LONGEST_REST = 2.0  # seconds of calls
 _SMOOTH = 0.25  # of a call in the mean of those of its way
@@ -17,7 +18,8 @@ class ThreadChoice:
     Where other processes have the cores, a call on several threads waits for one that the system
     has put aside: for milliseconds, whatever the work. So calls begin on one thread. Some are made
     on several now and then, the more rarely the less that helped; the way with the lesser mean is
-    taken, and a single long wait is enough to leave the threads alone for a while.
+    taken, and a single long wait is enough to leave the threads alone for a while. After calls on
+    one thread the others may be asleep: that the first call has to wake them does not count.
 
     Attributes
     ----------
@@ -37,6 +39,7 @@ class ThreadChoice:
     def __init__(self) -> None:
         self.together = False
         self._means: list[float | None] = [None, None]  # seconds alone, together
+        self._asleep = True  # whether the last call was on one thread
         self._left = 0  # calls of a trial to come
         self._trial = 0.0  # seconds of a trial
         self._rest, self._rested = 0.0, 0.0  # seconds between trials: how many, and gone by
@@ -45,6 +48,10 @@ class ThreadChoice:
         """Learn what the call took, and choose the way of the next one."""
         way = self.together
         mean = self._means[way]
+        wakes, self._asleep = way and self._asleep, not way
+        if wakes and seconds < _HOPELESS * (self._means[False] or 0.0) + _WAKING:
+            self._trial += seconds
+            return
         if self._left:
             done = _TRIAL - self._left
             self._means[way] = mean = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from threading import Barrier, Thread
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from checker import faults
 
 from fastmlp import MLP
+from fastmlp.kernels.program import inference
 from fastmlp.kernels.program.footprint import Array
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
 from fastmlp.kernels.run import choose, rows_inference
-from fastmlp.kernels.run.inference import Inference
+from fastmlp.kernels.run.inference import Inference, SmallInference
 from fastmlp.kernels.run.rows_inference import RowsInference
 
 RNG = np.random.default_rng(0)
@@ -86,6 +88,70 @@ def test_what_kernels_cannot_read_takes_the_general_way():
     assert rows.outputs(mostly_zero[: choose.LISTS_FROM - 1], None) is not None
 
 
+@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("network", [*NETWORKS, "wide"])
+def test_where_shares_have_columns_the_bits_are_the_same(monkeypatch, network, kind):
+    """For few rows, one by one, and for those that fill a tile or some."""
+    monkeypatch.setattr(choose, "choose_threads", lambda threads, flops: threads or 3)
+    net = NETWORKS.get(network) or MLP((40, 999, 300, 130), activation="elu", rng=0)
+    parameters, X = net._parameters, DATA[kind]
+    small, rows, general = (
+        made(parameters) for made in (SmallInference, RowsInference, partial(Inference, threads=1))
+    )
+    seen: list[int] = []
+    honest = inference.by_columns
+
+    def noted(job, *arguments, **options):
+        seen.append(job.shares)
+        return honest(job, *arguments, **options)
+
+    monkeypatch.setattr(inference, "by_columns", noted)
+    monkeypatch.setattr(rows_inference, "by_columns", noted)
+    for n in (1, 2, 4):
+        alone = small.outputs(X[:n], 1)
+        for threads in (2, 3, None):
+            np.testing.assert_array_equal(small.outputs(X[:n], threads), alone)
+    for n in (5, 8, 9, 31):
+        alone = general.outputs(X[:n])
+        for threads in (2, 3):
+            np.testing.assert_array_equal(rows.outputs(X[:n], threads), alone)
+    assert seen == [2] * 4 + [3] * 4 + [2, 3] * 4
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+@pytest.mark.parametrize("shares", [1, 2, 3])
+def test_columns_of_a_layer_keep_to_their_part(shares, one_by_one):
+    parameters = MLP((40, 999, 300, 13), activation="gelu", rng=0)._parameters
+    workspace = rows_inference.Workspace(parameters, 5)
+    job = rows_inference.job_of(parameters, workspace, "f32", shares=shares)
+    phases = inference.by_columns(job, 5, 2, one_by_one=one_by_one, looks=True)
+    bases = {Slot.N_ROWS: 5, Slot.LD_X: 160}
+    seen = []
+    for phase in phases:
+        seen.append(Phase(phase.name, []))
+        for share in phase.shares:
+            concrete = Share()
+            for operation in (o for loop in share.loops for o in loop.operations):
+                named = operation.named()
+                concrete.add(operation.kernel, **{k: resolved(v, bases) for k, v in named.items()})
+            seen[-1].shares.append(concrete)
+    arrays = {
+        Slot.ROWS: [Array("numbers", 0, 40)], Slot.OUT: [Array("out", 0, 5 * 13 * 4)],
+        Slot.X: [Array("X", 0, 5 * 160)], Slot.SCALE: [],
+        Slot.FINITE: [Array("found", 0, 8 * shares)],
+        Slot.PARAMETERS: [Array("parameters", 0, parameters.flat.nbytes)],
+        Slot.WORKSPACE: [Array(name, start, size)
+                         for name, (start, size) in workspace.places.items()],
+    }  # fmt: skip
+    assert [f for f in faults(seen, 4, arrays, [0]) if "SCALE" not in f] == []
+    vectors = sum(
+        operation.named()["vectors"] * (1 if one_by_one else 5)
+        for phase in phases for share in phase.shares for loop in share.loops
+        for operation in loop.operations if "forward" in operation.kernel
+    )  # fmt: skip
+    assert vectors == 5 * sum(layer.vectors_out for layer in workspace.layers)
+
+
 def test_a_program_is_made_once_whatever_the_number_of_rows(monkeypatch):
     made = []
     honest = rows_inference.executable_of
@@ -113,7 +179,7 @@ def resolved(value, bases):
 def test_shares_keep_to_their_rows(n, shares, looks):
     parameters, X = NETWORKS["float32"]._parameters, DATA["float32"][:n]
     source = rows_inference.Source(X, parameters.architecture)
-    lent = rows_inference._Lent(parameters, source, shares, looks=looks)
+    lent = rows_inference._Blocks(parameters, source, shares, looks=looks)
     programs, honest = [], rows_inference.run
     rows_inference.run = lambda executable, threads: programs.append(executable)
     try:
