@@ -18,11 +18,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .elementwise import over_rows
+from .elementwise import over_rows, vector_count
+from .gemm import MR, NV
 from .operand_packing import over_blocks, pack_a, pack_b, rounded
 from .records import record, subroutine
 from .simd import const
-from .target import current_target
 from .vector_math import Vec
 
 __all__ = ["COLUMN_BLOCK", "K_BLOCK", "PACK_A", "PACK_B", "ROW_BLOCK", "matrix_product"]
@@ -33,15 +33,12 @@ COLUMN_BLOCK = 512  # columns of B that are packed at a time: with K_BLOCK 1 or 
 PACK_A, PACK_B = 1, 2  # bits of `packed`
 FROM_ZERO, FROM_BIAS, FROM_C = range(3)  # where the sums of a block of k begin
 
-MR, NV = current_target().tile_rows, current_target().tile_vectors
 _FEW = 2  # so few rows of A at most go along the rows of B instead of down its columns
 _LINE = 64
 _SECOND_LEVEL = 2
 
-TILE = "c ldc a lda step_a b ldb k bias begin rows columns"
 
-
-@record(TILE)
+@record("c ldc a lda step_a b ldb k bias begin rows columns")
 def _tile(v: Vec, q: Any, rows: int, vectors: int, edge: bool, packed: bool) -> None:
     """C = begin + A B for up to `rows` rows and `vectors` vectors of columns."""
     b = v.b
@@ -119,19 +116,14 @@ def _over_tiles(v: Vec, rows: Any, tile: Callable[[int, Any, Any], None]) -> Non
     done = b.mul(whole, const(MR))
     left = b.sub(rows, done)
 
-    def rest() -> list[Any]:
-        def more() -> list[Any]:
-            tile(MR, done, left)
-            return []
+    def rest() -> None:
+        v.choose(
+            b.icmp_signed(">", left, const(MR // 2)),
+            lambda: tile(MR, done, left),
+            lambda: tile(MR // 2, done, left),
+        )
 
-        def half() -> list[Any]:
-            tile(MR // 2, done, left)
-            return []
-
-        v.choose(b.icmp_signed(">", left, const(MR // 2)), more, half)
-        return []
-
-    v.choose(b.icmp_signed(">", left, const(0)), rest, lambda: [])
+    v.choose(b.icmp_signed(">", left, const(0)), rest)
 
 
 def _over_panels(v: Vec, columns: Any, panel: Callable[[int, bool, Any, Any], None]) -> None:
@@ -144,54 +136,33 @@ def _over_panels(v: Vec, columns: Any, panel: Callable[[int, bool, Any, Any], No
     whole = b.udiv(columns, const(size))
     over_rows(v, whole, lambda p: panel(NV, False, p, const(size)))
     left = b.sub(columns, b.mul(whole, const(size)))
-    needed = b.udiv(b.add(left, const(v.length - 1)), const(v.length))
     cases = {n: partial(panel, n, True, whole, left) for n in range(1, NV + 1)}
-    v.switch(needed, cases, every=True)
+    v.switch(vector_count(v, left), cases, every=True)
 
 
-def _multiply(v: Vec, q: Any, a: Any, b_of: Callable[[Any], Any], packed: bool) -> None:
-    """Multiply a block: all panels of columns, and for each all tiles of rows."""
+@record("c ldc a lda step_a b ldb panel k bias begin rows columns")
+def _block(v: Vec, q: Any, packed: bool) -> None:
+    """Multiply a block of A, as it lies or in tiles: all panels of columns, and for each all tiles
+    of rows.
+    """
     b = v.b
+    row_bytes = b.mul(rounded(v, q.k, v.length), const(v.size)) if packed else q.lda
 
     def panel(vectors: int, edge: bool, number: Any, left: Any) -> None:
         column = b.mul(number, const(NV * v.bytes))
 
         def tile(rows: int, first: Any, rows_left: Any) -> None:
             # a tile that is packed has all its rows
-            size = MR if packed else rows
-            _call_tile(v, size, vectors, edge, packed)(
-                c=v.at(b.add(q.c, b.mul(first, q.ldc)), column), ldc=q.ldc, a=a(first), lda=q.lda,
-                step_a=q.step_a, b=b_of(number), ldb=q.ldb, k=q.k, bias=v.at(q.bias, column),
+            _call_tile(v, MR if packed else rows, vectors, edge, packed)(
+                c=v.at(b.add(q.c, b.mul(first, q.ldc)), column), ldc=q.ldc,
+                a=v.at(q.a, b.mul(first, row_bytes)), lda=q.lda, step_a=q.step_a,
+                b=v.at(q.b, b.mul(number, q.panel)), ldb=q.ldb, k=q.k, bias=v.at(q.bias, column),
                 begin=q.begin, rows=rows_left, columns=left,
             )  # fmt: skip
 
         _over_tiles(v, q.rows, tile)
 
     _over_panels(v, q.columns, panel)
-
-
-_BLOCK = "c ldc a lda step_a b ldb panel k bias begin rows columns"
-
-
-@record(_BLOCK)
-def _block_as_it_is(v: Vec, q: Any) -> None:
-    """Multiply a block of A as it lies."""
-    b = v.b
-    _multiply(
-        v, q, lambda row: v.at(q.a, b.mul(row, q.lda)),
-        lambda number: v.at(q.b, b.mul(number, q.panel)), False,
-    )  # fmt: skip
-
-
-@record(_BLOCK)
-def _block_packed(v: Vec, q: Any) -> None:
-    """Multiply a block of A in tiles."""
-    b = v.b
-    k_bytes = b.mul(rounded(v, q.k, v.length), const(v.size))
-    _multiply(
-        v, q, lambda row: v.at(q.a, b.mul(row, k_bytes)),
-        lambda number: v.at(q.b, b.mul(number, q.panel)), True,
-    )  # fmt: skip
 
 
 @record("c ldc a lda step_a b ldb bias k columns")
@@ -213,14 +184,11 @@ def _few_rows(v: Vec, q: Any, rows: int) -> None:
         """Emit ``body(load, store, offset)`` for every vector of columns."""
         over_rows(v, whole, lambda j: body(v.load, v.store, b.mul(j, const(v.bytes))))
 
-        def rest() -> list[Any]:
-            def store(value: Any, address: Any, offset: Any) -> None:
-                v.store_lanes(value, mask, address, offset)
+        def store(value: Any, address: Any, offset: Any) -> None:
+            v.store_lanes(value, mask, address, offset)
 
-            body(partial(v.load_lanes, mask), store, done)
-            return []
-
-        v.choose(b.icmp_signed(">", left, const(0)), rest, lambda: [])
+        rest = partial(body, partial(v.load_lanes, mask), store, done)
+        v.choose(b.icmp_signed(">", left, const(0)), rest)
 
     def begin(load: Any, store: Any, offset: Any) -> None:
         none = b.icmp_signed("==", q.bias, const(0))
@@ -292,52 +260,43 @@ def matrix_product(v: Vec, q: Any) -> None:
         a_here = b.add(q.a, b.mul(start, q.step_a))
         c_here = b.add(q.c, shift)
 
-        def in_tiles() -> list[Any]:
+        def in_tiles() -> None:
             def rows_block(first: Any, rows: Any) -> None:
                 subroutine(v, "pack_a", pack_a)(
                     dst=room_a, a=v.at(a_here, b.mul(first, q.lda)), lda=q.lda, step_a=q.step_a,
                     rows=rows, k=k,
                 )  # fmt: skip
-                subroutine(v, "block_packed", _block_packed)(
+                subroutine(v, "block_packed", partial(_block, packed=True))(
                     c=v.at(c_here, b.mul(first, q.ldc)), a=room_a, rows=rows, **common
                 )
 
             over_blocks(v, q.rows, ROW_BLOCK, rows_block)
-            return []
 
-        def as_it_is() -> list[Any]:
-            subroutine(v, "block_as_it_is", _block_as_it_is)(
+        def as_it_is() -> None:
+            subroutine(v, "block_as_it_is", partial(_block, packed=False))(
                 c=c_here, a=a_here, rows=q.rows, **common
             )
-            return []
 
         v.choose(tiles_a, in_tiles, as_it_is)
 
     def column_block(column: Any, columns: Any) -> None:
         over_blocks(v, q.k, K_BLOCK, partial(k_block, column, columns), least=1)
 
-    def whole() -> list[Any]:
-        column_block(const(0), q.columns)
-        return []
+    def product() -> None:
+        v.choose(
+            panels_b,
+            lambda: over_blocks(v, q.columns, COLUMN_BLOCK, column_block),
+            lambda: column_block(const(0), q.columns),
+        )
 
-    def cut() -> list[Any]:
-        over_blocks(v, q.columns, COLUMN_BLOCK, column_block)
-        return []
-
-    def product() -> list[Any]:
-        v.choose(panels_b, cut, whole)
-        return []
-
-    def few(rows: int) -> list[Any]:
+    def few(rows: int) -> None:
         subroutine(v, f"few_rows_{rows}", partial(_few_rows, rows=rows))(
             c=q.c, ldc=q.ldc, a=q.a, lda=q.lda, step_a=q.step_a, b=q.b, ldb=q.ldb, bias=q.bias,
             k=q.k, columns=q.columns,
         )  # fmt: skip
-        return []
 
-    def of_one_or_two() -> list[Any]:
+    def of_one_or_two() -> None:
         v.choose(b.icmp_signed("==", q.rows, const(1)), lambda: few(1), lambda: few(_FEW))
-        return []
 
     as_it_lies = b.icmp_signed("==", q.packed, const(0))
     v.choose(b.and_(b.icmp_signed("<=", q.rows, const(_FEW)), as_it_lies), of_one_or_two, product)
