@@ -154,11 +154,9 @@ def dense(
     """One kernel: bias and activation are applied while a tile is in registers."""
     x, weights, bias = check_dense(x, weights, bias, activation)
     shape, dtype = (x.shape[0], weights.shape[1]), weights.dtype
-    if out is None:
-        target = np.empty(shape, dtype)
-    else:
+    if out is not None:
         check_out(out, shape, dtype)
-        target = _target(out, shape, dtype, x, weights, *([] if bias is None else [bias]))
+    target = _target(out, shape, dtype, x, weights, *([] if bias is None else [bias]))
     plain.dense(x, weights, bias, activation, target)
     return _given(out, target)
 
@@ -174,18 +172,13 @@ def dense_backward(
     """W is transposed, then three kernels: what goes back, the weights' sum, the biases' sum."""
     delta, x, weights = check_dense_backward(delta, x, weights)
     shapes = weights.shape, (weights.shape[1],), x.shape
-    dtype = weights.dtype
-    if out is None:
-        dw, db, dx = (np.empty(shape, dtype) for shape in shapes)
-        plain.backward(delta, x, weights, (dw, db, dx))
-        return dw, db, dx
-    outs = check_outs(out, shapes, dtype)
+    outs = (None, None, None) if out is None else check_outs(out, shapes, weights.dtype)
     targets = [
-        _target(each, shape, dtype, delta, x, weights)
+        _target(each, shape, weights.dtype, delta, x, weights)
         for each, shape in zip(outs, shapes, strict=True)
     ]
     if not targets[1].flags.c_contiguous:
-        targets[1] = np.empty(shapes[1], dtype)
+        targets[1] = np.empty(shapes[1], weights.dtype)
     plain.backward(delta, x, weights, (targets[0], targets[1], targets[2]))
     dw, db, dx = (_given(each, target) for each, target in zip(outs, targets, strict=True))
     return dw, db, dx

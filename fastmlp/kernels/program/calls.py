@@ -67,9 +67,9 @@ class Product:
     rows: int
     columns: int
     k: int
-    packed: int = 0
-    grid: tuple[int, int] = (1, 1)
-    activation: str = "identity"
+    packed: int
+    grid: tuple[int, int]
+    activation: str
 
     def room(self, item: int) -> int:
         """Return the bytes that a share packs its operands in."""
@@ -137,10 +137,7 @@ def rows_of(kernel: str, shares: int, rows: int, moving: dict[str, tuple[At, int
         first, last = cut(rows, shares, t, 1)
         if first == last:
             return
-        places = {
-            name: at if at.slot == Slot.NONE else at + first * stride
-            for name, (at, stride) in moving.items()
-        }
+        places = {name: at + first * stride for name, (at, stride) in moving.items()}
         share.add(kernel, rows=last - first, **places, **values)
 
     return [Phase.of("rows", shares, build)]

@@ -150,25 +150,20 @@ def _over_rows(
     call((kernel, dtype.num, rows, columns, *key), flops, make, *places)
 
 
-def activate(
-    z: np.ndarray, activation: str, out: np.ndarray, derivative: np.ndarray | None
-) -> None:
+def activate(z: np.ndarray, activation: str, out: np.ndarray, derivative: np.ndarray) -> None:
     """Write f(z) to `out`, f'(z) to `derivative`: matrices whose rows are contiguous."""
     if not z.size:
         return
     rows, columns = z.shape
-    slope, ld = (NOWHERE, 0) if derivative is None else (At(Slot.DERIVATIVE), derivative.strides[0])
-    moving = {
-        "y": (At(OUT), out.strides[0]), "slope": (slope, ld), "x": (At(X), z.strides[0]),
-    }  # fmt: skip
-    places = [(OUT, address_of(out)), (X, address_of(z))]
-    if derivative is not None:
-        places.append((Slot.DERIVATIVE, address_of(derivative)))
+    ldy, lds, ldx = (array.strides[0] for array in (out, derivative, z))
+    moving = {"y": (At(OUT), ldy), "slope": (At(Slot.DERIVATIVE), lds), "x": (At(X), ldx)}
+    places = [
+        (OUT, address_of(out)), (X, address_of(z)), (Slot.DERIVATIVE, address_of(derivative)),
+    ]  # fmt: skip
     values: dict[str, int | At] = {
-        "ldy": out.strides[0], "lds": ld, "ldx": z.strides[0], "columns": columns,
-        "code": ACTIVATIONS[activation],
+        "ldy": ldy, "lds": lds, "ldx": ldx, "columns": columns, "code": ACTIVATIONS[activation],
     }  # fmt: skip
-    key = (activation, out.strides[0], ld, z.strides[0], derivative is None)
+    key = (activation, ldy, lds, ldx)
     _over_rows(key, "activate_rows", z.dtype, (rows, columns), moving, places, values, [activation])
 
 
