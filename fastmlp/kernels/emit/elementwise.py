@@ -20,6 +20,7 @@ __all__ = [
     "bias_update",
     "gather",
     "optimizer",
+    "over_groups",
     "over_rows",
     "sample_number",
     "step_row",
@@ -39,6 +40,15 @@ def over_rows(v: Vec, count: Any, body: Callable[[Any], None]) -> None:
         return []
 
     v.loop(count, [], step)
+
+
+def over_groups(v: Vec, n: Any, size: int, body: Callable[[Any, int], None]) -> None:
+    """Emit ``body(first, count)`` over n things, `size` at a time, what is left one by one."""
+    b = v.b
+    groups = b.udiv(n, const(size))
+    over_rows(v, groups, lambda t: body(b.mul(t, const(size)), size))
+    done = b.mul(groups, const(size))
+    over_rows(v, b.sub(n, done), lambda t: body(b.add(done, t), 1))
 
 
 def vector_count(v: Vec, n: Any) -> Any:
@@ -133,10 +143,7 @@ def bias_update(v: Vec, q: Any) -> None:
 
         v.switch(q.code, update_cases(v, visit, q.state, q.hyper))
 
-    groups = b.udiv(q.vectors, const(_SUMS))
-    over_rows(v, groups, lambda t: columns(b.mul(t, const(_SUMS)), _SUMS))
-    done = b.mul(groups, const(_SUMS))
-    over_rows(v, b.sub(q.vectors, done), lambda t: columns(b.add(done, t), 1))
+    over_groups(v, q.vectors, _SUMS, columns)
 
 
 @record("w g vectors code state hyper")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .elementwise import over_rows, vector_count
+from .elementwise import over_groups, over_rows, vector_count
 from .gemm import MR, NV
 from .operand_packing import over_blocks, pack_a, pack_b, rounded
 from .records import record, subroutine
@@ -217,10 +217,7 @@ def _few_rows(v: Vec, q: Any, rows: int) -> None:
         over_columns(column)
 
     over_columns(begin)
-    groups = b.udiv(q.k, const(together))
-    over_rows(v, groups, lambda i: add(b.mul(i, const(together)), together))
-    first = b.mul(groups, const(together))
-    over_rows(v, b.sub(q.k, first), lambda i: add(b.add(first, i), 1))
+    over_groups(v, q.k, together, add)
 
 
 @record("c ldc a lda step_a b ldb step_b bias rows columns k packed room")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .elementwise import over_rows
+from .elementwise import over_groups, over_rows
 from .gemm import MR, NV
 from .packing import over_squares
 from .records import record
@@ -63,10 +63,7 @@ def _pack(v: Vec, src: Any, n: Any, step: Any, k: Any, k_step: Any, put: Put) ->
 
             over_blocks(v, n, v.length, vector)
 
-        groups = b.udiv(k, const(_TOGETHER))
-        over_rows(v, groups, lambda i: some(b.mul(i, const(_TOGETHER)), _TOGETHER))
-        done = b.mul(groups, const(_TOGETHER))
-        over_rows(v, b.sub(k, done), lambda i: some(b.add(done, i), 1))
+        over_groups(v, k, _TOGETHER, some)
 
     def apart() -> None:
         def vector(first: Any, left: Any) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .elementwise import over_rows, vector_count
+from .elementwise import over_groups, over_rows, vector_count
 from .gemm import MR, NV, over_panels
 from .records import record
 from .simd import I32, const, ir
@@ -98,15 +98,12 @@ def pack_columns_left(v: Vec, q: Any, parts: int = 0) -> None:
     b = v.b
     apart = b.mul(q.depth, const(max(1, parts) * MR * v.size))
     blocks = b.udiv(b.add(q.n, const(MR - 1)), const(MR))
-    groups = b.udiv(blocks, const(_AT_ONCE))
 
     def take(block: Any, pieces: int) -> None:
         dst = v.at(q.dst, b.mul(block, apart))
         _copy(v, q, parts, dst, b.mul(block, const(MR)), pieces, MR, apart)
 
-    over_rows(v, groups, lambda t: take(b.mul(t, const(_AT_ONCE)), _AT_ONCE))
-    done = b.mul(groups, const(_AT_ONCE))
-    over_rows(v, b.sub(blocks, done), lambda t: take(b.add(done, t), 1))
+    over_groups(v, blocks, _AT_ONCE, take)
 
 
 @record("dst src lds first k n depth")
