@@ -23,7 +23,6 @@ __all__ = [
     "VOID",
     "Vectors",
     "const",
-    "element_type",
     "ir",
 ]
 
@@ -37,18 +36,13 @@ def const(value: int) -> ir.Constant:
     return ir.Constant(I64, value)
 
 
-def element_type(dtype: str) -> ir.Type:
-    """Return the LLVM type of ``"float32"`` or ``"float64"``."""
-    return F32 if dtype == "float32" else F64
-
-
 class Vectors:
     """Emit arithmetic on vectors of `length` elements of `dtype` through `builder`."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: str, length: int, fma: bool) -> None:
         self.b = builder
         self.module = builder.module
-        self.scalar = element_type(dtype)
+        self.scalar = F32 if dtype == "float32" else F64
         self.length = length
         self.suffix = "f32" if dtype == "float32" else "f64"
         self.size = 4 if dtype == "float32" else 8

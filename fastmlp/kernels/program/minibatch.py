@@ -60,10 +60,9 @@ def penalties(job: Job, *, before: bool) -> Phase:
 
 def add_penalties_of_step_before(job: Job, phase: Phase) -> None:
     """Let a step's first phase add up the last step's penalties: no phase of its own for them."""
-    if job.regularizing.penalty:
-        first = Share()
-        post_gradient.add_penalties(job, first, before=True)
-        phase.shares[0].loops[:0] = first.loops
+    first = Share()
+    post_gradient.add_penalties(job, first, before=True)
+    phase.shares[0].loops[:0] = first.loops
 
 
 def _chunk(job: Job, start: int, count: int, size: int, code: int) -> list[Phase]:

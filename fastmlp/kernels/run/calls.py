@@ -19,7 +19,7 @@ from . import choose
 from .executor import Executable, layout_of, run, serial_driver
 from .thread_choice import ThreadChoice
 
-__all__ = ["Call", "address_of", "call", "room_for"]
+__all__ = ["Call", "address_of", "call"]
 
 _KEPT = 256  # calls of other shapes
 _ROOMS = 4  # rooms for packing, of calls that run at the same time
@@ -107,7 +107,7 @@ _kinds: dict[Hashable, _Kind] = {}
 _rooms: list[np.ndarray] = []
 
 
-def room_for(size: int) -> np.ndarray:
+def _room_for(size: int) -> np.ndarray:
     """Return room of at least so many bytes, which `call` keeps for the next one."""
     try:
         room = _rooms.pop()
@@ -148,7 +148,7 @@ def call(
     one = free.pop() if known else make(threads)
     begun = perf_counter()
     if one.room:
-        room = room_for(one.room)
+        room = _room_for(one.room)
         one.run((*places, (Slot.WORKSPACE, address_of(room))))
         if len(_rooms) < _ROOMS:
             _rooms.append(room)
