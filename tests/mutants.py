@@ -43,14 +43,16 @@ STEPS = [
      "not float64 and (once or chunks or dense_steps or zeros_out or predictions)"],
     ["tests/whole/test_parity.py", "tests/test_network.py", "tests/training/test_fit.py", "-k",
      "(every_variant and float32 and (epoch or gradients or forward)) or agree or steps_in"],
-    ["tests/test_regularization.py", "tests/whole/test_determinism.py", "-k",
+    ["tests/test_regularization.py", "tests/whole/test_determinism.py",
+     "tests/whole/test_any_network.py", "-k",
      "(train_alike or converted or any_network) and not float64 and not layer"],
 ]  # fmt: skip
 # modules, and what is run on their mutants, one after the other until one fails
 GROUPS = {
     "reference": (
         sorted(ROOT.glob("fastmlp/reference/*.py")),
-        [["tests/reference/test_reference.py", "tests/reference/test_dropout.py"],
+        [["tests/reference/test_reference.py", "tests/reference/test_optimizers.py",
+          "tests/reference/test_products.py", "tests/reference/test_dropout.py"],
          ["tests/whole/test_parity.py"],
          ["tests/training/test_fit.py", "tests/test_regularization.py"]],
     ),
@@ -68,12 +70,13 @@ GROUPS = {
          ["tests/training/test_divergence.py", "tests/whole/test_kill.py", "-k",
           "(numpy or resume or goes_on) and not numba and not killed_anywhere"],
          ["tests/training/test_fit.py", "tests/training/test_options.py",
-          "tests/training/test_many.py"]],
+          "tests/training/test_many.py", "tests/training/test_many_failures.py"]],
     ),
     "compiled": (
         [KERNELS / f"run/{name}.py" for name in ("training", "steps", "source", "workspace")],
         [["tests/training/test_fit.py", "tests/whole/test_parity.py"],
-         ["tests/whole/test_determinism.py", "-k", "not layer"], ["tests/whole/test_memory.py"]],
+         ["tests/whole/test_determinism.py", "tests/whole/test_any_network.py", "-k", "not layer"],
+         ["tests/whole/test_memory.py"]],
     ),
     "programs": (
         [KERNELS / f"program/{name}.py" for name in

@@ -1,4 +1,6 @@
-"""A fit from the whole of MNIST as uint8 takes the data's memory and at most 50 MB more."""
+"""A fit from the whole of MNIST as uint8 takes the data's memory and at most 50 MB more; a step
+allocates nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,14 @@ import subprocess
 import sys
 import tracemalloc
 
+import numpy as np
 import pytest
 
 from fastmlp import MLP, SGD, Adam
+from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.datasets import load_mnist
+from fastmlp.kernels.run.training import Training
+from fastmlp.regularization import Regularization
 
 LIMIT = 50e6
 TUTORIAL, DNN = (784, 200, 100, 50, 10), (784, 128, 64, 10)
@@ -81,3 +87,55 @@ def test_the_process_itself():
         check=True,
     )  # fmt: skip
     assert 10e6 < int(done.stdout) < LIMIT
+
+
+# a step allocates nothing
+
+
+def trained(steps: int, threads: int, case: dict) -> tuple[Training, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    net = MLP((256, 128, 10), rng=1)
+    X, y = rng.normal(size=(640, 256)), rng.integers(0, 10, 640)
+    X = (X * (rng.random(X.shape) < case.get("filled", 1.0))).astype(case["X"])
+    net._state.slots = net._parameters.slot_views(2)
+    step = StepSettings(
+        case.get("optimizer", Adam(1e-4)), net._state, case["batch"],
+        Regularization(l2=case.get("l2", 0.01)),
+    )  # fmt: skip
+    training = Training(net._parameters, DataSet(X, y), step, threads=threads)
+    assert (training._index is not None) == ("filled" in case)
+    assert (training._mode == "single") == (case["batch"] == 1)
+    order = np.arange(steps * case["batch"]) % 640
+    return training, order, np.full(steps, 1e-4)
+
+
+ALLOCATING = {
+    "batches": {"X": "float32", "batch": 64},
+    "full batch": {"X": "float32", "batch": 600},
+    "zeros": {"X": "float32", "batch": 64, "filled": 0.2},
+    "full batch of zeros": {"X": "float32", "batch": 600, "filled": 0.2},
+    "one at a time": {"X": "float32", "batch": 1, "optimizer": SGD(1e-4), "l2": 0.0},
+    "converted": {"X": "int16", "batch": 16},
+}
+
+
+@pytest.mark.parametrize("name", ALLOCATING)
+def test_memory_does_not_grow_with_the_steps(name):
+    """Beside one number per sample or step, which an epoch returns, nothing is kept."""
+    case, peaks = ALLOCATING[name], []
+    for steps in (20, 20, 400):
+        training, order, rates = trained(steps, 1, case)
+        kept = training._workspace.layers, training._workspace.address
+        training.train(order[: case["batch"]], rates[:1])
+        tracemalloc.start()
+        try:
+            training.train(order, rates)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert (training._workspace.layers, training._workspace.address) == kept
+    grown = (peaks[2] - peaks[1]) / 380
+    per_step = 1024 + 16 * case["batch"]  # hyperparameters; a loss and a hit per sample
+    converted = 8 * case["batch"] + 4 * 256 * case["batch"] if name == "converted" else 0
+    assert grown <= per_step + converted
+    assert grown < 4 * case["batch"] * 256 or name == "converted"  # not even a batch's inputs
