@@ -77,13 +77,17 @@ def make_rng(saved: dict[str, Any]) -> RandomSource:
     name = state["bit_generator"]
     if name not in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"):
         raise ValueError(f"unknown random generator {name!r}")
+    rng: RandomSource
     if saved["kind"] == "RandomState":
-        legacy = np.random.RandomState(0)
-        legacy.set_state(state)
-        return legacy
-    bits = getattr(np.random, name)(0)
-    bits.state = state
-    return np.random.Generator(bits)
+        rng = np.random.RandomState(0)
+        rng.set_state(state)
+    else:
+        bits = getattr(np.random, name)(0)
+        bits.state = state
+        rng = np.random.Generator(bits)
+    if rng_state(rng)["state"] != saved["state"]:  # NumPy 1.26 takes -1 for the largest number
+        raise ValueError(f"no state of {name}: {saved['state']!r:.200}")
+    return rng
 
 
 def set_rng(rng: RandomSource, other: RandomSource) -> None:

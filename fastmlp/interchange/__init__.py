@@ -54,8 +54,8 @@ A Pipeline with an estimator of `fastmlp.sklearn` likewise, and its network on i
 >>> model = make_pipeline(StandardScaler(), MLPClassifier(tol=0.01, random_state=0)).fit(X, y)
 >>> digits = skl2onnx.to_onnx(model, rows[:1], options={"zipmap": False}).SerializeToString()
 >>> label, probabilities = onnxruntime.InferenceSession(digits).run(None, {"X": rows})
->>> (label == model.predict(rows)).all()
-np.True_
+>>> bool((label == model.predict(rows)).all())
+True
 >>> again = fastmlp.MLP.from_sklearn(model[-1])
 >>> again.evaluate(model[:-1].transform(X), y)["accuracy"] > 0.99
 True

@@ -249,7 +249,8 @@ def test_arguments_have_their_kinds(wrong):
         wrong()
 
 
-def test_a_bar_of_the_user_s_own_is_the_only_one(capsys):
+def test_a_bar_of_the_user_s_own_is_the_only_one(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # of the terminal, where there is none
     make().fit(X, LABELS, epochs=2, validation_data=HELD, callbacks=[ProgressBar()])
     err = capsys.readouterr().err
     assert "epoch 2/2" in err

@@ -189,7 +189,7 @@ def test_a_missing_value_of_an_array_and_of_labels():
     ("column", "message"),
     [
         (pd.date_range("2024", periods=60), "X: .*dates in column 'width'"),
-        (pd.Series(["red"] * 60), "X: .*texts in column 'width'"),
+        (pd.Series(["red"] * 60, dtype="string"), "X: .*texts in column 'width'"),
         (pd.Series(["1.5"] * 60, dtype=object), "X: .*'1.5' .str. in row 0, column 'width'"),
         (pd.Categorical(["a", "b"] * 30), "X: .*texts in column 'width'"),
         (pd.Series([1.5, "x"] * 30, dtype=object), "X: .*'x' .str. in row 1, column 'width'"),

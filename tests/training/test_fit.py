@@ -239,7 +239,8 @@ def test_no_epochs_train_nothing(backend):
     assert_same(parameters(net), before)
 
 
-def test_a_bar_is_drawn_on_request_alone(backend, capsys):
+def test_a_bar_is_drawn_on_request_alone(backend, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # of the terminal, where there is none
     net = make(backend)
     net.fit(X, LABELS, epochs=2, validation_split=0.2, progress=True)
     out, err = capsys.readouterr()

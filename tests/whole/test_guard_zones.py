@@ -93,7 +93,8 @@ class Guards:
         new = ctypes.pythonapi.PyCapsule_New
         new.restype = ctypes.py_object
         new.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
-        table = get(np._core.multiarray._ARRAY_API, None)
+        core = np._core if hasattr(np, "_core") else np.core  # before NumPy 2
+        table = get(core.multiarray._ARRAY_API, None)
         address = ctypes.cast(table, ctypes.POINTER(ctypes.c_void_p))[self.SET_HANDLER]
         install = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(address)
         install(new(ctypes.addressof(self._handler), b"mem_handler", None))
