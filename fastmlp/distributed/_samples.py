@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..contract.operations import EpochResult
+from ..contract.splitting import lists_fit, mostly_zero
 from ..network import MLP
 from ..reference.dropout import key_words
 from ..regularization import Regularization
@@ -72,8 +73,6 @@ class Data:
 
     def _completed(self, job: Job, kept: Kept, weight: Any) -> Job:
         """Add to a job what is known once all data are."""
-        from ..kernels.run.choose import lists_fit, mostly_zero
-
         if weight is not None and not any(s.weighted for s in kept.summaries):
             raise ValueError("sample_weight: expected at least one weight above 0")
         looked_at = sum(s.looked_at for s in kept.summaries)

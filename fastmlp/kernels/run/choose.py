@@ -16,7 +16,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...contract.parameters import Parameters
-from ...contract.splitting import columns_fit, density, is_sparse, lists_fit, mostly_zero
+from ...contract.splitting import columns_fit, density, is_sparse
 from ...optimizers import Optimizer
 from ...regularization import Regularization
 from ..emit.matrix_product import PACK_A, PACK_B
@@ -48,7 +48,6 @@ __all__ = [
     "block_columns",
     "by_columns",
     "choose_threads",
-    "density",
     "flops",
     "forward_flops",
     "grid",
@@ -56,12 +55,10 @@ __all__ = [
     "inference_blocks",
     "is_close",
     "is_sparse",
-    "lists_fit",
     "lists_outgrow_file",
     "lists_pay_in_passing",
     "mode_of",
     "most_groups",
-    "mostly_zero",
     "packed_operands",
     "packing",
     "packings",
@@ -260,9 +257,10 @@ def panel_count(vectors: int, threads: int) -> int:
     return shared if shared <= vectors // _NARROWEST else fewest
 
 
-def lists_pay_in_passing(n_in: int, n_out: int, item: int, vector_bytes: int) -> bool:
+def lists_pay_in_passing(n_in: int, n_out: int, item: int) -> bool:
     """Tell whether a first layer is such that non-zeros are worth listing to be used once."""
-    return n_out * item > (_NARROW - 1) * vector_bytes and n_in <= _LISTED_INPUTS
+    narrow = n_out * item <= (_NARROW - 1) * current_target().vector_bytes
+    return not narrow and n_in <= _LISTED_INPUTS
 
 
 class Packing(NamedTuple):

@@ -12,7 +12,6 @@ import numpy as np
 
 from ...contract.parameters import Parameters, row_length
 from ..emit.losses import OUTPUTS
-from ..emit.target import current_target
 from ..program import inference
 from ..program.job import Lists, Loss
 from ..program.operation import Program, Slot
@@ -248,7 +247,7 @@ class Inference:
         """
         n_in, n_out = self.architecture.layers[0]
         item = self.parameters.dtype.itemsize
-        pays = choose.lists_pay_in_passing(n_in, n_out, item, current_target().vector_bytes)
+        pays = choose.lists_pay_in_passing(n_in, n_out, item)
         if not (source.direct and pays and choose.is_sparse(X)):
             return None
         if self._passing is None or len(self._passing.cuts) < rows:

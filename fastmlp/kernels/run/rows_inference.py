@@ -233,8 +233,7 @@ class RowsInference:
         self._parameters = parameters
         self._kinds: dict[tuple[np.dtype, bool], _Kind] = {}
         n_in, n_out = parameters.architecture.layers[0]
-        item, vector = parameters.dtype.itemsize, current_target().vector_bytes
-        self._lists = choose.lists_pay_in_passing(n_in, n_out, item, vector)
+        self._lists = choose.lists_pay_in_passing(n_in, n_out, parameters.dtype.itemsize)
 
     def outputs(self, X: Any, threads: int | None, *, checked: bool = True) -> np.ndarray | None:
         """Return the outputs; None where X takes the general way, or is not finite as far as is
