@@ -11,10 +11,10 @@ from .calls import cut
 from .job import Job, Layer
 from .operation import At, Phase, Program, Share, Slot
 from .passes import dense, forward, gather, output_delta
-from .per_sample import forward_one, vector_forward
+from .per_sample import vector_forward
 from .samples import KnownAtRun, Samples
 
-__all__ = ["AnyCount", "any_count", "blocks", "by_columns", "few", "repeated_tile"]
+__all__ = ["AnyCount", "any_count", "blocks", "by_columns", "repeated_tile"]
 
 
 def _output(job: Job, share: Share, samples: Samples, code: int) -> None:
@@ -126,33 +126,6 @@ def any_count(job: Job, output: int, *, looks: bool) -> Program:
     return Program(job.shares, {"blocks": phases}, len(AnyCount) * job.shares)
 
 
-def few(job: Job, count: int, output: int, *, looks: bool) -> list[Phase]:
-    """Return the one phase that takes a few samples forward one by one: no tile is left empty.
-
-    Parameters
-    ----------
-    job : Job
-    count : int
-    output : int
-        The code of the output.
-    looks : bool
-        Whether it is noted if the samples, which lie one behind the other, are finite.
-    """
-
-    def build(share: Share, t: int) -> None:
-        if looks:
-            share.add(
-                "finite", found=At(Slot.FINITE), x=At(Slot.X), ldx=0, step=job.item, rows=1,
-                columns=count * job.layers[0].n_in, share=0, shares=1,
-            )  # fmt: skip
-        sample = Samples(0, 0, 1, turn=1)
-        with share.times(count):
-            forward_one(job, share, sample)
-            _output(job, share, sample, output)
-
-    return [Phase.of("few", 1, build)]
-
-
 def by_columns(job: Job, count: int, output: int, *, one_by_one: bool, looks: bool) -> list[Phase]:
     """Return the phases that take a few samples through one layer after the other, each share
     through columns of its own.
@@ -164,7 +137,8 @@ def by_columns(job: Job, count: int, output: int, *, one_by_one: bool, looks: bo
     output : int
         The code of the output.
     one_by_one : bool
-        Whether samples go through each layer as in `few`, with its sums, instead of together.
+        Whether samples go through each layer one by one, by the kernels of a single sample: no tile
+        is left half empty.
     looks : bool
         Whether each share notes if its part of the samples is finite.
     """

@@ -13,7 +13,7 @@ from .operation import At, Phase, Share, Slot
 from .passes import gather, output_delta
 from .samples import Samples
 
-__all__ = ["forward_one", "step", "vector_forward"]
+__all__ = ["step", "vector_forward"]
 
 _SGD = OPTIMIZERS["sgd"]
 _ONE = Samples(0, 0, 1, step=1)
@@ -27,16 +27,16 @@ def vector_forward(share: Share, q: Layer) -> None:
     )  # fmt: skip
 
 
-def forward_one(job: Job, share: Share, sample: Samples) -> None:
-    """Take one sample through all layers; the last leaves logits."""
+def _forward(job: Job, share: Share) -> None:
+    """Take the sample through all layers; the last leaves logits."""
     for l, q in enumerate(job.layers):  # noqa: E741
         first = job.scaled[l].raw if job.scaled else q
         if l > 0 or job.lists is None:
             if l == 0:
-                gather(job, share, sample)
+                gather(job, share, _ONE)
             vector_forward(share, first)
         else:
-            sparse_input.forward(job, share, first, sample)
+            sparse_input.forward(job, share, first, _ONE)
         if job.scaled:
             vector_forward(share, job.scaled[l].finished)
 
@@ -77,7 +77,7 @@ def step(job: Job) -> list[Phase]:
     """
 
     def build(share: Share, t: int) -> None:
-        forward_one(job, share, _ONE)
+        _forward(job, share)
         if job.lists is not None:
             # the next step's list may lie anywhere in memory (the order is padded)
             order = _ONE.of(Slot.ROWS) + 8

@@ -53,10 +53,7 @@ class _Few:
         job = job_of(parameters, workspace, source.kind, shares=shares)
         code = OUTPUTS[architecture.output]
         for count in range(1, choose.FEW + 1):
-            if shares == 1:
-                phases = inference.few(job, count, code, looks=looks)
-            else:
-                phases = inference.by_columns(job, count, code, one_by_one=True, looks=looks)
+            phases = inference.by_columns(job, count, code, one_by_one=True, looks=looks)
             program = Program(shares, {"few": phases})
             executable = executable_of(parameters, workspace, program)
             executable.enter((("few", 0, 1),))

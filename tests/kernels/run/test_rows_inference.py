@@ -115,7 +115,7 @@ def test_where_shares_have_columns_the_bits_are_the_same(monkeypatch, network, k
         alone = general.outputs(X[:n])
         for threads in (2, 3):
             np.testing.assert_array_equal(rows.outputs(X[:n], threads), alone)
-    assert seen == [2] * 4 + [3] * 4 + [2, 3] * 4
+    assert seen == [1] * 4 + [2] * 4 + [3] * 4 + [2, 3] * 4
 
 
 @pytest.mark.parametrize("one_by_one", [True, False])
