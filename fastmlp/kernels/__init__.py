@@ -42,6 +42,8 @@ Their kernels, `emit.matrix_product` and `emit.rows`, know no padding.
 - A full batch is one pass over X in fixed groups of samples, whose sums are added in order. It
   takes samples in their own order: another order would change nothing but speed.
 - One sample a step has a program of its own, on one thread.
+- Inference shares out the samples. Where there are fewer than 32, and layers so wide that threads
+  may pay, each thread has columns of every W instead, and all wait after each layer.
 
 **Threads.** They are launched once for all of these steps. One announces a phase in memory, and
 each claims its share. A share that nobody has claimed goes to whoever is free, so a delayed thread
