@@ -252,24 +252,35 @@ def elementwise_loss(v: Vec, q: Any, padded: bool = True) -> None:
 
 
 @record("out ldo z ldz n rows code")
-def output(v: Vec, q: Any) -> None:
-    """Write the outputs of logits to `out`, which may be where they are; rows are n long."""
-    v, b = RowVec(v, q.n), v.b
+def output(v: Vec, q: Any, padded: bool = True) -> None:
+    """Write the outputs of logits to `out`, whose rows are exactly n long. Padded logits become
+    outputs in place first; others may be where `out` is.
+    """
+    v = _row_vectors(v, q.n, padded)
+    b = v.b
 
     def finish(name: str) -> None:
         def body(r: Any) -> None:
             z_r, out_r = v.at(q.z, b.mul(r, q.ldz)), v.at(q.out, b.mul(r, q.ldo))
+            row = z_r if padded else out_r
             if name == "softmax":
-                _, total = _exp_row(v, out_r, z_r, q.n)
-                _scale_row(v, out_r, q.n, b.fdiv(v.c(1.0), total))
-                return
+                _, total = _exp_row(v, row, z_r, q.n)
+                _scale_row(v, row, q.n, b.fdiv(v.c(1.0), total))
+            elif name == "sigmoid" or not padded:
 
-            def step(j: Any) -> None:
-                offset = b.mul(j, const(v.bytes))
-                z = v.load(z_r, offset)
-                v.store(v.sigmoid(z) if name == "sigmoid" else z, out_r, offset)
+                def step(j: Any) -> None:
+                    offset = b.mul(j, const(v.bytes))
+                    z = v.load(z_r, offset)
+                    v.store(v.sigmoid(z) if name == "sigmoid" else z, row, offset)
 
-            over_rows(v, vector_count(v, q.n), step)
+                over_rows(v, vector_count(v, q.n), step)
+            if padded:
+
+                def copy(i: Any) -> None:
+                    offset = b.mul(i, const(v.size))
+                    v.store_scalar(v.load_scalar(row, offset), out_r, offset)
+
+                over_rows(v, q.n, copy)
 
         over_rows(v, q.rows, body)
 

@@ -133,6 +133,7 @@ KERNELS: dict[str, Kernel] = {
     "softmax_labels": Kernel(losses.softmax_labels, "labels"),
     "softmax_targets": Kernel(losses.softmax_targets, "targets"),
     "elementwise_loss": Kernel(losses.elementwise_loss, "targets"),
+    "output": Kernel(losses.output, "outputs"),
     "penalties": Kernel(regularization.penalties, "penalties"),
     "reduce_penalties": Kernel(regularization.reduce_penalties, "penalties"),
     "update": Kernel(gemm.update, "update", "rule"),
@@ -151,10 +152,9 @@ KERNELS: dict[str, Kernel] = {
     "activate_rows": Kernel(rows.activate_rows, "rows activated", "activations"),
     "optimizer_items": Kernel(rows.optimizer_items, "items stepped", "rule"),
     "finite": Kernel(rows.finite, "finite"),
-    "output": Kernel(losses.output, "outputs"),
     **{
         f"{name}_of_rows": Kernel(partial(getattr(losses, name), padded=False), f"rows of {name}")
-        for name in ("softmax_labels", "softmax_targets", "elementwise_loss")
+        for name in ("softmax_labels", "softmax_targets", "elementwise_loss", "output")
     },
     **{name: kernel for kind in sparse.LISTS for name, kernel in _of_lists(kind).items()},
     **{name: kernel for kind in KINDS for name, kernel in _of_input(kind).items()},

@@ -240,9 +240,6 @@ def _padded(m: _Memory, n: int) -> int:
     return -(-n * m.item // m.vector) * m.vector
 
 
-_LOSSES = ("softmax_labels", "softmax_targets", "elementwise_loss")
-
-
 def _loss(q: Any, m: _Memory, padded: bool = True) -> list[Access]:
     length = _padded(m, q.n) if padded else q.n * m.item
     targets = getattr(q, "t", None) or q.y
@@ -251,6 +248,19 @@ def _loss(q: Any, m: _Memory, padded: bool = True) -> list[Access]:
         *m.rows(q.loss, q.rows, 8, 8, writes=True), *m.rows(q.correct, q.rows, 8, 8, writes=True),
         *m.rows(q.order, q.rows, 8, 8), *m.anywhere(targets, q.weight),
     ]  # fmt: skip
+
+
+def _output(q: Any, m: _Memory, padded: bool = True) -> list[Access]:
+    length = _padded(m, q.n) if padded else q.n * m.item
+    return [
+        *m.rows(q.out, q.rows, q.ldo, q.n * m.item, writes=True),
+        *m.rows(q.z, q.rows, q.ldz, length, writes=padded),
+    ]  # fmt: skip
+
+
+_LAST: dict[str, Footprint] = {
+    "softmax_labels": _loss, "softmax_targets": _loss, "elementwise_loss": _loss, "output": _output,
+}  # fmt: skip
 
 
 def _dropout(q: Any, m: _Memory) -> list[Access]:
@@ -373,8 +383,8 @@ FOOTPRINTS: dict[str, Footprint] = {
         for parts, end in SPLIT.items()
         for name, of in [*_PACKED.items(), ("split_rows_left", _split_rows_left)]
     },
-    **dict.fromkeys(_LOSSES, _loss),
-    **{f"{name}_of_rows": partial(_loss, padded=False) for name in _LOSSES},
+    **_LAST,
+    **{f"{name}_of_rows": partial(of, padded=False) for name, of in _LAST.items()},
     **{f"gather_{kind}": _gather for kind in ("u8", "f32", "f64")},
     **{f"list_rows_{kind}": _list_rows for kind in ("u8", "f32", "f64")},
     **{f"sparse_forward_{kind}": _sparse_forward for kind in LISTS},

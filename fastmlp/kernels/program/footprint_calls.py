@@ -45,14 +45,7 @@ def _finite(q: Any, m: Any) -> list[Any]:
     return [*m.rows(q.found, 1, 0, 8, writes=True), *m.anywhere(q.x)]
 
 
-def _output(q: Any, m: Any) -> list[Any]:
-    length = q.n * m.item
-    return [
-        *m.rows(q.out, q.rows, q.ldo, length, writes=True), *m.rows(q.z, q.rows, q.ldz, length)
-    ]  # fmt: skip
-
-
 CALLS = {
     "matrix_product": _product, "activate_rows": _activate, "optimizer_items": _optimizer,
-    "finite": _finite, "output": _output,
+    "finite": _finite,
 }  # fmt: skip

@@ -176,7 +176,9 @@ def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
     places = [(OUT, address_of(out)), (X, address_of(logits))]
     n = logits.shape[1]
     values: dict[str, int | At] = {"ldo": ldo, "ldz": ldz, "n": n, "code": OUTPUTS[output]}
-    _over_rows((output, ldo, ldz), "output", logits.dtype, logits.shape, moving, places, values)
+    _over_rows(
+        (output, ldo, ldz), "output_of_rows", logits.dtype, logits.shape, moving, places, values
+    )
 
 
 _numbers = np.arange(1024)
