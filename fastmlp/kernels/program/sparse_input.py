@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
-from .job import BLOCK, Job, Layer, Packed
+from .job import BLOCK, Job, Layer, Lists, Packed
 from .operation import At, Share, Slot
 from .samples import Samples
 
@@ -28,6 +28,16 @@ __all__ = [
     "norms_of_panels",
     "update_panels",
 ]
+
+
+def _lists(job: Job) -> Lists:
+    assert job.lists is not None
+    return job.lists
+
+
+def _packed(job: Job) -> Packed:
+    assert job.packed is not None
+    return job.packed
 
 
 def _activate(
@@ -46,8 +56,7 @@ def _activate(
 
 def list_samples(job: Job, share: Share, samples: Samples) -> None:
     """List the non-zeros of samples on their way, in the places of their rows."""
-    q, lists = job.layers[0], job.lists
-    assert lists is not None
+    q, lists = job.layers[0], _lists(job)
     starts, cuts = (At(slot) for slot in (Slot.INDEX_STARTS, Slot.INDEX_CUTS))
     share.add(
         f"list_rows_{job.input}", columns=At(Slot.INDEX_COLUMNS),
@@ -60,8 +69,7 @@ def list_samples(job: Job, share: Share, samples: Samples) -> None:
 
 def forward(job: Job, share: Share, q: Layer, samples: Samples) -> None:
     """Take samples through the first layer, q."""
-    lists = job.lists
-    assert lists is not None
+    lists = _lists(job)
     order = samples.at(At(Slot.NUMBERS), 8) if lists.passing else samples.of(Slot.ROWS)
     share.add(
         f"sparse_forward_{lists.kind}", z=samples.at(q.h, q.ld_h), ldz=q.ld_h, bias=q.bias,
@@ -78,8 +86,7 @@ def add_gradient(
     """Add the gradient of the first layer's W to `target`, from rows of deltas at `d`, `at_once`
     blocks at a time.
     """
-    q, lists = job.layers[0], job.lists
-    assert lists is not None
+    q, lists = job.layers[0], _lists(job)
     share.add(
         f"sparse_gradient_{lists.kind}", g=target, ldg=q.ld_w, d=d, ldd=q.ld_h,
         order=samples.of(Slot.ROWS), **lists.where, at_once=at_once, rows=samples.count,
@@ -97,11 +104,6 @@ class _Panel(NamedTuple):
         return self.w + i0 * self.width * job.vector
 
 
-def _packed(job: Job) -> Packed:
-    assert job.packed is not None
-    return job.packed
-
-
 def _panels(job: Job, number: int) -> tuple[list[_Panel], int, int]:
     """Return a share's panels, and which of how many parts of them it has."""
     q, count = job.layers[0], _packed(job).count
@@ -116,15 +118,15 @@ def _panels(job: Job, number: int) -> tuple[list[_Panel], int, int]:
     return panels, part, parts
 
 
-def _rows(job: Job, part: int, parts: int) -> tuple[int, int]:
+def _rows(job: Job, number: int) -> tuple[int, int]:
     """Return the rows of its panels that are a share's: all, or its part of them."""
-    return (0, job.layers[0].blocks * BLOCK) if parts == 1 else job.rows_of(0, part)
+    shared = _packed(job).count < job.shares
+    return job.rows_of(0, number) if shared else (0, job.layers[0].blocks * BLOCK)
 
 
 def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> None:
     """Take a share's panels over all samples of a chunk."""
-    q, lists = job.layers[0], job.lists
-    assert lists is not None
+    q, lists = job.layers[0], _lists(job)
     panels, part, parts = _panels(job, number)
     r0, r1 = samples.count * part // parts, samples.count * (part + 1) // parts
     if r1 <= r0:
@@ -142,8 +144,7 @@ def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> Non
 
 def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:
     """List in which samples of a chunk each feature of a share's blocks is not zero."""
-    q, lists, packed = job.layers[0], job.lists, _packed(job)
-    assert lists is not None
+    q, lists, packed = job.layers[0], _lists(job), _packed(job)
     first, last = packed.blocks[number], packed.blocks[number + 1]
     i0, i1 = (min(block * lists.block, q.blocks * BLOCK) for block in (first, last))
     counts = At(Slot.COUNTS)
@@ -177,8 +178,7 @@ def update_panels(job: Job, share: Share, number: int, count: int, code: int) ->
     panel's own gradient holds the sums from one to the next.
     """
     q, packed = job.layers[0], _packed(job)
-    panels, part, parts = _panels(job, number)
-    i0, i1 = _rows(job, part, parts)
+    (panels, _, _), (i0, i1) = _panels(job, number), _rows(job, number)
     if i1 <= i0:
         return
     portions = -(-count // packed.portion)
@@ -212,8 +212,7 @@ def update_panels(job: Job, share: Share, number: int, count: int, code: int) ->
 def apply_panels(job: Job, share: Share, number: int, hyper: At) -> None:
     """Take the optimizer's step for a share's panels from their summed gradient."""
     packed = _packed(job)
-    panels, part, parts = _panels(job, number)
-    i0, i1 = _rows(job, part, parts)
+    (panels, _, _), (i0, i1) = _panels(job, number), _rows(job, number)
     for panel in panels:
         _penalties(job, share, panel, i0, i1)
         w = panel.rows(job, i0)
@@ -226,8 +225,7 @@ def apply_panels(job: Job, share: Share, number: int, hyper: At) -> None:
 def norms_of_panels(job: Job, share: Share, number: int) -> None:
     """Note the sums of squares of the gradient of a share's panels, each vector's own."""
     q, packed = job.layers[0], _packed(job)
-    panels, part, parts = _panels(job, number)
-    i0, i1 = _rows(job, part, parts)
+    (panels, _, _), (i0, i1) = _panels(job, number), _rows(job, number)
     for panel in panels:
         for j in range(panel.width):
             w = panel.rows(job, i0) + j * job.vector
