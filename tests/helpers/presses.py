@@ -51,6 +51,21 @@ class _Press:
                 signal.raise_signal(signal.SIGINT)
 
 
+def _ask_for_operations() -> None:
+    """From Python 3.12 on, the first trace that asks for operations gets none: this is the first."""
+
+    def ask(frame: FrameType, event: str, _: Any) -> Any:
+        frame.f_trace_opcodes = True
+        return ask
+
+    before = sys.gettrace()
+    sys.settrace(ask)
+    try:
+        (lambda: None)()
+    finally:
+        sys.settrace(before)
+
+
 def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) -> Iterator[int]:
     """Do `work` again and again, with Ctrl-C at the first, second ... place of some files.
 
@@ -69,6 +84,7 @@ def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) 
         is followed by a run that ends before its place.
     """
     n = 0
+    _ask_for_operations()
     while True:
         press = _Press(files, n)
         before = sys.gettrace()
