@@ -51,21 +51,6 @@ class _Press:
                 signal.raise_signal(signal.SIGINT)
 
 
-def _ask_for_operations() -> None:
-    """From Python 3.12 on, the first trace that asks for operations gets none: this is the first."""
-
-    def ask(frame: FrameType, event: str, _: Any) -> Any:
-        frame.f_trace_opcodes = True
-        return ask
-
-    before = sys.gettrace()
-    sys.settrace(ask)
-    try:
-        (lambda: None)()
-    finally:
-        sys.settrace(before)
-
-
 def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) -> Iterator[int]:
     """Do `work` again and again, with Ctrl-C at the first, second ... place of some files.
 
@@ -83,10 +68,10 @@ def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) 
         The number of the place, once the KeyboardInterrupt came; other errors come out. The last
         is followed by a run that ends before its place.
     """
-    n = 0
-    _ask_for_operations()
+    # from Python 3.12 on, code that asks for its operations has them from its next run on
+    first, n = sys.version_info >= (3, 12), 0
     while True:
-        press = _Press(files, n)
+        press = _Press(files, sys.maxsize if first else n)
         before = sys.gettrace()
         try:
             sys.settrace(press)
@@ -96,6 +81,9 @@ def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) 
                 sys.settrace(before)
         except KeyboardInterrupt:
             assert press.came
+        if first:
+            first = False
+            continue
         if not press.came:
             return
         yield n
