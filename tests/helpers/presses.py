@@ -68,9 +68,10 @@ def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) 
         The number of the place, once the KeyboardInterrupt came; other errors come out. The last
         is followed by a run that ends before its place.
     """
-    n = 0
+    # from Python 3.12 on, code that asks for its operations has them from its next run on
+    first, n = sys.version_info >= (3, 12), 0
     while True:
-        press = _Press(files, n)
+        press = _Press(files, sys.maxsize if first else n)
         before = sys.gettrace()
         try:
             sys.settrace(press)
@@ -80,6 +81,9 @@ def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) 
                 sys.settrace(before)
         except KeyboardInterrupt:
             assert press.came
+        if first:
+            first = False
+            continue
         if not press.came:
             return
         yield n
