@@ -168,11 +168,15 @@ def by_columns(job: Job, count: int, output: int, *, one_by_one: bool, looks: bo
         if t == 0:
             _output(job, share, samples, output)
 
-    return [
-        Phase.of("gather", job.shares, bring),
-        *(Phase.of("layer", job.shares, through(layer)) for layer in job.layers),
-        Phase.of("output", job.shares, finish),
-    ]
+    builds = [bring, *map(through, job.layers), finish]
+    if job.shares > 1:
+        return [Phase.of("columns", job.shares, build) for build in builds]
+
+    def alone(share: Share, t: int) -> None:  # who waits for nobody needs no phases
+        for build in builds:
+            build(share, t)
+
+    return [Phase.of("columns", 1, alone)]
 
 
 def repeated_tile(job: Job, repeats: int, stride: int) -> list[Phase]:
