@@ -46,7 +46,6 @@ __all__ = [
     "Mode",
     "Packing",
     "block_columns",
-    "by_columns",
     "choose_threads",
     "flops",
     "forward_flops",
@@ -67,6 +66,7 @@ __all__ = [
     "rows_pay_in_sums",
     "split_packing",
     "thread_levels",
+    "threads_of_columns",
 ]
 
 Mode = Literal["batch", "full", "single"]
@@ -207,15 +207,14 @@ def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
     return shares, min(BLOCK_ROWS, -(-rows // (shares * 16)) * 16)
 
 
-def by_columns(rows: int, flops: int) -> bool:
-    """Tell whether threads have columns of the layers, as there are too few rows for each.
-
-    Parameters
-    ----------
-    rows, flops : int
-        Of all rows.
+def threads_of_columns(architecture: Architecture, rows: int) -> int:
+    """Return how many threads may have columns of the layers, as there are too few rows for each;
+    1 where they have no work to share.
     """
-    return rows < 2 * FEWEST_ROWS and choose_threads(None, flops) > 1
+    if rows >= 2 * FEWEST_ROWS:
+        return 1
+    work = flops(architecture, rows) // 3
+    return choose_threads(None, work, phases=len(architecture.layers) + 2)
 
 
 def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:

@@ -42,14 +42,14 @@ class _Few:
         if not self.direct:
             return
         workspace = self._workspace = Workspace(parameters, choose.FEW)
-        self._rows = np.zeros((choose.FEW, architecture.n_in), X.dtype)
-        self._out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
+        self.rows = np.zeros((choose.FEW, architecture.n_in), X.dtype)
+        self.out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
         self._order = np.arange(choose.FEW, dtype=np.int64)
         looks = X.dtype == parameters.dtype  # as the kernel that looks for NaN reads it
         # written by programs that look; integers always are
-        self._found = (ctypes.c_int64 * shares)(*[1] * shares)
+        self.found = (ctypes.c_int64 * shares)(*[1] * shares)
         self.known = looks or X.dtype.kind != "f"
-        self._executables = []
+        self.executables: list[Executable] = []
         job = job_of(parameters, workspace, source.kind, shares=shares)
         code = OUTPUTS[architecture.output]
         for count in range(1, choose.FEW + 1):
@@ -57,29 +57,13 @@ class _Few:
             program = Program(shares, {"few": phases})
             executable = executable_of(parameters, workspace, program)
             executable.enter((("few", 0, 1),))
-            source.enter(executable.bases, self._rows, scaled=False)
+            source.enter(executable.bases, self.rows, scaled=False)
             executable.bases[Slot.ROWS] = self._order.ctypes.data
-            executable.bases[Slot.OUT] = self._out.ctypes.data
-            executable.bases[Slot.FINITE] = ctypes.addressof(self._found)
+            executable.bases[Slot.OUT] = self.out.ctypes.data
+            executable.bases[Slot.FINITE] = ctypes.addressof(self.found)
             executable.bases[Slot.N_ROWS] = count
-            self._executables.append(executable)
-        self._shares, self._run = shares, serial_driver()
-        self._addresses = [executable.address for executable in self._executables]
-
-    def outputs(self, X: np.ndarray) -> np.ndarray:
-        """Return the outputs of 1 to 4 rows, in memory of their own."""
-        count = len(X)
-        self._rows[:count] = X
-        if self._shares == 1:
-            self._run(self._addresses[count - 1])
-        else:
-            run(self._executables[count - 1], self._shares)
-        return self._out[:count].copy()
-
-    @property
-    def finite(self) -> bool:
-        """Whether the rows before were, as far as programs look."""
-        return all(self._found)
+            self.executables.append(executable)
+        self.addresses = [executable.address for executable in self.executables]
 
 
 class SmallInference:
@@ -95,10 +79,11 @@ class SmallInference:
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters, self._n_in = parameters, parameters.architecture.n_in
-        self._free: dict[tuple[np.dtype, int], list[_Few]] = {}
-        flops = choose.WAITING_ROWS * choose.flops(parameters.architecture, 1) // 3
-        self._most = choose.choose_threads(None, flops)
-        self._choices = [ThreadChoice() for _ in range(choose.FEW + 1)]  # by rows
+        self._most = choose.threads_of_columns(parameters.architecture, choose.WAITING_ROWS)
+        # by the number of shares, and by dtype: those that nobody uses
+        self._free: list[dict[np.dtype, list[_Few]]] = [{} for _ in range(self._most + 1)]
+        self._choices = [ThreadChoice() for _ in range(choose.FEW + 1)]  # by the number of rows
+        self._run = serial_driver()
 
     def outputs(
         self, X: Any, threads: int | None = None, *, checked: bool = True
@@ -108,33 +93,34 @@ class SmallInference:
         """
         if type(X) is not np.ndarray or X.ndim != 2 or X.shape[1] != self._n_in:
             return None
-        if not 0 < len(X) <= choose.FEW or not X.flags.c_contiguous:
+        count = len(X)
+        if not 0 < count <= choose.FEW or not X.flags.c_contiguous:
             return None
-        if self._most == 1 or threads == 1:
-            return self._outputs(X, 1, checked)
-        if threads is not None:
-            return self._outputs(X, min(threads, self._most), checked)
-        choice = self._choices[len(X)]
-        shares = self._most if choice.together else 1
-        known, begun = bool(self._free.get((X.dtype, shares))), perf_counter()
-        outputs = self._outputs(X, shares, checked)
-        if known:  # the first call of a kind compiles
-            choice.note(perf_counter() - begun)
-        return outputs
-
-    def _outputs(self, X: np.ndarray, shares: int, checked: bool) -> np.ndarray | None:
-        free = self._free.setdefault((X.dtype, shares), [])
+        shares, choice = 1, None
+        if self._most > 1 and threads != 1:
+            choice = self._choices[count] if threads is None else None
+            if choice is None or choice.together:
+                shares = min(threads or self._most, self._most)
+        free = self._free[shares]
         try:
-            few = free.pop()
-        except IndexError:  # the first call, or others are on: the bits do not tell
-            few = _Few(self._parameters, X, shares)
+            few = free[X.dtype].pop()
+        except (KeyError, IndexError):  # the first call, or others are on: the bits do not tell
+            few, choice = _Few(self._parameters, X, shares), None
         try:
             if not few.direct or not (checked or few.known):
                 return None
-            outputs = few.outputs(X)
-            return outputs if checked or few.finite else None
+            few.rows[:count] = X
+            begun = 0.0 if choice is None else perf_counter()
+            if shares == 1:
+                self._run(few.addresses[count - 1])
+            else:
+                run(few.executables[count - 1], shares)
+            if choice is not None:
+                choice.note(perf_counter() - begun)
+            found = few.found[0] if shares == 1 else all(few.found)
+            return few.out[:count].copy() if checked or found else None
         finally:
-            free.append(few)
+            free.setdefault(X.dtype, []).append(few)
 
 
 class Prepared:

@@ -207,7 +207,7 @@ class _Kind:
         most, choice = choose.choose_threads(threads, flops), None
         if threads is None and most > 1 and flops < choose.LEARNT_FLOPS:
             choice = self._choices.setdefault(n.bit_length(), ThreadChoice())
-        if most > 1 and choose.by_columns(n, flops):
+        if most > 1 and choose.threads_of_columns(self._parameters.architecture, n) > 1:
             together = most, n
         else:
             together = choose.inference_blocks(n, most)[0], 0

@@ -92,7 +92,7 @@ def test_what_kernels_cannot_read_takes_the_general_way():
 @pytest.mark.parametrize("network", [*NETWORKS, "wide"])
 def test_where_shares_have_columns_the_bits_are_the_same(monkeypatch, network, kind):
     """For few rows, one by one, and for those that fill a tile or some."""
-    monkeypatch.setattr(choose, "choose_threads", lambda threads, flops: threads or 3)
+    monkeypatch.setattr(choose, "choose_threads", lambda threads, flops, **more: threads or 3)
     net = NETWORKS.get(network) or MLP((40, 999, 300, 130), activation="elu", rng=0)
     parameters, X = net._parameters, DATA[kind]
     small, rows, general = (
@@ -258,7 +258,7 @@ def test_calls_of_several_threads_have_programs_of_their_own():
 
 
 def test_short_calls_learn_whether_threads_pay(monkeypatch):
-    monkeypatch.setattr(choose, "choose_threads", lambda threads, flops: threads or 2)
+    monkeypatch.setattr(choose, "choose_threads", lambda threads, flops, **more: threads or 2)
     taken = []
     honest = rows_inference._Lent.run
 

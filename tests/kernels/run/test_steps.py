@@ -142,7 +142,7 @@ def test_few_rows_fill_their_outputs_and_no_more(kind):
     few = SmallInference(net._parameters)
     assert few.outputs(X[:5]) is few.outputs(X[:0]) is None
     few.outputs(X[:1])
-    for n, executable in enumerate(few._free[X.dtype, 1][0]._executables, 1):
+    for n, executable in enumerate(few._free[1][X.dtype][0].executables, 1):
         assert difference([few.outputs(X[:n])], [expected[:n]]) < 1e-14
         assert difference([net.predict_proba(X[:n])], [expected[:n]]) < 1e-14
         room = np.full((n + 8, 3), np.nan)
