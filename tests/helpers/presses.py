@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
@@ -16,39 +17,81 @@ __all__ = ["everywhere", "pressed"]
 
 # Python hears of signals where a function begins, where a loop goes round, and after a call.
 _HEARD_AT = ("RESUME", "JUMP_BACKWARD")
+_TOOL = 4  # a number for `sys.monitoring` that no debugger, coverage or profiler has
 
 
 class _Press:
     """Presses once, at the n-th place where Python would hear it; `came` tells whether it did."""
 
-    def __init__(self, files: Collection[str], n: int) -> None:
-        self._files, self._left, self.came = files, n, False
+    def __init__(self, n: int) -> None:
+        self._left, self.came = n, False
         self._operations: dict[CodeType, dict[int, str]] = {}
-        self._before: dict[FrameType, str] = {}
+        self._before: dict[Any, str] = {}
 
-    def __call__(self, frame: FrameType, event: str, _: Any) -> Any:
-        if event == "call":
-            if not frame.f_code.co_filename.endswith(tuple(self._files)):
-                return None
-            frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        elif event == "opcode":
-            self._at(frame)
-        elif event == "return":
-            self._before.pop(frame, None)
-        return self
-
-    def _at(self, frame: FrameType) -> None:
-        code = frame.f_code
+    def at(self, code: CodeType, offset: int, run: Any) -> None:
+        """Hear of an operation of some code, in this run of it."""
         if code not in self._operations:
             self._operations[code] = {i.offset: i.opname for i in dis.get_instructions(code)}
-        name = self._operations[code][frame.f_lasti]
-        heard = name in _HEARD_AT or self._before.get(frame, "").startswith("CALL")
-        self._before[frame] = name
+        name = self._operations[code][offset]
+        heard = name in _HEARD_AT or self._before.get(run, "").startswith("CALL")
+        self._before[run] = name
         if heard and not self.came:
             self._left -= 1
             if self._left < 0:
                 self.came = True
                 signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _traced(files: Collection[str], press: _Press) -> Iterator[None]:
+    """Let a press hear of all operations of some files."""
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "call":
+            if not frame.f_code.co_filename.endswith(tuple(files)):
+                return None
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        elif event == "opcode":
+            press.at(frame.f_code, frame.f_lasti, frame)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@contextmanager
+def _monitored(files: Collection[str], press: _Press) -> Iterator[None]:
+    """The same from Python 3.12 on, where a trace does not hear of all of them.
+
+    Code is heard from its second run on: `everywhere` begins with a run without a press.
+    """
+    monitoring, me = sys.monitoring, threading.get_ident()  # type: ignore[attr-defined,unused-ignore]
+    events = monitoring.events
+
+    def start(code: CodeType, offset: int) -> Any:
+        if code.co_filename.endswith(tuple(files)):
+            monitoring.set_local_events(_TOOL, code, events.INSTRUCTION)
+        return monitoring.DISABLE
+
+    def operation(code: CodeType, offset: int) -> None:
+        if threading.get_ident() == me:
+            press.at(code, offset, code)
+
+    if monitoring.get_tool(_TOOL) is None:
+        monitoring.use_tool_id(_TOOL, "presses")
+    monitoring.register_callback(_TOOL, events.PY_START, start)
+    monitoring.register_callback(_TOOL, events.INSTRUCTION, operation)
+    monitoring.restart_events()
+    monitoring.set_events(_TOOL, events.PY_START)
+    try:
+        yield
+    finally:
+        monitoring.set_events(_TOOL, 0)
+        monitoring.register_callback(_TOOL, events.INSTRUCTION, None)
 
 
 def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) -> Iterator[int]:
@@ -68,22 +111,18 @@ def everywhere(work: Callable[[], Any], files: Collection[str], every: int = 1) 
         The number of the place, once the KeyboardInterrupt came; other errors come out. The last
         is followed by a run that ends before its place.
     """
-    # from Python 3.12 on, code that asks for its operations has them from its next run on
-    first, n = sys.version_info >= (3, 12), 0
+    watched, n = _traced, 0
+    if sys.version_info >= (3, 12):
+        watched = _monitored
+        with watched(files, _Press(sys.maxsize)):
+            work()
     while True:
-        press = _Press(files, sys.maxsize if first else n)
-        before = sys.gettrace()
+        press = _Press(n)
         try:
-            sys.settrace(press)
-            try:
+            with watched(files, press):
                 work()
-            finally:
-                sys.settrace(before)
         except KeyboardInterrupt:
             assert press.came
-        if first:
-            first = False
-            continue
         if not press.came:
             return
         yield n
