@@ -71,6 +71,11 @@ define <8 x i32> @add(<8 x i32> %a, <8 x i32> %b) {
   %c = add <8 x i32> %a, %b
   ret <8 x i32> %c
 }
+declare <4 x i64> @llvm.smin.v4i64(<4 x i64>, <4 x i64>)
+define <4 x i64> @least(<4 x i64> %a, <4 x i64> %b) {
+  %c = call <4 x i64> @llvm.smin.v4i64(<4 x i64> %a, <4 x i64> %b)
+  ret <4 x i64> %c
+}
 """
 
 
@@ -120,27 +125,34 @@ def processor() -> tuple[str, str]:
     """Return the name and the features of the processor that is compiled for, in LLVM's words.
 
     The host's, or those of ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES``. To a name, LLVM adds the
-    features that it knows of it.
+    features that it knows of it. AVX-512 that has no instructions for shorter vectors, or does not
+    name them, is left out: LLVM 20 ends the process over it.
     """
-    told = _told()
+    told, arm = _told(), is_arm(process_triple())
     if told is None:
         name, there = _host()
-        told = name, ",".join(f"{'+' if on else '-'}{flag}" for flag, on in sorted(there.items()))
-    (name, features), always = told, _X86
-    if is_arm(process_triple()):
-        name, always = _ARM_NAME if name == "generic" else name, _ARM
-    return name, ",".join(filter(None, (always, features.replace(" ", ""))))
+        features = ",".join(f"{'+' if on else '-'}{flag}" for flag, on in sorted(there.items()))
+    else:
+        name, features = told[0], told[1].replace(" ", "")
+    if arm:
+        return _ARM_NAME if name == "generic" else name, ",".join(filter(None, (_ARM, features)))
+    features = ",".join(filter(None, (_X86, features)))
+    flags = features.split(",")
+    whole = "+avx512f" not in flags or "+avx512vl" in flags
+    if told and whole:
+        whole = _row_compiled(name, features) != "part of avx512"
+    return name, features if whole else f"{features},-avx512f"
 
 
 @cache
 def _row_compiled(name: str, features: str) -> str:
-    """Return which row's instructions LLVM emits for an x86 processor: a list of names would not
-    say what a later one has.
+    """Return which row's instructions LLVM emits for an x86 processor, or "part of avx512": a list
+    of names would not say what a later one has.
     """
     machine = native().create_target_machine(cpu=name, features=features, opt=0)
     code = machine.emit_assembly(llvm.parse_assembly(_WITNESS))
     if re.search(r"vfmadd.*%zmm", code):
-        return "avx512"
+        return "avx512" if re.search(r"vpminsq.*%ymm", code) else "part of avx512"
     both = all(re.search(rf"{instruction}.*%ymm", code) for instruction in ("vfmadd", "vpadd"))
     return "avx2" if both else "generic"
 
@@ -159,7 +171,7 @@ def current_target() -> Target:
     if _told() is not None:
         return _TARGETS[_row_compiled(*processor())]
     _, features = _host()
-    if features.get("avx512f"):
+    if features.get("avx512f") and features.get("avx512vl"):
         return _TARGETS["avx512"]
     if features.get("avx2") and features.get("fma"):
         return _TARGETS["avx2"]

@@ -189,7 +189,10 @@ def test_this_processor(dtype, tile):
     ("name", "features"),
     [
         ("skylake-avx512", None), ("znver3", ""), ("haswell", "+avx512f"), ("haswell", "-fma"),
-        ("haswell", "-avx2"), ("nehalem", None), ("x86-64", "+avx2, +fma"),
+        ("haswell", "-avx2"), ("nehalem", None),
+        pytest.param("x86-64", "+avx2, +fma", marks=pytest.mark.xfail(
+            llvm.llvm_version_info[0] < 21, reason="LLVM 20 keeps some sums on the stack"
+        )),
     ],
 )  # fmt: skip
 def test_the_processor_that_is_asked_for_is_compiled_for(name, features, monkeypatch):
