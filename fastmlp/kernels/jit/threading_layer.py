@@ -6,9 +6,9 @@ goes through the same shares one after the other: the same bits. Numba is import
 are started, no sooner: it takes a quarter of a second.
 
 A launch is dear on workqueue, which is all there is on a Mac without libomp: 93 us. Training has
-one for a piece of an epoch, not for a step: steps of 56 and 106 us took 1.10 and 1.12 times as long
-as on omp (the least of 40 short fits in turns, on 2 cores that others used as well); another time
-steps of 193 us took 1.38 times as long.
+one for a piece of an epoch, not for a step: steps of 86, 135 and 248 us took 1.30, 1.11 and 1.04
+times as long as on omp, longer ones no longer (medians of three processes of 15 epochs each, in
+turns, on 2 idle cores).
 """
 
 from __future__ import annotations
