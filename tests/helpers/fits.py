@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp import MLP
+from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp
 
 BACKENDS = ("numpy", "numba")
+OPTIMIZERS = {
+    "sgd": SGD(0.1),
+    "momentum": SGD(0.05, momentum=0.9),
+    "nesterov": SGD(0.05, momentum=0.9, nesterov=True),
+    "adagrad": AdaGrad(0.02),
+    "rmsprop": RMSProp(0.003),
+    "adam": Adam(0.005),
+    "adamw": AdamW(0.005, weight_decay=0.1),
+}
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(70, 6))
 LABELS = np.digitize(X[:, 0] + X[:, 1] ** 2, [0.3, 1.3])

@@ -9,40 +9,19 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from many import LABELS, RNG, X, flat, make, several
 
 import fastmlp
 from fastmlp import MLP, SGD, Adam, EarlyStopping, RMSProp, fit_many
 from fastmlp.callbacks import Callback, TerminateOnNaN
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(300, 20)).astype(np.float32)
-LABELS = (X[:, :3].argmax(axis=1)).astype(np.int64)
 PIXELS = (RNG.integers(0, 256, (400, 40)) * (RNG.random((400, 40)) < 0.2)).astype(np.uint8)
 KINDS = RNG.integers(0, 3, 400)
 HELD = (X[:60] + 1, LABELS[:60])
 
 
-def make(seed: int = 0, **settings) -> MLP:
-    return MLP((20, 8, 3), rng=seed, backend="numpy", **settings)
-
-
-def several(n: int = 3, **settings) -> list[MLP]:
-    return [make(seed, **settings) for seed in range(n)]
-
-
-def flat(net: MLP) -> np.ndarray:
-    return net._parameters.flat.copy()
-
-
 def numbers(history) -> dict:
     return {name: v for name, v in history.as_dict().items() if name != "seconds"}
-
-
-@pytest.fixture
-def four_cores(monkeypatch):
-    """Let four networks train at a time, whatever the machine has."""
-    monkeypatch.setattr("fastmlp.kernels.jit.threading_layer.thread_limit", lambda: 4)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
 
 
 # as alone

@@ -7,34 +7,12 @@ import threading
 
 import numpy as np
 import pytest
+from many import LABELS, X, flat, several
 
-from fastmlp import MLP, SGD, Adam, fit_many
+from fastmlp import SGD, Adam, fit_many
 from fastmlp.callbacks import Callback
 from fastmlp.support.interrupts import Halt
 from fastmlp.training import pool
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(300, 20)).astype(np.float32)
-LABELS = (X[:, :3].argmax(axis=1)).astype(np.int64)
-
-
-def make(seed: int = 0, **settings) -> MLP:
-    return MLP((20, 8, 3), rng=seed, backend="numpy", **settings)
-
-
-def several(n: int = 3, **settings) -> list[MLP]:
-    return [make(seed, **settings) for seed in range(n)]
-
-
-def flat(net: MLP) -> np.ndarray:
-    return net._parameters.flat.copy()
-
-
-@pytest.fixture
-def four_cores(monkeypatch):
-    """Let four networks train at a time, whatever the machine has."""
-    monkeypatch.setattr("fastmlp.kernels.jit.threading_layer.thread_limit", lambda: 4)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
 
 
 class Fails(Callback):

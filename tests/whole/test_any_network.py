@@ -11,24 +11,16 @@ import tempfile
 import numba
 import numpy as np
 import pytest
+from fits import OPTIMIZERS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp
+from fastmlp import MLP, SGD
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.callbacks import Callback
 from fastmlp.kernels.jit import threading_layer as kernel_threads
 from fastmlp.verification import TOLERANCE, difference
 
-OPTIMIZERS = {
-    "sgd": SGD(0.1),
-    "momentum": SGD(0.05, momentum=0.9),
-    "nesterov": SGD(0.05, momentum=0.9, nesterov=True),
-    "adagrad": AdaGrad(0.02),
-    "rmsprop": RMSProp(0.003),
-    "adam": Adam(0.005),
-    "adamw": AdamW(0.005, weight_decay=0.1),
-}
 DTYPES = ("float32", "float64")
 MOSTLY_SINGLE = ["float32", pytest.param("float64", marks=pytest.mark.slow)]
 FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
@@ -150,7 +142,10 @@ def test_any_network_trains_to_the_same_bits_on_any_layer(count):
     """With eight real threads, and on every threading layer that can be loaded: one outcome."""
     shown = {}
     for layer in ("omp", "workqueue", "tbb"):
-        environment = {**os.environ, "NUMBA_NUM_THREADS": "8", "NUMBA_THREADING_LAYER": layer}
+        environment = {
+            **os.environ, "NUMBA_NUM_THREADS": "8", "NUMBA_THREADING_LAYER": layer,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }  # fmt: skip
         done = subprocess.run(
             [sys.executable, __file__, "300" if FULL else "16"], env=environment,
             capture_output=True, text=True, timeout=300, check=False,

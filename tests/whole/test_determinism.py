@@ -10,8 +10,9 @@ import sys
 import numba
 import numpy as np
 import pytest
+from fits import OPTIMIZERS
 
-from fastmlp import MLP, SGD, AdaGrad, Adam, AdamW, RMSProp
+from fastmlp import MLP, SGD, Adam, AdamW
 from fastmlp.callbacks import Callback
 from fastmlp.datasets import load_mnist
 from fastmlp.kernels.jit import threading_layer as kernel_threads
@@ -21,15 +22,6 @@ from fastmlp.schedules import AnnealOnRise, OneCycle
 from fastmlp.training import trainer
 from fastmlp.verification import TOLERANCE
 
-OPTIMIZERS = {
-    "sgd": SGD(0.1),
-    "momentum": SGD(0.05, momentum=0.9),
-    "nesterov": SGD(0.05, momentum=0.9, nesterov=True),
-    "adagrad": AdaGrad(0.02),
-    "rmsprop": RMSProp(0.003),
-    "adam": Adam(0.005),
-    "adamw": AdamW(0.005, weight_decay=0.1),
-}
 DTYPES = ("float32", "float64")
 MOSTLY_SINGLE = ["float32", pytest.param("float64", marks=pytest.mark.slow)]
 FULL = bool(os.environ.get("FASTMLP_FULL_TESTS"))
