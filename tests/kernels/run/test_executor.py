@@ -182,7 +182,8 @@ def test_shares_are_in_lines_of_their_own_once(shares):
     lines = [place // 128 for place in places]
     assert lines == sorted(set(lines))
     assert all(place % 128 == 0 for place in places)
-    program = Executable(Layout(Program(shares, {"all": marked(1, shares)}), Calls().addresses))
+    calls = Calls()
+    program = Executable(Layout(Program(shares, {"all": marked(1, shares)}), calls.addresses))
     assert program._sync.nbytes == places[-1] + 128
     assert not program._sync.any()
     program.enter([("all", 0, 1)])

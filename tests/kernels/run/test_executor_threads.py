@@ -333,9 +333,8 @@ def watched():
 def test_in_whatever_order_threads_go_on_phases_follow_each_other(watched, owns):
     """Many orders, drawn: every share is run once, none before the last phase has ended."""
     steps, phases, shares = 2, 2, 3
-    program = Executable(
-        Layout(Program(shares, {"all": marked(phases, shares)}), Calls().addresses)
-    )
+    calls = Calls()
+    program = Executable(Layout(Program(shares, {"all": marked(phases, shares)}), calls.addresses))
     program.enter([("all", 0, steps)])
     expected = all_marks(steps, phases, shares)
     for seed in range(200):
