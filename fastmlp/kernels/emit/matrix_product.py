@@ -25,7 +25,7 @@ from .records import record, subroutine
 from .simd import const
 from .vector_math import Vec
 
-__all__ = ["COLUMN_BLOCK", "K_BLOCK", "PACK_A", "PACK_B", "ROW_BLOCK", "matrix_product"]
+__all__ = ["COLUMN_BLOCK", "FEW_ROWS", "K_BLOCK", "PACK_A", "PACK_B", "ROW_BLOCK", "matrix_product"]
 
 K_BLOCK = 512  # C is read and written once for so many k: with 256, 5 % slower at 1000x1024x1024
 ROW_BLOCK = 256  # rows of A that are packed at a time
@@ -33,7 +33,7 @@ COLUMN_BLOCK = 512  # columns of B that are packed at a time: with K_BLOCK 1 or 
 PACK_A, PACK_B = 1, 2  # bits of `packed`
 FROM_ZERO, FROM_BIAS, FROM_C = range(3)  # where the sums of a block of k begin
 
-_FEW = 2  # so few rows of A at most go along the rows of B instead of down its columns
+FEW_ROWS = 2  # so few rows of A at most go along the rows of B instead of down its columns
 _LINE = 64
 _SECOND_LEVEL = 2
 
@@ -293,7 +293,9 @@ def matrix_product(v: Vec, q: Any) -> None:
         )  # fmt: skip
 
     def of_one_or_two() -> None:
-        v.choose(b.icmp_signed("==", q.rows, const(1)), lambda: few(1), lambda: few(_FEW))
+        v.choose(b.icmp_signed("==", q.rows, const(1)), lambda: few(1), lambda: few(FEW_ROWS))
 
     as_it_lies = b.icmp_signed("==", q.packed, const(0))
-    v.choose(b.and_(b.icmp_signed("<=", q.rows, const(_FEW)), as_it_lies), of_one_or_two, product)
+    v.choose(
+        b.and_(b.icmp_signed("<=", q.rows, const(FEW_ROWS)), as_it_lies), of_one_or_two, product
+    )

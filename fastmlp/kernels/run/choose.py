@@ -19,7 +19,7 @@ from ...contract.parameters import Parameters
 from ...contract.splitting import columns_fit, density, is_sparse
 from ...optimizers import Optimizer
 from ...regularization import Regularization
-from ..emit.matrix_product import PACK_A, PACK_B
+from ..emit.matrix_product import FEW_ROWS, PACK_A, PACK_B
 from ..emit.sparse import PANEL
 from ..emit.target import current_target
 from ..jit.threading_layer import core_count, start_threads, thread_limit
@@ -395,7 +395,7 @@ ELEMENTWISE_FLOPS = 60
 _PAGE = 4096
 _LARGE = 4 << 20  # bytes of an operand that no second-level cache holds
 _FAR = 24 << 20  # bytes of an operand that comes from memory each time
-_FEW_ROWS, _SOME_ROWS, _MANY_ROWS = 3, 48, 192
+_SOME_ROWS, _MANY_ROWS = 48, 192
 _SHALLOW = 32  # columns of A: fewer do not repay that they are packed
 
 
@@ -408,7 +408,7 @@ def packed_operands(
     into the same few sets of them: with packing, 1.30 instead of 0.86 times BLAS's speed at
     1024x64x1024 in float32, 1.05 instead of 0.78 at 64x1024x1024 in float64. Few rows do not repay
     it, 1.0 instead of 1.6 at 16x1024x1024, unless B comes from memory, which wants to be read from
-    end to end: 1.2 instead of 0.5 at 8x2048x2048 in float64, on two cores. A transposed A is packed
+    end to end: 1.2 instead of 0.6 at 8x2048x2048 in float64, on two cores. A transposed A is packed
     from _MANY_ROWS on: 1.20 instead of 1.05 at 784x1000x128 in float64. (One thread, AMD EPYC,
     Zen 4.)
 
@@ -430,7 +430,7 @@ def packed_operands(
     if k < _SHALLOW:
         return 0
     if rows < _SOME_ROWS:
-        return PACK_B if rows >= _FEW_ROWS and k * abs(down_b) >= _FAR else 0
+        return PACK_B if rows > FEW_ROWS and k * abs(down_b) >= _FAR else 0
     if size >= _LARGE or (rows >= _MANY_ROWS and (aliased or size >= _LARGE // 8)):
         return PACK_A | PACK_B
     return PACK_A if rows >= _MANY_ROWS <= k and across_a != item and columns >= _COLUMNS else 0

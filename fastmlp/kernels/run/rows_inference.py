@@ -111,7 +111,7 @@ class _Columns(_Lent):
             phases = by_columns(job, count, code, one_by_one=False, looks=looks)
             return Program(shares, {"columns": phases})
 
-        super().__init__(parameters, source, shares, 2 * choose.FEWEST_ROWS * shares, program)
+        super().__init__(parameters, source, shares, count, program)
         self._outs = [(Slot.OUT, 0)]
 
     def _divide(self, n: int) -> None:
