@@ -4,12 +4,15 @@ from __future__ import annotations
 
 __all__ = ["ThreadChoice"]
 
-_TRIAL = 3  # calls that are made the other way to see how long they take
+_FEWEST = 3  # calls of a way, before it is judged
+_SHORTEST = 3e-3  # seconds of calls likewise: the system finds cores for threads in some of them
 _WAKING = 5e-4  # seconds that threads may take to be there again before they count as busy
-_REST = 20.0  # times what a trial took pass at least before the next one: it costs 5 %
-_LONGEST_REST = 2.0  # seconds of calls
-_SMOOTH = 0.25  # of a call in the mean of those of its way
-_HOPELESS = 2.0  # a trial ends where a call takes so many times as long as the present way's
+_SMOOTH = 0.25  # of a call in what its way takes typically
+_OUTLIER = 2.0  # times what a call takes alone: more is a wait, not typical
+_LOSS = 8e-3  # seconds that waits may cost before threads are left alone: two time slices
+_TOLERATED = 1.1  # times what calls take alone, on average: waits may cost so much
+_REST = 20.0  # times what a trial has cost pass at least before the next one: it costs 5 %
+_LONGEST_REST = 0.5  # seconds of calls: a trial may have met a bad moment
 
 
 class ThreadChoice:
@@ -17,9 +20,11 @@ class ThreadChoice:
 
     Where other processes have the cores, a call on several threads waits for one that the system
     has put aside: for milliseconds, whatever the work. So calls begin on one thread. Some are made
-    on several now and then, the more rarely the less that helped; the way with the lesser mean is
-    taken, and a single long wait is enough to leave the threads alone for a while. After calls on
-    one thread the others may be asleep: that the first call has to wake them does not count.
+    on several now and then, the more rarely the less that helped. Threads are left alone where a
+    call typically takes longer on them, and where waits, which are no part of what is typical, have
+    cost more than they saved: after a wait or two if all of them wait, never if a wait is rare.
+    After calls on one thread the others may be asleep: that the first call has to wake them does
+    not count.
 
     Attributes
     ----------
@@ -38,47 +43,59 @@ class ThreadChoice:
 
     def __init__(self) -> None:
         self.together = False
-        self._means: list[float | None] = [None, None]  # seconds alone, together
-        self._asleep = True  # whether the last call was on one thread
-        self._left = 0  # calls of a trial to come
-        self._trial = 0.0  # seconds of a trial
-        self._rest, self._rested = 0.0, 0.0  # seconds between trials: how many, and gone by
+        self._typical: list[float | None] = [None, None]  # seconds alone, together
+        self._calls = 0  # since this way was taken
+        self._saved = 0.0  # seconds together, compared to what is tolerated: at most _LOSS
+        self._cost = 0.0  # seconds that this turn together took more than alone
+        self._rest, self._rested = 0.0, 0.0  # seconds on this way: how many, and gone by
+        self._known = 0.0  # seconds together after which it is looked again what they take alone
 
     def note(self, seconds: float) -> None:
         """Learn what the call took, and choose the way of the next one."""
-        way = self.together
-        mean = self._means[way]
-        wakes, self._asleep = way and self._asleep, not way
-        if wakes and seconds < _HOPELESS * (self._means[False] or 0.0) + _WAKING:
-            self._trial += seconds
-            return
-        if self._left:
-            done = _TRIAL - self._left
-            self._means[way] = mean = (
-                seconds if mean is None else mean + (seconds - mean) / (done + 1)
-            )
-            self._left -= 1
-            self._trial += seconds
-            other = self._means[not way]
-            if other is not None and seconds > _HOPELESS * other:
-                self._left = 0
-            if not self._left:
-                self._end(way)
-            return
-        self._means[way] = seconds if mean is None else mean + _SMOOTH * (seconds - mean)
+        self._calls += 1
         self._rested += seconds
-        known = self._means[not way]
-        if known is not None and self._means[way] > known:  # type: ignore[operator]
-            self.together = not way
-        elif self._rested >= self._rest:
-            self._left, self._trial = _TRIAL, 0.0
-            self.together = not way
-            self._means[not way] = None
+        if self.together:
+            self._note_together(seconds)
+            return
+        self._learn(seconds, self._typical[False])
+        if self._calls >= _FEWEST and self._rested >= self._rest:
+            self._typical[True] = None
+            self._cost = self._saved = 0.0
+            self._turn(together=True)
 
-    def _end(self, tried: bool) -> None:
-        mean, other = self._means[tried], self._means[not tried]
-        better = mean is not None and other is not None and mean < other
-        least = _REST * self._trial
-        self._rest = least if better else min(max(least, 2 * self._rest), max(least, _LONGEST_REST))
-        self._rested = 0.0
-        self.together = tried if better else not tried
+    def _note_together(self, seconds: float) -> None:
+        alone = self._typical[False]
+        assert alone is not None
+        self._cost += seconds - alone
+        if self._calls == 1 and seconds < _OUTLIER * alone + _WAKING:
+            return
+        self._saved = min(_LOSS, self._saved + _TOLERATED * alone - seconds)
+        typical = self._learn(seconds, alone)
+        least = _REST * max(self._cost, 0.0)
+        if self._saved < -_LOSS:  # others have the cores, mostly for moments
+            self._leave(least)
+        elif typical >= alone:
+            if self._calls > _FEWEST and self._rested >= _SHORTEST:
+                self._leave(max(least, min(2 * self._rest, _LONGEST_REST)))
+        elif self._rested >= max(self._known, _REST * _FEWEST * alone):
+            known = min(max(2 * self._rested, self._known), _LONGEST_REST)
+            self._leave(0.0)
+            self._known = known
+
+    def _leave(self, rest: float) -> None:
+        """Make calls on one thread for so many seconds."""
+        self._rest, self._known = rest, 0.0
+        self._turn(together=False)
+
+    def _learn(self, seconds: float, alone: float | None) -> float:
+        """Return what a call of this way takes typically."""
+        before = self._typical[self.together]
+        if alone is not None:
+            seconds = min(seconds, _OUTLIER * alone)
+        weight = max(_SMOOTH, 1 / self._calls)
+        now = seconds if before is None else before + weight * (seconds - before)
+        self._typical[self.together] = now
+        return now
+
+    def _turn(self, *, together: bool) -> None:
+        self.together, self._calls, self._rested = together, 0, 0.0

@@ -102,6 +102,29 @@ def test_a_hopeless_trial_is_ended_at_once():
     assert ways.count(True) == 1
 
 
+@pytest.mark.parametrize("every", [60, 200])
+def test_waits_that_cost_less_than_threads_save_are_borne(every):
+    """A wait of a time slice, 4 ms, now and then, as beside a thread that spins for a while."""
+    made = itertools.count(1)
+
+    def together(now):
+        return 120e-6 + 4e-3 * (next(made) % every == 0)
+
+    calls(choice := ThreadChoice(), 0.1, constant(220e-6), together)
+    ways = calls(choice, 2.0, constant(220e-6), together)
+    assert sum(way for way, _ in ways) > 0.9 * len(ways)
+    assert sum(seconds for _, seconds in ways) < 220e-6 * len(ways)
+
+
+def test_what_a_call_takes_alone_is_looked_at_again():
+    """The first calls met a bad moment: alone is quicker than together."""
+    choice = ThreadChoice()
+    calls(choice, 3e-3, constant(1e-3), constant(0.6e-3))
+    made = calls(choice, 2.0, constant(0.2e-3), constant(0.6e-3))
+    took = sum(seconds for _, seconds in made)
+    assert took / len(made) < 1.1 * 0.2e-3
+
+
 def test_trials_grow_rare_where_they_change_nothing():
     choice, ways = ThreadChoice(), []
     for _ in range(20_000):
