@@ -112,7 +112,7 @@ def optimizer_items(v: Vec, q: Any) -> None:
 
 @record("found x ldx step rows columns share shares")
 def finite(v: Vec, q: Any) -> None:
-    """found = whether this share's elements are all finite, 1 or 0.
+    """found = 0 unless this share's elements are all finite; then it stays what it is.
 
     `step` bytes lie from column to column. A share has some of the rows; of one row alone, some of
     the columns. What is not finite makes a NaN of its product with 0, and of every sum after it.
@@ -165,4 +165,5 @@ def finite(v: Vec, q: Any) -> None:
     for other in sums[1:]:
         total = b.fadd(total, other)
     total = v.first(v.reduce(total, b.fadd))
-    v.store_scalar(b.zext(b.fcmp_ordered("==", total, none), I64), q.found)
+    kept = b.select(b.fcmp_ordered("==", total, none), v.load_scalar(q.found, 0, I64), const(0))
+    v.store_scalar(kept, q.found)

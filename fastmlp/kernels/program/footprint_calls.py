@@ -42,7 +42,11 @@ def _optimizer(q: Any, m: Any) -> list[Any]:
 
 
 def _finite(q: Any, m: Any) -> list[Any]:
-    return [*m.rows(q.found, 1, 0, 8, writes=True), *m.anywhere(q.x)]
+    numbers = q.rows, q.columns, q.ldx, q.step
+    looked_at = m.anywhere(q.x)  # what a run is told
+    if all(isinstance(number, int) for number in numbers):
+        looked_at = _matrix(m, q.x, numbers[:2], numbers[2:])
+    return [*m.rows(q.found, 1, 0, 8, writes=True), *looked_at]
 
 
 CALLS = {

@@ -34,6 +34,15 @@ def _look(job: Job, share: Share, t: int) -> None:
     )  # fmt: skip
 
 
+def _look_at_gathered(job: Job, share: Share, t: int, samples: Samples) -> None:
+    """Note whether samples are finite, while they are in the caches."""
+    q = job.layers[0]
+    share.add(
+        "finite", found=At(Slot.FINITE, 8 * t), x=samples.at(q.a, q.ld_a), ldx=q.ld_a,
+        step=job.item, rows=samples.rows, columns=q.n_in, share=0, shares=1,
+    )  # fmt: skip
+
+
 def blocks(job: Job, count: int, output: int, *, spread: bool = False) -> list[Phase]:
     """Return the one phase that takes `count` samples forward, `job.chunk` of them at a time.
 
@@ -107,8 +116,6 @@ def any_count(job: Job, output: int, *, looks: bool) -> Program:
 
     def build(share: Share, t: int) -> None:
         first, of = AnyCount.first(t), AnyCount
-        if looks:
-            _look(job, share, t)
         whole = KnownAtRun({Slot.ROWS: first + of.ROWS, Slot.OUT: first + of.OUT})
         rest = KnownAtRun(
             {Slot.ROWS: first + of.REST_ROWS, Slot.OUT: first + of.REST_OUT},
@@ -120,6 +127,8 @@ def any_count(job: Job, output: int, *, looks: bool) -> Program:
         ):
             with share.times(1):
                 forward(job, share, samples)
+                if looks:
+                    _look_at_gathered(job, share, t, samples)
                 _output(job, share, samples, output)
 
     phases = [Phase.of("blocks", job.shares, build)]

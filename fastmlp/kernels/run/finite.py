@@ -38,7 +38,7 @@ def _kernel(char: str) -> Callable[[int], None]:
 
 def _few_are_finite(x: np.ndarray) -> bool:
     """Call the kernel itself over elements that lie side by side."""
-    found = ctypes.c_int64()
+    found = ctypes.c_int64(1)
     record = _Record(
         found=ctypes.addressof(found), x=address_of(x), step=x.itemsize, rows=1, columns=x.size,
         shares=1,
@@ -89,7 +89,7 @@ def all_finite(x: np.ndarray, threads: int | None) -> bool:
         return sum_is_finite(x)
     rows, columns, down, across = layout
     most = 64 if threads is None else threads
-    found = np.empty(most, np.int64)
+    found = np.ones(most, np.int64)
     dtype = x.dtype.name
 
     def make(shares: int) -> Call:

@@ -46,7 +46,7 @@ class _Few:
         self.out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
         self._order = np.arange(choose.FEW, dtype=np.int64)
         looks = X.dtype == parameters.dtype  # as the kernel that looks for NaN reads it
-        # written by programs that look; integers always are
+        # cleared by programs that look; integers always are
         self.found = (ctypes.c_int64 * shares)(*[1] * shares)
         self.known = looks or X.dtype.kind != "f"
         self.executables: list[Executable] = []
@@ -117,8 +117,10 @@ class SmallInference:
                 run(few.executables[count - 1], shares)
             if choice is not None:
                 choice.note(perf_counter() - begun)
-            found = few.found[0] if shares == 1 else all(few.found)
-            return few.out[:count].copy() if checked or found else None
+            if few.found[0] if shares == 1 else all(few.found):
+                return few.out[:count].copy()
+            few.found[:] = [1] * shares
+            return few.out[:count].copy() if checked else None
         finally:
             free.setdefault(X.dtype, []).append(few)
 

@@ -76,7 +76,7 @@ class _Lent:
         self._bases = (ctypes.c_int64 * bases.size).from_buffer(bases)  # type: ignore[arg-type]
         self._shares, self._n = shares, -1  # rows of the call before
         self._outs: list[tuple[int, int]] = []  # slots of outputs, and where in `out` they begin
-        self._found = (ctypes.c_int64 * shares)(*[1] * shares)  # written by programs that look
+        self._found = (ctypes.c_int64 * shares)(*[1] * shares)  # cleared by programs that look
         self._bases[Slot.FINITE] = ctypes.addressof(self._found)
 
     def run(self, X: np.ndarray, scale: int, out: np.ndarray) -> bool:
@@ -92,7 +92,10 @@ class _Lent:
         for slot, offset in self._outs:
             bases[slot] = begin + offset
         run(self._executable, self._shares)
-        return all(self._found)
+        if all(self._found):
+            return True
+        self._found[:] = [1] * self._shares
+        return False
 
     def _divide(self, n: int) -> None:
         """Say how many rows there are, and which are whose; the next call may have as many."""
@@ -130,7 +133,6 @@ class _Blocks(_Lent):
 
         super().__init__(parameters, source, shares, choose.BLOCK_ROWS * shares, program)
         self._tile = current_target().tile_rows
-        self._looking = [1] if looks else []  # the turns of the loop that looks
 
     def _divide(self, n: int) -> None:
         super()._divide(n)
@@ -148,7 +150,7 @@ class _Blocks(_Lent):
             bases[slot + of.REST_TILES] = -(-left // self._tile)
             for place, row in ((of.OUT, first), (of.REST_OUT, rest)):
                 self._outs.append((slot + place, self._item * row))
-            turns += [*self._looking, whole, left > 0]
+            turns += [whole, left > 0]
         self._executable.turns[:] = turns
 
 
