@@ -111,6 +111,11 @@ class Architecture:
         return self.layer_sizes[-1]
 
     @property
+    def n_classes(self) -> int:
+        """How many names classes, labels or outputs have: two for one sigmoid output."""
+        return self.n_out + (self.n_out == 1 and self.output == "sigmoid")
+
+    @property
     def layers(self) -> list[tuple[int, int]]:
         """The (n_in, n_out) of every layer of weights."""
         return list(zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True))
