@@ -367,6 +367,7 @@ class MLP:
         callbacks : sequence of Callback, default none
             See `fastmlp.callbacks`.
         sample_weight : array, (n,), optional
+            Up to 1e30; less than 1e-30 counts as 0.
         class_weight : dict or "balanced", optional
             A weight per label, times that of the sample.
         clip_norm : float, optional
