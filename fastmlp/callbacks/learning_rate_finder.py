@@ -137,6 +137,8 @@ class LearningRateFinder:
         TypeError, ValueError
             If an argument does not fit.
         """
+        if not hasattr(net, "_samples"):
+            raise TypeError(f"net: expected an MLP, got {type(net).__name__}")
         X, targets, _ = net._samples(X, y, None)
         size = min(check_integer("batch_size", batch_size, low=1), len(targets))
         regularization = Regularization(l2=check_number("l2", l2, low=0.0))
