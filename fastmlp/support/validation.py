@@ -25,6 +25,7 @@ __all__ = [
     "check_finite",
     "check_integer",
     "check_names",
+    "check_network",
     "check_number",
     "check_path",
     "check_sample_weight",
@@ -93,6 +94,12 @@ def check_names(name: str, value: Any, count: int) -> tuple[str, ...] | None:
     if len(value) != count:
         raise ValueError(f"{name}: expected {count} names, got {len(value)}")
     return tuple(str(one) for one in value)
+
+
+def check_network(net: Any) -> None:
+    """Raise TypeError where the argument `net` is no network."""
+    if not hasattr(net, "architecture"):
+        raise TypeError(f"net: expected an MLP, got {type(net).__name__}")
 
 
 def check_path(path: Any) -> Path:
