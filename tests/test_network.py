@@ -58,6 +58,8 @@ WRONG = [
     ("dtype", "int32", ValueError),
     ("dtype", None, ValueError),
     ("dtype", "nothing", ValueError),
+    ("layer_sizes", (10**30, 2), ValueError),
+    ("layer_sizes", (2, 10**10, 10**10, 2), ValueError),
     ("rng", -1, ValueError),
     ("rng", "seed", TypeError),
     ("rng", 1.5, TypeError),
