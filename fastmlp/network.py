@@ -423,12 +423,12 @@ class MLP:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return arrays and plain values; nothing compiled, no views."""
-        from .persistence import pack
+        from .persistence import attached, pack
 
         header, arrays = pack(self)
         return {
             "header": header, "arrays": arrays, "backend": self.backend, "threads": self.threads,
-            "rng": self._rng, "history": self.history,
+            "rng": self._rng, "history": self.history, "attached": attached(self),
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -438,6 +438,7 @@ class MLP:
         self.backend, self.threads = state["backend"], state["threads"]
         unpack(self, state["header"], state["arrays"])
         self._rng, self.history = state["rng"], state["history"]
+        vars(self).update(state.get("attached", {}))
 
     def __repr__(self) -> str:
         """Return sizes, activations, output and dtype; another precision than the highest."""

@@ -14,6 +14,7 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.initializers import Normal
 from fastmlp.losses import OUTPUTS
 from fastmlp.optimizers import Optimizer
+from fastmlp.persistence import attached
 from fastmlp.verification import TOLERANCE, difference
 
 PAIRS = [(output, loss) for output, losses in OUTPUTS.items() for loss in losses]
@@ -332,6 +333,25 @@ def test_copies_are_whole_and_apart(backend, output):
         assert not same(parameters(twin), parameters(net))
         net.fit(X, y, epochs=2, batch_size=8)
         assert same(parameters(twin), parameters(net))
+
+
+class Tagged(MLP):
+    def __init__(self, *sizes):
+        super().__init__(sizes, rng=0)
+        self.tag, self._private = ["tag"], 5
+
+
+def test_copies_keep_what_a_user_has_attached():
+    assert attached(MLP((3, 2))) == {}
+    net = Tagged(3, 4, 2)
+    net.predict(np.eye(3))
+    net.fit(np.eye(3), [0, 1, 1], epochs=1, validation_split=0.4, schedule="stepdecay")
+    assert attached(net).keys() == {"tag", "_private"}
+    for again in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert type(again) is Tagged
+        assert (again.tag, again._private) == (["tag"], 5)
+        assert same(parameters(again), parameters(net))
+    assert copy.deepcopy(net).tag is not net.tag
 
 
 def test_a_network_that_an_older_version_pickled_is_read():
