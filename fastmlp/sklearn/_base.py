@@ -16,16 +16,16 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..activations import ACTIVATIONS
-from ..architecture import PRECISIONS, Architecture, check_precision
+from ..architecture import PRECISIONS, check_precision
 from ..callbacks import Callback
 from ..initializers import RandomSource
 from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
-from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
 from ..support.frames import in_memory
 from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
+from ._checks import check_continued, check_n_outputs, check_together, hidden_sizes
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
@@ -119,39 +119,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     # fit
 
-    def _sizes(self) -> list[int]:
-        hidden = self.hidden_layer_sizes
-        sizes = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-        if any(not isinstance(size, Integral) for size in sizes):
-            raise ValueError(f"hidden_layer_sizes: expected whole numbers, got {sizes}")
-        if any(size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [int(size) for size in sizes]
-
-    def _check_together(self, incremental: bool) -> None:
-        """Raise where parameters do not go together."""
-        sizes = [1, *self._sizes(), 1]
-        rates = get_regularization(Architecture(sizes), dropout=self.dropout).dropout
-        if self.solver == "lbfgs" and rates:
-            raise ValueError(f"dropout: expected 0 with solver='lbfgs', got {self.dropout!r}")
-        if self.solver == "lbfgs":
-            for name in ("optimizer", "schedule"):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{name}: expected None with solver='lbfgs', got {getattr(self, name)!r}"
-                    )
-        elif incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        elif self.schedule is not None and self.learning_rate != "constant":
-            raise ValueError(
-                f"schedule: expected None where learning_rate is {self.learning_rate!r}, got "
-                f"{self.schedule!r}"
-            )
-        if self.dtype is not None and np.dtype(self.dtype) not in (np.float32, np.float64):
-            raise ValueError(f"dtype: expected float32 or float64, got {self.dtype!r}")
-        if self.dtype is not None:
-            check_precision(self.precision, np.dtype(self.dtype).name)
-
     def _check_data(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
         network = None if reset else self.__dict__.get("_network")
         plain = network is not None and network.accepts(X) and are_plain(y, len(X))
@@ -174,14 +141,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         validation_data: Any = None,
         callbacks: Any = None,
     ) -> Any:
-        hidden = self._sizes()
-        self._check_together(incremental)
+        hidden = hidden_sizes(self)
+        check_together(self, hidden, incremental)
         names = activation_names(self.activation, len(hidden))
         found = self._check_callbacks(callbacks, validation_data)
         tasks = Tasks(self, self._most_tasks(incremental), sample_weight)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         if not first:
-            self._check_continued(hidden, incremental)
+            check_continued(self, hidden, incremental)
         before = dict(self.__dict__)
         try:
             with CtrlC():  # what is fitted changes: all of it, or nothing
@@ -227,7 +194,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
         rows = self._rows(y)
         if not first:
-            self._check_n_outputs("y", y, rows)
+            check_n_outputs(self, "y", y, rows)
         self.n_outputs_ = self._n_outputs(rows)
         return X, y, rows, weight
 
@@ -247,31 +214,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self.coefs_ = [w.astype(dtype) for w in self.coefs_]
             self.intercepts_ = [b.astype(dtype) for b in self.intercepts_]
         return self._current()
-
-    def _check_n_outputs(self, name: str, y: Any, rows: np.ndarray) -> None:
-        """Raise where y has another number of values per sample than the network."""
-        has, got = self.coefs_[-1].shape[1], self._n_outputs(rows)
-        if got != has:
-            raise ValueError(
-                f"{name}: expected as many values per sample as the network has outputs, {has}, "
-                f"got y of shape {y.shape}"
-            )
-
-    def _check_continued(self, hidden: list[int], incremental: bool) -> None:
-        """Raise where the network that training would go on with is not what is asked for."""
-        has = [len(biases) for biases in self.intercepts_[:-1]]
-        anew = "fit" if incremental else "warm_start=False"
-        if hidden != has:
-            raise ValueError(
-                f"hidden_layer_sizes: expected {has}, as the network has that training goes on "
-                f"with, got {hidden}; {anew} begins anew"
-            )
-        own, now = self.out_activation_, self._output()
-        if own != now and (own, now) != ("logistic", "identity"):  # a regressor that is bounded
-            raise ValueError(
-                f"out_activation_: expected {now!r} where training goes on, got {own!r}, which "
-                "the network was fitted with or given since"
-            )
 
     def _most_tasks(self, incremental: bool) -> int:
         return 1 if incremental else int(self.max_iter)
@@ -322,7 +264,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if weight is not None:
             weight = np.ascontiguousarray(_check_sample_weight(weight, X), np.float64)
         rows = self._rows(y)
-        self._check_n_outputs("validation_data", y, rows)
+        check_n_outputs(self, "validation_data", y, rows)
         targets = self._targets(y, rows, network.parameters.dtype)
         return HeldOut(network, X, targets, rows, weight)
 
