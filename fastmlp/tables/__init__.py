@@ -13,7 +13,7 @@ With the extra ``table``, the command line takes CSV and Parquet as they are::
 - Separator, decimal commas, encoding, compression and header are found out, and the first line says
   what was taken for what.
 - Numbers are standardized, and filled with their median where they are missing. Words become one
-  column each, unknown ones zeros.
+  column each, unknown ones zeros, with a note.
 - A column that numbers the rows, dates, and texts of which each row has its own are left out with a
   note.
 - All of that is learned from the training rows and kept in the model, whose columns go by name.

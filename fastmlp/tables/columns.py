@@ -23,6 +23,7 @@ _DATES = re.compile(
 )
 _FEW = 20  # so many texts or numbers are kinds of something
 _MOST_CATEGORIES = 1000
+_LARGEST = 1e150  # squares are summed
 _LOOKED_AT = 1000  # texts, for what they are
 
 
@@ -70,7 +71,7 @@ def as_numbers(table: Table, name: str, expected: str = "a number") -> np.ndarra
     Raises
     ------
     ValueError
-        If a cell is no finite number; its line and column are named.
+        If a cell is no finite number, or too large for a variance; its line and column are named.
     """
     series = table.frame[name]
     if kind_of(series.dtype) == "numbers":
@@ -87,9 +88,11 @@ def as_numbers(table: Table, name: str, expected: str = "a number") -> np.ndarra
             if number is None:
                 table.blame(row, name, expected, repr(str(cell)[:40]))
             values[row] = number
-    if np.isinf(values).any():
-        worst = int(np.argmax(np.isinf(values)))
-        table.blame(worst, name, "a finite number", str(values[worst]))
+    beyond = np.abs(values) > _LARGEST
+    if beyond.any():
+        worst = int(np.argmax(beyond))
+        what = "a finite number" if np.isinf(values[worst]) else f"a number up to {_LARGEST:g}"
+        table.blame(worst, name, what, str(values[worst]))
     return values
 
 

@@ -96,6 +96,30 @@ def test_unknown_categories_are_zeros_and_holes_are_filled(model, capsys):
     np.testing.assert_allclose(scaler.mean_[0], HEIGHT[training].mean())
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_unknown_categories_are_told(model, capsys, command):
+    PEOPLE.assign(city=np.where(np.arange(N) < 7, "Oslo", CITY)).to_csv("new.csv", index=False)
+    assert main([command, "model.skops", "new.csv"]) == 0
+    assert capsys.readouterr().err == (
+        "fastmlp: column 'city': 7 of 240 rows have a value that the model was not trained on, "
+        "as 'Oslo': it counts as none\n"
+    )
+    assert main([command, "model.skops", "people.csv"]) == 0
+    assert "not trained on" not in capsys.readouterr().err
+
+
+def test_numbers_too_large_for_a_variance_are_named(here, capsys):
+    PEOPLE.assign(weight=WEIGHT * 1e300).to_csv("large.csv", index=False)
+    line = refused(capsys, "train", "large.csv", "--label", "tall")
+    assert "large.csv: line 2, column 2 ('weight'): expected a number up to 1e+150, got " in line
+
+
+@pytest.mark.parametrize("size", ["1.0", "2.5", "0", "-3", "1e1", "nan", ""])
+def test_a_share_of_rows_to_test_on_is_below_1(here, capsys, size):
+    line = refused(capsys, "train", "people.csv", "--label", "tall", "--test-size", size)
+    assert "--test-size: expected a share below 1, or a whole number of rows, got" in line
+
+
 def test_a_bad_cell_is_named_by_its_line(model, capsys):
     lines = Path("people.csv").read_text().splitlines()
     lines[4] = "tall enough,70,Rom,yes"
