@@ -283,7 +283,7 @@ def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
     """Return a table that a model is asked about, and its features; say what it has not seen."""
     known = model.table_
     names = [*known["numbers"], *known["categories"]]
-    headless = not known["split"]["header"]
+    headless = "split" in known and not known["split"]["header"]
     table = read_table(
         source, header=False if headless else None, known=() if headless else names,
         texts=known["categories"], label=known["label"],
@@ -344,8 +344,8 @@ def _tested(model: Any, source: str, console: Console) -> tuple[Any, np.ndarray]
     """Return features and labels to test on: of the training table those that were held out."""
     table, frame = _read_for(model, source, console)
     targets = _labels(table, model)
-    frame, y, split = frame.iloc[targets.rows], targets.y, model.table_["split"]
-    if _digest(table.path) == split["digest"]:
+    frame, y, split = frame.iloc[targets.rows], targets.y, model.table_.get("split")
+    if split is not None and _digest(table.path) == split["digest"]:
         parts = divide(
             y, classes=not model.table_["regression"], test_size=split["test_size"],
             validation_size=0.0, shuffle=split["shuffle"], seed=split["seed"],
@@ -400,8 +400,10 @@ def _tell_training(net: Any, estimator: Any) -> None:
     held = estimator.validation_loss_curve_ or []
     for at, loss in enumerate(estimator.loss_curve_):
         net.history.append({"loss": loss} | ({"val_loss": held[at]} if held else {}))
-    net.optimizer, net._schedule = estimator.optimizer, get_schedule(estimator.schedule)
-    net._state.step = estimator._solver_state["step"]
+    if estimator.optimizer is not None:
+        net.optimizer = estimator.optimizer
+    net._schedule = get_schedule(estimator.schedule)
+    net._state.step = getattr(estimator, "_solver_state", {"step": 0})["step"]
 
 
 def report_table(args: Namespace, console: Console, source: str | None) -> int:

@@ -22,7 +22,8 @@ With the extra ``table``, the command line takes CSV and Parquet as they are::
 
 A table's model is a scikit-learn Pipeline of standard parts and an estimator of `fastmlp.sklearn`,
 kept in a ``.skops`` file. ``fastmlp.tables.load_model("model.skops").predict(frame)`` uses it, or
-skops' own ``load``. skl2onnx converts it after `fastmlp.interchange.register_skl2onnx`. A CSV of
+skops' own ``load``; categories of the frame are to be texts, also True and False, and "" where one
+is missing. skl2onnx converts it after `fastmlp.interchange.register_skl2onnx`. A CSV of
 784 pixels and a label is MNIST's, and its model an ``.npz``.
 """
 

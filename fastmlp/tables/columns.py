@@ -158,13 +158,15 @@ def _is_regression(table: Table, label: str, wanted: bool | None) -> bool:
     return broken or (len(kinds) > 2.5 * _FEW and len(kinds) > len(texts) / 10)
 
 
-def describe(table: Table, label: str | None = None, *, regression: bool | None = None) -> Columns:
+def describe(
+    table: Table, label: str | int | None = None, *, regression: bool | None = None
+) -> Columns:
     r"""Return what the columns of a table are.
 
     Parameters
     ----------
     table : Table
-    label : str, optional
+    label : str or int, optional
         The label's column, by name or number.
     regression : bool, optional
         Whether the label holds values; by default it does where it has many different numbers.
@@ -185,9 +187,12 @@ def describe(table: Table, label: str | None = None, *, regression: bool | None 
     >>> found.numbers, found.categories, found.left_out
     (['height'], ['city'], {'id': 'it numbers the rows'})
     """
-    frame = table.frame
-    names = list(frame.columns)
-    chosen = label_column(names, label, f"{table.path}: ")
+    if not isinstance(table, Table):
+        raise TypeError(
+            f"table: expected a Table, as read_table returns one, got {type(table).__name__}"
+        )
+    names = list(table.frame.columns)
+    chosen = label_column(names, None if label is None else str(label), f"{table.path}: ")
     found = Columns(chosen, _is_regression(table, chosen, regression))
     headless = table.layout is not None and not table.layout.has_header
     for at, name in enumerate(names):

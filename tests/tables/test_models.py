@@ -20,8 +20,17 @@ from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 from fastmlp.cli import main
-from fastmlp.tables import load_model, read_table, save_model
+from fastmlp.sklearn import MLPClassifier as OurClassifier
+from fastmlp.tables import (
+    describe,
+    find_layout,
+    load_model,
+    read_table,
+    save_model,
+    train_model,
+)
 from fastmlp.tables.layout import first_is_header, number_in
+from fastmlp.tables.model import features_of
 from fastmlp.tables.parts import divide
 
 RNG = np.random.default_rng(4)
@@ -112,6 +121,33 @@ def test_numbers_too_large_for_a_variance_are_named(here, capsys):
     PEOPLE.assign(weight=WEIGHT * 1e300).to_csv("large.csv", index=False)
     line = refused(capsys, "train", "large.csv", "--label", "tall")
     assert "large.csv: line 2, column 2 ('weight'): expected a number up to 1e+150, got " in line
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_the_command_line_takes_models_made_in_python(here, capsys, solver):
+    table = read_table("people.csv")
+    columns = describe(table, 3)
+    assert columns == describe(table, "tall") == describe(table, -1)
+    frame = features_of(table, columns.numbers, columns.categories)
+    estimator = OurClassifier((5,), solver=solver, max_iter=200, tol=0.01, random_state=0)
+    model = train_model(estimator, columns, (frame, TALL))
+    save_model(model, "own.skops")
+    assert [row[0] for row in predicted(capsys, "people.csv", "own.skops")[1:]] == (
+        model.predict(frame).tolist()
+    )
+    assert main(["evaluate", "own.skops", "people.csv"]) == 0
+    assert f"samples  {N}" in capsys.readouterr().out
+    assert main(["report", "own.skops", "people.csv", "-o", "own.html"]) == 0
+    assert Path("own.html").stat().st_size > 1000
+
+
+def test_layout_and_columns_name_what_they_are_given(here):
+    assert find_layout("people.csv") == find_layout(here / "people.csv")
+    for path in (3, None):
+        with pytest.raises(TypeError, match=r"path: expected a str or os.PathLike, got"):
+            find_layout(path)
+    with pytest.raises(TypeError, match=r"table: expected a Table, .*, got DataFrame"):
+        describe(PEOPLE, "tall")
 
 
 @pytest.mark.parametrize("size", ["1.0", "2.5", "0", "-3", "1e1", "nan", ""])
