@@ -259,11 +259,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 "validation_data: expected (X, y) or (X, y, sample_weight), got "
                 f"{type(data).__name__}"
             )
-        X, y = self._validate_input(data[0], data[1], True, reset=False)
         weight = data[2] if len(data) == 3 else None
-        if weight is not None:
-            weight = np.ascontiguousarray(_check_sample_weight(weight, X), np.float64)
-        rows = self._rows(y)
+        try:
+            X, y = self._validate_input(data[0], data[1], True, reset=False)
+            if weight is not None:
+                weight = np.ascontiguousarray(_check_sample_weight(weight, X), np.float64)
+            rows = self._rows(y)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"validation_data: {error}") from None
         check_n_outputs(self, "validation_data", y, rows)
         targets = self._targets(y, rows, network.parameters.dtype)
         return HeldOut(network, X, targets, rows, weight)
