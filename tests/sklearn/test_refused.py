@@ -64,8 +64,12 @@ def test_several_labels_and_one_label_are_not_mixed():
 
 
 FAILING = {
-    "columns of validation_data": ({}, {"validation_data": (X[:, :2], LABELS["one"])}, "^validation_data: X has 2"),
-    "labels of validation_data": ({}, {"validation_data": (X, LABELS["one"] + 5)}, "^validation_data: .*"),
+    "columns of validation_data": (
+        {}, {"validation_data": (X[:, :2], LABELS["one"])}, "^validation_data: X has 2",
+    ),
+    "labels of validation_data": (
+        {}, {"validation_data": (X, LABELS["one"] + 5)}, "^validation_data: .* classes not in",
+    ),
     "class_weight": ({"class_weight": {7: 1.0}}, {}, "class_weight"),
     "too little is left": (
         {"early_stopping": True, "validation_fraction": 0.999}, {}, "train set will be empty",
