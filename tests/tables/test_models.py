@@ -168,6 +168,16 @@ def test_a_bad_cell_is_named_by_its_line(model, capsys):
     assert "line 5, column 4 ('tall'): expected one of the classes no, yes, got 'perhaps'" in line
 
 
+def test_a_bad_cell_of_a_column_without_name_is_in_the_column_that_label_counts(here, capsys):
+    lines = [
+        f"{height},{weight},{tall}"
+        for height, weight, tall in zip(HEIGHT, WEIGHT, TALL, strict=True)
+    ]
+    Path("bad.csv").write_text("\n".join([*lines, "170,heavy,yes"]))
+    line = refused(capsys, "train", "bad.csv", "--label", "2")
+    assert f"bad.csv: line {N + 1}, 'column 1': expected a number, as most others are" in line
+
+
 def test_evaluate_counts_all_rows_of_another_table(model, capsys):
     PEOPLE.sample(frac=1, random_state=0).to_csv("new.csv", index=False)
     assert main(["evaluate", "model.skops", "new.csv"]) == 0
