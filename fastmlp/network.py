@@ -195,7 +195,10 @@ class MLP:
         X = in_order("X", X, self.feature_names)
         names = column_names(X)
         X = as_rows("X", X, self.architecture.n_in)
-        check_finite("X", X, names, lambda values: self._backend().finite(values, self.threads))
+        check_finite(
+            "X", X, names, lambda values: self._backend().finite(values, self.threads),
+            dtype=self.architecture.dtype, scale=self.architecture.input_scale,
+        )  # fmt: skip
         return X
 
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:

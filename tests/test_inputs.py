@@ -137,6 +137,50 @@ def test_what_is_no_table_of_finite_numbers_is_rejected(backend, X, error, messa
             ask(X, y)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "longdouble"])
+@pytest.mark.parametrize("rows", [1, 3, 5000])
+def test_a_number_beyond_the_network_s_dtype_is_rejected(backend, dtype, rows):
+    net = MLP((3, 4, 2), rng=0, backend=backend)
+    X, y = np.ones((rows, 3), dtype), np.zeros(rows, int)
+    X[-1, 1] = -1e39
+    message = rf"X: expected numbers that float32 can hold, got -1e\+39 in row {rows - 1}, column 1"
+    for layout in (X, np.asfortranarray(X), X.repeat(2, 1)[:, ::2]):
+        for ask in (net.forward, net.predict, net.predict_proba):
+            with pytest.raises(ValueError, match=f"^{message}$"):
+                ask(layout)
+        for ask in (net.evaluate, net.loss_and_gradients, net.fit):
+            with pytest.raises(ValueError, match=f"^{message}$"):
+                ask(layout, y)
+    with pytest.raises(ValueError, match=f"^validation_data: {message}$"):
+        net.fit(np.ones((4, 3)), np.zeros(4, int), validation_data=(X, y))
+    scaled = MLP((3, 4, 2), rng=0, backend=backend, input_scale=2.0)
+    with pytest.raises(ValueError, match=r"got -1e\+39, divided by 2, in row"):
+        scaled.predict(X)
+    X[-1, 0] = np.nan
+    with pytest.raises(ValueError, match=f"got nan in row {rows - 1}, column 0"):
+        net.predict(X)
+
+
+def test_the_largest_numbers_of_the_network_s_dtype_are_read(backend):
+    largest = float(np.finfo("float32").max)
+    X = np.full((40, 3), -largest)
+    X[::2] = largest * (1 + 2.0**-26)  # rounds to it
+    for scale in (None, 1e100):
+        net = MLP((3, 3), output="identity", backend=backend, input_scale=scale)
+        net.weights[0] = np.eye(3)
+        np.testing.assert_array_equal(net.predict(X * (scale or 1)), X.astype("float32"))
+    wide = MLP((3, 3), output="identity", backend=backend, dtype="float64")
+    assert np.isfinite(wide.predict(X * 1e200)).all()
+
+
+def test_targets_beyond_the_network_s_dtype_are_rejected(backend):
+    net = MLP((3, 2), output="identity", rng=0, backend=backend)
+    message = r"^y: expected numbers that float32 can hold, got 1e\+300 in row 1, column 0$"
+    for ask in (net.fit, net.evaluate):
+        with pytest.raises(ValueError, match=message):
+            ask(np.eye(3), np.array([[0, 0], [1e300, 0], [0, 0]]))
+
+
 class Tensor:
     """One of a library that does not hand out its numbers."""
 
@@ -195,6 +239,8 @@ def test_sparse_matrices_are_checked_too(backend):
     bad = sparse.csr_matrix(np.array([[0.0, np.inf, 0.0]]))
     with pytest.raises(ValueError, match="X: expected finite numbers, got inf"):
         net.predict(bad)
+    with pytest.raises(ValueError, match=r"X: expected numbers that float32 .* got 1e\+300$"):
+        net.predict(sparse.csr_matrix(np.array([[0.0, 1e300, 0.0]])))
     for name in ("coo", "lil", "dok", "bsr", "dia"):
         with pytest.raises(TypeError, match=f"X: expected CSR or CSC.* got {name}"):
             net.predict(sparse.eye(3).asformat(name))

@@ -135,7 +135,7 @@ def split(
             raise ValueError(f"X: expected {n} rows, as was said, got {X.shape[0]}")
         if y is None:
             raise ValueError("y: expected labels, got None")
-        check_finite("X", X)
+        check_finite("X", X, dtype=a.dtype, scale=a.input_scale)
         targets = check_targets("y", y, n, a.n_out, a.output, a.loss, np.dtype(a.dtype))
         if weight is not None:
             weight = np.asarray(weight)

@@ -29,7 +29,7 @@ from ._checks import check_continued, check_n_outputs, check_together, hidden_si
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
-from ._inputs import are_plain, check_kind
+from ._inputs import are_plain, check_kind, check_range
 from ._lbfgs import Objective, fit_lbfgs
 from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, copies, draw
 from ._random import source
@@ -155,6 +155,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 X, y, rows, weight = self._checked(X, y, sample_weight, incremental, first)
                 network = self._begun(names, [X.shape[1], *hidden], X.dtype, first)
             network.threads = self._threads()
+            check_range(self, network, X, rows)
             weighted = self._class_weighted(y, weight, incremental)
             targets = self._targets(y, rows, network.parameters.dtype)
             samples = Samples(X, y, rows, targets, weighted, weight)
@@ -265,6 +266,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if weight is not None:
                 weight = np.ascontiguousarray(_check_sample_weight(weight, X), np.float64)
             rows = self._rows(y)
+            check_range(self, network, X, rows)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"validation_data: {error}") from None
@@ -405,7 +407,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _validated(self, X: Any) -> Any:
         check_kind("X", X := in_memory(X))
-        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        check_range(self, self._current(), X)
+        return X
 
     @property
     def _optimizer(self) -> CurrentRate:

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ..support.finite import check_fits
 from ..support.frames import is_frame, kind_of
+from ._network import Network
 
-__all__ = ["are_plain", "check_kind"]
+__all__ = ["are_plain", "check_kind", "check_range"]
 
 
 def check_kind(name: str, data: Any) -> None:
@@ -53,6 +55,30 @@ def check_kind(name: str, data: Any) -> None:
             continue
         where = "" if column is None else f" in column {column!r}"
         raise TypeError(f"{name}: expected real numbers, got {kind}{where} (dtype {dtype})")
+
+
+def check_range(estimator: Any, network: Network, X: Any, rows: np.ndarray | None = None) -> None:
+    """Raise where a number is infinite in the network's dtype.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+    network : Network
+        Its own.
+    X : array or sparse matrix
+        Checked by scikit-learn.
+    rows : ndarray, optional
+        The targets, (n, n_out).
+
+    Raises
+    ------
+    ValueError
+        Naming X or y, and the place.
+    """
+    dtype = network.parameters.dtype
+    check_fits("X", X, dtype, getattr(estimator, "feature_names_in_", None))
+    if rows is not None:
+        check_fits("y", rows, dtype)
 
 
 def are_plain(y: object, n: int) -> bool:

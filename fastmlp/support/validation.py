@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .finite import check_finite, sum_is_finite
 from .frames import is_frame, kind_of, numbers_of, values_of
 
 __all__ = [
@@ -35,7 +36,6 @@ __all__ = [
 ]
 
 _LEAST_WEIGHT, _MOST_WEIGHT = 1e-30, 1e30  # of a sample: beyond, products leave float32
-_CHUNK_BYTES = 4 << 20  # NaN is looked for in pieces: no copy of the whole
 
 
 def check_number(
@@ -200,56 +200,6 @@ def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
     return X
 
 
-def _row_chunks(X: np.ndarray) -> Any:
-    rows = max(1, _CHUNK_BYTES // max(1, X.shape[1] * X.itemsize))
-    for start in range(0, X.shape[0], rows):
-        yield start, X[start : start + rows]
-
-
-def sum_is_finite(values: np.ndarray) -> bool:
-    """Tell whether a sum is finite, and so all its addends; False proves nothing."""
-    dtype = None if values.dtype.char in "fd" else np.float64
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.add.reduce(values, axis=None, dtype=dtype)))
-
-
-def check_finite(
-    name: str,
-    X: Any,
-    columns: Sequence[str] | None = None,
-    all_finite: Callable[[np.ndarray], bool] = sum_is_finite,
-) -> None:
-    """Raise ValueError where X holds a NaN, which is a missing value, or an infinity.
-
-    Parameters
-    ----------
-    name : str
-        What the message calls X.
-    X : array or sparse matrix
-    columns : sequence of str, optional
-        The names of its columns, for the message.
-    all_finite : callable, optional
-        What looks first; a false answer is looked at more closely.
-    """
-    sparse = hasattr(X, "tocsr")
-    values = X.data[:, None] if sparse else X
-    if values.dtype.kind != "f" or values.size == 0:
-        return
-    if all_finite(values):
-        return
-    for start, rows in _row_chunks(values):
-        if sum_is_finite(rows):
-            continue
-        bad = np.argwhere(~np.isfinite(rows))
-        if len(bad):
-            row, column = bad[0]
-            value = rows[row, column]
-            called = column if columns is None else repr(columns[column])
-            where = "" if sparse else f" in row {start + row}, column {called}"
-            missing = " (a missing value)" if np.isnan(value) else ""
-            raise ValueError(f"{name}: expected finite numbers, got {value}{where}{missing}")
-
-
 def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
     y = y.copy()  # what is checked stays so, whoever writes into y meanwhile
     if y.dtype.kind == "f":
@@ -317,7 +267,7 @@ def check_targets(
     y = y[:, None] if y.ndim == 1 else y
     if y.shape[1] != n_out:
         raise ValueError(f"{name}: expected {n_out} columns, one per output, got {y.shape[1]}")
-    check_finite(name, y)
+    check_finite(name, y, dtype=dtype)
     if output == "softmax":
         if (y < 0).any() or not np.allclose(y.sum(1, dtype=np.float64), 1.0, atol=1e-5):
             raise ValueError(f"{name}: expected labels, or rows of probabilities that sum to 1")

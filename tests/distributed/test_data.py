@@ -190,6 +190,10 @@ BAD = {
         da.from_array(np.concatenate([X[:1000], nan_in(X[1000:])]), chunks=(1000, -1)), GOOD_Y,
         ValueError, r"partition 1: X: expected finite numbers, got nan in row 7, column 3",
     ),
+    "too large": (
+        da.from_array(X.astype(float) * 1e300, chunks=(1000, -1)), GOOD_Y,
+        ValueError, r"partition \d: X: expected numbers that float32 can hold, got .*e\+299 in row 0",
+    ),
     "no labels": (
         GOOD_X, lying(blocks_of(LABELS, {1: None}), (1000,), np.int64),
         ValueError, r"partition 1: y: expected labels, got None",

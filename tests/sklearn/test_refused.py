@@ -53,6 +53,37 @@ def test_training_goes_on_with_as_many_outputs(solver, first, then):
         )
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_numbers_beyond_float32_are_named(asked):
+    """In a network of that dtype: because it was asked for, or since X was when it was fitted."""
+    model = ours.MLPRegressor(
+        hidden_layer_sizes=(4,), max_iter=3, random_state=0, dtype="float32" if asked else None
+    )
+    model.fit(X.astype("float32"), VALUES[1])
+    large = X.copy()
+    large[7, 2] = 1e300
+    message = r"X: expected numbers that float32 can hold, got 1e\+300 in row 7, column 2$"
+    for call in (
+        lambda m: m.predict(large),
+        lambda m: m.score(large, VALUES[1]),
+        lambda m: m.partial_fit(large, VALUES[1]),
+    ):
+        assert_refused(model, call, f"^{message}")
+    held_out = large, VALUES[1]
+    data = X.astype("float32"), VALUES[1]
+    assert_refused(
+        model, lambda m: m.fit(*data, validation_data=held_out), f"^validation_data: {message}"
+    )
+    frame, small = (pd.DataFrame(data, columns=["a", "b", "c"]) for data in (large, data[0]))
+    model.fit(small, VALUES[1])
+    with pytest.raises(ValueError, match=r"in row 7, column 'c'$"):
+        model.predict(frame)
+    targets = VALUES[1] * np.where(np.arange(60) == 5, 1e300, 1)
+    model.warm_start = True
+    with pytest.raises(ValueError, match=r"^y: expected numbers that float32 .* in row 5, "):
+        model.fit(small, targets)
+
+
 def test_several_labels_and_one_label_are_not_mixed():
     model = ours.MLPClassifier((4,), max_iter=3, random_state=0).fit(X, LABELS["two"])
     message = "y: expected a row of 0 and 1 per sample"
