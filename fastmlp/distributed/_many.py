@@ -162,4 +162,4 @@ def _bar(total: int, progress: bool | None) -> Any:
         return _Quiet()
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc="networks", dynamic_ncols=True)
+    return tqdm(total=total, desc="networks", unit=" networks", dynamic_ncols=True)

@@ -9,6 +9,7 @@ from contextvars import copy_context
 from typing import Any
 
 from ..callbacks import Callback, ProgressBar
+from ..callbacks.progress import new_bar
 from ..support.interrupts import CtrlC, Halt
 from ..support.notices import warn, watched
 from ..support.threads import startable
@@ -18,7 +19,6 @@ from .trainer import Plan
 __all__ = ["Pool", "add_bar", "report"]
 
 _LOOK_SECONDS = 0.2  # where a blocked main thread hears no signal, it looks this often
-_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 _TICKS = 1000  # of an epoch on the bar; whole numbers add up to all of it
 
 
@@ -62,10 +62,8 @@ def add_bar(plans: list[Plan], progress: bool | None) -> Any:
         progress = watched() and not own
     if not progress:
         return None
-    from tqdm.auto import tqdm
-
     total = _TICKS * sum(plan.settings.epochs for plan in plans)
-    bar = tqdm(total=total, dynamic_ncols=True, bar_format=_FORMAT)
+    bar = new_bar(total, "epochs", f"networks 0/{len(plans)}", scale=1 / _TICKS)
     lock = threading.Lock()
     for plan in plans:
         plan.settings.callbacks.append(_Share(bar, lock))
@@ -153,7 +151,7 @@ class Pool:
         ended = sum(future.done() for future in futures)
         if self._bar is not None and ended != self._ended:
             self._ended = ended
-            self._bar.set_description(f"networks {ended}/{len(futures)}")
+            self._bar.set_description_str(f"networks {ended}/{len(futures)}")
 
 
 def report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from classifiers import HELD, LABELS, Interrupt, X, flat, make
 import fastmlp
 from fastmlp import MLP, SGD, Adam, EarlyStopping, ModelCheckpoint
 from fastmlp.callbacks import Callback, CSVLogger, LearningRateFinder, ProgressBar, TerminateOnNaN
+from fastmlp.callbacks.progress import new_bar
 from fastmlp.metrics import Metric
 
 # hooks
@@ -255,6 +257,44 @@ def test_a_bar_of_the_user_s_own_is_the_only_one(capsys, monkeypatch):
     err = capsys.readouterr().err
     assert "epoch 2/2" in err
     assert "val_loss=" in err
+
+
+FIGURES = {"loss": 0.031234, "accuracy": 0.99, "val_loss": 0.0812345, "val_accuracy": 0.97654}
+FEW = "loss=0.0312 acc=0.990 val_loss=0.0812 val_acc=0.977"
+MORE = "loss=0.03123 acc=0.9900 val_loss=0.08123 val_acc=0.9765"
+WHOLE = "loss=0.03123 accuracy=0.9900 val_loss=0.08123 val_accuracy=0.9765"
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (53, FEW), (70, f"epoch 3/10, {FEW}"), (73, f"epoch 3/10  25% <?, {FEW}"),
+        (85, f"epoch 3/10  25% 00:00<?, {MORE}"), (89, f"epoch 3/10  25%|###| 00:00<?, {MORE}"),
+        (100, f"epoch 3/10  25%|###| 00:00<?, {WHOLE}"),
+        (130, f"epoch 3/10  25%|###| 00:00<?, ? samples/s, {WHOLE}"),
+    ],
+)  # fmt: skip
+def test_the_figures_of_a_bar_go_last_where_there_is_little_room(columns, line):
+    bar = new_bar(1000, "samples", "epoch 3/10", initial=250)
+    bar.figures, bar.dynamic_ncols, bar.ncols = FIGURES, None, columns
+    shown = str(bar)
+    bar.close()
+    assert len(shown) <= columns
+    assert re.sub(r"\|.*\|", "|###|", re.sub("00:0[0-9]", "00:00", shown)) == line
+    if "|" in shown:
+        assert len(shown) == columns  # the bar has what is left
+
+
+def test_a_bar_shows_metrics_whatever_their_names(capsys):
+    metric = Metric(lambda y, p: 12.3456, "{}x")
+    fit = {"epochs": 2, "metrics": ["f1", metric], "callbacks": [ProgressBar()]}
+    make().fit(X, LABELS, **fit)
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(r"epoch 2/2 .*loss=[\d.]{5,7} acc\w*=[\d.]{6} f1=[\d.]{6} {}x=12\.3", last)
+    assert "seconds" not in last
+    make().fit(lambda: iter([(X, LABELS)]), validation_data=HELD, **fit)  # which nobody counts
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert re.search(r"epoch 2/2 .*acc\w*=[\d.]+ .*val_f1=[\d.]+ val_{}x=12\.3", last)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")

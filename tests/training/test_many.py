@@ -356,6 +356,7 @@ def test_one_bar_over_all_epochs(capsys):
     last = shown.split("\r")[-1]
     assert "networks 3/3" in last
     assert "100%|" in last
+    assert "epochs/s" in last
     assert shown.count("\n") == 1
 
 
