@@ -343,7 +343,9 @@ class MLP:
         X : array, frame, sparse matrix (n, n_in), or chunks
             Of any real dtype and layout; never converted or copied whole. Without y: an iterable
             of chunks ``(X, y)`` or ``(X, y, sample_weight)``, or a function that returns one for
-            every epoch. One chunk is held at a time; batches are cut and shuffled within it.
+            every epoch. One chunk is held at a time; batches are cut and shuffled within it. A
+            list is checked whole before anything changes; of an iterator, the chunks before one
+            that is refused have been trained on.
         y : array
             Labels (n,) or targets (n, n_out).
         epochs : int, default 10

@@ -136,7 +136,12 @@ class Monitor:
     def check(self, names: Sequence[str]) -> None:
         """Raise unless the run's logs have the name."""
         if self.name not in names:
-            raise ValueError(f"monitor: expected one of {', '.join(names)}, got {self.name!r}")
+            validated = any(name.startswith("val_") for name in names)
+            needs = self.name.startswith("val_") and not validated
+            hint = ", which needs validation data" if needs else ""
+            raise ValueError(
+                f"monitor: expected one of {', '.join(names)}, got {self.name!r}{hint}"
+            )
 
     def improved(self, logs: Logs) -> bool:
         """Tell whether the number is better than the best so far, and if so, note it."""

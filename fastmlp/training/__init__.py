@@ -41,8 +41,9 @@ that order, and a column that is missing or new is an error.
 **Data larger than memory.** ``fit`` reads a `numpy.memmap` as it is, and takes chunks, one at a
 time: ``net.fit(chunks)``, where ``chunks`` is a list of ``(X, y)`` or a function that returns an
 iterator of them for every epoch. Batches are cut, and shuffled, within a chunk; the last, smaller
-batch of a chunk counts. A schedule that moves within an epoch has the chunks counted in a pass of
-its own.
+batch of a chunk counts. A list is checked and counted before anything changes. Those of an iterator
+are checked as they come: where one is refused, the network has been trained on those before it. A
+schedule that moves within an epoch has them counted in a pass of their own.
 
 **Many networks on the same data**, as a search over seeds or learning rates needs them:
 `fastmlp.fit_many` trains one network a core, all from one copy of the data, and each to the bits it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,8 @@ class ChunkSamples:
     """Samples that come in chunks ``(X, y)`` or ``(X, y, sample_weight)``, anew in every epoch.
 
     One chunk is held at a time. Batches are cut within a chunk, in order or, with `shuffle`,
-    shuffled within it; the last, smaller batch of a chunk counts.
+    shuffled within it; the last, smaller batch of a chunk counts. Those of a list are all checked
+    and counted before anything changes; an iterator's one by one, before they are trained on.
 
     Parameters
     ----------
@@ -135,9 +136,13 @@ class ChunkSamples:
         self._first = self._next(self._begun, 0)
         if self._first is None:
             raise ValueError("X: expected at least one chunk, got none")
+        if isinstance(source, Sequence):
+            self.measure()
 
     def measure(self) -> None:
         """Go through the chunks once, without training, to know an epoch's steps."""
+        if self.steps is not None:
+            return
         if isinstance(self._source, Iterator):
             raise TypeError(
                 "X: expected chunks that can be gone through twice, since the schedule needs to "

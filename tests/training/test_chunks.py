@@ -175,7 +175,7 @@ def test_validation_stopping_callbacks_and_bar_work_with_chunks(backend, capsys)
     )  # fmt: skip
     assert len(history) == len(history["val_f1"]) == stopping.best_epoch + 3 < 300
     assert max(seen.steps) == 3  # one of 64, one of 48, one of 38
-    assert seen.params_seen[0]["samples"] is None
+    assert seen.params_seen[0]["samples"] == 150  # of a list, which is gone through first
     assert "samples" in capsys.readouterr().err
     net.fit(CHUNKS, epochs=1, schedule=OneCycle(), callbacks=[seen])
     assert seen.params_seen[0]["samples"] == 150
@@ -203,6 +203,21 @@ def test_a_chunk_is_gone_when_the_next_is_asked_for(backend):
     assert max(most) == 0
 
 
+def test_chunks_of_a_list_are_counted(backend):
+    seen, schedules = [], (None, OneCycle())
+
+    class Watch(Callback):
+        def on_train_begin(self, logs):
+            seen.append((self.params["samples"], self.params["steps"]))
+
+    for schedule in schedules:
+        make(backend).fit(CHUNKS, batch_size=30, callbacks=[Watch()], schedule=schedule)
+        make(backend).fit(
+            lambda: iter(CHUNKS), batch_size=30, callbacks=[Watch()], schedule=schedule
+        )
+    assert seen == [(150, 7), (None, None), (150, 7), (150, 7)]
+
+
 # what is refused
 
 REFUSED = [
@@ -218,11 +233,18 @@ REFUSED = [
     ({"X": [(X, LABELS + 1)]}, ValueError, "X: chunk 0: y: "),
     ({"X": [*CHUNKS, (X, LABELS[:3])], "schedule": OneCycle()}, ValueError, "X: chunk 3: y"),
     ({"X": [(X, LABELS, -LABELS)]}, ValueError, "X: chunk 0: sample_weight"),
+    ({"X": [*CHUNKS, (X, LABELS + 1)]}, ValueError, "X: chunk 3: y: "),
+    (
+        {"X": (*CHUNKS, (X * np.nan, LABELS)), "epochs": 1},
+        ValueError,
+        "X: chunk 3: X: expected fin",
+    ),
+    ({"X": [*CHUNKS, X]}, TypeError, "got ndarray as one"),
     ({"validation_split": 0.1}, ValueError, "validation_split"),
     ({"sample_weight": np.ones(150)}, ValueError, "sample_weight"),
     ({"class_weight": "balanced"}, ValueError, "class_weight: expected a dict with chunks"),
     ({"class_weight": {7: 1}}, ValueError, "class_weight"),
-    ({"early_stopping": True}, ValueError, "monitor: expected one of loss"),
+    ({"early_stopping": True}, ValueError, "'val_loss', which needs validation data"),
     ({"metrics": ["f1"]}, ValueError, "metrics: expected validation_data"),
 ]
 
@@ -243,7 +265,7 @@ def test_a_refused_fit_changes_nothing(wrong, error, message):
 def test_a_bad_chunk_on_the_way_leaves_a_usable_network(backend):
     net, twin = make(backend), make(backend)
     with pytest.raises(ValueError, match="X: chunk 1: X: expected finite numbers"):
-        net.fit([CHUNKS[0], (X * np.nan, LABELS)], epochs=2, batch_size=None)
+        net.fit(lambda: iter([CHUNKS[0], (X * np.nan, LABELS)]), epochs=2, batch_size=None)
     twin.fit(*CHUNKS[0], epochs=1, batch_size=None)
     assert_same(state(net), state(twin))
     assert len(net.history) == 0
