@@ -6,7 +6,7 @@ kernel that takes a step, and their codes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ __all__ = [
     "one_step",
     "state_arrays",
     "step_vector",
-    "update_cases",
+    "updates",
     "whole_gradient",
 ]
 
@@ -197,11 +197,9 @@ _RULES: dict[str, Rule] = {
 OPTIMIZERS = {name: code for code, name in enumerate(_RULES)}  # the codes that programs pass
 
 
-def load_hyperparameters(v: Vec, address: Any) -> dict[str, Any]:
-    """Return the hyperparameters in a row, each in every lane."""
-    return {
-        name: v.splat(v.load_scalar(address, i * v.size)) for i, name in enumerate(HYPERPARAMETERS)
-    }
+def load_hyperparameters(v: Vec, address: Any, names: Sequence[str] = HYPERPARAMETERS) -> Hyper:
+    """Return hyperparameters of a row, each in every lane."""
+    return {name: v.splat(v.load_item(address, _PLACES[name])) for name in names}
 
 
 def whole_gradient(v: Vec, h: dict[str, Any], total: Any, x: Any, l1: bool) -> Any:
@@ -225,38 +223,29 @@ def step_vector(
     v.store(_RULES[name].step(v, h, g, x, slots), w)
 
 
-def update_cases(
-    v: Vec,
-    sums: Callable[[Callable[[Any, Any, int], None]], None],
-    state: Any,
-    hyper: Any,
-    l1: bool = False,
-) -> dict[int, Callable[[], None]]:
-    """Return the switch over what becomes of gradient sums; `sums` visits (sum, row, offset).
+def updates(v: Vec, q: Any, *, l1: bool = False) -> Iterator[Callable[[Any, Any, Any], None]]:
+    """Emit the body of a ``for`` for everything that may become of gradient sums, by `q.code`: it
+    calls what it is given, ``become(sum, row, offset)``, for every sum.
 
-    A rule's state arrays lie `state` bytes behind the parameters and behind one another.
+    A rule's state arrays lie `q.state` bytes behind the parameters and behind one another.
     """
 
-    def rule(name: str) -> None:
-        h = load_hyperparameters(v, hyper)
+    def step(total: Any, row: Any, offset: int) -> None:
+        slots, place = [], row
+        for _ in range(_RULES[name].slots):
+            place = v.at(place, q.state)
+            slots.append(v.at(place, offset))
+        step_vector(v, name, h, total, v.at(row, offset), slots, l1)
 
-        def step(total: Any, row: Any, offset: int) -> None:
-            slots, place = [], row
-            for _ in range(_RULES[name].slots):
-                place = v.at(place, state)
-                slots.append(v.at(place, offset))
-            step_vector(v, name, h, total, v.at(row, offset), slots, l1)
+    def add(x: Any, row: Any, offset: int) -> None:
+        v.store(v.b.fadd(x, v.load(row, offset)), row, offset)
 
-        sums(step)
-
-    def store() -> None:
-        sums(lambda x, row, offset: v.store(x, row, offset))
-
-    def add() -> None:
-        sums(lambda x, row, offset: v.store(v.b.fadd(x, v.load(row, offset)), row, offset))
-
-    rules = {code: partial(rule, name) for name, code in OPTIMIZERS.items()}
-    return {STORE: store, ADD: add, **rules}
+    for name in v.cases(q.code, {"store": STORE, "add": ADD, **OPTIMIZERS}):
+        if name in OPTIMIZERS:
+            h = load_hyperparameters(v, q.hyper)
+            yield step
+        else:
+            yield v.store if name == "store" else add
 
 
 def state_arrays(code: int) -> int:

@@ -72,7 +72,10 @@ def emit_kernel(module: ir.Module, name: str, emit: Emitter, new: Callable[..., 
 
 
 def subroutine(v: Vec, name: str, emit: Emitter) -> Callable[..., None]:
-    """Return what calls a tile of this name, emitted once per module, with fields by name."""
+    """Return what calls a tile of this name, emitted once per module: ``call(q, **fields)``.
+
+    Fields that are not given are those of the record `q`.
+    """
     names = fields_of(emit)
     full = f"fastmlp_{name}_{v.suffix}"
     function = v.module.globals.get(full)
@@ -82,9 +85,9 @@ def subroutine(v: Vec, name: str, emit: Emitter) -> Callable[..., None]:
         emit(v.over(builder), SimpleNamespace(**dict(zip(names, function.args, strict=True))))
         builder.ret_void()
 
-    def call(**values: Any) -> None:
-        v.b.call(function, [values.pop(field) for field in names])
-        if values:
-            raise TypeError(f"{name}: expected the fields {names}, got {sorted(values)} as well")
+    def call(q: Any, **values: Any) -> None:
+        v.b.call(function, [values[n] if n in values else getattr(q, n) for n in names])
+        if not values.keys() <= set(names):
+            raise TypeError(f"{name}: expected some of the fields {names}, got {sorted(values)}")
 
     return call

@@ -7,8 +7,9 @@ bytes, so that callers need no pointers, slices or reshapes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
 
 from llvmlite import ir
 
@@ -22,6 +23,7 @@ __all__ = [
     "I64",
     "VOID",
     "Vectors",
+    "call_by_name",
     "const",
     "ir",
 ]
@@ -29,11 +31,23 @@ __all__ = [
 I64, I32, I16, I8, BOOL = (ir.IntType(n) for n in (64, 32, 16, 8, 1))
 VOID = ir.VoidType()
 F32, F64 = ir.FloatType(), ir.DoubleType()
+Name = TypeVar("Name")
 
 
 def const(value: int) -> ir.Constant:
     """Return `value` as a 64-bit integer constant."""
     return ir.Constant(I64, value)
+
+
+def call_by_name(builder: ir.IRBuilder, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+    """Call a function of LLVM's own or of the system by its whole name."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    module = builder.module
+    return builder.call(module.globals.get(name) or ir.Function(module, kind, name), arguments)
+
+
+def _bytes_of(kind: Any) -> int:
+    return kind.width // 8 if isinstance(kind, ir.IntType) else 4 if kind == F32 else 8
 
 
 class Vectors:
@@ -69,11 +83,27 @@ class Vectors:
         """Return an integer vector with `value` in every lane."""
         return ir.Constant(self.int_type, [int(value)] * self.length)
 
-    def at(self, address: Any, offset: Any = 0) -> Any:
-        """Return `address` + `offset` bytes."""
+    def times(self, number: Any, step: Any) -> Any:
+        """Return the product of two 64-bit integers, either of which may be a plain number."""
+        number, step = (const(x) if isinstance(x, int) else x for x in (number, step))
+        return self.b.mul(number, step)
+
+    def ceil(self, n: Any, size: Any) -> Any:
+        """Return how many of `size`, which may be a plain number, it takes to hold n."""
+        size = const(size) if isinstance(size, int) else size
+        return self.b.udiv(self.b.sub(self.b.add(n, size), const(1)), size)
+
+    def at(self, address: Any, offset: Any = 0, step: Any = None) -> Any:
+        """Return `address` + `offset` bytes, or `offset` times `step` bytes."""
+        if step is not None:
+            offset = self.times(offset, step)
         if isinstance(offset, int):
             return address if offset == 0 else self.b.add(address, const(offset))
         return self.b.add(address, offset)
+
+    def rows(self, address: Any, stride: Any, count: int) -> list[Any]:
+        """Return where `count` rows begin, `stride` bytes from one to the next."""
+        return [self.at(address, const(i), stride) for i in range(count)]
 
     def pointer(self, address: Any, kind: Any = None) -> Any:
         """Turn an integer address into a pointer to `kind` (a vector unless told)."""
@@ -84,6 +114,13 @@ class Vectors:
         kind = ir.VectorType(self.scalar, length or self.length)
         value = self.b.load(self.pointer(self.at(address, offset), kind))
         value.align = self.size
+        return value
+
+    def load_any(self, address: Any, kind: Any, count: int) -> Any:
+        """Load `count` values of `kind` that lie anywhere: a vector, or the one."""
+        kind = kind if count == 1 else ir.VectorType(kind, count)
+        value = self.b.load(self.pointer(address, kind))
+        value.align = 1
         return value
 
     def store(self, value: Any, address: Any, offset: Any = 0) -> None:
@@ -121,6 +158,19 @@ class Vectors:
         """Store one value."""
         self.b.store(value, self.pointer(self.at(address, offset), value.type))
 
+    def load_item(self, address: Any, index: Any, kind: Any = None) -> Any:
+        """Load element `index` of an array, or value `index` of `kind`; integers as 64 bits."""
+        kind = kind or self.scalar
+        value = self.load_scalar(address, self.times(index, _bytes_of(kind)), kind)
+        narrow = isinstance(kind, ir.IntType) and kind != I64
+        return self.b.zext(value, I64) if narrow else value
+
+    def store_item(self, value: Any, address: Any, index: Any, kind: Any = None) -> None:
+        """Store value `index` of an array; an integer as one of `kind`, where told."""
+        if kind not in (None, value.type):
+            value = self.b.trunc(value, kind)
+        self.store_scalar(value, address, self.times(index, _bytes_of(value.type)))
+
     def splat(self, scalar: Any) -> Any:
         """Return a vector with `scalar`, of any type, in every lane."""
         return self._in_lanes(scalar, self.length)
@@ -152,9 +202,7 @@ class Vectors:
 
     def call(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
         """Call one of LLVM's own functions by its whole name."""
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
-        return self.b.call(function, arguments)
+        return call_by_name(self.b, name, result, arguments)
 
     def intrinsic(self, name: str, arguments: Sequence[Any]) -> Any:
         """Call the LLVM intrinsic ``llvm.<name>`` for this vector type."""
@@ -231,15 +279,12 @@ class Vectors:
 
     # control flow
 
+    @contextmanager
     def loop(
-        self,
-        count: Any,
-        state: Sequence[Any],
-        body: Callable[[Any, list[Any]], list[Any]],
-        *,
-        unroll: bool = True,
-    ) -> list[Any]:
-        """Emit ``for t in range(count): state = body(t, state)`` and return the last state.
+        self, count: Any, state: Sequence[Any], *, unroll: bool = True
+    ) -> Iterator[tuple[Any, list[Any]]]:
+        """Emit ``for t in range(count)`` around the block, which is given t and the list of values
+        that it carries, at first `state`, to change; behind the block they are the last ones.
 
         Without `unroll` LLVM keeps one copy of the body: where it fills the registers, a second
         one may spill.
@@ -250,28 +295,65 @@ class Vectors:
         after = b.function.append_basic_block("after")
         b.cbranch(b.icmp_signed(">", count, const(0)), head, after)
         b.position_at_end(head)
-        t = b.phi(I64)
-        t.add_incoming(const(0), before)
-        phis = [b.phi(value.type) for value in state]
-        for phi, value in zip(phis, state, strict=True):
-            phi.add_incoming(value, before)
-        new = body(t, list(phis))
-        following = b.add(t, const(1))
+        phis = [b.phi(value.type) for value in (const(0), *state)]
+        values = phis[1:]
+        yield phis[0], values
+        following = b.add(phis[0], const(1))
+        for phi, first, next_ in zip(phis, (const(0), *state), (following, *values), strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(next_, b.block)
         last = b.block
-        t.add_incoming(following, last)
-        for phi, value in zip(phis, new, strict=True):
-            phi.add_incoming(value, last)
         back = b.cbranch(b.icmp_signed("<", following, count), head, after)
         if not unroll:
             back.set_metadata("llvm.loop", self._never_unrolled())
         b.position_at_end(after)
-        results = []
-        for value, changed in zip(state, new, strict=True):
-            phi = b.phi(value.type)
-            phi.add_incoming(value, before)
-            phi.add_incoming(changed, last)
-            results.append(phi)
-        return results
+        values[:] = self._joined((before, state), (last, values[:]))
+
+    def _joined(self, *ends: tuple[Any, Sequence[Any]]) -> list[Any]:
+        """Return the values of whichever of two blocks came before."""
+        joined = []
+        for values in zip(*(values for _, values in ends), strict=True):
+            joined.append(self.b.phi(values[0].type))
+            for (block, _), value in zip(ends, values, strict=True):
+                joined[-1].add_incoming(value, block)
+        return joined
+
+    @contextmanager
+    def each(self, count: Any, step: Any = None) -> Iterator[Any]:
+        """Emit a loop around the block, over the numbers below `count`, times `step` if there is
+        one.
+        """
+        with self.loop(count, []) as (t, _):
+            yield t if step is None else self.times(t, step)
+
+    def groups(
+        self, n: Any, size: int, state: list[Any] | None = None
+    ) -> Iterator[tuple[Any, int]]:
+        """Emit the body of a ``for`` for n things, `size` at a time, and for what is left one by
+        one: it is given the first one's number, and how many they are. It may change `state`.
+        """
+        b, carried = self.b, [] if state is None else state
+        whole = b.udiv(n, const(size))
+        done = b.mul(whole, const(size))
+        for begin, count, at_once in ((const(0), whole, size), (done, b.sub(n, done), 1)):
+            with self.loop(count, carried[:]) as (t, values):
+                carried[:] = values
+                yield b.add(begin, b.mul(t, const(at_once))), at_once
+                values[:] = carried
+            carried[:] = values
+
+    @contextmanager
+    def blocks(self, n: Any, size: Any, least: int = 0) -> Iterator[tuple[Any, Any]]:
+        """Emit a loop around the block over blocks of n things, of which there are at least so
+        many: the first one's number, and how many they are, `size` at most.
+        """
+        count = self.ceil(n, size)
+        if least:
+            few = self.b.icmp_signed("<", count, const(least))
+            count = self.b.select(few, const(least), count)
+        with self.each(count, size) as first:
+            left = self.b.sub(n, first)
+            yield first, self.least(left, const(size) if isinstance(size, int) else size)
 
     def interleaved(
         self,
@@ -286,23 +368,19 @@ class Vectors:
         of the multiply-add. They are combined in a fixed order.
         """
         b, width = self.b, len(start)
-
-        def several(t: Any, sums: list[Any]) -> list[Any]:
-            new = []
-            for n in range(sets):
-                at = b.add(b.mul(t, const(sets)), const(n))
-                new += add(at, sums[n * width : (n + 1) * width])
-            return new
-
         whole = b.udiv(count, const(sets))
-        sums = self.loop(whole, [*start, *[self.c(0.0)] * (width * (sets - 1))], several)
+        with self.loop(whole, [*start, *[self.c(0.0)] * (width * (sets - 1))]) as (t, sums):
+            for n in range(sets):
+                own = slice(n * width, (n + 1) * width)
+                sums[own] = add(b.add(b.mul(t, const(sets)), const(n)), sums[own])
         while len(sums) > width:
             half = len(sums) // 2
             sums = [b.fadd(x, y) for x, y in zip(sums[:half], sums[half:], strict=True)]
-        if sets == 1:
-            return sums
-        done = b.mul(whole, const(sets))
-        return self.loop(b.sub(count, done), sums, lambda t, s: add(b.add(done, t), s))
+        if sets > 1:
+            done = b.mul(whole, const(sets))
+            with self.loop(b.sub(count, done), sums) as (t, sums):
+                sums[:] = add(b.add(done, t), sums[:])
+        return sums
 
     def _never_unrolled(self) -> Any:
         """Return the metadata of a loop; its first operand is itself, which tells loops apart."""
@@ -311,50 +389,41 @@ class Vectors:
         loop.operands = (loop, disable)
         return loop
 
-    def choose(
-        self,
-        condition: Any,
-        yes: Callable[[], list[Any] | None],
-        no: Callable[[], list[Any] | None] = list,
-    ) -> list[Any]:
-        """Emit ``yes() if condition else no()`` and return the chosen list of values, if they
-        return some.
-        """
-        b = self.b
-        then, other, after = (b.function.append_basic_block(n) for n in ("then", "else", "join"))
-        b.cbranch(condition, then, other)
-        results = []
-        for block, emit in ((then, yes), (other, no)):
-            b.position_at_end(block)
-            values = emit() or []
-            results.append((values, b.block))
-            b.branch(after)
-        b.position_at_end(after)
-        joined = []
-        for left, right in zip(results[0][0], results[1][0], strict=True):
-            phi = b.phi(left.type)
-            phi.add_incoming(left, results[0][1])
-            phi.add_incoming(right, results[1][1])
-            joined.append(phi)
-        return joined
+    def when(self, condition: Any) -> Any:
+        """Emit ``if condition`` around the block."""
+        return self.b.if_then(condition)
 
-    def switch(
-        self, code: Any, cases: Mapping[int, Callable[[], None]], *, every: bool = False
-    ) -> None:
-        """Emit ``cases[code]()``; a code that is not listed does nothing, nor does one that is
-        not `kept`, unless `every` case is wanted.
+    def either(self, condition: Any) -> Iterator[bool]:
+        """Emit the body of a ``for`` twice: for where `condition` is true, and for where not."""
+        with self.b.if_else(condition) as sides:
+            for side, block in zip((True, False), sides, strict=True):
+                with block:
+                    yield side
+
+    def choose(
+        self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]
+    ) -> list[Any]:
+        """Emit ``yes() if condition else no()`` and return the chosen list of values."""
+        ends = []
+        for side in self.either(condition):
+            values = (yes if side else no)()
+            ends.append((self.b.block, values))
+        return self._joined(*ends)
+
+    def cases(self, code: Any, codes: Mapping[Name, int], *, every: bool = False) -> Iterator[Name]:
+        """Emit the body of a ``for`` for each of some names, to be run where `code` is the name's.
+        Another code does nothing, nor does one that is not `kept`, unless `every` case is wanted.
         """
         b = self.b
         after = b.function.append_basic_block("chosen")
         switch = b.switch(code, after)
-        for value, emit in cases.items():
-            if not every and self.kept is not None and value not in self.kept:
-                continue
-            block = b.function.append_basic_block(f"case{value}")
-            switch.add_case(const(value), block)
-            b.position_at_end(block)
-            emit()
-            b.branch(after)
+        for name, value in codes.items():
+            if every or self.kept is None or value in self.kept:
+                block = b.function.append_basic_block(f"case{value}")
+                switch.add_case(const(value), block)
+                b.position_at_end(block)
+                yield name
+                b.branch(after)
         b.position_at_end(after)
 
     def prefetch(self, address: Any, offset: int = 0, locality: int = 3) -> None:
