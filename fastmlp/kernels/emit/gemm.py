@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from . import microkernel
-from .records import record, subroutine
+from .microkernel import tile, tile_update
+from .records import Emitter, Renamed, record, subroutine
 from .simd import const
 from .target import current_target
 from .vector_math import Vec
@@ -74,9 +74,9 @@ def over_tiles(v: Vec, q: Any, *, even: bool = True) -> Iterator[tuple[int, Any,
             yield width, offset, number
 
 
-def tile_of(v: Vec, name: str, width: int, **options: int) -> Callable[..., None]:
+def tile_of(v: Vec, name: str, emit: Emitter, width: int, **options: int) -> Callable[..., None]:
     """Return what calls a tile of `microkernel`, so many vectors wide."""
-    emit = partial(getattr(microkernel, name), rows=MR, vectors=width, **options)
+    emit = partial(emit, rows=MR, vectors=width, **options)
     return subroutine(v, f"{name}_{width}", emit)
 
 
@@ -87,23 +87,25 @@ def rows_of(v: Vec, tile: Any, stride: Any) -> Any:
 
 @record("c ldc a lda w ldw k bias code slope tiles vectors")
 def forward(v: Vec, q: Any) -> None:
-    """c = f(a W + bias) for `tiles` row tiles; see `microkernel.tile_forward`."""
-    for width, offset, r in over_tiles(v, q):
-        at = v.b.add(rows_of(v, r, q.ldc), offset)
-        tile_of(v, "tile_forward", width)(
-            q, c=v.at(q.c, at), a=v.at(q.a, rows_of(v, r, q.lda)), w=v.at(q.w, offset),
-            bias=v.at(q.bias, offset), slope=v.at(q.slope, at),
-        )  # fmt: skip
+    """c = f(a W + bias) for `tiles` row tiles; see `microkernel.tile`."""
+    names = {"out": "c", "ldo": "ldc", "b": "w", "ldb": "ldw", "begin": "bias", "kept": "slope"}
+    _pass(v, Renamed(q, names), True)
 
 
 @record("e lde d ldd wt ldwt k h code tiles vectors")
 def backward(v: Vec, q: Any) -> None:
-    """e = (d W^T) f'(z) for `tiles` row tiles; see `microkernel.tile_backward`."""
+    """e = (d W^T) f'(z) for `tiles` row tiles; see `microkernel.tile`."""
+    names = {"out": "e", "ldo": "lde", "a": "d", "lda": "ldd", "b": "wt", "ldb": "ldwt"}
+    _pass(v, Renamed(q, {**names, "kept": "h"}), False)
+
+
+def _pass(v: Vec, q: Any, forward: bool) -> None:
     for width, offset, r in over_tiles(v, q):
-        at = v.b.add(rows_of(v, r, q.lde), offset)
-        tile_of(v, "tile_backward", width)(
-            q, e=v.at(q.e, at), d=v.at(q.d, rows_of(v, r, q.ldd)), wt=v.at(q.wt, offset),
-            h=v.at(q.h, at),
+        at = v.b.add(rows_of(v, r, q.ldo), offset)
+        name = "tile_forward" if forward else "tile_backward"
+        tile_of(v, name, tile, width, forward=forward)(
+            q, out=v.at(q.out, at), a=v.at(q.a, rows_of(v, r, q.lda)), b=v.at(q.b, offset),
+            begin=v.at(q.begin, offset) if forward else const(0), kept=v.at(q.kept, at),
         )  # fmt: skip
 
 
@@ -113,7 +115,7 @@ def update(v: Vec, q: Any) -> None:
     `microkernel.tile_update`.
     """
     for width, offset, r in over_tiles(v, q):
-        tile_of(v, "tile_update", width)(
+        tile_of(v, "tile_update", tile_update, width)(
             q, w=v.at(q.w, v.b.add(rows_of(v, r, q.ldw), offset)), a=v.at(q.a, r, MR * v.size),
             d=v.at(q.d, offset),
         )  # fmt: skip

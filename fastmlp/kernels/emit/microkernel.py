@@ -22,14 +22,7 @@ from .records import record
 from .simd import const
 from .vector_math import Vec
 
-__all__ = [
-    "packed_tile_backward",
-    "packed_tile_forward",
-    "packed_tile_update",
-    "tile_backward",
-    "tile_forward",
-    "tile_update",
-]
+__all__ = ["packed_tile", "packed_tile_update", "tile", "tile_update"]
 
 _LINE = 64  # bytes of a cache line
 _REGISTERS = {64: 32, 32: 16, 16: 16}  # vector registers there are at least, by their bytes
@@ -130,38 +123,31 @@ def _multiply_split(v: Vec, a: _Left) -> Multiply:
     return multiply
 
 
-def _next_panel(v: Vec, vectors: int) -> tuple[int, int]:
-    """Ask for the vectors right of B's, which the next panel begins with: rows are too far apart
-    for the processor to foresee them.
-    """
-    return vectors * v.bytes, _SECOND_LEVEL
-
-
-def _store_forward(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
-    """Emit c = f(tile), and f' of the SLOPES activations."""
+def _store_forward(v: Vec, q: Any, sums: Tile, out: list[Any]) -> None:
+    """Emit out = f(sums), and f' of the SLOPES activations."""
     for name in v.cases(q.code, ACTIVATIONS):
-        slopes = v.rows(q.slope, q.ldc, len(tile)) if name in SLOPES else []
-        for i, j, z in _elements(tile):
+        slopes = v.rows(q.kept, q.ldo, len(sums)) if name in SLOPES else []
+        for i, j, z in _elements(sums):
             value, f_slope = evaluate(v, name, z)
             v.store(value, out[i], j * v.bytes)
             if slopes:
                 v.store(f_slope, slopes[i], j * v.bytes)
 
 
-def _store_backward(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
-    """Emit e = tile f'(z)."""
-    kept = v.rows(q.h, q.lde, len(tile))
+def _store_backward(v: Vec, q: Any, sums: Tile, out: list[Any]) -> None:
+    """Emit out = sums f'(z)."""
+    kept = v.rows(q.kept, q.ldo, len(sums))
     for name in v.cases(q.code, ACTIVATIONS):
-        for i, j, x in _elements(tile):
+        for i, j, x in _elements(sums):
             if name != "identity":
                 x = v.b.fmul(x, derivative(v, name, v.load(kept[i], j * v.bytes)))
             v.store(x, out[i], j * v.bytes)
 
 
-def _store_update(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
-    """Emit the optimizer's step from the tile, or what else becomes of the sums."""
+def _store_update(v: Vec, q: Any, sums: Tile, out: list[Any]) -> None:
+    """Emit the optimizer's step, or what else becomes of the sums."""
     for become in updates(v, q):
-        for i, j, x in _elements(tile):
+        for i, j, x in _elements(sums):
             become(x, out[i], j * v.bytes)
 
 
@@ -188,31 +174,22 @@ def _ask_for_state(v: Vec, q: Any, vectors: int) -> Callable[[Any], None]:
     return _ask_for(v, vectors, q.ldw, *places)
 
 
-@record("c ldc a lda w ldw k bias code slope")
-def tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
-    """c = f(a W + b).
+@record("out ldo a lda b ldb k begin code kept")
+def tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool) -> None:
+    """out = f(a b + bias) forward, out = (a b) f'(z) backward.
 
-    The sums start at the bias row. `code` is the activation's; `slope`, strided as c, takes f'(z)
-    of the SLOPES activations.
+    Forward the sums start at the bias row, at `begin`, and `kept` takes f'(z) of the SLOPES
+    activations. Backward it holds the layer's activations, or f'(z) for the SLOPES activations. It
+    is strided as out. `code` is the activation's.
     """
-    out = v.rows(q.c, q.ldc, rows)
-    init = [[v.load(q.bias, j * v.bytes) for j in range(vectors)]] * rows
+    out = v.rows(q.out, q.ldo, rows)
+    start = [v.load(q.begin, j * v.bytes) if forward else v.c(0.0) for j in range(vectors)]
     left = _Left(q.a, q.lda, const(v.size))
-    tile = _accumulate(v, init, left, q.w, q.ldw, q.k, _next_panel(v, vectors))
-    _store_forward(v, q, tile, out)
-
-
-@record("e lde d ldd wt ldwt k h code")
-def tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
-    """e = (d W^T) f'(z).
-
-    `h` holds the layer's activations, or f'(z) for the SLOPES activations, strided as e.
-    """
-    out = v.rows(q.e, q.lde, rows)
-    zero = [[v.c(0.0)] * vectors] * rows
-    left = _Left(q.d, q.ldd, const(v.size))
-    tile = _accumulate(v, zero, left, q.wt, q.ldwt, q.k, _next_panel(v, vectors))
-    _store_backward(v, q, tile, out)
+    # the vectors right of B's, which the next panel begins with: rows are too far apart for the
+    # processor to foresee them
+    ahead = vectors * v.bytes, _SECOND_LEVEL
+    sums = _accumulate(v, [start] * rows, left, q.b, q.ldb, q.k, ahead)
+    (_store_forward if forward else _store_backward)(v, q, sums, out)
 
 
 @record("w ldw a lda d ldd k code state hyper")
@@ -226,8 +203,8 @@ def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
     left = _Left(q.a, const(v.size), q.lda)
     ask = _ask_for_state(v, q, vectors)
-    tile = _accumulate(v, zero, left, q.d, q.ldd, q.k, between=ask)
-    _store_update(v, q, tile, out)
+    sums = _accumulate(v, zero, left, q.d, q.ldd, q.k, between=ask)
+    _store_update(v, q, sums, out)
 
 
 def _over_panel(
@@ -238,40 +215,22 @@ def _over_panel(
     return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL), between)
 
 
-def _rows_left(v: Vec, address: Any, stride: Any, parts: int) -> _Left:
-    """Return A in rows; the parts of a row lie one after the other."""
-    part_step = v.b.udiv(stride, const(parts)) if parts else None
-    return _Left(address, stride, const(v.size), parts, part_step)
-
-
-def _begun(v: Vec, q: Any, rows: int, vectors: int) -> Tile:
-    """Return where the sums begin: rows at `start`, `ldstart` apart."""
-    starts = v.rows(q.start, q.ldstart, rows)
-    return [[v.load(row, j * v.bytes) for j in range(vectors)] for row in starts]
-
-
-@record("c ldc start ldstart a lda w k code slope")
-def packed_tile_forward(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) -> None:
-    """As `tile_forward`, W in panels; the sums begin with rows at `start`: the bias, or what was
+@record("out ldo begin ldbegin a lda b k code kept")
+def packed_tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool, parts: int = 0) -> None:
+    """As `tile`, B in panels; the sums begin with rows at `begin`: the bias or zeros, or what was
     summed before. With `parts` operands are split, and k counts pairs.
     """
-    out = v.rows(q.c, q.ldc, rows)
-    left = _rows_left(v, q.a, q.lda, parts)
-    ask = _ask_for(v, vectors, q.ldc, q.c)
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k, ask)
-    _store_forward(v, q, tile, out)
-
-
-@record("e lde start ldstart d ldd wt k h code")
-def packed_tile_backward(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) -> None:
-    """As `tile_backward`, W^T in panels; the sums begin with rows at `start`: zeros, or what was
-    summed before. With `parts` operands are split, and k counts pairs.
-    """
-    out = v.rows(q.e, q.lde, rows)
-    left = _rows_left(v, q.d, q.ldd, parts)
-    ask = _ask_for(v, vectors, q.lde, q.e, q.h)
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k, ask)
-    _store_backward(v, q, tile, out)
+    out = v.rows(q.out, q.ldo, rows)
+    begin = [
+        [v.load(row, j * v.bytes) for j in range(vectors)]
+        for row in v.rows(q.begin, q.ldbegin, rows)
+    ]
+    # the parts of a row lie one after the other
+    part_step = v.b.udiv(q.lda, const(parts)) if parts else None
+    left = _Left(q.a, q.lda, const(v.size), parts, part_step)
+    ask = _ask_for(v, vectors, q.ldo, *([q.out] if forward else [q.out, q.kept]))
+    sums = _over_panel(v, begin, left, q.b, q.k, ask)
+    (_store_forward if forward else _store_backward)(v, q, sums, out)
 
 
 @record("w ldw a d k code state hyper")
@@ -281,5 +240,5 @@ def packed_tile_update(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) 
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
     column = rows * v.size
     left = _Left(q.a, const(v.size), const(column * max(1, parts)), parts, const(column))
-    tile = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors))
-    _store_update(v, q, tile, out)
+    sums = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors))
+    _store_update(v, q, sums, out)

@@ -16,7 +16,8 @@ from typing import Any
 
 from .activations import ACTIVATIONS
 from .gemm import MR, over_tiles, rows_of, tile_of
-from .records import record
+from .microkernel import packed_tile, packed_tile_update
+from .records import Renamed, record
 from .simd import const
 from .vector_math import Vec
 
@@ -35,43 +36,33 @@ def _blocks(v: Vec, q: Any) -> Iterator[tuple[Any, Any, Any, Any]]:
         yield k0, k, b.icmp_signed("==", k0, const(0)), code
 
 
-def _place(v: Vec, depth: Any, k0: Any, width: int, offset: Any, parts: int) -> Any:
-    """Return where k0 is in a panel of B, of which there are `width` vectors from `offset` on."""
-    place = v.b.add(v.b.mul(offset, depth), v.times(k0, width * v.bytes))
-    return v.times(place, parts) if parts else place
-
-
 @record("c ldc a lda w depth k bias code slope tiles vectors block")
 def packed_forward(v: Vec, q: Any, parts: int = 0) -> None:
     """c = f(a W + bias) for `tiles` row tiles; panels of W have `depth` rows."""
-    b = v.b
-    with _blocks(v, q) as (k0, k, first, code):
-        a, ldstart = v.at(q.a, k0, v.size), b.select(first, const(0), q.ldc)
-        for width, offset, r in over_tiles(v, q, even=False):
-            at = b.add(rows_of(v, r, q.ldc), offset)
-            c = v.at(q.c, at)
-            tile_of(v, "packed_tile_forward", width, parts=parts)(
-                q, c=c, start=b.select(first, v.at(q.bias, offset), c), ldstart=ldstart,
-                a=v.at(a, rows_of(v, r, q.lda)),
-                w=v.at(q.w, _place(v, q.depth, k0, width, offset, parts)), k=k, code=code,
-                slope=v.at(q.slope, at),
-            )  # fmt: skip
+    names = {"out": "c", "ldo": "ldc", "b": "w", "begin": "bias", "kept": "slope"}
+    _pass(v, Renamed(q, names), True, parts)
 
 
 @record("e lde d ldd wt k zeros h code tiles vectors block")
 def packed_backward(v: Vec, q: Any, parts: int = 0) -> None:
     """e = (d W^T) f'(z) for `tiles` row tiles; the sums begin at a row of `zeros`."""
-    b = v.b
+    names = {"out": "e", "ldo": "lde", "a": "d", "lda": "ldd", "b": "wt", "depth": "k"}
+    _pass(v, Renamed(q, {**names, "begin": "zeros", "kept": "h"}), False, parts)
+
+
+def _pass(v: Vec, q: Any, forward: bool, parts: int) -> None:
+    b, name = v.b, "packed_tile_forward" if forward else "packed_tile_backward"
     with _blocks(v, q) as (k0, k, first, code):
-        d, ldstart = v.at(q.d, k0, v.size), b.select(first, const(0), q.lde)
+        a, ldbegin = v.at(q.a, k0, v.size), b.select(first, const(0), q.ldo)
         for width, offset, r in over_tiles(v, q, even=False):
-            at = b.add(rows_of(v, r, q.lde), offset)
-            e = v.at(q.e, at)
-            tile_of(v, "packed_tile_backward", width, parts=parts)(
-                q, e=e, start=b.select(first, q.zeros, e), ldstart=ldstart,
-                d=v.at(d, rows_of(v, r, q.ldd)),
-                wt=v.at(q.wt, _place(v, q.k, k0, width, offset, parts)), k=k, h=v.at(q.h, at),
-                code=code,
+            at = b.add(rows_of(v, r, q.ldo), offset)
+            out, begin = v.at(q.out, at), v.at(q.begin, offset) if forward else q.begin
+            # where k0 is in a panel of B, of which there are `width` vectors from `offset` on
+            place = b.add(b.mul(offset, q.depth), v.times(k0, width * v.bytes))
+            tile_of(v, name, packed_tile, width, forward=forward, parts=parts)(
+                q, out=out, begin=b.select(first, begin, out), ldbegin=ldbegin,
+                a=v.at(a, rows_of(v, r, q.lda)), b=v.at(q.b, place, max(1, parts)), k=k,
+                code=code, kept=v.at(q.kept, at),
             )  # fmt: skip
 
 
@@ -80,7 +71,7 @@ def packed_update(v: Vec, q: Any, parts: int = 0) -> None:
     """dW = A^T delta for `tiles` tiles of rows of W, then the optimizer."""
     depth = v.times(q.k, parts) if parts else q.k
     for width, offset, r in over_tiles(v, q, even=False):
-        tile_of(v, "packed_tile_update", width, parts=parts)(
+        tile_of(v, "packed_tile_update", packed_tile_update, width, parts=parts)(
             q, w=v.at(q.w, v.b.add(rows_of(v, r, q.ldw), offset)),
             a=v.at(q.a, r, v.times(depth, MR * v.size)), d=v.at(q.d, offset, depth),
         )  # fmt: skip

@@ -18,7 +18,7 @@ from llvmlite import ir
 from .simd import I64, VOID
 from .vector_math import Vec
 
-__all__ = ["Emitter", "emit_kernel", "fields_of", "record", "subroutine"]
+__all__ = ["Emitter", "Renamed", "emit_kernel", "fields_of", "record", "subroutine"]
 
 Emitter = Callable[..., None]
 
@@ -69,6 +69,16 @@ def emit_kernel(module: ir.Module, name: str, emit: Emitter, new: Callable[..., 
     emit(v, SimpleNamespace(**values))
     builder.ret_void()
     return function
+
+
+class Renamed:
+    """A record some of whose fields have other names: theirs by the new ones."""
+
+    def __init__(self, q: Any, names: dict[str, str]) -> None:
+        self._q, self._names = q, names
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._q, self._names.get(name, name))
 
 
 def subroutine(v: Vec, name: str, emit: Emitter) -> Callable[..., None]:
