@@ -8,7 +8,7 @@ from typing import Any
 
 from .elementwise import INPUTS, gather
 from .records import record, subroutine
-from .simd import BOOL, I8, I16, I32, I64, const, ir
+from .simd import BOOL, I8, I16, I64, const, constant, ir
 from .target import current_target
 from .vector_math import Vec
 
@@ -62,17 +62,13 @@ def _list_group(
     b, size = v.b, INPUTS[kind][1]
     lanes = 8 if size == 8 else _GROUP
     wide = ir.VectorType(ir.IntType(512 // lanes), lanes)
-    undefined, zeros = ir.Constant(wide, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), None)
-    first = b.insert_element(undefined, b.trunc(column, wide.element), I32(0))
-    numbers = b.add(
-        b.shuffle_vector(first, undefined, zeros),
-        ir.Constant(wide, [wide.element(i) for i in range(lanes)]),
-    )
+    lane_numbers = ir.Constant(wide, [wide.element(i) for i in range(lanes)])
+    numbers = b.add(v.splat(b.trunc(column, wide.element), lanes), lane_numbers)
     for part in range(_GROUP // lanes):
         if part > 0:
             at = b.add(at, _bit_count(v, "ctpop", b.and_(bits, const((1 << lanes) - 1))))
             bits = b.lshr(bits, const(lanes))
-            numbers = b.add(numbers, ir.Constant(wide, [wide.element(lanes)] * lanes))
+            numbers = b.add(numbers, constant(wide, wide.element(lanes)))
         stored = ir.VectorType(ir.IntType(8 * size), lanes)
         found = v.load_any(v.at(x, part * lanes * size), stored.element, lanes)
         packed = _pack(v, bits, b.zext(found, wide) if size == 1 else found)

@@ -22,7 +22,7 @@ from .gemm import MR, NV
 from .operand_packing import pack_a, pack_b, rounded
 from .records import record, subroutine
 from .simd import const
-from .vector_math import Vec
+from .vector_math import Vec, along_row
 
 __all__ = ["COLUMN_BLOCK", "FEW_ROWS", "K_BLOCK", "PACK_A", "PACK_B", "ROW_BLOCK", "matrix_product"]
 
@@ -157,30 +157,15 @@ def _few_rows(v: Vec, q: Any, rows: int) -> None:
     b = v.b
     together = 8 if v.bytes == _LINE else 4
     out = [q.c, v.at(q.c, q.ldc)][:rows]
-    whole = b.udiv(q.columns, const(v.length))
-    done = v.times(whole, v.bytes)
-    left = b.sub(q.columns, v.times(whole, v.length))
-    mask = v.lanes_below(left)
 
-    def over_columns() -> Iterator[tuple[Any, Any, Any]]:
-        """Emit the body of a ``for`` for every vector of columns: load, store, offset."""
-        with v.each(whole, v.bytes) as offset:
-            yield v.load, v.store, offset
+    def bias(u: Vec, offset: Any) -> list[Any]:
+        return [u.load(v.at(q.bias, offset))]
 
-        def store(value: Any, address: Any, offset: Any) -> None:
-            v.store_lanes(value, mask, address, offset)
-
-        with v.when(b.icmp_signed(">", left, const(0))):
-            yield partial(v.load_lanes, mask), store, done
-
-    def bias(load: Any, offset: Any) -> list[Any]:
-        return [load(q.bias, offset)]
-
-    for load, store, offset in over_columns():
+    for u, offset in along_row(v, q.columns):
         none = b.icmp_signed("==", q.bias, const(0))
-        (value,) = v.choose(none, lambda: [v.c(0.0)], partial(bias, load, offset))
+        (value,) = v.choose(none, lambda: [v.c(0.0)], partial(bias, u, offset))
         for row in out:
-            store(value, row, offset)
+            u.store(value, v.at(row, offset))
     for first, count in v.groups(q.k, together):  # so many rows of B, times their elements of A
         a_k = v.at(q.a, first, q.step_a)
         x = [
@@ -189,13 +174,14 @@ def _few_rows(v: Vec, q: Any, rows: int) -> None:
             for r in range(rows)
         ]  # fmt: skip
         lines = [v.at(q.b, b.add(first, const(i)), q.ldb) for i in range(count)]
-        for load, store, offset in over_columns():
-            sums = [load(row, offset) for row in out]
+        for u, offset in along_row(v, q.columns):
+            here = [v.at(row, offset) for row in out]
+            sums = [u.load(address) for address in here]
             for i, line in enumerate(lines):
-                w = load(line, offset)
+                w = u.load(v.at(line, offset))
                 sums = [v.fma(x[r][i], w, sums[r]) for r in range(rows)]
-            for row, value in zip(out, sums, strict=True):
-                store(value, row, offset)
+            for address, value in zip(here, sums, strict=True):
+                u.store(value, address)
 
 
 @record("c ldc a lda step_a b ldb step_b bias rows columns k packed room")

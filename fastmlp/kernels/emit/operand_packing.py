@@ -85,6 +85,5 @@ def pack_a(v: Vec, q: Any) -> None:
             place = b.add(b.mul(tile, k_bytes), v.times(within, v.size))
             kept = value
             if v.length > MR:
-                lanes = ir.Constant(ir.VectorType(I32, MR), list(range(part, part + MR)))
-                kept = b.shuffle_vector(value, ir.Constant(v.type, ir.Undefined), lanes)
+                kept = v.shuffle(value, value, range(part, part + MR))
             v.store(kept, b.add(q.dst, place), v.times(k, MR * v.size))

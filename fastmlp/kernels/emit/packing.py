@@ -22,8 +22,8 @@ from typing import Any
 
 from .gemm import MR, NV, over_panels
 from .records import record
-from .simd import I32, const, ir
-from .vector_math import Vec
+from .simd import const, constant
+from .vector_math import Vec, along_row
 
 __all__ = [
     "over_squares",
@@ -74,7 +74,7 @@ def _copy(
             places = [v.at(v.at(src, q.lds) if k else src, i * size) for k in range(count)]
             rows = [v.load(x, length=length) if inside else part(x, i) for x in places]
             if count == 1 and parts:
-                rows.append(ir.Constant(rows[0].type, [0.0] * length))
+                rows.append(constant(rows[0].type, 0.0))
             for values in _together(v, rows, parts):
                 for r, value in enumerate(values):
                     v.store(value, v.at(v.at(to, i, between), r * row))
@@ -161,36 +161,14 @@ def split_rows_left(v: Vec, q: Any, parts: int) -> None:
     """dst = rows of n columns, as the left operand A; zeros fill the last vector of each part."""
     from .bfloat16 import pairs, parts_of
 
-    b, length = v.b, v.length
-    apart = b.udiv(q.ldd, const(parts))
-    even_lanes, odd_lanes = (
-        ir.Constant(ir.VectorType(I32, length), list(range(first, 2 * length, 2)))
-        for first in (0, 1)
-    )
-
+    apart = v.b.udiv(q.ldd, const(parts))
     with v.each(q.rows) as r:
         src, dst = v.at(q.src, r, q.lds), v.at(q.dst, r, q.ldd)
-        for t, whole in _whole_and_rest(v, q.n, 2 * length):
-            column = v.times(t, 2 * length)
-            halves = []
-            for at in (column, b.add(column, const(length))):
-                mask, address = v.lanes_below(b.sub(q.n, at)), v.at(src, at, v.size)
-                x = v.load(address) if whole else v.load_lanes(mask, address)
-                halves.append(parts_of(v, x, parts))
+        for u, offset in along_row(v, q.n, 2):
+            halves = [parts_of(v, u.load(v.at(src, offset), at), parts) for at in (0, v.bytes)]
             even, odd = (
-                [b.shuffle_vector(x, y, lanes) for x, y in zip(*halves, strict=True)]
-                for lanes in (even_lanes, odd_lanes)
+                [v.shuffle(x, y, range(k, 2 * v.length, 2)) for x, y in zip(*halves, strict=True)]
+                for k in (0, 1)
             )
             for i, value in enumerate(pairs(v, even, odd)):
-                v.store(value, v.at(v.at(dst, i, apart), t, v.bytes))
-
-
-def _whole_and_rest(v: Vec, n: Any, size: int) -> Iterator[tuple[Any, bool]]:
-    """Emit the body of a ``for`` for every `size` of n, and for what is left: its number, and
-    whether it is whole.
-    """
-    whole = v.b.udiv(n, const(size))
-    with v.each(whole) as t:
-        yield t, True
-    with v.when(v.b.icmp_signed("<", v.times(whole, size), n)):
-        yield whole, False
+                v.store(value, v.at(v.at(dst, i, apart), v.b.lshr(offset, const(1))))

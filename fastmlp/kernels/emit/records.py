@@ -13,9 +13,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from llvmlite import ir
-
-from .simd import I64, VOID
+from .simd import I64, VOID, ir, new_function
 from .vector_math import Vec
 
 __all__ = ["Emitter", "Renamed", "emit_kernel", "fields_of", "record", "subroutine"]
@@ -40,14 +38,6 @@ def fields_of(emit: Emitter) -> tuple[str, ...]:
     return emit.fields  # type: ignore[attr-defined]
 
 
-def _function(module: ir.Module, name: str, count: int) -> ir.Function:
-    function = ir.Function(module, ir.FunctionType(VOID, [I64] * count), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
-    return function
-
-
 def emit_kernel(module: ir.Module, name: str, emit: Emitter, new: Callable[..., Vec]) -> Any:
     """Emit a kernel into a module, where it can be called from outside, and return the function.
 
@@ -60,9 +50,9 @@ def emit_kernel(module: ir.Module, name: str, emit: Emitter, new: Callable[..., 
     new : callable
         Makes the `Vec` of a builder.
     """
-    function = _function(module, name, 1)
+    function, builder = new_function(module, name, VOID, 1)
     function.linkage = ""
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    function.attributes.add("noinline")
     v = new(builder)
     (address,) = function.args
     values = {field: v.load_scalar(address, 8 * i, I64) for i, field in enumerate(fields_of(emit))}
@@ -90,8 +80,8 @@ def subroutine(v: Vec, name: str, emit: Emitter) -> Callable[..., None]:
     full = f"fastmlp_{name}_{v.suffix}"
     function = v.module.globals.get(full)
     if function is None:
-        function = _function(v.module, full, len(names))
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        function, builder = new_function(v.module, full, VOID, len(names))
+        function.attributes.add("noinline")
         emit(v.over(builder), SimpleNamespace(**dict(zip(names, function.args, strict=True))))
         builder.ret_void()
 

@@ -13,7 +13,7 @@ from .activations import ACTIVATIONS, SLOPES, derivative
 from .elementwise import to_f64
 from .optimizers import HYPERPARAMETERS, load_hyperparameters, whole_gradient
 from .records import record
-from .simd import F64, I32, const, ir
+from .simd import F64, I32, const, constant, ir
 from .vector_math import Vec
 
 __all__ = ["clip", "dropout", "gradient_squares", "limit_columns", "penalties", "reduce_penalties"]
@@ -28,12 +28,7 @@ def _mix(v: Vec, x: Any, xor: Any = None) -> Any:
     """Emit reference.dropout.mix for 32-bit integers or vectors of them; `xor` is added bit by
     bit after the first multiplication.
     """
-    b = v.b
-
-    def c(value: int) -> Any:
-        lanes = getattr(x.type, "count", None)
-        return ir.Constant(x.type, value if lanes is None else [value] * lanes)
-
+    b, c = v.b, functools.partial(constant, x.type)
     x = b.mul(b.xor(x, b.lshr(x, c(16))), c(_FIRST))
     x = x if xor is None else b.xor(x, xor)
     x = b.mul(b.xor(x, b.lshr(x, c(15))), c(_SECOND))
@@ -112,7 +107,7 @@ def _wide(v: Vec, x: Any) -> Any:
 
 
 def _wide_zero(v: Vec) -> Any:
-    return ir.Constant(ir.VectorType(F64, v.length), [0.0] * v.length)
+    return constant(ir.VectorType(F64, v.length), 0.0)
 
 
 def _wide_sum(v: Vec, lanes: Any) -> Any:
@@ -178,8 +173,7 @@ def limit_columns(v: Vec, q: Any) -> None:
             total[0] = b.fadd(total[0], b.fmul(x, x))
         norm = v.call(f"llvm.sqrt.v{v.length}f64", wide, total)
         beyond = b.fcmp_ordered(">", norm, most)
-        ones = ir.Constant(wide, [1.0] * v.length)
-        factor = b.select(beyond, b.fdiv(most, norm), ones)
+        factor = b.select(beyond, b.fdiv(most, norm), constant(wide, 1.0))
         factor = factor if v.size == 8 else b.fptrunc(factor, v.type)
         with v.each(q.rows, q.ldw) as at:
             v.store(b.fmul(v.load(top, at), factor), top, at)

@@ -5,7 +5,6 @@ Arguments are addresses and distances in bytes, outputs first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
@@ -13,7 +12,7 @@ from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
 from .optimizers import OPTIMIZERS, load_hyperparameters, state_arrays, step_vector
 from .records import record
 from .simd import I64, const
-from .vector_math import RowVec, Vec
+from .vector_math import Vec, along_row
 
 __all__ = ["ITEM", "SLOT", "activate_rows", "finite", "optimizer_items"]
 
@@ -26,30 +25,17 @@ SLOT = ("address", "ld")
 @record("y ldy slope lds x ldx rows columns code")
 def activate_rows(v: Vec, q: Any) -> None:
     """y = f(x), and slope = f'(x) where its address is not 0; y and x may be the same."""
-    b = v.b
-    whole = b.udiv(q.columns, const(v.length))
     for name in v.cases(q.code, ACTIVATIONS):
-        for wanted in v.either(b.icmp_signed("!=", q.slope, const(0))):
+        for wanted in v.either(v.b.icmp_signed("!=", q.slope, const(0))):
             with v.each(q.rows) as r:
-                x_r, y_r = v.at(q.x, r, q.ldx), v.at(q.y, r, q.ldy)
-                slope_r = v.at(q.slope, r, q.lds)
-                for u, offset in _row(v, whole, q.columns):
-                    value, slope = evaluate(u, name, u.load(x_r, offset))
+                rows = [v.at(q.x, r, q.ldx), v.at(q.y, r, q.ldy), v.at(q.slope, r, q.lds)]
+                for u, offset in along_row(v, q.columns):
+                    x, y, f_slope = (v.at(row, offset) for row in rows)
+                    value, slope = evaluate(u, name, u.load(x))
                     if wanted:
                         slope = slope if name in SLOPES else derivative(u, name, value)
-                        u.store(slope, slope_r, offset)
-                    u.store(value, y_r, offset)
-
-
-def _row(v: Vec, whole: Any, columns: Any) -> Iterator[tuple[Vec, Any]]:
-    """Emit the body of a ``for`` over a row's `whole` vectors, and for what is left: it is given
-    what loads and stores it, and where it begins.
-    """
-    with v.each(whole, v.bytes) as offset:
-        yield v, offset
-    done = v.times(whole, v.bytes)
-    with v.when(v.b.icmp_signed("<", v.times(whole, v.length), columns)):
-        yield RowVec(v, columns), done
+                        u.store(slope, f_slope)
+                    u.store(value, y)
 
 
 @record("items count share shares code")
@@ -62,7 +48,6 @@ def optimizer_items(v: Vec, q: Any) -> None:
     for name in v.cases(q.code, OPTIMIZERS):
         slots = state_arrays(OPTIMIZERS[name])
         numbers = len(ITEM) + len(SLOT) * slots
-        edge = v.room(2 + slots)  # where the last elements of a row are stepped
         with v.each(q.count, 8 * numbers) as shift:
             here = v.at(q.items, shift)
             values = [v.load_scalar(here, 8 * n, I64) for n in range(numbers)]
@@ -70,26 +55,12 @@ def optimizer_items(v: Vec, q: Any) -> None:
             arrays = [(w, ldw), (g, ldg)]
             arrays += [(values[n], values[n + 1]) for n in range(len(ITEM), numbers, 2)]
             h = load_hyperparameters(v, hyper)
-            whole = b.udiv(columns, const(v.length))
-            left = b.sub(columns, v.times(whole, v.length))
             first, last = _part(v, q, rows)
             with v.each(b.sub(last, first)) as r:
                 places = [v.at(a, b.add(first, r), ld) for a, ld in arrays]
-                with v.each(whole, v.bytes) as offset:
-                    _step(v, name, h, [v.at(place, offset) for place in places])
-                with v.when(b.icmp_signed(">", left, const(0))):
-                    mask, offset = v.lanes_below(left), v.times(whole, v.bytes)
-                    room = [v.at(edge, n * v.bytes) for n in range(2 + slots)]
-                    for to, place in zip(room, places, strict=True):
-                        v.store(v.load_lanes(mask, place, offset), to)
-                    _step(v, name, h, room)
-                    for n in (0, *range(2, 2 + slots)):
-                        v.store_lanes(v.load(room[n]), mask, places[n], offset)
-
-
-def _step(v: Vec, name: str, h: dict[str, Any], at: list[Any]) -> None:
-    """Step a vector of parameters: theirs, the gradient's and their state's addresses."""
-    step_vector(v, name, h, v.load(at[1]), at[0], at[2:], True)
+                for u, offset in along_row(v, columns):
+                    at = [v.at(place, offset) for place in places]
+                    step_vector(u, name, h, u.load(at[1]), at[0], at[2:], True)
 
 
 def _part(v: Vec, q: Any, n: Any) -> tuple[Any, Any]:

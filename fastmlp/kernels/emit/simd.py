@@ -25,7 +25,9 @@ __all__ = [
     "Vectors",
     "call_by_name",
     "const",
+    "constant",
     "ir",
+    "new_function",
 ]
 
 I64, I32, I16, I8, BOOL = (ir.IntType(n) for n in (64, 32, 16, 8, 1))
@@ -37,6 +39,22 @@ Name = TypeVar("Name")
 def const(value: int) -> ir.Constant:
     """Return `value` as a 64-bit integer constant."""
     return ir.Constant(I64, value)
+
+
+def constant(kind: Any, value: float) -> ir.Constant:
+    """Return a constant of a type, of a vector's in every lane."""
+    lanes = getattr(kind, "count", None)
+    return ir.Constant(kind, value if lanes is None else [value] * lanes)
+
+
+def new_function(
+    module: ir.Module, name: str, result: Any, count: int
+) -> tuple[ir.Function, ir.IRBuilder]:
+    """Return a function of so many 64-bit integers for this module alone, and its builder."""
+    function = ir.Function(module, ir.FunctionType(result, [I64] * count), name)
+    function.linkage = "internal"
+    function.attributes.add("nounwind")
+    return function, ir.IRBuilder(function.append_basic_block("entry"))
 
 
 def call_by_name(builder: ir.IRBuilder, name: str, result: Any, arguments: Sequence[Any]) -> Any:
@@ -56,10 +74,9 @@ class Vectors:
     def __init__(self, builder: ir.IRBuilder, dtype: str, length: int, fma: bool) -> None:
         self.b = builder
         self.module = builder.module
-        self.scalar = F32 if dtype == "float32" else F64
-        self.length = length
-        self.suffix = "f32" if dtype == "float32" else "f64"
-        self.size = 4 if dtype == "float32" else 8
+        self.dtype, self.length = dtype, length
+        single = dtype == "float32"
+        self.scalar, self.suffix, self.size = (F32, "f32", 4) if single else (F64, "f64", 8)
         self.bytes = length * self.size
         self.type = ir.VectorType(self.scalar, length)
         self.int_type = ir.VectorType(ir.IntType(8 * self.size), length)
@@ -68,8 +85,7 @@ class Vectors:
 
     def over(self, builder: ir.IRBuilder) -> Self:
         """Return vectors of the same kind through another builder."""
-        dtype = "float32" if self.size == 4 else "float64"
-        other = type(self)(builder, dtype, self.length, self.has_fma)
+        other = type(self)(builder, self.dtype, self.length, self.has_fma)
         other.kept = self.kept
         return other
 
@@ -77,11 +93,11 @@ class Vectors:
 
     def c(self, value: float) -> ir.Constant:
         """Return a vector with `value` in every lane."""
-        return ir.Constant(self.type, [float(value)] * self.length)
+        return constant(self.type, float(value))
 
     def ic(self, value: int) -> ir.Constant:
         """Return an integer vector with `value` in every lane."""
-        return ir.Constant(self.int_type, [int(value)] * self.length)
+        return constant(self.int_type, int(value))
 
     def times(self, number: Any, step: Any) -> Any:
         """Return the product of two 64-bit integers, either of which may be a plain number."""
@@ -131,24 +147,15 @@ class Vectors:
         """Load the lanes of a mask of any length, zeros in the others; nothing else is touched."""
         kind = ir.VectorType(self.scalar, mask.type.count)
         pointer = self.pointer(self.at(address, offset), kind)
-        nothing = ir.Constant(kind, [0.0] * kind.count)
-        arguments = [pointer, ir.Constant(I32, self.size), mask, nothing]
+        arguments = [pointer, I32(self.size), mask, constant(kind, 0.0)]
         name = f"llvm.masked.load.v{kind.count}{self.suffix}.p0"
         return self.call(name, kind, arguments)
 
     def store_lanes(self, value: Any, mask: Any, address: Any, offset: Any = 0) -> None:
         """Store the lanes of a mask; nothing else is touched."""
         pointer = self.pointer(self.at(address, offset))
-        arguments = [value, pointer, ir.Constant(I32, self.size), mask]
+        arguments = [value, pointer, I32(self.size), mask]
         self.call(f"llvm.masked.store.v{self.length}{self.suffix}.p0", VOID, arguments)
-
-    def room(self, vectors: int) -> Any:
-        """Return the address of room for so many vectors, which is there until the function ends.
-
-        To be asked for outside of loops.
-        """
-        kind = ir.ArrayType(self.type, vectors)
-        return self.b.ptrtoint(self.b.alloca(kind), I64)
 
     def load_scalar(self, address: Any, offset: Any = 0, kind: Any = None) -> Any:
         """Load one element, or one value of `kind`."""
@@ -171,31 +178,26 @@ class Vectors:
             value = self.b.trunc(value, kind)
         self.store_scalar(value, address, self.times(index, _bytes_of(value.type)))
 
-    def splat(self, scalar: Any) -> Any:
-        """Return a vector with `scalar`, of any type, in every lane."""
-        return self._in_lanes(scalar, self.length)
-
-    def _in_lanes(self, scalar: Any, length: int) -> Any:
-        undefined = ir.Constant(ir.VectorType(scalar.type, length), ir.Undefined)
-        first = self.b.insert_element(undefined, scalar, ir.Constant(I32, 0))
-        mask = ir.Constant(ir.VectorType(I32, length), [0] * length)
-        return self.b.shuffle_vector(first, undefined, mask)
+    def splat(self, scalar: Any, length: int | None = None) -> Any:
+        """Return a vector with `scalar`, of any type, in every lane; of `length` where told."""
+        undefined = ir.Constant(ir.VectorType(scalar.type, length or self.length), ir.Undefined)
+        first = self.b.insert_element(undefined, scalar, I32(0))
+        return self.shuffle(first, undefined, [0] * undefined.type.count)
 
     def first(self, vector: Any) -> Any:
         """Return lane 0."""
-        return self.b.extract_element(vector, ir.Constant(I32, 0))
+        return self.b.extract_element(vector, I32(0))
 
-    def _shuffle(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
-        mask = ir.Constant(ir.VectorType(I32, self.length), list(lanes))
-        return self.b.shuffle_vector(a, b, mask)
+    def shuffle(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
+        """Return these lanes of two vectors, the second's numbered behind the first's."""
+        return self.b.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
     def lanes_below(self, count: Any, length: int | None = None) -> Any:
         """Return the mask of lanes whose number is less than the 64-bit integer `count`, of as many
         lanes as a vector has unless told.
         """
-        length = length or self.length
-        limit = self._in_lanes(self.b.trunc(count, I32) if self.size == 4 else count, length)
-        lanes = ir.Constant(limit.type, list(range(length)))
+        limit = self.splat(self.b.trunc(count, I32) if self.size == 4 else count, length)
+        lanes = ir.Constant(limit.type, list(range(limit.type.count)))
         return self.b.icmp_signed("<", lanes, limit)
 
     # arithmetic
@@ -240,7 +242,7 @@ class Vectors:
         """Combine all lanes in a fixed tree; every lane holds the result."""
         step = self.length // 2
         while step:
-            other = self._shuffle(vector, vector, [i ^ step for i in range(self.length)])
+            other = self.shuffle(vector, vector, [i ^ step for i in range(self.length)])
             vector = combine(vector, other)
             step //= 2
         return vector
@@ -254,8 +256,8 @@ class Vectors:
                 if not i & step:
                     a, c = result[i], result[i | step]
                     result[i], result[i | step] = (
-                        self._shuffle(a, c, low),
-                        self._shuffle(a, c, high),
+                        self.shuffle(a, c, low),
+                        self.shuffle(a, c, high),
                     )
             step //= 2
         return result
@@ -267,7 +269,7 @@ class Vectors:
             low, high = self._exchange_lanes(step)
             for i in range(step):
                 a, c = result[i], result[i | step]
-                result[i] = self.b.fadd(self._shuffle(a, c, low), self._shuffle(a, c, high))
+                result[i] = self.b.fadd(self.shuffle(a, c, low), self.shuffle(a, c, high))
             step //= 2
         return result[0]
 
@@ -429,5 +431,5 @@ class Vectors:
     def prefetch(self, address: Any, offset: int = 0, locality: int = 3) -> None:
         """Ask for the cache line at `address` + `offset`."""
         pointer = self.pointer(self.at(address, offset), I8)
-        how = [ir.Constant(I32, value) for value in (0, locality, 1)]
+        how = [I32(value) for value in (0, locality, 1)]
         self.call("llvm.prefetch.p0", VOID, [pointer, *how])
