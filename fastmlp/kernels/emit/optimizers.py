@@ -75,20 +75,6 @@ def _changing(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
     }
 
 
-def _values(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
-    """Return what an optimizer's rule reads in steps of these rates and numbers."""
-    beta_1, beta_2 = _betas(optimizer)
-    return {
-        "momentum": getattr(optimizer, "momentum", 0.0),
-        "beta_1": beta_1,
-        "one_minus_beta_1": 1 - beta_1,
-        "beta_2": beta_2,
-        "one_minus_beta_2": 1 - beta_2,
-        "epsilon": getattr(optimizer, "epsilon", 0.0),
-        **_changing(optimizer, rates, steps),
-    }
-
-
 def one_step(optimizer: Optimizer, rate: float, step: int, dtype: Any) -> np.ndarray:
     """Return the hyperparameters of one step from plain gradients, (2, HYPER_ROW).
 
@@ -104,9 +90,20 @@ def one_step(optimizer: Optimizer, rate: float, step: int, dtype: Any) -> np.nda
 @lru_cache(maxsize=16)
 def _usual_rows(optimizer: Optimizer, dtype: np.dtype) -> np.ndarray:
     """Return the hyperparameters of any step, (2, HYPER_ROW)."""
-    values = _values(optimizer, 0.0, 1) | {"scale": 1.0, "l1": 0.0, "l2": 0.0}
-    row = [values[name] for name in HYPERPARAMETERS] + [0.0] * (HYPER_ROW - len(HYPERPARAMETERS))
-    return np.array([row, row], dtype)
+    beta_1, beta_2 = _betas(optimizer)
+    values = {
+        "scale": 1.0,
+        "momentum": getattr(optimizer, "momentum", 0.0),
+        "beta_1": beta_1,
+        "one_minus_beta_1": 1 - beta_1,
+        "beta_2": beta_2,
+        "one_minus_beta_2": 1 - beta_2,
+        "epsilon": getattr(optimizer, "epsilon", 0.0),
+    }
+    table = np.zeros((2, HYPER_ROW), dtype)
+    for name, value in values.items():
+        table[:, _PLACES[name]] = value
+    return table
 
 
 def hyperparameters(
@@ -136,13 +133,11 @@ def hyperparameters(
     """
     steps = np.arange(start + 1, start + 1 + len(rates), dtype=np.float64)
     scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-    values = _values(optimizer, rates, steps) | {"scale": scale, "l1": l1, "l2": l2}
-    table = np.zeros((len(rates), 2, HYPER_ROW), dtype)
-    for i, name in enumerate(HYPERPARAMETERS):
-        table[:, :, i] = np.asarray(values[name])[..., None]
-    for name in ("l1", "l2"):
-        table[:, 1, HYPERPARAMETERS.index(name)] = 0
-    table[:, 1, HYPERPARAMETERS.index("decay")] = 1
+    table = np.repeat(_usual_rows(optimizer, np.dtype(dtype))[None], len(rates), axis=0)
+    for name, value in ({"scale": scale} | _changing(optimizer, rates, steps)).items():
+        table[:, :, _PLACES[name]] = np.asarray(value)[..., None]
+    table[:, 0, _PLACES["l1"]], table[:, 0, _PLACES["l2"]] = l1, l2
+    table[:, 1, _PLACES["decay"]] = 1
     return table
 
 

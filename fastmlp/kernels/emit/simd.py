@@ -81,7 +81,7 @@ class Vectors:
         self.type = ir.VectorType(self.scalar, length)
         self.int_type = ir.VectorType(ir.IntType(8 * self.size), length)
         self.has_fma = fma
-        self.kept: frozenset[int] | None = None  # cases that `switch` leaves out are not in it
+        self.kept: frozenset[int] | None = None  # codes of the `cases` that there are; None: all
 
     def over(self, builder: ir.IRBuilder) -> Self:
         """Return vectors of the same kind through another builder."""
