@@ -20,16 +20,10 @@ __all__ = [
     "gather",
     "optimizer",
     "step_row",
-    "to_f64",
 ]
 
 INPUTS = {"u8": (I8, 1), "f32": (F32, 4), "f64": (F64, 8)}  # elements of X, and their bytes
 _SUMS = 8  # columns at a time: rows lie pages apart, and one sum would wait for its own additions
-
-
-def to_f64(v: Vec, value: Any) -> Any:
-    """Return a scalar of the network's dtype as float64."""
-    return value if v.size == 8 else v.b.fpext(value, F64)
 
 
 @record("dst ldd x ldx order n rows scale")
@@ -43,29 +37,18 @@ def gather(v: Vec, q: Any, kind: str) -> None:
     b, (scalar, size) = v.b, INPUTS[kind]
     work = v.scalar if kind == "u8" else scalar
 
-    def convert(value: Any, divisor: Any) -> Any:
-        lanes = getattr(value.type, "count", None)
-
-        def typed(kind: ir.Type) -> ir.Type:
-            return kind if lanes is None else ir.VectorType(kind, lanes)
-
-        if kind == "u8":
-            value = b.uitofp(value, typed(work))
-        if divisor is not None:
-            divisor = divisor if work == F64 else b.fptrunc(divisor, work)
-            value = b.fdiv(value, divisor if lanes is None else v.splat(divisor))
-        if work == v.scalar:
-            return value
-        return (b.fptrunc if v.size == 4 else b.fpext)(value, typed(v.scalar))
-
     for divides in v.either(b.icmp_signed("!=", q.scale, const(0))):
-        divisor = v.load_scalar(q.scale, 0, F64) if divides else None
+        divisor = v.cast(v.load_scalar(q.scale, 0, F64), work) if divides else None
         with v.each(q.rows) as r:
             src = v.at(q.x, v.load_item(q.order, r, I64), q.ldx)
             row = v.at(q.dst, r, q.ldd)
             for first, count in v.groups(q.n, v.length):
                 value = v.load_any(v.at(src, first, size), scalar, count)
-                v.store(convert(value, divisor), row, v.times(first, v.size))
+                if kind == "u8":
+                    value = b.uitofp(value, work if count == 1 else ir.VectorType(work, count))
+                if divides:
+                    value = b.fdiv(value, divisor if count == 1 else v.splat(divisor))
+                v.store(v.cast(value, v.scalar), row, v.times(first, v.size))
 
 
 @record("bias d ldd rows vectors code state hyper")

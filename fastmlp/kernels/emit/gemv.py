@@ -30,8 +30,7 @@ def _forward_panel(v: Vec, q: Any, width: int) -> None:
         value, row = v.splat(v.load_item(q.x, k)), v.at(q.w, k, q.ldw)
         return [v.fma(value, v.load(row, j * v.bytes), sums[j]) for j in range(width)]
 
-    start = [v.load(q.bias, j * v.bytes) for j in range(width)]
-    sums = v.interleaved(q.n, start, max(1, _SUMS // width), add_row)
+    sums = v.interleaved(q.n, v.load_row(q.bias, width), max(1, _SUMS // width), add_row)
     for name in v.cases(q.code, ACTIVATIONS):
         for j, z in enumerate(sums):
             value, f_slope = evaluate(v, name, z)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .elementwise import to_f64
 from .records import record
 from .simd import F64, I64, const
 from .vector_math import RowVec, Vec
@@ -98,8 +97,7 @@ class _Row:
         v = self.v
 
         def given() -> list[Any]:
-            w = v.load_item(self.q.weight, self.sample, F64)
-            return [w if v.size == 8 else v.b.fptrunc(w, v.scalar)]
+            return [v.cast(v.load_item(self.q.weight, self.sample, F64), v.scalar)]
 
         none = v.b.icmp_signed("==", self.q.weight, const(0))
         return v.choose(none, lambda: [v.scalar(1.0)], given)[0]
@@ -107,7 +105,7 @@ class _Row:
     def note(self, cost: Any, hit: Any) -> None:
         """Write the row's loss, and whether it was right."""
         v = self.v
-        v.store_item(to_f64(v, cost), self.q.loss, self.r)
+        v.store_item(v.cast(cost, F64), self.q.loss, self.r)
         v.store_item(v.b.zext(hit, I64), self.q.correct, self.r)
 
 

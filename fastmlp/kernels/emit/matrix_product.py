@@ -22,7 +22,7 @@ from .gemm import MR, NV
 from .operand_packing import pack_a, pack_b, rounded
 from .records import record, subroutine
 from .simd import const
-from .vector_math import Vec, along_row
+from .vector_math import RowVec, Vec, along_row
 
 __all__ = ["COLUMN_BLOCK", "FEW_ROWS", "K_BLOCK", "PACK_A", "PACK_B", "ROW_BLOCK", "matrix_product"]
 
@@ -46,25 +46,15 @@ def _tile(v: Vec, q: Any, rows: int, vectors: int, edge: bool, packed: bool) -> 
         inside = b.icmp_signed("<", const(i), q.rows)
         places.append(b.select(inside, const(i), b.sub(q.rows, const(1))))
     out = [v.at(q.c, place, q.ldc) for place in places]
-    masks = [
-        v.lanes_below(b.sub(q.columns, const(j * v.length))) if edge else None
-        for j in range(vectors)
-    ]
-
-    def load(address: Any, j: int) -> Any:
-        if masks[j] is None:
-            return v.load(address, j * v.bytes)
-        return v.load_lanes(masks[j], address, j * v.bytes)
+    u = RowVec(v, q.columns) if edge else v
 
     def from_c() -> list[Any]:
-        return [load(address, j) for address in out for j in range(vectors)]
-
-    def from_bias() -> list[Any]:
-        return [load(q.bias, j) for j in range(vectors)]
+        return [x for address in out for x in u.load_row(address, vectors)]
 
     def fresh() -> list[Any]:
         none = b.icmp_signed("==", q.begin, const(FROM_ZERO))
-        return v.choose(none, lambda: [v.c(0.0)] * vectors, from_bias) * rows
+        zero = [v.c(0.0)] * vectors
+        return v.choose(none, lambda: zero, lambda: u.load_row(q.bias, vectors)) * rows
 
     # the next tile's part of C: its rows are too far apart for the processor to foresee them
     for row in v.rows(v.at(q.c, rows, q.ldc), q.ldc, rows):
@@ -78,7 +68,7 @@ def _tile(v: Vec, q: Any, rows: int, vectors: int, edge: bool, packed: bool) -> 
         offsets, step_a = [b.mul(place, q.lda) for place in places], q.step_a
     with v.loop(q.k, [q.a, q.b, *begin]) as (_, state):
         a_k, b_k, *sums = state
-        panel = [load(b_k, j) for j in range(vectors)]
+        panel = u.load_row(b_k, vectors)
         for line in range(0, 0 if packed else vectors * v.bytes, _LINE):
             v.prefetch(b_k, vectors * v.bytes + line, locality=_SECOND_LEVEL)
         for i in range(rows):
@@ -89,11 +79,7 @@ def _tile(v: Vec, q: Any, rows: int, vectors: int, edge: bool, packed: bool) -> 
     # from the lowest row up: what stands in for rows that are not there is overwritten
     for i, address in reversed(list(enumerate(out))):
         for j in range(vectors):
-            x = state[2 + i * vectors + j]
-            if masks[j] is None:
-                v.store(x, address, j * v.bytes)
-            else:
-                v.store_lanes(x, masks[j], address, j * v.bytes)
+            u.store(state[2 + i * vectors + j], address, j * v.bytes)
 
 
 def _tile_of(v: Vec, rows: int, vectors: int, edge: bool, packed: bool) -> Callable[..., None]:

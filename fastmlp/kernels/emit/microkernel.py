@@ -72,7 +72,7 @@ def _accumulate(
     def over(count: Any, before: list[Any]) -> list[Any]:
         with v.loop(count, before, unroll=room) as (_, state):
             a_k, b_k, *sums = state
-            panel = [v.load(b_k, j * v.bytes) for j in range(read)]
+            panel = v.load_row(b_k, read)
             if ahead:
                 distance, level = ahead
                 for line in range(0, read * v.bytes, _LINE):
@@ -183,7 +183,7 @@ def tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool) -> None:
     is strided as out. `code` is the activation's.
     """
     out = v.rows(q.out, q.ldo, rows)
-    start = [v.load(q.begin, j * v.bytes) if forward else v.c(0.0) for j in range(vectors)]
+    start = v.load_row(q.begin, vectors) if forward else [v.c(0.0)] * vectors
     left = _Left(q.a, q.lda, const(v.size))
     # the vectors right of B's, which the next panel begins with: rows are too far apart for the
     # processor to foresee them
@@ -221,10 +221,7 @@ def packed_tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool, parts: i
     summed before. With `parts` operands are split, and k counts pairs.
     """
     out = v.rows(q.out, q.ldo, rows)
-    begin = [
-        [v.load(row, j * v.bytes) for j in range(vectors)]
-        for row in v.rows(q.begin, q.ldbegin, rows)
-    ]
+    begin = [v.load_row(row, vectors) for row in v.rows(q.begin, q.ldbegin, rows)]
     # the parts of a row lie one after the other
     part_step = v.b.udiv(q.lda, const(parts)) if parts else None
     left = _Left(q.a, q.lda, const(v.size), parts, part_step)

@@ -23,7 +23,7 @@ from typing import Any
 from .gemm import MR, NV, over_panels
 from .records import record
 from .simd import const, constant
-from .vector_math import Vec, along_row
+from .vector_math import RowVec, Vec, along_row
 
 __all__ = [
     "over_squares",
@@ -61,18 +61,13 @@ def _copy(
     between = const(size) if apart is None else apart
     whole = b.lshr(q.k, const(1)) if parts else q.k
 
-    def part(address: Any, i: int) -> Any:
-        mask = v.lanes_below(b.sub(b.sub(q.n, column), const(i * length)), length)
-        return v.load_lanes(mask, address)
-
-    def one(t: Any, count: int, inside: bool) -> None:
+    def one(u: Vec, t: Any, count: int) -> None:
         """Copy the t-th k or, of a pair of them, the first `count`."""
         line = b.shl(t, const(1)) if parts else t
         src = v.at(q.src, b.add(b.mul(line, q.lds), v.times(column, v.size)))
         to = v.at(dst, b.add(q.first, t), max(1, parts) * row)
         for i in range(pieces):
-            places = [v.at(v.at(src, q.lds) if k else src, i * size) for k in range(count)]
-            rows = [v.load(x, length=length) if inside else part(x, i) for x in places]
+            rows = [u.load(v.at(src, q.lds) if k else src, i * size, length) for k in range(count)]
             if count == 1 and parts:
                 rows.append(constant(rows[0].type, 0.0))
             for values in _together(v, rows, parts):
@@ -80,11 +75,12 @@ def _copy(
                     v.store(value, v.at(v.at(to, i, between), r * row))
 
     for inside in v.either(b.icmp_signed("<=", b.add(column, const(pieces * length)), q.n)):
+        u = v if inside else RowVec(v, b.sub(q.n, column))
         with v.each(whole) as t:
-            one(t, 2 if parts else 1, inside)
+            one(u, t, 2 if parts else 1)
         if parts:
             with v.each(b.and_(q.k, const(1))) as t:
-                one(b.add(whole, t), 1, inside)
+                one(u, b.add(whole, t), 1)
 
 
 @record("dst src lds first k n depth")

@@ -10,7 +10,6 @@ import functools
 from typing import Any
 
 from .activations import ACTIVATIONS, SLOPES, derivative
-from .elementwise import to_f64
 from .optimizers import HYPERPARAMETERS, load_hyperparameters, whole_gradient
 from .records import record
 from .simd import F64, I32, const, constant, ir
@@ -86,7 +85,7 @@ def penalties(v: Vec, q: Any) -> None:
                     for r, x in enumerate(values):
                         chains[r % _CHAINS] = add(x, chains[r % _CHAINS])
                     lanes = v.reduce(functools.reduce(b.fadd, chains), b.fadd)
-                    total = b.fadd(total, b.fmul(c, to_f64(v, v.first(lanes))))
+                    total = b.fadd(total, b.fmul(c, v.cast(v.first(lanes), F64)))
                 v.store_scalar(total, into, b.mul(j, q.step))
 
 
@@ -99,11 +98,6 @@ def reduce_penalties(v: Vec, q: Any) -> None:
         sums[:] = [b.fadd(s, v.load_scalar(at, 8 * n, F64)) for n, s in enumerate(sums)]
     first, second, third, fourth = sums
     v.store_scalar(b.fadd(b.fadd(first, second), b.fadd(third, fourth)), q.penalty)
-
-
-def _wide(v: Vec, x: Any) -> Any:
-    """Return a vector's values in float64."""
-    return x if v.size == 8 else v.b.fpext(x, ir.VectorType(F64, v.length))
 
 
 def _wide_zero(v: Vec) -> Any:
@@ -134,7 +128,7 @@ def gradient_squares(v: Vec, q: Any) -> None:
             with v.loop(q.vectors, rows[:]) as (j, lanes):
                 offset = b.add(first, v.times(j, v.bytes))
                 total, x = v.load(v.at(g, offset)), v.load(v.at(w, offset))
-                wide = _wide(v, whole_gradient(v, h, total, x, l1=True))
+                wide = v.cast(whole_gradient(v, h, total, x, l1=True), F64)
                 lanes[0] = b.fadd(lanes[0], b.fmul(wide, wide))
             rows[:] = lanes
         v.store_item(_wide_sum(v, rows[0]), q.totals, i)
@@ -151,8 +145,7 @@ def clip(v: Vec, q: Any) -> None:
         total[0] = b.fadd(total[0], v.load_item(q.squares, i, F64))
     norm, most = v.call("llvm.sqrt.f64", F64, total), v.load_scalar(q.limit, 0, F64)
     within = b.fcmp_ordered("<=", norm, most)
-    factor = b.select(within, F64(1.0), b.fdiv(most, norm))
-    factor = factor if v.size == 8 else b.fptrunc(factor, v.scalar)
+    factor = v.cast(b.select(within, F64(1.0), b.fdiv(most, norm)), v.scalar)
     for row in range(2):
         for i, name in enumerate(HYPERPARAMETERS):
             at = b.add(v.times(q.row_bytes, row), const(i * v.size))
@@ -169,11 +162,10 @@ def limit_columns(v: Vec, q: Any) -> None:
     with v.each(q.vectors, v.bytes) as offset:
         top = v.at(q.w, offset)
         with v.loop(q.rows, [_wide_zero(v)]) as (r, total):
-            x = _wide(v, v.load(top, b.mul(r, q.ldw)))
+            x = v.cast(v.load(top, b.mul(r, q.ldw)), F64)
             total[0] = b.fadd(total[0], b.fmul(x, x))
         norm = v.call(f"llvm.sqrt.v{v.length}f64", wide, total)
         beyond = b.fcmp_ordered(">", norm, most)
-        factor = b.select(beyond, b.fdiv(most, norm), constant(wide, 1.0))
-        factor = factor if v.size == 8 else b.fptrunc(factor, v.type)
+        factor = v.cast(b.select(beyond, b.fdiv(most, norm), constant(wide, 1.0)), v.scalar)
         with v.each(q.rows, q.ldw) as at:
             v.store(b.fmul(v.load(top, at), factor), top, at)

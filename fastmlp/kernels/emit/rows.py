@@ -12,7 +12,7 @@ from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
 from .optimizers import OPTIMIZERS, load_hyperparameters, state_arrays, step_vector
 from .records import record
 from .simd import I64, const
-from .vector_math import Vec, along_row
+from .vector_math import RowVec, Vec, along_row
 
 __all__ = ["ITEM", "SLOT", "activate_rows", "finite", "optimizer_items"]
 
@@ -91,13 +91,12 @@ def finite(v: Vec, q: Any) -> None:
     def together(x: Any, sums: list[Any]) -> list[Any]:
         with v.loop(whole, [x, *sums]) as (_, state):
             at, *sums = state
-            sums = [v.fma(v.load(at, n * v.bytes), zero, s) for n, s in enumerate(sums)]
+            some = v.load_row(at, _ACCUMULATORS)
+            sums = [v.fma(x, zero, s) for x, s in zip(some, sums, strict=True)]
             state[:] = [v.at(at, _ACCUMULATORS * v.bytes), *sums]
         at, *sums = state
-        for n in range(_ACCUMULATORS):
-            mask = v.lanes_below(b.sub(left, const(n * v.length)))
-            sums[n] = v.fma(v.load_lanes(mask, at, n * v.bytes), zero, sums[n])
-        return sums
+        rest = RowVec(v, left).load_row(at, _ACCUMULATORS)
+        return [v.fma(x, zero, s) for x, s in zip(rest, sums, strict=True)]
 
     def apart(x: Any, sums: list[Any]) -> list[Any]:
         with v.loop(columns, [x, none]) as (_, state):

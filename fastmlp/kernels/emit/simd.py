@@ -132,6 +132,10 @@ class Vectors:
         value.align = self.size
         return value
 
+    def load_row(self, address: Any, count: int) -> list[Any]:
+        """Load some vectors, one behind the other."""
+        return [self.load(address, j * self.bytes) for j in range(count)]
+
     def load_any(self, address: Any, kind: Any, count: int) -> Any:
         """Load `count` values of `kind` that lie anywhere: a vector, or the one."""
         kind = kind if count == 1 else ir.VectorType(kind, count)
@@ -235,6 +239,14 @@ class Vectors:
     def negative(self, x: Any) -> Any:
         """Return ``-x``."""
         return self.b.fsub(self.c(-0.0), x)
+
+    def cast(self, x: Any, element: Any) -> Any:
+        """Return floating-point numbers, one or a vector of them, as such of another type."""
+        lanes = getattr(x.type, "count", None)
+        if element == (x.type if lanes is None else x.type.element):
+            return x
+        kind = element if lanes is None else ir.VectorType(element, lanes)
+        return (self.b.fpext if element == F64 else self.b.fptrunc)(x, kind)
 
     # across lanes; a fixed tree, since a reduction without reassociation is sequential
 

@@ -133,7 +133,7 @@ def _forward_panel(v: Vec, q: Any, width: int, kind: str) -> None:
             return [v.fma(x, v.load(row_of_w, j * v.bytes), sums[j]) for j in range(width)]
 
         begin = b.select(b.icmp_signed("==", q.first, const(0)), q.bias, out)
-        start = [v.load(begin, j * v.bytes) for j in range(width)]
+        start = v.load_row(begin, width)
         for j, total in enumerate(v.interleaved(count, start, sets, add_item)):
             v.store(total, out, j * v.bytes)
 
@@ -155,7 +155,7 @@ def _gradient_panel(v: Vec, q: Any, width: int, kind: str) -> None:
     lists = _Lists(v, q, kind)
     with lists.each(q.order, q.rows, q.first, q.last) as (r, first, count):
         delta = v.at(q.d, r, q.ldd)
-        held = [v.load(delta, j * v.bytes) for j in range(width)]
+        held = v.load_row(delta, width)
         with v.each(count) as i:
             column, value = lists.item(v.b.add(first, i))
             x, start = v.splat(value), v.at(q.g, column, q.ldg)
@@ -228,10 +228,7 @@ def _feature_panel(v: Vec, q: Any, width: int) -> None:
         with v.when(b.not_(idle)):
             first = v.at(q.listed, b.add(b.mul(k, q.ld_listed), v.times(begin, 2 * v.size)))
             shift = b.mul(k, q.ldw)
-
-            def held() -> list[Any]:
-                return [v.load(v.at(q.sums, shift), j * v.bytes) for j in range(width)]
-
+            held = partial(v.load_row, v.at(q.sums, shift), width)
             totals = v.choose(fresh, lambda: [v.c(0.0)] * width, held)
             with v.loop(b.sub(end, begin), totals) as (t, totals):
                 at = v.at(first, t, 2 * v.size)
