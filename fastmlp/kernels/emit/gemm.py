@@ -32,15 +32,6 @@ __all__ = [
 MR, NV = current_target().tile_rows, current_target().tile_vectors
 
 
-def _widths_of_rest(rest: int) -> list[int]:
-    """Return the panels of the last vectors of a row: no panel is left with one where two can
-    share more evenly.
-    """
-    if rest > NV:
-        return [NV - 1, rest - NV + 1]
-    return [rest] if rest else []
-
-
 def over_panels(v: Vec, vectors: Any, *, even: bool = True) -> Iterator[tuple[int, Any]]:
     """Emit the body of a ``for`` over the panels of a row of `vectors`: it is given their width and
     their offset in bytes.
@@ -60,7 +51,7 @@ def over_panels(v: Vec, vectors: Any, *, even: bool = True) -> Iterator[tuple[in
     counts = [*range(1, NV), *([NV + 1] if even and NV > 2 else [])]
     for number in v.cases(rest, {n: n for n in counts}, every=True):
         offset = done
-        for width in _widths_of_rest(number):
+        for width in [NV - 1, number - NV + 1] if number > NV else [number]:
             yield width, offset
             offset = v.at(offset, width * v.bytes)
 

@@ -39,16 +39,8 @@ def fields_of(emit: Emitter) -> tuple[str, ...]:
 
 
 def emit_kernel(module: ir.Module, name: str, emit: Emitter, new: Callable[..., Vec]) -> Any:
-    """Emit a kernel into a module, where it can be called from outside, and return the function.
-
-    Parameters
-    ----------
-    module : ir.Module
-    name : str
-    emit : callable
-        ``emit(v, q)`` with a `record` decorator.
-    new : callable
-        Makes the `Vec` of a builder.
+    """Emit the kernel of ``emit(v, q)`` into a module, where it can be called from outside, and
+    return the function. `new` makes the `Vec` of a builder.
     """
     function, builder = new_function(module, name, VOID, 1)
     function.linkage = ""
