@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from .simd import I32, constant, ir
+from .flow import I32, constant, ir
 from .target import multiplies_bfloat16
 from .vector_math import Vec
 

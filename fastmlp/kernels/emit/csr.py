@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from .elementwise import INPUTS, gather
+from .flow import BOOL, I8, I16, I64, const, constant, ir
 from .records import record, subroutine
-from .simd import BOOL, I8, I16, I64, const, constant, ir
 from .target import current_target
 from .vector_math import Vec
 

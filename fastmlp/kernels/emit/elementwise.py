@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .flow import F32, F64, I8, I64, const, ir
 from .optimizers import updates
 from .records import record
-from .simd import F32, F64, I8, I64, const, ir
 from .vector_math import Vec
 
 __all__ = [

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from .flow import const
 from .microkernel import tile, tile_update
 from .records import Emitter, Renamed, record, subroutine
-from .simd import const
 from .target import current_target
 from .vector_math import Vec
 

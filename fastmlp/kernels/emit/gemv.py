@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
+from .flow import const
 from .records import record, subroutine
-from .simd import const
 from .vector_math import Vec
 
 __all__ = ["vector_backward", "vector_forward", "vector_update"]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from .simd import I8, I32, I64, VOID, call_by_name, const, ir, new_function
+from .flow import I8, I32, I64, VOID, call_by_name, const, ir, new_function
 from .target import is_arm
 
 __all__ = ["WORD", "Function", "Integer", "Integers", "Variable", "emit_functions", "function"]

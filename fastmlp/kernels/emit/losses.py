@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .flow import F64, I64, const
 from .records import record
-from .simd import F64, I64, const
 from .vector_math import RowVec, Vec
 
 __all__ = [

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from .flow import const
 from .gemm import MR, NV
 from .operand_packing import pack_a, pack_b, rounded
 from .records import record, subroutine
-from .simd import const
 from .vector_math import RowVec, Vec, along_row
 
 __all__ = ["COLUMN_BLOCK", "FEW_ROWS", "K_BLOCK", "PACK_A", "PACK_B", "ROW_BLOCK", "matrix_product"]

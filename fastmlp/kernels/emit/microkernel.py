@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
+from .flow import const
 from .optimizers import OPTIMIZERS, state_arrays, updates
 from .records import record
-from .simd import const
 from .vector_math import Vec
 
 __all__ = ["packed_tile", "packed_tile_update", "tile", "tile_update"]

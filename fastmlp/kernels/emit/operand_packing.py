@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .flow import I32, const, ir
 from .gemm import MR, NV
 from .packing import over_squares
 from .records import record
-from .simd import I32, const, ir
 from .vector_math import Vec
 
 __all__ = ["pack_a", "pack_b", "rounded"]

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from .activations import ACTIVATIONS
+from .flow import const
 from .gemm import MR, over_tiles, rows_of, tile_of
 from .microkernel import packed_tile, packed_tile_update
 from .records import Renamed, record
-from .simd import const
 from .vector_math import Vec
 
 __all__ = ["packed_backward", "packed_forward", "packed_update"]

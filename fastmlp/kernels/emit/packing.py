@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from .flow import const, constant
 from .gemm import MR, NV, over_panels
 from .records import record
-from .simd import const, constant
 from .vector_math import RowVec, Vec, along_row
 
 __all__ = [

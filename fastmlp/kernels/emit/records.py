@@ -13,7 +13,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from .simd import I64, VOID, ir, new_function
+from .flow import I64, VOID, ir, new_function
 from .vector_math import Vec
 
 __all__ = ["Emitter", "Renamed", "emit_kernel", "fields_of", "record", "subroutine"]

@@ -10,9 +10,9 @@ import functools
 from typing import Any
 
 from .activations import ACTIVATIONS, SLOPES, derivative
+from .flow import F64, I32, const, constant, ir
 from .optimizers import HYPERPARAMETERS, load_hyperparameters, whole_gradient
 from .records import record
-from .simd import F64, I32, const, constant, ir
 from .vector_math import Vec
 
 __all__ = ["clip", "dropout", "gradient_squares", "limit_columns", "penalties", "reduce_penalties"]

@@ -9,9 +9,9 @@ from functools import reduce
 from typing import Any
 
 from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
+from .flow import I64, const
 from .optimizers import OPTIMIZERS, load_hyperparameters, state_arrays, step_vector
 from .records import record
-from .simd import I64, const
 from .vector_math import RowVec, Vec, along_row
 
 __all__ = ["ITEM", "SLOT", "activate_rows", "finite", "optimizer_items"]

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from .flow import I8, I16, I32, I64, const
 from .optimizers import OPTIMIZERS, load_hyperparameters, updates
 from .records import record, subroutine
-from .simd import I8, I16, I32, I64, const
 from .vector_math import Vec
 
 __all__ = ["LISTS", "PANEL", "by_feature", "feature_update", "forward", "gradient", "prefetch"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .simd import Vectors, const, ir
+from .flow import const, ir
+from .simd import Vectors
 
 __all__ = ["RowVec", "Vec", "along_row"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
+from fastmlp.kernels.emit.flow import I64
 from fastmlp.kernels.emit.records import emit_kernel, record, subroutine
-from fastmlp.kernels.emit.simd import I64
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.emit.vector_math import Vec
 from fastmlp.kernels.jit.registry import (

@@ -17,9 +17,9 @@ from fastmlp import MLP, SGD, Adam
 from fastmlp.architecture import Architecture
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit import gemm
+from fastmlp.kernels.emit.flow import const
 from fastmlp.kernels.emit.optimizers import OPTIMIZERS
 from fastmlp.kernels.emit.records import emit_kernel, record
-from fastmlp.kernels.emit.simd import const
 from fastmlp.kernels.emit.sparse import PANEL, over_even_panels
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.emit.vector_math import Vec
