@@ -46,7 +46,7 @@ def _tile(v: Vec, q: Any, rows: int, vectors: int, edge: bool, packed: bool) -> 
         inside = b.icmp_signed("<", const(i), q.rows)
         places.append(b.select(inside, const(i), b.sub(q.rows, const(1))))
     out = [v.at(q.c, place, q.ldc) for place in places]
-    u = RowVec(v, q.columns) if edge else v
+    u = RowVec(v, q.columns, vectors) if edge else v
 
     def from_c() -> list[Any]:
         return [x for address in out for x in u.load_row(address, vectors)]

@@ -167,14 +167,20 @@ class Vec(Vectors):
 class RowVec(Vec):
     """Vectors along a row of `n` elements: nothing beyond its end is touched.
 
-    Addresses are where it begins.
+    Addresses are where it begins. The masks of its first `ready` vectors are made at once: in a
+    loop that fills the registers LLVM would make them again and again.
     """
 
-    def __init__(self, v: Vec, n: Any) -> None:
+    def __init__(self, v: Vec, n: Any, ready: int = 0) -> None:
         super().__init__(v.b, v.dtype, v.length, v.has_fma)
         self.kept, self._n = v.kept, n
+        self._ready: dict[Any, Any] = {}
+        for offset in range(0, ready * self.bytes, self.bytes):
+            self._ready[offset] = self._mask(offset)
 
     def _mask(self, offset: Any, length: int | None = None) -> Any:
+        if offset in self._ready:
+            return self._ready[offset]
         offset = const(offset) if isinstance(offset, int) else offset
         left = self.b.sub(self._n, self.b.udiv(offset, const(self.size)))
         return self.lanes_below(left, length)
