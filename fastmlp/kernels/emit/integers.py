@@ -177,9 +177,8 @@ class Integers:
         ARM's `yield` does nothing on most processors; an instruction barrier waits.
         """
         if self.module.triple.startswith(("x86_64", "i686")):  # mutant not: waiting without pauses
-            call_by_name(
-                self.b, "llvm.x86.sse2.pause", VOID, []
-            )  # mutant pass: waiting without pauses
+            # mutant pass: waiting without pauses
+            call_by_name(self.b, "llvm.x86.sse2.pause", VOID, [])
         elif is_arm(self.module.triple):
             call_by_name(self.b, "llvm.aarch64.isb", VOID, [I32(15)])
 
