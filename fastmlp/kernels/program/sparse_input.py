@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
 from .job import BLOCK, Job, Layer, Lists, Packed
-from .operation import At, Share, Slot
+from .operation import At, Share, Slot, Value
 from .samples import Samples
 
 __all__ = [
@@ -41,7 +41,7 @@ def _packed(job: Job) -> Packed:
 
 
 def _activate(
-    job: Job, share: Share, q: Layer, places: tuple[At, At], rows: int, vectors: int
+    job: Job, share: Share, q: Layer, places: tuple[At, At], rows: Value, vectors: int
 ) -> None:
     """Apply the activation to rows of z where they lie, and write f'(z) if it is kept itself."""
     h, slope = places
@@ -63,7 +63,7 @@ def list_samples(job: Job, share: Share, samples: Samples) -> None:
         values=At(Slot.INDEX_VALUES), cuts=samples.at(cuts, lists.n_cuts * 2),
         starts=samples.at(starts, 8), stage=samples.at(q.a, q.ld_a), ld_stage=q.ld_a,
         block=lists.block, n_cuts=lists.n_cuts, x=At(Slot.X), ldx=At(Slot.LD_X),
-        order=samples.of(Slot.ROWS), n=q.n_in, rows=samples.count, scale=At(Slot.SCALE),
+        order=samples.of(Slot.ROWS), n=q.n_in, rows=samples.rows, scale=At(Slot.SCALE),
     )  # fmt: skip
 
 
@@ -73,11 +73,11 @@ def forward(job: Job, share: Share, q: Layer, samples: Samples) -> None:
     order = samples.at(At(Slot.NUMBERS), 8) if lists.passing else samples.of(Slot.ROWS)
     share.add(
         f"sparse_forward_{lists.kind}", z=samples.at(q.h, q.ld_h), ldz=q.ld_h, bias=q.bias,
-        order=order, **lists.where, at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.count,
+        order=order, **lists.where, at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.rows,
         vectors=q.vectors_out,
     )  # fmt: skip
     places = samples.at(q.h, q.ld_h), samples.at(q.slope, q.ld_h)
-    _activate(job, share, q, places, samples.count, q.vectors_out)
+    _activate(job, share, q, places, samples.rows, q.vectors_out)
 
 
 def add_gradient(

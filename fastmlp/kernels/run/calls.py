@@ -73,13 +73,12 @@ class Call:
         program = Program(shares, {"call": list(phases)})
         self._executable = Executable(layout_of(program, dtype, activations, rule))
         self._executable.enter((("call", 0, 1),))
-        self._bases = (ctypes.c_int64 * len(Slot)).from_buffer(self._executable.bases)  # type: ignore[arg-type]
         self._run_alone = serial_driver()
         self.shares, self.room, self._address = shares, room, self._executable.address
 
     def run(self, places: Iterable[tuple[int, int]]) -> None:
         """Run with these arrays: (slot, address)."""
-        bases = self._bases
+        bases = self._executable.bases
         for slot, address in places:
             bases[slot] = address
         if self.shares == 1:

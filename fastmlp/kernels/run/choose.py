@@ -51,7 +51,7 @@ __all__ = [
     "forward_flops",
     "grid",
     "groups_of_lists",
-    "inference_blocks",
+    "inference_shares",
     "is_close",
     "is_sparse",
     "lists_outgrow_file",
@@ -201,10 +201,9 @@ def groups_of_lists(nonzeros: int, n_in: int) -> int:
     return max(1, nonzeros // (_USES * n_in))
 
 
-def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
-    """Return how many shares of inference there are, and samples of a block."""
-    shares = min(threads, -(-rows // FEWEST_ROWS))
-    return shares, min(BLOCK_ROWS, -(-rows // (shares * 16)) * 16)
+def inference_shares(rows: int, threads: int) -> int:
+    """Return how many shares of inference there are."""
+    return max(1, min(threads, -(-rows // FEWEST_ROWS)))
 
 
 def threads_of_columns(architecture: Architecture, rows: int) -> int:

@@ -119,7 +119,7 @@ class DecayedTraining(Training):
     def _job(self) -> Job:
         return replace(super()._job(), layers=self._layers, scaled=self._scaled)
 
-    def _enter_memory(self, bases: np.ndarray, listed: bool) -> None:
+    def _enter_memory(self, bases: Any, listed: bool) -> None:
         super()._enter_memory(bases, listed)
         bases[Slot.SEGMENT] = self._rows.address
 

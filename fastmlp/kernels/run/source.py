@@ -70,7 +70,7 @@ class Source:
         """Return rows of X as the network reads them."""
         return read_rows(self.X, rows, self.scale, self.dtype)
 
-    def enter(self, bases: np.ndarray, X: np.ndarray, *, scaled: bool) -> None:
+    def enter(self, bases: Any, X: np.ndarray, *, scaled: bool) -> None:
         """Enter where X is, and how it is divided; `scaled` says that the division is done."""
         if not self.listed:
             bases[Slot.X], bases[Slot.LD_X] = X.ctypes.data, X.strides[0]

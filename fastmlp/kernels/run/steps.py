@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..program.operation import Slot
@@ -73,7 +75,7 @@ class Run:
         ]
         return part
 
-    def enter(self, bases: np.ndarray, step: int, sample: int) -> None:
+    def enter(self, bases: Any, step: int, sample: int) -> None:
         """Enter where steps from `step` on, whose samples begin at `sample`, find their data."""
         for slot, address, of_step, of_sample in self._places:
             bases[slot] = address + step * of_step + sample * of_sample

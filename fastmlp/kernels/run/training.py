@@ -260,7 +260,7 @@ class Training:
         executable.enter(segments)
         return executable
 
-    def _enter_memory(self, bases: np.ndarray, listed: bool) -> None:
+    def _enter_memory(self, bases: Any, listed: bool) -> None:
         """Enter the arrays that stay where they are."""
         weight = self.sample_weight
         arrays: dict[Slot, int] = {
