@@ -12,6 +12,7 @@ from fastmlp.kernels.program.footprint import Array
 from fastmlp.kernels.program.inference import told
 from fastmlp.kernels.program.job import BLOCK, Layer
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
+from fastmlp.kernels.run import rows_inference
 from fastmlp.kernels.run.packed_weights import PackedWeights
 from fastmlp.kernels.run.workspace import Workspace
 
@@ -116,6 +117,20 @@ def of_inference(inference: Any, workspace: Workspace, X: Any, index: Any, count
         Slot.ROWS: _whole("rows", count * 8), Slot.NUMBERS: _whole("numbers", numbers * 8),
         **_of_samples(count, 1, workspace.layers, item), **_of_data(X, index),
     }  # fmt: skip
+
+
+def programs_of_blocks(monkeypatch: Any) -> list[Program]:
+    """Return a list of the programs of `blocks` that are written from now on."""
+    programs, honest = [], rows_inference.blocks
+
+    def noted(*arguments: Any, **options: Any) -> Program:
+        programs.append(honest(*arguments, **options))
+        return programs[-1]
+
+    monkeypatch.setattr(rows_inference, "blocks", noted)
+    uncached = rows_inference._layout_of_blocks.__wrapped__
+    monkeypatch.setattr(rows_inference, "_layout_of_blocks", uncached)
+    return programs
 
 
 def as_run(ready: Any, program: Program) -> list[Phase]:

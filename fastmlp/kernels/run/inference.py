@@ -97,14 +97,16 @@ class Inference:
         index = self._index if X is self._data else None
         if source.listed:
             index = index or source.rows_as_they_lie()
+        elif index is None:
+            pays = source.direct and self._pays_in_passing and not kept
+            if pays and choose.is_sparse(X) and self.parameters.finite:
+                block = choose.block_columns(self._row_bytes)
+                blocks = -(-X.shape[1] // block)
+                return None, Lists("values", blocks + 1, block, 1, passing=True)
+            return None, None
         elif not self.parameters.finite:
             return None, None
-        if index is not None:
-            return index, Lists(index.kind, index.cuts.shape[1], index.block, 1)
-        if kept or not (source.direct and self._pays_in_passing and choose.is_sparse(X)):
-            return None, None
-        block = choose.block_columns(self._row_bytes)
-        return None, Lists("values", -(-X.shape[1] // block) + 1, block, 1, passing=True)
+        return index, Lists(index.kind, index.cuts.shape[1], index.block, 1)
 
     def _over(
         self, X: Any, arrays: Mapping[Slot, np.ndarray], loss: Loss | None = None, *,

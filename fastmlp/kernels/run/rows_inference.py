@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...architecture import Architecture
 from ...contract.parameters import Parameters
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
 from ..program.inference import blocks, by_columns, told
 from ..program.job import Job, Lists, Loss
-from ..program.operation import Program, Slot
+from ..program.operation import Slot
 from . import choose
 from .calls import address_of
 from .csr_index import Index
-from .executor import Executable, layout_of, run, serial_driver
+from .executor import Executable, Layout, layout_of, run, serial_driver
 from .plain import count_to
 from .source import Source
 from .thread_choice import ThreadChoice
@@ -40,15 +42,20 @@ def job_of(
     )  # fmt: skip
 
 
+@lru_cache(maxsize=16)
+def _layout_of_blocks(job: Job, looks: bool, a: Architecture) -> Layout:
+    """Return the layout of a program over blocks: writing it takes 0.1 ms."""
+    return layout_of(blocks(job, OUTPUTS[a.output], looks=looks), a.dtype, a.activations)
+
+
 class _Ready:
     """A program of inference with its workspace, ready to be run: of one call at a time."""
 
-    def __init__(self, parameters: Parameters, workspace: Workspace, program: Program) -> None:
-        a = parameters.architecture
+    def __init__(self, parameters: Parameters, workspace: Workspace, layout: Layout) -> None:
         self.workspace = workspace
-        self._executable = Executable(layout_of(program, a.dtype, a.activations))
-        self._executable.enter((key, 0, 1) for key in program.sections)
-        self._shares, self._address = program.shares, self._executable.address
+        self._executable = Executable(layout)
+        self._executable.enter((key, 0, 1) for key in layout.phases)
+        self._shares, self._address = layout.shares, self._executable.address
         self._run_alone = serial_driver()
         self._found = (ctypes.c_int64 * self._shares)(*[1] * self._shares)  # cleared where it looks
         bases = self.bases = self._executable.bases
@@ -82,7 +89,7 @@ class _Columns(_Ready):
         job = job_of(parameters, workspace, source.kind, shares=shares)
         few = count <= choose.FEW
         program = by_columns(job, count, OUTPUTS[a.output], one_by_one=few, looks=looks)
-        super().__init__(parameters, workspace, program)
+        super().__init__(parameters, workspace, layout_of(program, a.dtype, a.activations))
         self._rows = np.zeros((count, a.n_in), source.X.dtype)
         self._out = np.zeros((count, a.n_out), parameters.dtype)
         self._held = source, count_to(count)
@@ -127,7 +134,7 @@ class Blocks(_Ready):
         job = job_of(
             parameters, workspace, source.kind, shares=shares, chunk=block, loss=loss, lists=lists
         )
-        super().__init__(parameters, workspace, blocks(job, OUTPUTS[a.output], looks=looks))
+        super().__init__(parameters, workspace, _layout_of_blocks(job, looks, a))
         self._source, self._block, self._n_out = source, block, a.n_out  # it has the divisor
         self._dtype, self._row = parameters.dtype, parameters.dtype.itemsize * a.n_out
         self.bases[Slot.SCALE] = source.divisor_address
@@ -135,6 +142,8 @@ class Blocks(_Ready):
 
     def divide(self, n: int) -> None:
         """Say how many rows there are, and which are whose."""
+        if self._n == n:  # the call before had as many
+            return
         bases, self._n = self.bases, n
         self._numbers = count_to(max(n, self.workspace.rows))  # held: their address is entered
         bases[Slot.NUMBERS] = address_of(self._numbers)
@@ -161,8 +170,7 @@ class Blocks(_Ready):
         """Return the outputs, or None if it looks and X is not finite."""
         bases, n = self.bases, len(X)
         out = np.empty((n, self._n_out), self._dtype)
-        if self._n != n:  # the call before may have had as many
-            self.divide(n)
+        self.divide(n)
         bases[Slot.X], bases[Slot.LD_X] = address_of(X), X.strides[0]
         self.enter(Slot.OUT, address_of(out), self._row)
         return out if self.run() else None

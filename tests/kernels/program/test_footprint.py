@@ -19,7 +19,7 @@ from fastmlp.kernels.program import footprint, minibatch
 from fastmlp.kernels.program.footprint import FOOTPRINTS
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
 from fastmlp.kernels.program.sections import phases_of
-from fastmlp.kernels.run import choose, inference, rows_inference
+from fastmlp.kernels.run import choose, inference
 from fastmlp.kernels.run.choose import Packing
 from fastmlp.kernels.run.decayed import DecayedTraining
 from fastmlp.kernels.run.executor import Executable
@@ -197,10 +197,7 @@ def inference_faults(monkeypatch, kind, call, change=lambda phases: phases) -> l
             ran.append(self)
             return super().run()
 
-    programs, honest = [], rows_inference.blocks
-    monkeypatch.setattr(
-        rows_inference, "blocks", lambda *a, **k: programs.append(honest(*a, **k)) or programs[-1]
-    )
+    programs = extents.programs_of_blocks(monkeypatch)
     monkeypatch.setattr(inference, "Blocks", Noted)
     X = DATA[kind].astype("float32") if kind in ("dense", "values") else DATA[kind]
     watched = Watched(MLP((40, 70, 9, 3), rng=0)._parameters, 3)

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from extents import as_run
+from extents import as_run, programs_of_blocks
 from steps import records
 
 from fastmlp.architecture import Architecture
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.optimizers import OPTIMIZERS
 from fastmlp.kernels.emit.target import current_target
-from fastmlp.kernels.program import inference, minibatch, per_sample
+from fastmlp.kernels.program import minibatch, per_sample
 from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
 from fastmlp.kernels.program.operation import At, Slot
 from fastmlp.kernels.run import rows_inference
@@ -49,10 +49,7 @@ def test_a_step_over_dense_samples_asks_for_no_list():
 @pytest.mark.parametrize("block", [64, 112])
 def test_each_share_takes_its_own_blocks_forward(monkeypatch, n, loss, block):
     """In rows of its own, whole blocks first."""
-    programs, honest = [], inference.blocks
-    monkeypatch.setattr(
-        rows_inference, "blocks", lambda *a, **k: programs.append(honest(*a, **k)) or programs[-1]
-    )
+    programs = programs_of_blocks(monkeypatch)
     parameters = Parameters(Architecture((40, 70, 3), dtype="float64"))
     source = Source(np.zeros((1, 40)), parameters.architecture)
     of_loss = Loss("softmax_labels", (("y", At(Slot.Y)),)) if loss else None

@@ -9,7 +9,7 @@ from threading import Barrier, Thread
 import numpy as np
 import pytest
 from checker import faults
-from extents import as_run
+from extents import as_run, programs_of_blocks
 
 from fastmlp import MLP
 from fastmlp.kernels.program import inference
@@ -195,10 +195,7 @@ def resolved(value, bases):
 @pytest.mark.parametrize("n", COUNTS)
 def test_shares_keep_to_their_rows(monkeypatch, n, shares, looks):
     parameters, X = NETWORKS["float32"]._parameters, DATA["float32"][:n]
-    programs, honest = [], rows_inference.blocks
-    monkeypatch.setattr(
-        rows_inference, "blocks", lambda *a, **k: programs.append(honest(*a, **k)) or programs[-1]
-    )
+    programs = programs_of_blocks(monkeypatch)
     source = rows_inference.Source(X, parameters.architecture)
     ready = rows_inference.Blocks(parameters, source, shares, looks=looks)
     out = ready.outputs(X)
