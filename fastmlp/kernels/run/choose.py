@@ -341,13 +341,10 @@ def _step_seconds(flops: int, threads: int, phases: int) -> float:
     return flops / _FLOPS_PER_SECOND / threads + phases * _HANDOVER_SECONDS * math.log2(threads)
 
 
-def _saved(flops: int, threads: int) -> float:
-    return flops / _FLOPS_PER_SECOND * (1 - 1 / threads)
-
-
 def is_close(flops: int, threads: int, *, phases: int) -> bool:
     """Tell whether a step is so short that threads may lose where handing over takes longer."""
-    return _saved(flops, threads) < _CLOSE * phases * _HANDOVER_SECONDS
+    saved = flops / _FLOPS_PER_SECOND * (1 - 1 / threads)
+    return saved < _CLOSE * phases * _HANDOVER_SECONDS
 
 
 def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: int = 0) -> int:

@@ -14,35 +14,6 @@ import numpy as np
 
 from ...contract.parameters import aligned_zeros
 from ..emit import executor as emitted
-from ..emit.executor import (
-    BASES,
-    CLAIMS,
-    CLOCKS,
-    HEADER,
-    LINE,
-    LOOP,
-    LOOPS,
-    MOVE,
-    MOVES,
-    N_MOVES,
-    N_SEGMENTS,
-    N_VALUES,
-    OPERATION,
-    OPERATIONS,
-    RECORD,
-    RECORDS,
-    SEGMENT,
-    SEGMENTS,
-    SHARES,
-    SPANS,
-    SYNC,
-    TIMED,
-    TIMES,
-    TURNS,
-    VALUE,
-    VALUE_OFFSETS,
-    VALUE_SLOTS,
-)
 from ..emit.integers import WORD, emit_functions
 from ..jit.compiler import MachineCode, machine_code
 from ..jit.registry import groups_of, kernel_addresses
@@ -82,7 +53,7 @@ def run(executable: Executable, threads: int) -> None:
 
 def shared_memory(lines: int) -> np.ndarray:
     """Return so many lines of memory, zeros."""
-    return aligned_zeros(LINE // WORD * lines, np.dtype(np.int64))
+    return aligned_zeros(emitted.LINE // WORD * lines, np.dtype(np.int64))
 
 
 class Layout:
@@ -126,8 +97,8 @@ class Layout:
             self.phases[key] = first, len(spans) // (self.shares + 1)
             self.places[key] = slice(begin, len(operations))
         self.tables = {
-            **_records(operations, addresses), LOOPS: _table(loops, LOOP),
-            SPANS: np.array(spans, np.int64),
+            **_records(operations, addresses), emitted.LOOPS: _table(loops, emitted.LOOP),
+            emitted.SPANS: np.array(spans, np.int64),
         }  # fmt: skip
 
 
@@ -172,9 +143,11 @@ def _records(
                 offsets.append(value)
         rows.append((addresses[operation.kernel], record * WORD, first, len(moves)))
     return {
-        VALUE_SLOTS: np.array(slots, np.int64), VALUE_OFFSETS: np.array(offsets, np.int64),
-        OPERATIONS: _table(rows, OPERATION), MOVES: _table(moves, MOVE),
-    }  # fmt: skip
+        emitted.VALUE_SLOTS: np.array(slots, np.int64),
+        emitted.VALUE_OFFSETS: np.array(offsets, np.int64),
+        emitted.OPERATIONS: _table(rows, emitted.OPERATION),
+        emitted.MOVES: _table(moves, emitted.MOVE),
+    }
 
 
 class Executable:
@@ -197,24 +170,25 @@ class Executable:
         self.shares, self.places, self._phases = layout.shares, layout.places, layout.phases
         bases = np.zeros(layout.slots, np.int64)
         self.bases: Any = (ctypes.c_int64 * layout.slots).from_buffer(bases)  # type: ignore[arg-type]
-        self._sync = shared_memory(CLAIMS // LINE + self.shares)
-        values = len(layout.tables[VALUE_SLOTS])
+        self._sync = shared_memory(emitted.CLAIMS // emitted.LINE + self.shares)
+        values = len(layout.tables[emitted.VALUE_SLOTS])
         records = np.zeros(max(1, values), np.int64)
         operations, moves, loops = (
-            layout.tables[place].copy() for place in (OPERATIONS, MOVES, LOOPS)
+            layout.tables[place].copy()
+            for place in (emitted.OPERATIONS, emitted.MOVES, emitted.LOOPS)
         )
-        moves[:, VALUE] += records.ctypes.data
-        operations[:, RECORD] += records.ctypes.data
+        moves[:, emitted.VALUE] += records.ctypes.data
+        operations[:, emitted.RECORD] += records.ctypes.data
         self._tables = layout.tables | {
-            RECORDS: records, BASES: bases, OPERATIONS: operations, MOVES: moves,
-            LOOPS: loops, SYNC: self._sync,
+            emitted.RECORDS: records, emitted.BASES: bases, emitted.OPERATIONS: operations,
+            emitted.MOVES: moves, emitted.LOOPS: loops, emitted.SYNC: self._sync,
         }  # fmt: skip
-        self.turns = loops[:, TURNS]
-        self._header = np.zeros(HEADER, np.int64)
+        self.turns = loops[:, emitted.TURNS]
+        self._header = np.zeros(emitted.HEADER, np.int64)
         for place, table in self._tables.items():
             self._header[place] = table.ctypes.data
-        self._header[N_VALUES], self._header[N_MOVES] = values, len(moves)
-        self._header[SHARES] = self.shares
+        self._header[emitted.N_VALUES], self._header[emitted.N_MOVES] = values, len(moves)
+        self._header[emitted.SHARES] = self.shares
         self.address = self._header.ctypes.data
 
     def enter(self, segments: Iterable[tuple[Hashable, int, int]]) -> None:
@@ -226,21 +200,22 @@ class Executable:
             If the program has no such section.
         """
         rows = [(*self._phases[key], first, last) for key, first, last in segments]
-        self._segments = _table(rows, SEGMENT)
-        self._header[SEGMENTS] = self._segments.ctypes.data
-        self._header[N_SEGMENTS] = len(rows)
+        self._segments = _table(rows, emitted.SEGMENT)
+        self._header[emitted.SEGMENTS] = self._segments.ctypes.data
+        self._header[emitted.N_SEGMENTS] = len(rows)
 
     def time(self, function: int) -> np.ndarray:
         """Let the function at an address run shares, and return what it adds ticks of its clock to:
         an element an operation, in their order.
         """
-        times, clocks = (
-            np.zeros(len(self._tables[OPERATIONS]), np.int64),
-            shared_memory(self.shares),
+        times = np.zeros(len(self._tables[emitted.OPERATIONS]), np.int64)
+        clocks = shared_memory(self.shares)
+        self._tables |= {emitted.TIMES: times, emitted.CLOCKS: clocks}
+        self._header[emitted.TIMES], self._header[emitted.CLOCKS] = (
+            times.ctypes.data,
+            clocks.ctypes.data,
         )
-        self._tables |= {TIMES: times, CLOCKS: clocks}
-        self._header[TIMES], self._header[CLOCKS] = times.ctypes.data, clocks.ctypes.data
-        self._header[TIMED] = function
+        self._header[emitted.TIMED] = function
         return times
 
     def clear(self) -> None:
