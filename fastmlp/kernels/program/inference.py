@@ -61,16 +61,9 @@ def blocks(job: Job, output: int, *, looks: bool = False) -> Program:
     """Return a program that takes any number of samples forward, which is told at a run.
 
     A share has two loops: over whole blocks of `job.chunk` samples, and over what is left, which
-    runs once or not at all. How often both run is entered with the rest.
-
-    Parameters
-    ----------
-    job : Job
-        Without a loss, outputs are written, else losses and hits.
-    output : int
-        The code of the output.
-    looks : bool
-        Whether each share notes if its part of the samples is finite.
+    runs once or not at all. How often both run is entered with the rest. Outputs are written, by
+    the code of the `output`, or losses and hits if the job has a loss. Where it `looks`, each share
+    notes if its part of the samples is finite.
     """
     size = job.chunk
 
@@ -98,17 +91,8 @@ def by_columns(job: Job, count: int, output: int, *, one_by_one: bool, looks: bo
     """Return a program that takes a few samples through one layer after the other, each share
     through columns of its own.
 
-    Parameters
-    ----------
-    job : Job
-    count : int
-    output : int
-        The code of the output.
-    one_by_one : bool
-        Whether samples go through each layer one by one, by the kernels of a single sample: no tile
-        is left half empty.
-    looks : bool
-        Whether each share notes if its part of the samples is finite.
+    They go `one_by_one`, by the kernels of a single sample, where a tile would be left half empty.
+    For `output` and `looks` see `blocks`.
     """
     samples = Samples(0, 0, count)
 

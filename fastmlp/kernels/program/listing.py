@@ -55,13 +55,8 @@ def _name(kernel: str) -> tuple[str, bool]:
 
 
 def shape(operation: Operation, item: int) -> str:
-    """Return the shapes of an operation, padded as it works on them.
-
-    Parameters
-    ----------
-    operation : Operation
-    item : int
-        Bytes of an element.
+    """Return the shapes of an operation, padded as it works on them; `item` is the bytes of an
+    element.
     """
     q = SimpleNamespace(**operation.named())
     length = current_target().vector_bytes // item
@@ -140,14 +135,7 @@ def lines(phases: Sequence[Phase], item: int) -> Iterator[Line]:
 
 
 def listing(phases: Sequence[Phase], item: int) -> str:
-    """Return phases as text, a line an operation.
-
-    Parameters
-    ----------
-    phases : sequence of Phase
-    item : int
-        Bytes of an element.
-    """
+    """Return phases as text, a line an operation; `item` is the bytes of an element."""
     text, heading = [], ("", -1)
     for line in lines(phases, item):
         if heading != (line.phase, line.share):

@@ -53,17 +53,8 @@ address_of = _quickest()
 class Call:
     """A program of one operation, ready to be run on arrays of the same shapes and strides.
 
-    Parameters
-    ----------
-    dtype : str
-    shares : int
-    phases : sequence of Phase
-    activations : iterable of str
-        That its kernels need.
-    rule : str
-        The optimizer's.
-    room : int
-        Bytes of room that the shares together work in.
+    Its kernels are for some activations and the optimizer's rule; all shares together work in
+    `room` bytes.
     """
 
     def __init__(

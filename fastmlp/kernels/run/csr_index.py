@@ -70,16 +70,9 @@ class Index:
 
 
 def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
-    """Return the non-zeros of X.
+    """Return the non-zeros of X, an array of uint8, bool, float32 or float64.
 
-    Parameters
-    ----------
-    X : ndarray of uint8, bool, float32 or float64, (n, n_in)
-    row_bytes : int
-        The length of a row of W: a block of them has to stay in the first-level cache.
-    dtype : numpy dtype
-        The network's.
-    input_scale : float or None
+    A row of W has `row_bytes`: a block of them has to stay in the first-level cache.
     """
     X = X.view(np.uint8) if X.dtype == bool else X
     kind = {"uint8": "u8", "float32": "f32", "float64": "f64"}[X.dtype.name]

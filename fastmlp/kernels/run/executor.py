@@ -105,16 +105,8 @@ class Layout:
 def layout_of(
     program: Program, dtype: str, activations: Iterable[str] = (), rule: str = "sgd"
 ) -> Layout:
-    """Return the layout of a program, whose kernels are compiled if need be.
-
-    Parameters
-    ----------
-    program : Program
-    dtype : {"float32", "float64"}
-    activations : iterable of str
-        That its kernels need.
-    rule : str
-        The optimizer's.
+    """Return the layout of a program, whose kernels are compiled if need be, for these activations
+    and the optimizer's rule.
     """
     groups = groups_of(program.kernels(), activations, rule)
     return Layout(program, kernel_addresses(dtype, *groups))

@@ -35,12 +35,7 @@ class Prepared:
 class Inference:
     """The forward pass only, over data of any size, without copying it.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    threads : int or None
-    data : array, optional
-        Samples that will be asked for again and again: worth a list of their non-zeros.
+    Samples that will be asked for again and again, `data`, are worth a list of their non-zeros.
     """
 
     def __init__(self, parameters: Parameters, threads: int | None, data: Any = None) -> None:

@@ -105,25 +105,10 @@ class GroupSums(_OneGroup):
         words: np.ndarray | None = None,
         place: int = 0,
     ) -> tuple[np.ndarray, int]:
-        """Sum the gradient of the samples in `order` into `out`.
+        """Sum the gradient of the samples in `order` into `out`, zeros on a cache line.
 
-        Parameters
-        ----------
-        order : integer array
-        out : ndarray, (parameters.size,)
-            Zeros, on a cache line.
-        workspace : Workspace
-        words : ndarray of uint32, (1, n_hidden, 2), optional
-            For dropout.
-        place : int
-            Of the first sample in the step's batch.
-
-        Returns
-        -------
-        losses : ndarray of float64, (len(order),)
-            Each sample's weight times loss.
-        correct : int
-            How many were predicted right.
+        Returns each sample's weight times loss, and how many were predicted right. `words` are for
+        dropout, (1, n_hidden, 2), and `place` is the first sample's in the step's batch.
         """
         part = Run(order, self._hyper, words)
         segments = self._segments(1, len(order))
@@ -140,17 +125,9 @@ class GroupSums(_OneGroup):
 
 
 class Update(_OneGroup):
-    """The optimizer's step from sums of gradients.
+    """The optimizer's step from sums of gradients: parameters change in place, with their slots.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        Changed in place, with their slots.
-    optimizer : Optimizer
-    state : OptimizerState
-        Its step count goes on.
-    regularization : Regularization
-        Of which penalties and bounds count.
+    The state's step count goes on; of the regularization, penalties and bounds count.
     """
 
     optimizer: Optimizer
@@ -179,12 +156,7 @@ class Update(_OneGroup):
     def step(self, total: float, rate: float) -> float:
         """Take a step from the sum in `gradient`, which is cleared; return the penalties before it.
 
-        Parameters
-        ----------
-        total : float
-            The sum of the batch's sample weights.
-        rate : float
-            The learning rate.
+        The samples of the batch weigh `total`; `rate` is the learning rate.
         """
         r = self.regularization
         hyper = hyperparameters(

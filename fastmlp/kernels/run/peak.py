@@ -20,13 +20,7 @@ _PAGE = 4096  # every share has its own output, pages apart
 def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, Callable[[], None]]:
     """Return the floating-point operations of `repeats` tiles a thread, and what runs them.
 
-    Parameters
-    ----------
-    dtype : {"float32", "float64"}
-    threads : int
-    depth : int
-        Products that are summed in each element of a tile.
-    repeats : int
+    Each element of a tile is the sum of `depth` products.
     """
     target, item = current_target(), np.dtype(dtype).itemsize
     width = target.tile_vectors * target.vector_bytes

@@ -104,20 +104,9 @@ class _Columns(_Ready):
 
 
 class Blocks(_Ready):
-    """Any number of rows, which shares have blocks of.
+    """Any number of rows, read as those of `source`, which shares have blocks of.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    source : Source
-        That rows are read like.
-    shares : int
-    block : int
-        Rows of a block.
-    looks : bool
-        Whether it looks if X is finite.
-    loss, lists
-        As of a `Job`.
+    With a loss it notes losses and hits instead of outputs; lists may stand for the rows.
     """
 
     room: Index | None = None  # for the non-zeros of rows on their way
@@ -196,10 +185,6 @@ class RowsInference:
     """Outputs of rows that lie in an array as kernels read it, few or many of them.
 
     A call costs a few microseconds beside the work, whatever the number of rows.
-
-    Parameters
-    ----------
-    parameters : Parameters
     """
 
     def __init__(self, parameters: Parameters) -> None:

@@ -282,18 +282,8 @@ class Training:
     def train(
         self, order: np.ndarray, rates: np.ndarray, words: np.ndarray | None = None
     ) -> EpochResult:
-        """Take one step per batch of the samples in `order`.
-
-        Parameters
-        ----------
-        order : integer array
-        rates : ndarray of float64, one per step
-        words : ndarray of uint32, (steps, n_hidden, 2), optional
-            For dropout: see `reference.dropout.key_words`.
-
-        Returns
-        -------
-        EpochResult
+        """Take one step per batch of the samples in `order`, each with its learning rate; for
+        dropout with `words`, see `reference.dropout.key_words`.
         """
         starts, totals = batches(order, self.batch_size, self.sample_weight)
         optimizer = self.optimizer or Optimizer(0.0)
