@@ -40,19 +40,10 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Product:
-    """C = bias + A B.
+    """C = bias + A B, then the activation.
 
-    Attributes
-    ----------
-    c, a, b : Matrix
-    bias : At or None
-    rows, columns, k : int
-    packed : int
-        Which operands are packed: bits PACK_A and PACK_B.
-    grid : (int, int)
-        In how many parts the rows and the columns are cut.
-    activation : str
-        What is applied to C.
+    `packed` are the bits of the operands that are packed, PACK_A and PACK_B; rows and columns are
+    cut in as many parts as the `grid` says.
     """
 
     c: Matrix

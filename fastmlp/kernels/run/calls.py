@@ -112,17 +112,9 @@ def call(
 ) -> int:  # fmt: skip
     """Run the call of a key on these arrays, and return on how many threads.
 
-    Parameters
-    ----------
-    key : hashable
-        All that the program depends on, but for the number of threads.
-    flops : int
-        What it computes, in floating-point operations of a product in float32.
-    make : callable
-        ``make(threads)``, for a call that is not there or that somebody uses.
-    places : (slot, address)
-    threads : int, optional
-        How many, instead of what pays.
+    The key has all that the program depends on but for the number of threads; ``make(threads)``
+    makes a call that is not there, or that somebody uses. `flops` are those of a product in float32
+    that takes as long; `threads`, where given, are taken instead of what pays.
     """
     kind = _kinds.get(key)
     if kind is None:

@@ -322,23 +322,13 @@ def is_close(flops: int, threads: int, *, phases: int) -> bool:
 
 
 def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: int = 0) -> int:
-    """Return how many threads work is shared out to that is launched once.
+    """Return how many threads work is shared out to that is launched once, where the user has
+    chosen none.
 
-    As many as a step gains from, given what handing its phases over costs; one alone where they
-    would save less than their launch costs. Cores, not their hardware threads, which share one
-    multiply-add unit. The threading layer, which says what a launch costs, is not loaded for less
-    than would be worth the cheapest one.
-
-    Parameters
-    ----------
-    threads : int or None
-        What the user has chosen.
-    flops : int
-        Of one step.
-    steps : int
-        How many follow each other.
-    phases : int
-        Of a step, at whose ends the threads wait for each other.
+    As many as a step of so many `flops` gains from, given what handing its `phases` over costs; one
+    alone where they would save less in all `steps` than their launch costs. Cores, not their
+    hardware threads, which share one multiply-add unit. The threading layer, which says what a
+    launch costs, is not loaded for less than would be worth the cheapest one.
     """
     if threads is not None:
         return threads

@@ -145,17 +145,9 @@ def _records(
 class Executable:
     """A program laid out in memory, with kernels' addresses, ready to be run again and again.
 
-    Parameters
-    ----------
-    layout : Layout
-
-    Attributes
-    ----------
-    bases : array of ctypes.c_int64
-        The address of every slot's array, or its number; to be filled in before a run. NumPy takes
-        twice as long to enter one.
-    turns : ndarray of int64
-        How often each loop runs, in their order, live.
+    `bases` are the addresses of every slot's array, or its number, to be filled in before a run: as
+    ctypes' integers, since NumPy takes twice as long to enter one. `turns` says, live, how often
+    each loop runs, in their order.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -184,13 +176,7 @@ class Executable:
         self.address = self._header.ctypes.data
 
     def enter(self, segments: Iterable[tuple[Hashable, int, int]]) -> None:
-        """Say what the next runs do: sections by their keys, each from a step to another.
-
-        Raises
-        ------
-        KeyError
-            If the program has no such section.
-        """
+        """Say what the next runs do: sections by their keys, each from a step to another."""
         rows = [(*self._phases[key], first, last) for key, first, last in segments]
         self._segments = _table(rows, emitted.SEGMENT)
         self._header[emitted.SEGMENTS] = self._segments.ctypes.data

@@ -52,20 +52,10 @@ class _OneGroup(Training):
 class GroupSums(_OneGroup):
     """Summed loss and gradient of one group of samples after the other.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        Read only.
-    X, scaled
-        As `readable` returns them.
-    y, sample_weight : ndarray
-        Checked already.
-    group_samples : int
-        The most samples of a group, in whole blocks.
-    regularization : Regularization
-        Of which dropout counts.
-    sparse : bool
-        Whether to go through lists of the non-zeros of X, as where X as a whole is mostly zero.
+    Parameters are read only; `X` and `scaled` are as `readable` returns them, the rest is checked
+    already. A group has `group_samples` at most, in whole blocks; of the regularization dropout
+    counts. Lists of the non-zeros of X are gone through where X as a whole is mostly zero,
+    `sparse`.
     """
 
     def __init__(

@@ -126,7 +126,6 @@ class Blocks(_Ready):
         super().__init__(parameters, workspace, _layout_of_blocks(job, looks, a))
         self._source, self._block, self._n_out = source, block, a.n_out  # it has the divisor
         self._dtype, self._row = parameters.dtype, parameters.dtype.itemsize * a.n_out
-        self.bases[Slot.SCALE] = source.divisor_address
         self._n = -1  # rows of the call before
 
     def divide(self, n: int) -> None:
@@ -253,7 +252,9 @@ class RowsInference:
             def make() -> _Columns | Blocks:
                 if count:
                     return _Columns(self._parameters, source, shares, count, looks=looks)
-                return Blocks(self._parameters, source, shares, looks=looks)
+                ready = Blocks(self._parameters, source, shares, looks=looks)
+                source.enter(ready.bases, source.X, scaled=False)  # the divisor: X comes later
+                return ready
 
             return self._pools.setdefault((dtype, looks, shares, count), _Pool([], make))
 

@@ -78,11 +78,6 @@ class Source:
             bases[Slot.SCALE] = self._divisor.ctypes.data if divided else 0
 
     @property
-    def divisor_address(self) -> int:
-        """Where the divisor of X is, 0 where there is none."""
-        return 0 if self.scale is None else int(self._divisor.ctypes.data)
-
-    @property
     def kind(self) -> str:
         """What rows are gathered from: "u8", "f32" or "f64"; of lists, none are."""
         dtype = self.X.dtype if self.direct and not self.listed else self.dtype
