@@ -7,7 +7,8 @@ epoch grows (a minute), ``cluster`` holds a model of steps on a cluster against 
 draws it into ``cluster.png``, ``accuracy`` trains with and without dropout; with no argument all of
 these are made. Each writes its own part of ``benchmarks/README.md``, and ``bench`` the short one of
 the README too. ``promises FILE`` makes the tables of promises, in the README and
-``tests/README.md``, from what tests have recorded; ``operations FILE`` that of the operations.
+``tests/README.md``, from what tests have recorded; ``operations FILE`` that of the operations,
+``inference FILE`` that of predictions.
 """
 
 from __future__ import annotations
@@ -253,6 +254,19 @@ def operations(record: str) -> None:
     replace("operations", ["", *lines(found), "", text, ""], RESULTS)
 
 
+def inference(record: str) -> None:
+    """Write what `inference.py` has kept in a JSON file."""
+    from inference import Measured, lines
+
+    found = [Measured(**row) for row in json.loads(Path(record).read_text(encoding="utf-8"))]
+    ratios = [ratio for m in found for ratio in m.ratios.values()]
+    text = (
+        f"In {sum(ratio < 1 for ratio in ratios)} of {len(ratios)} cases the other is the faster "
+        f"one. Measured on {machine()}."
+    )
+    replace("inference", ["", *lines(found), "", text, ""], RESULTS)
+
+
 def machine() -> str:
     """Return the processor and the number of cores, as far as the system tells."""
     import os
@@ -268,7 +282,7 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    of_files = {"promises": promises, "operations": operations}
+    of_files = {"promises": promises, "operations": operations, "inference": inference}
     if len(sys.argv) == 3 and sys.argv[1] in of_files:
         of_files[sys.argv[1]](sys.argv[2])
         raise SystemExit

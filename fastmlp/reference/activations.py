@@ -60,6 +60,7 @@ def _leaky_relu(z: np.ndarray) -> Pair:
 def _elu(z: np.ndarray) -> Pair:
     """f = z where z > 0, else exp(z) - 1; f' = 1 or exp(z) (Clevert et al. 2016)."""
     low = np.minimum(z, 0)
+    # mutant >=: at 0 both are 0
     return np.where(z > 0, z, np.expm1(low)), np.exp(low)
 
 
@@ -81,6 +82,7 @@ def _silu(z: np.ndarray) -> Pair:
 
 def _softplus(z: np.ndarray) -> Pair:
     """f = log(1 + exp(z)), f' = s(z)."""
+    # mutant True: a copy more, of the same values
     return np.logaddexp(0, z).astype(z.dtype, copy=False), sigmoid(z)
 
 
