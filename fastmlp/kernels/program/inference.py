@@ -25,16 +25,8 @@ def _output(job: Job, share: Share, samples: Samples, code: int) -> None:
     )  # fmt: skip
 
 
-def _look(job: Job, share: Share, t: int) -> None:
-    """Note whether a share's part of the samples is finite."""
-    share.add(
-        "finite", found=At(Slot.FINITE, 8 * t), x=At(Slot.X), ldx=At(Slot.LD_X), step=job.item,
-        rows=At(Slot.N_ROWS), columns=job.layers[0].n_in, share=t, shares=job.shares,
-    )  # fmt: skip
-
-
-def _look_at_gathered(job: Job, share: Share, t: int, samples: Samples) -> None:
-    """Note whether samples are finite, while they are in the caches."""
+def _look(job: Job, share: Share, t: int, samples: Samples) -> None:
+    """Note whether samples are finite that were gathered, while they are in the caches."""
     q = job.layers[0]
     share.add(
         "finite", found=At(Slot.FINITE, 8 * t), x=samples.at(q.a, q.ld_a), ldx=q.ld_a,
@@ -77,7 +69,7 @@ def blocks(job: Job, output: int, *, looks: bool = False) -> Program:
                     sparse_input.list_samples(job, share, samples)
                 forward(job, share, samples)
                 if looks:
-                    _look_at_gathered(job, share, t, samples)
+                    _look(job, share, t, samples)
                 if job.loss is None:
                     _output(job, share, samples, output)
                 else:
@@ -97,10 +89,10 @@ def by_columns(job: Job, count: int, output: int, *, one_by_one: bool, looks: bo
     samples = Samples(0, 0, count)
 
     def bring(share: Share, t: int) -> None:
-        if looks:
-            _look(job, share, t)
         if t == 0:
             gather(job, share, samples)
+            if looks:
+                _look(job, share, t, samples)
 
     def through(q: Layer) -> Callable[[Share, int], None]:
         def build(share: Share, t: int) -> None:

@@ -95,7 +95,7 @@ class _Columns(_Ready):
         self._held = source, count_to(count)
         source.enter(self.bases, self._rows, scaled=False)
         self.bases[Slot.ROWS] = self._held[1].ctypes.data
-        self.bases[Slot.OUT], self.bases[Slot.N_ROWS] = self._out.ctypes.data, count
+        self.bases[Slot.OUT] = self._out.ctypes.data
 
     def outputs(self, X: np.ndarray) -> np.ndarray | None:
         """Return the outputs, or None if it looks and X is not finite."""

@@ -26,9 +26,8 @@ def batches(
 class Run:
     """Steps that are taken in one call: their samples, hyperparameters and results.
 
-    `hyper` is (steps, 2, HYPER_ROW), `words` are uint32, (steps, n_hidden, 2), or None. The order is
-    kept as int64: kernels read it by address, and NumPy's integers may be 32 bits
-    wide.
+    `hyper` is (steps, 2, HYPER_ROW), `words` are uint32, (steps, n_hidden, 2), or None. The order
+    is kept as int64: kernels read it by address, and NumPy's integers may be 32 bits wide.
     """
 
     def __init__(self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None) -> None:
