@@ -79,9 +79,6 @@ class GroupSums(_OneGroup):
     def _goes_through_lists(self) -> bool:
         return self._sparse or super()._goes_through_lists()
 
-    def _make_workspace(self) -> Workspace:
-        return self.workspace(self.parameters, self.regularization)
-
     @staticmethod
     def workspace(parameters: Parameters, regularization: Regularization) -> Workspace:
         """Return what a thread works in, whatever the group."""
@@ -109,9 +106,8 @@ class GroupSums(_OneGroup):
         bases[Slot.ROWS], bases[Slot.PLACE] = part.order.ctypes.data, place
         bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
         run(executable, self.threads)
-        losses, correct = part.losses, part.correct
         identity = self.architecture.output == "identity"
-        return losses, 0 if identity else int(correct.sum())
+        return part.losses, 0 if identity else int(part.correct.sum())
 
 
 class Update(_OneGroup):
@@ -132,13 +128,10 @@ class Update(_OneGroup):
         a = parameters.architecture
         labels = a.output == "softmax"
         y = np.zeros(1, np.int64) if labels else np.zeros((1, a.n_out), parameters.dtype)
-        data = DataSet(np.zeros((1, a.n_in), parameters.dtype), y)
+        data = DataSet(np.ones((1, a.n_in), parameters.dtype), y)  # no zeros: no lists of them
         counted = replace(regularization, dropout=(), label_smoothing=0.0)
         settings = StepSettings(optimizer, state, BLOCK + 1, counted)
         super().__init__(parameters, data, settings, threads=1)
-
-    def _goes_through_lists(self) -> bool:
-        return False
 
     def _prepare(self) -> None:
         self._executable(False, (("apply", 0, 1),))
