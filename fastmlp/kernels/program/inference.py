@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from ..emit.gemv import WIDTHS
 from . import sparse_input
@@ -38,6 +39,7 @@ _IN_ORDER = (Slot.ROWS, Slot.OUT, Slot.LOSSES, Slot.CORRECT)  # arrays with a ro
 _SLOTS = 2 * len(_IN_ORDER) + 2  # of a share
 
 
+@cache
 def told(share: int) -> tuple[dict[int | str, int], dict[int | str, int]]:
     """Return the slots in which a share of `blocks` is told at a run where its samples are in
     arrays in order: those of whole blocks, and what is left, whose number it is told too.

@@ -28,6 +28,8 @@ from .workspace import Workspace
 
 __all__ = ["Blocks", "RowsInference", "job_of"]
 
+_KEPT = 64  # kinds of calls
+
 
 def job_of(
     parameters: Parameters, workspace: Workspace, kind: str, *, shares: int = 1, chunk: int = 1,
@@ -124,7 +126,7 @@ class Blocks(_Ready):
             parameters, workspace, source.kind, shares=shares, chunk=block, loss=loss, lists=lists
         )
         super().__init__(parameters, workspace, _layout_of_blocks(job, looks, a))
-        self._source, self._block, self._n_out = source, block, a.n_out  # it has the divisor
+        self._block, self._n_out = block, a.n_out
         self._dtype, self._row = parameters.dtype, parameters.dtype.itemsize * a.n_out
         self._n = -1  # rows of the call before
 
@@ -174,7 +176,6 @@ class _Pool(NamedTuple):
 class _Way(NamedTuple):
     """How calls alike are made; where there is a choice, it says which of two ways."""
 
-    alike: tuple[Any, ...]
     choice: ThreadChoice | None = None
     alone: _Pool | None = None  # nor is there the other: the general way
     together: _Pool | None = None
@@ -188,10 +189,11 @@ class RowsInference:
 
     def __init__(self, parameters: Parameters) -> None:
         self._parameters, self._architecture = parameters, parameters.architecture
+        self._sources: dict[np.dtype, Source] = {}  # how rows of a dtype are read
         self._pools: dict[tuple[np.dtype, bool, int, int], _Pool] = {}
         # by the rows' number of digits, those that go one by one apart
         self._choices: dict[tuple[np.dtype, bool, int], ThreadChoice] = {}
-        self._way = _Way(())  # of the call before
+        self._ways: dict[tuple[Any, ...], _Way] = {}
         sizes = self._architecture.layers[0]
         self._lists = choose.lists_pay_in_passing(*sizes, parameters.dtype.itemsize)
 
@@ -202,9 +204,11 @@ class RowsInference:
         if not isinstance(X, np.ndarray):
             return None
         alike = type(X), X.dtype, X.shape, X.strides, threads, checked
-        way = self._way
-        if way.alike != alike:
-            way = self._way = self._way_of(X, threads, checked, alike)
+        way = self._ways.get(alike)
+        if way is None:
+            if len(self._ways) >= _KEPT:
+                self._ways.clear()
+            way = self._ways[alike] = self._way_of(X, threads, checked)
         choice = way.choice
         pool = way.together if choice is None or choice.together else way.alone
         if pool is None:
@@ -223,15 +227,15 @@ class RowsInference:
             pool.free.append(ready)
         return out
 
-    def _way_of(
-        self, X: np.ndarray, threads: int | None, checked: bool, alike: tuple[Any, ...]
-    ) -> _Way:
-        general, a, dtype = _Way(alike), self._architecture, X.dtype
+    def _way_of(self, X: np.ndarray, threads: int | None, checked: bool) -> _Way:
+        general, a, dtype = _Way(), self._architecture, X.dtype
         if X.ndim != 2 or not X.size or not (checked or self._is_plain(X)):
             return general
         if X.strides[1] != X.itemsize and X.shape[1] > 1:
             return general
-        source = Source(np.zeros((1, X.shape[1]), dtype), a)
+        source = self._sources.get(dtype)
+        if source is None:
+            source = self._sources[dtype] = Source(np.zeros((1, X.shape[1]), dtype), a)
         if not source.direct:
             return general
         n, looks = len(X), not checked and dtype.kind == "f"
@@ -259,7 +263,7 @@ class RowsInference:
             return self._pools.setdefault((dtype, looks, shares, count), _Pool([], make))
 
         together = pool(most, n) if by_columns else pool(choose.inference_shares(n, most), 0)
-        return _Way(alike, choice, pool(1, n if few else 0), together)
+        return _Way(choice, pool(1, n if few else 0), together)
 
     def _is_plain(self, X: np.ndarray) -> bool:
         """Tell whether nothing but finiteness has to be asked of X, and a program can do it."""
