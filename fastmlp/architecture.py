@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .support.validation import check_choice, check_integer, check_number
 
 __all__ = ["PRECISIONS", "Architecture", "check_precision"]
 
+_MOST_WEIGHTS = 1 << 48  # of a layer: what processors can address
 PRECISIONS = ("highest", "high", "medium")
 
 
@@ -111,6 +113,11 @@ class Architecture:
         return self.layer_sizes[-1]
 
     @property
+    def n_classes(self) -> int:
+        """How many names classes, labels or outputs have: two for one sigmoid output."""
+        return self.n_out + (self.n_out == 1 and self.output == "sigmoid")
+
+    @property
     def layers(self) -> list[tuple[int, int]]:
         """The (n_in, n_out) of every layer of weights."""
         return list(zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True))
@@ -141,6 +148,8 @@ def _check_sizes(layer_sizes: Any) -> tuple[int, ...]:
     sizes = tuple(check_integer("layer_sizes", size, low=1) for size in layer_sizes)
     if len(sizes) < 2:
         raise ValueError(f"layer_sizes: expected at least inputs and outputs, got {layer_sizes!r}")
+    if any(a * b > _MOST_WEIGHTS for a, b in pairwise(sizes)):
+        raise ValueError(f"layer_sizes: expected at most 2^48 weights a layer, got {layer_sizes!r}")
     return sizes
 
 

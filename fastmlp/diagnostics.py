@@ -115,6 +115,11 @@ def precision_recall(matrix: np.ndarray) -> PrecisionRecall:
     -------
     PrecisionRecall
 
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, or holds something else than counts.
+
     Examples
     --------
     >>> import numpy as np
@@ -122,6 +127,9 @@ def precision_recall(matrix: np.ndarray) -> PrecisionRecall:
     >>> precision_recall(np.array([[1, 0], [1, 1]])).recall.tolist()
     [1.0, 0.5]
     """
+    counts = np.ndim(matrix) == 2 and np.asarray(matrix).dtype.kind in "biuf"
+    if not counts or matrix.shape[0] != matrix.shape[1] or not (matrix >= 0).all():
+        raise ValueError(f"matrix: expected a square one of counts, got {matrix!r}")
     right, called, support = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
     return PrecisionRecall(
         _share(right, called), _share(right, support), _share(2 * right, called + support), support

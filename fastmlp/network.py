@@ -14,6 +14,7 @@ from .contract.parameters import Parameters, ParameterViews, replace
 from .initializers import Initializer, get_initializer, random_source
 from .optimizers import SGD, Optimizer, OptimizerState, get_optimizer
 from .schedules import Schedule
+from .support.attributes import Checked, Fixed
 from .support.extras import MethodElsewhere
 from .support.frames import column_names, in_order
 from .support.interrupts import CtrlC
@@ -84,6 +85,30 @@ class MLP:
     [0, 1, 1, 0]
     """
 
+    layer_sizes = Fixed[tuple[int, ...]]("layer_sizes", "Inputs, hidden layers, outputs.")
+    activation = Fixed[tuple[str, ...]]("activations", "The hidden layers' activations.")
+    output = Fixed[str]("output", "What the last layer's logits become.")
+    loss = Fixed[str]("loss", "What `fit` makes small.")
+    bias = Fixed[bool]("bias", "Whether layers have biases.")
+    input_scale = Fixed[float | None]("input_scale", "What X is divided by.")
+    precision = Fixed[str]("precision", "How wide layers multiply in training.")
+    n_parameters = Fixed[int]("n_parameters", "How many weights and biases there are.")
+    backend = Checked[str](
+        lambda name, _: check_choice("backend", name, tuple(BACKENDS)), "What computes."
+    )
+    threads = Checked[int | None](
+        lambda count, _: None if count is None else check_integer("threads", count, low=1),
+        "How many threads a step may use; None is chosen from the work at hand.",
+    )
+    feature_names = Checked[tuple[str, ...] | None](
+        lambda names, net: check_names("feature_names", names, net.architecture.n_in),
+        "What the columns of X are called, in the order of the inputs.",
+    )
+    class_names = Checked[tuple[str, ...] | None](
+        lambda names, net: check_names("class_names", names, net.architecture.n_classes),
+        "What classes, labels or outputs are called; of one sigmoid output both classes.",
+    )
+
     def __init__(
         self,
         layer_sizes: Sequence[int],
@@ -105,8 +130,7 @@ class MLP:
             input_scale=input_scale, dtype=dtype, precision=precision,
         )  # fmt: skip
         initializer = get_initializer(init)
-        self.backend = check_choice("backend", backend, tuple(BACKENDS))
-        self.threads = None if threads is None else check_integer("threads", threads, low=1)
+        self.backend, self.threads = backend, threads
         self._rng = random_source(rng)
         self._start(architecture)
         self._parameters.draw(initializer, self._rng)
@@ -123,18 +147,7 @@ class MLP:
         self._held_out: dict[str, Any] | None = None  # the state of rng that drew them
         self._best: np.ndarray | None = None  # kept by early stopping
         self.stop_training = self._trains = False
-        self.feature_names: tuple[str, ...] | None = None
-        self._class_names: tuple[str, ...] | None = None
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """What classes, labels or outputs are called; of one sigmoid output both classes."""
-        return self._class_names
-
-    @class_names.setter
-    def class_names(self, names: Sequence[Any] | None) -> None:
-        one = self.architecture.n_out == 1 and self.architecture.output == "sigmoid"
-        self._class_names = check_names("class_names", names, self.architecture.n_out + one)
+        self.feature_names = self.class_names = None
 
     @property
     def optimizer(self) -> Optimizer:
@@ -153,24 +166,9 @@ class MLP:
             self._state.slots = self._parameters.slot_views(optimizer.slots)
 
     @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """Inputs, hidden layers, outputs."""
-        return self.architecture.layer_sizes
-
-    @property
     def dtype(self) -> np.dtype:
         """The type of parameters and arithmetic."""
         return np.dtype(self.architecture.dtype)
-
-    @property
-    def precision(self) -> str:
-        """How wide layers multiply in training."""
-        return self.architecture.precision
-
-    @property
-    def n_parameters(self) -> int:
-        """How many weights and biases there are."""
-        return self.architecture.n_parameters
 
     @property
     def weights(self) -> ParameterViews:
@@ -369,6 +367,7 @@ class MLP:
         callbacks : sequence of Callback, default none
             See `fastmlp.callbacks`.
         sample_weight : array, (n,), optional
+            Up to 1e30; less than 1e-30 counts as 0.
         class_weight : dict or "balanced", optional
             A weight per label, times that of the sample.
         clip_norm : float, optional
@@ -424,12 +423,12 @@ class MLP:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return arrays and plain values; nothing compiled, no views."""
-        from .persistence import pack
+        from .persistence import attached, pack
 
         header, arrays = pack(self)
         return {
             "header": header, "arrays": arrays, "backend": self.backend, "threads": self.threads,
-            "rng": self._rng, "history": self.history,
+            "rng": self._rng, "history": self.history, "attached": attached(self),
         }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -439,6 +438,7 @@ class MLP:
         self.backend, self.threads = state["backend"], state["threads"]
         unpack(self, state["header"], state["arrays"])
         self._rng, self.history = state["rng"], state["history"]
+        vars(self).update(state.get("attached", {}))
 
     def __repr__(self) -> str:
         """Return sizes, activations, output and dtype; another precision than the highest."""

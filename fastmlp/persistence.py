@@ -273,6 +273,18 @@ def unpack(net: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> N
     net.feature_names, net.class_names = feature_names, class_names
 
 
+_OWN = {
+    "_best", "_held_out", "_optimizer", "_parameters", "_rng", "_schedule", "_schedule_memory",
+    "_state", "_trains", "architecture", "backend", "class_names", "feature_names", "history",
+    "stop_training", "threads",
+}  # fmt: skip
+
+
+def attached(net: MLP) -> dict[str, Any]:
+    """Return the attributes that a user or a subclass has given the network, for its copies."""
+    return {name: value for name, value in vars(net).items() if name not in _OWN}
+
+
 def save(net: MLP, path: str | Path) -> None:
     """Write the network to one ``.npz`` file, whole or not at all.
 
@@ -376,12 +388,9 @@ def load(
     RuntimeWarning
         If a parameter is NaN or infinite.
     """
-    from .backends import BACKENDS
-
     path = check_path(path)
     net = cls.__new__(cls)
-    net.backend = check_choice("backend", backend, tuple(BACKENDS))
-    net.threads = None if threads is None else check_integer("threads", threads, low=1)
+    net.backend, net.threads = backend, threads
     try:
         header, arrays = _read(path)
         unpack(net, header, arrays)

@@ -53,7 +53,9 @@ def threshold(rate: float) -> np.uint32:
 
 
 def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    if isinstance(dropout, Sequence | np.ndarray) and not isinstance(dropout, str):
+    if isinstance(dropout, np.ndarray) and dropout.ndim:
+        dropout = list(dropout)
+    if isinstance(dropout, Sequence) and not isinstance(dropout, str):
         rates = tuple(check_number("dropout", r, low=0.0, below=1.0) for r in dropout)
         if len(rates) != n_hidden:
             raise ValueError(

@@ -121,6 +121,7 @@ REJECTED = [
     (np.zeros((1, 3), "M8[s]"), TypeError, "real numbers"),
     (np.array([[1, None, 2]]), ValueError, "finite"),
     (np.array([[1, {}, 2]]), TypeError, "real numbers"),
+    (np.ma.masked_greater([[1.0, 5.0, 3.0]], 4.0), ValueError, "no masked elements, got 1"),
 ]
 
 
@@ -134,6 +135,58 @@ def test_what_is_no_table_of_finite_numbers_is_rejected(backend, X, error, messa
     for ask in (net.evaluate, net.loss_and_gradients, net.fit):
         with pytest.raises(error, match=f"X: .*{message}"):
             ask(X, y)
+
+
+class Tensor:
+    """One of a library that does not hand out its numbers."""
+
+    def __init__(self, length):
+        self._length = length
+
+    def __len__(self):
+        return self._length
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("use tensor.detach().numpy() instead")
+
+
+def test_whatever_is_no_plain_array_is_read_or_named(backend):
+    net = MLP((3, 4, 2), rng=0, backend=backend)
+    X, y = np.eye(3), np.array([0, 1, 1])
+    for wrong in ({"X": Tensor(3), "y": y}, {"X": X, "y": Tensor(3)}):
+        name = "X" if wrong["y"] is y else "y"
+        with pytest.raises(TypeError, match=rf"^{name}: .* \(use tensor\.detach"):
+            net.evaluate(**wrong)
+    hidden = np.ma.masked_equal(y, 0)
+    for wrong in ({"y": hidden}, {"y": y, "sample_weight": hidden}):
+        name = [*wrong][-1]
+        with pytest.raises(ValueError, match=f"^{name}: expected no masked elements, got 1"):
+            net.fit(X, **wrong)
+    masked = np.ma.masked_array(X)  # which hides nothing
+    assert net.evaluate(masked, np.ma.masked_array(y)) == net.evaluate(X, y)
+    arrow = pytest.importorskip("pyarrow")
+    assert net.evaluate(X, arrow.array(y)) == net.evaluate(X, y)
+    with pytest.raises(ValueError, match="y: expected class labels, got NaN in row 1"):
+        net.evaluate(X, arrow.array([0, None, 1]))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, None])
+@pytest.mark.parametrize("weight", [1e-31, 1e-39, 1e-60])
+def test_a_weight_that_float32_would_lose_counts_as_none(backend, batch_size, weight):
+    rng = np.random.default_rng(0)
+    X, y, nets = rng.normal(size=(40, 3)), rng.integers(0, 2, 40), []
+    for small in (weight, 0.0):
+        weights = np.ones(40)
+        weights[8:20] = small
+        net = MLP((3, 4, 2), rng=0, backend=backend)
+        net.fit(X, y, epochs=2, batch_size=batch_size, shuffle=False, sample_weight=weights)
+        assert weights[8] == small
+        nets.append(net)
+    assert same(*(parameters(net) for net in nets))
+    assert nets[0].history.loss == nets[1].history.loss
+    for wrong, said in ((1e-60, "at least one weight above 0; less"), (1e31, r"at most 1e\+30")):
+        with pytest.raises(ValueError, match=f"^sample_weight: expected {said}"):
+            net.fit(X, y, sample_weight=np.full(40, wrong))
 
 
 def test_sparse_matrices_are_checked_too(backend):

@@ -14,6 +14,7 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.initializers import Normal
 from fastmlp.losses import OUTPUTS
 from fastmlp.optimizers import Optimizer
+from fastmlp.persistence import attached
 from fastmlp.verification import TOLERANCE, difference
 
 PAIRS = [(output, loss) for output, losses in OUTPUTS.items() for loss in losses]
@@ -58,6 +59,8 @@ WRONG = [
     ("dtype", "int32", ValueError),
     ("dtype", None, ValueError),
     ("dtype", "nothing", ValueError),
+    ("layer_sizes", (10**30, 2), ValueError),
+    ("layer_sizes", (2, 10**10, 10**10, 2), ValueError),
     ("rng", -1, ValueError),
     ("rng", "seed", TypeError),
     ("rng", 1.5, TypeError),
@@ -84,9 +87,9 @@ def test_messages_say_what_else_is_welcome():
     with pytest.raises(TypeError, match="rng: expected an integer, a Generator or a RandomState"):
         MLP((2, 2), rng="seed")
     net = MLP((2, 2), rng=0)
-    net.backend = "cuda"
     with pytest.raises(ValueError, match="backend: expected one of numba, numpy, got 'cuda'"):
-        net.predict(np.eye(2))
+        net.backend = "cuda"
+    net.predict(np.eye(2))
 
 
 def test_arguments_other_than_the_sizes_go_by_name():
@@ -172,6 +175,38 @@ def test_a_wrong_assignment_changes_nothing(change, error):
         change(net)
     assert same(parameters(net), before)
     assert error is IndexError or str(caught.value).startswith(("weights", "biases"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("threads", 0, ValueError),
+        ("threads", "2", TypeError),
+        ("backend", None, TypeError),
+        ("feature_names", "abc", TypeError),
+        ("feature_names", ["a", "b"], ValueError),
+        *((name, "relu", AttributeError) for name in ("activation", "output", "loss")),
+        *((name, 2, AttributeError) for name in ("bias", "input_scale", "layer_sizes")),
+        ("precision", "medium", AttributeError),
+    ],
+)
+def test_an_attribute_takes_what_the_constructor_takes_or_nothing(name, value, error):
+    net = MLP((3, 4, 2), rng=0, activation="tanh", input_scale=2.0, threads=1)
+    before = getattr(net, name)
+    with pytest.raises(error, match=f"^{name}: expected"):
+        setattr(net, name, value)
+    assert getattr(net, name) == before
+
+
+def test_attributes_that_were_set_are_saved(tmp_path):
+    net = MLP((3, 4, 2), rng=0, activation="tanh", input_scale=2.0)
+    net.threads, net.backend, net.feature_names = np.int64(2), "numpy", ["a", "b", 3]
+    net.save(tmp_path / "net.npz")
+    again = MLP.load(tmp_path / "net.npz")
+    assert again.feature_names == net.feature_names == ("a", "b", "3")
+    assert (again.activation, again.loss, again.bias) == (("tanh",), "cross_entropy", True)
+    copied = copy.deepcopy(net)
+    assert (copied.threads, copied.backend) == (2, "numpy")
 
 
 def test_a_wrong_assignment_is_placed():
@@ -298,6 +333,25 @@ def test_copies_are_whole_and_apart(backend, output):
         assert not same(parameters(twin), parameters(net))
         net.fit(X, y, epochs=2, batch_size=8)
         assert same(parameters(twin), parameters(net))
+
+
+class Tagged(MLP):
+    def __init__(self, *sizes):
+        super().__init__(sizes, rng=0)
+        self.tag, self._private = ["tag"], 5
+
+
+def test_copies_keep_what_a_user_has_attached():
+    assert attached(MLP((3, 2))) == {}
+    net = Tagged(3, 4, 2)
+    net.predict(np.eye(3))
+    net.fit(np.eye(3), [0, 1, 1], epochs=1, validation_split=0.4, schedule="stepdecay")
+    assert attached(net).keys() == {"tag", "_private"}
+    for again in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert type(again) is Tagged
+        assert (again.tag, again._private) == (["tag"], 5)
+        assert same(parameters(again), parameters(net))
+    assert copy.deepcopy(net).tag is not net.tag
 
 
 def test_a_network_that_an_older_version_pickled_is_read():

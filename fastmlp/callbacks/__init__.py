@@ -12,8 +12,9 @@ callback                                       does
                                                suggests one
 =============================================  ====================================================
 
-Your own is a `Callback` with the hooks known from Keras. A batch group, which some hooks are called
-for, is about 0.1 s of steps. All but the last go into ``net.fit(..., callbacks=[...])``.
+Your own is a `Callback` with hooks as Keras has them, around training, epochs and batch groups. A
+batch group is about 0.1 s of steps; for a single batch nothing is called. All but the last go into
+``net.fit(..., callbacks=[...])``.
 
 **A run that may be killed at any moment**, and ends with the bits of one that was not: start these
 lines again, as often as it takes. A checkpoint is written whole or not at all. It holds all that

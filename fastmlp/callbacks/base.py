@@ -46,6 +46,14 @@ class Callback:
     net: MLP
     params: dict[str, Any]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Raise TypeError for a hook that nothing calls, such as Keras' ``on_batch_end``."""
+        super().__init_subclass__(**options)
+        for name in vars(cls):
+            if name.startswith("on_") and not hasattr(Callback, name):
+                hooks = ", ".join(hook for hook in dir(Callback) if hook.startswith("on_"))
+                raise TypeError(f"{cls.__name__}.{name}: expected one of {hooks}")
+
     def check(self, names: Sequence[str]) -> None:
         """Raise ValueError unless what is watched is among `names`, the logs of an epoch's end.
 

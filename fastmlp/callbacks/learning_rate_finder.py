@@ -12,7 +12,7 @@ from ..contract.operations import DataSet, StepSettings
 from ..optimizers import Optimizer, get_optimizer
 from ..regularization import Regularization
 from ..support.extras import require
-from ..support.validation import check_integer, check_number
+from ..support.validation import check_integer, check_network, check_number
 
 if TYPE_CHECKING:
     from ..network import MLP
@@ -137,6 +137,7 @@ class LearningRateFinder:
         TypeError, ValueError
             If an argument does not fit.
         """
+        check_network(net)
         X, targets, _ = net._samples(X, y, None)
         size = min(check_integer("batch_size", batch_size, low=1), len(targets))
         regularization = Regularization(l2=check_number("l2", l2, low=0.0))

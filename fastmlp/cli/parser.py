@@ -81,6 +81,15 @@ def _batch_size(text: str) -> int | str:
     return size
 
 
+def _test_size(text: str) -> int | float:
+    expected = "a share below 1, or a whole number of rows"
+    if text.isdecimal():
+        rows: int = _checked(int, lambda n: check_integer("n", n, low=1), expected)(text)
+        return rows
+    share: float = _number(expected, above=0.0, below=1.0)(text)
+    return share
+
+
 def _image_shape(text: str) -> tuple[int, ...]:
     try:
         shape = tuple(int(part) for part in text.lower().split("x"))
@@ -143,7 +152,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
         help="the label holds values, not classes (default: where it has many different numbers)",
     )  # fmt: skip
     group.add_argument(
-        "--test-size", type=_number("a share below 1, or a number of rows", above=0.0),
+        "--test-size", type=_test_size,
         metavar="SIZE", help="rows to test on, a share or a number, drawn class by class "
         "(default: 0.2)",
     )  # fmt: skip

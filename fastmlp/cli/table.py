@@ -22,7 +22,7 @@ from ..schedules import get_schedule
 from ..support.atomic import is_stream, replacing
 from ..support.extras import require
 from ..tables import Columns, Table, describe, load_model, read_table, save_model, train_model
-from ..tables.model import Targets, features_of, targets_of
+from ..tables.model import Targets, features_of, targets_of, unseen
 from ..tables.parts import Parts, divide
 from ..training.history import History
 from .console import Console, percent, say_confusion
@@ -279,11 +279,11 @@ def train_table(
     return 0
 
 
-def _read_for(model: Any, source: str) -> tuple[Table, Any]:
-    """Return a table that a model is asked about, and its features."""
+def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
+    """Return a table that a model is asked about, and its features; say what it has not seen."""
     known = model.table_
     names = [*known["numbers"], *known["categories"]]
-    headless = not known["split"]["header"]
+    headless = "split" in known and not known["split"]["header"]
     table = read_table(
         source, header=False if headless else None, known=() if headless else names,
         texts=known["categories"], label=known["label"],
@@ -297,7 +297,11 @@ def _read_for(model: Any, source: str) -> tuple[Table, Any]:
             f"{table.path}: expected the columns that the model was trained on, got none called "
             f"{', '.join(map(repr, missing[:8]))}; the columns are {there}"
         )
-    return table, features_of(table, known["numbers"], known["categories"])
+    frame = features_of(table, known["numbers"], known["categories"])
+    for name, (n, first) in unseen(model, frame).items():
+        console.note(f"column {name!r}: {n:,} of {len(frame):,} rows have a value that the model "
+                     f"was not trained on, as {first!r}: it counts as none")  # fmt: skip
+    return table, frame
 
 
 def _number(table: Table, known: dict[str, Any]) -> None:
@@ -338,10 +342,10 @@ def _loaded(args: Namespace) -> Any:
 
 def _tested(model: Any, source: str, console: Console) -> tuple[Any, np.ndarray]:
     """Return features and labels to test on: of the training table those that were held out."""
-    table, frame = _read_for(model, source)
+    table, frame = _read_for(model, source, console)
     targets = _labels(table, model)
-    frame, y, split = frame.iloc[targets.rows], targets.y, model.table_["split"]
-    if _digest(table.path) == split["digest"]:
+    frame, y, split = frame.iloc[targets.rows], targets.y, model.table_.get("split")
+    if split is not None and _digest(table.path) == split["digest"]:
         parts = divide(
             y, classes=not model.table_["regression"], test_size=split["test_size"],
             validation_size=0.0, shuffle=split["shuffle"], seed=split["seed"],
@@ -374,7 +378,7 @@ def evaluate_table(args: Namespace, console: Console, source: str) -> int:
 def predict_table(args: Namespace, console: Console) -> int:
     """Print what a table's model says of each row, as CSV."""
     model = _loaded(args)
-    _, frame = _read_for(model, args.input)
+    _, frame = _read_for(model, args.input, console)
     if model.table_["regression"]:
         header, rows = [model.table_["label"]], [[str(y)] for y in model.predict(frame)]
     else:
@@ -396,8 +400,10 @@ def _tell_training(net: Any, estimator: Any) -> None:
     held = estimator.validation_loss_curve_ or []
     for at, loss in enumerate(estimator.loss_curve_):
         net.history.append({"loss": loss} | ({"val_loss": held[at]} if held else {}))
-    net.optimizer, net._schedule = estimator.optimizer, get_schedule(estimator.schedule)
-    net._state.step = estimator._solver_state["step"]
+    if estimator.optimizer is not None:
+        net.optimizer = estimator.optimizer
+    net._schedule = get_schedule(estimator.schedule)
+    net._state.step = getattr(estimator, "_solver_state", {"step": 0})["step"]
 
 
 def report_table(args: Namespace, console: Console, source: str | None) -> int:

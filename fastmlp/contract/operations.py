@@ -19,6 +19,7 @@ from ..losses import OUTPUTS
 from ..optimizers import Optimizer, OptimizerState
 from ..regularization import Regularization
 from ..support.validation import (
+    as_array,
     as_rows,
     check_choice,
     check_integer,
@@ -203,7 +204,12 @@ def learning_rates(optimizer: Optimizer, learning_rate: Any, n_steps: int) -> np
     """Return one learning rate per step as float64: given, an array, or the optimizer's own."""
     if learning_rate is None:
         learning_rate = optimizer.learning_rate
-    rates = np.asarray(learning_rate, np.float64)
+    try:
+        rates = np.asarray(learning_rate, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"learning_rate: expected one number, or one per step, got {learning_rate!r}"
+        ) from None
     if rates.ndim > 1 or (rates.ndim == 1 and len(rates) != n_steps):
         raise ValueError(
             f"learning_rate: expected one number or {n_steps}, one per step, "
@@ -219,7 +225,7 @@ def _floats(name: str, array: Any, ndim: int) -> np.ndarray:
         raise TypeError(f"{name}: expected an array of real numbers, got {type(array).__name__}")
     if array.ndim != ndim:
         raise ValueError(f"{name}: expected {ndim} dimensions, got shape {array.shape}")
-    return array
+    return array if type(array) is np.ndarray else as_array(name, array)
 
 
 def _weights(weights: Any) -> np.ndarray:
@@ -266,12 +272,22 @@ def written(out: np.ndarray, result: np.ndarray) -> np.ndarray:
     return out
 
 
+def _arrays(name: str, arrays: Any) -> Any:
+    """Check that these are arrays, in a sequence."""
+    if not isinstance(arrays, Sequence):
+        raise TypeError(f"{name}: expected a sequence of arrays, got {type(arrays).__name__}")
+    for i, array in enumerate(arrays):
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name}[{i}]: expected an array, got {type(array).__name__}")
+    return arrays
+
+
 def check_activate(z: Any, activation: Any) -> np.ndarray:
     """Check `activate`; return z as an array of float32 or float64."""
     check_choice("activation", activation, ACTIVATIONS)
     if not isinstance(z, np.ndarray) or z.dtype not in (np.float32, np.float64):
         raise TypeError("z: expected an array of float32 or float64")
-    return z
+    return z if type(z) is np.ndarray else as_array("z", z)
 
 
 def check_dense(x: Any, weights: Any, bias: Any, activation: Any) -> tuple[Any, Any, Any]:
@@ -329,7 +345,7 @@ def check_parameters(weights: Any, biases: Any, architecture: Architecture) -> N
         ("weights", weights, architecture.layers),
         ("biases", biases, [(n_out,) for _, n_out in architecture.layers] * architecture.bias),
     ):
-        got = [np.shape(array) for array in arrays]
+        got = [array.shape for array in _arrays(name, arrays)]
         if got != shapes:
             raise ValueError(f"{name}: expected shapes {shapes}, got {got}")
         if any(array.dtype != architecture.dtype for array in arrays):
@@ -350,8 +366,11 @@ def check_optimizer_step(
         raise TypeError(f"optimizer: expected an optimizer, got {optimizer!r}")
     if not isinstance(state, OptimizerState):
         raise TypeError(f"state: expected an OptimizerState, got {state!r}")
-    shapes = [p.shape for p in parameters]
-    if [g.shape for g in gradients] != shapes:
+    shapes = [p.shape for p in _arrays("parameters", parameters)]
+    for i, p in enumerate(parameters):
+        if p.dtype not in (np.float32, np.float64):
+            raise TypeError(f"parameters[{i}]: expected float32 or float64, got {p.dtype}")
+    if [g.shape for g in _arrays("gradients", gradients)] != shapes:
         raise ValueError(
             f"gradients: expected shapes {shapes} as parameters, got {[g.shape for g in gradients]}"
         )
@@ -389,7 +408,10 @@ def check_train_epoch(
     a = architecture
     targets = check_targets("y", y, n, a.n_out, a.output, a.loss, np.dtype(a.dtype))
     weight = check_sample_weight(sample_weight, n)
-    order = np.arange(n) if order is None else np.ascontiguousarray(order, np.int64)
+    order = np.arange(n) if order is None else np.asarray(order)
+    if order.size and order.dtype.kind not in "iu":
+        raise TypeError(f"order: expected integers, got dtype {order.dtype}")
+    order = np.ascontiguousarray(order, np.int64)
     if order.ndim != 1 or len(order) == 0 or order.min() < 0 or order.max() >= n:
         raise ValueError(f"order: expected sample numbers from 0 to {n - 1}")
     size = len(order) if batch_size is None else check_integer("batch_size", batch_size, low=1)

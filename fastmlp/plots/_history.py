@@ -39,6 +39,8 @@ def _draw(history: History, panels: Any) -> None:
 
 
 def _panels(history: History) -> int:
+    if not isinstance(history, History):
+        raise TypeError(f"history: expected a History, got {type(history).__name__}")
     if not history.loss:
         raise ValueError("history: expected at least one epoch, got none")
     return 2 if history.accuracy else 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..support.validation import as_rows, check_finite, check_integer
+from ..support.validation import as_rows, check_finite, check_integer, check_network
 from ._axes import clipped, fitting_size, names_of, new_axes, rate, room, titled
 
 if TYPE_CHECKING:
@@ -244,6 +244,7 @@ def plot_weights(
     >>> axes.get_title().splitlines()[0]
     '16 neurons of the first layer'
     """
+    check_network(net)
     shape = guess_image_shape(net.architecture.n_in, image_shape)
     n = min(check_integer("n_images", n_images, low=1), _MOST_IMAGES, net.layer_sizes[1])
     if columns is not None:
@@ -326,6 +327,7 @@ def plot_mistakes(
     >>> "true" in axes.texts[1].get_text()
     True
     """
+    check_network(net)
     if net.architecture.output == "identity" or net.architecture.n_out < 2:
         raise ValueError("net: expected a classifier with an output for each class")
     X = as_rows("X", X, net.architecture.n_in)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..plots._axes import names_of
 from ..plots._images import guess_image_shape
 from ..support.atomic import replacing
+from ..support.validation import check_network
 from ._notebook import Report
 from ._page import Element, element, facts, missing, page, section
 from ._results import Tested, judged, tested
@@ -109,6 +110,7 @@ def make_report(
     >>> make_report(net, np.eye(2), [0, 1])[:15]
     '<!DOCTYPE html>'
     """
+    check_network(net)
     if (X is None) != (y is None):
         raise ValueError("y: expected X and y, or neither of them")
     for name, text in (("title", title), ("data_name", data_name)):

@@ -28,6 +28,14 @@ With ``warm_start`` and ``early_stopping``, a fit that is no better keeps its la
 Log loss is clipped at machine epsilon
     The same for one label per sample. With several labels per sample it is exact, computed from
     logits.
+A call of ``fit`` that fails may leave new parameters, not trained
+    What was fitted stays.
+Going on with another number of outputs ends in an error of NumPy, or trains something else
+    ValueError, with the name of the argument.
+Dates and texts that can be read as numbers are
+    TypeError, with the name of the column.
+Poisson losses of negative values are NaN
+    ValueError.
 A batch whose sample weights are all zero ends in ZeroDivisionError
     It teaches nothing, nor does one whose weights sum to less than zero; training goes on.
 ``MLPRegressor`` offers ``partial_fit`` with ``lbfgs``

@@ -16,16 +16,16 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..activations import ACTIVATIONS
-from ..architecture import PRECISIONS, Architecture, check_precision
+from ..architecture import PRECISIONS, check_precision
 from ..callbacks import Callback
 from ..initializers import RandomSource
 from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
-from ..regularization import get_regularization
 from ..schedules import SCHEDULES, Schedule
 from ..support.frames import in_memory
 from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
+from ._checks import check_continued, check_n_outputs, check_together, hidden_sizes
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
@@ -33,7 +33,7 @@ from ._inputs import are_plain, check_kind
 from ._lbfgs import Objective, fit_lbfgs
 from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, copies, draw
 from ._random import source
-from ._stochastic import CurrentRate, fit_stochastic
+from ._stochastic import CurrentRate, fit_stochastic, hold_out
 from ._tasks import Tasks
 
 __all__ = ["STOCHASTIC", "BaseMLP"]
@@ -89,6 +89,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     }
 
     _score_name: ClassVar[str]
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
 
     # what the subclasses say
 
@@ -117,30 +119,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     # fit
 
-    def _sizes(self) -> list[int]:
-        hidden = self.hidden_layer_sizes
-        sizes = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-        if any(not isinstance(size, Integral) or size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [int(size) for size in sizes]
-
-    def _check_extras(self) -> None:
-        """Raise where added parameters do not go together."""
-        sizes = [1, *self._sizes(), 1]
-        rates = get_regularization(Architecture(sizes), dropout=self.dropout).dropout
-        if self.solver == "lbfgs" and rates:
-            raise ValueError(f"dropout: expected 0 with solver='lbfgs', got {self.dropout!r}")
-        if self.solver == "lbfgs":
-            for name in ("optimizer", "schedule"):
-                if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{name}: expected None with solver='lbfgs', got {getattr(self, name)!r}"
-                    )
-        if self.dtype is not None and np.dtype(self.dtype) not in (np.float32, np.float64):
-            raise ValueError(f"dtype: expected float32 or float64, got {self.dtype!r}")
-        if self.dtype is not None:
-            check_precision(self.precision, np.dtype(self.dtype).name)
-
     def _check_data(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Any]:
         network = None if reset else self.__dict__.get("_network")
         plain = network is not None and network.accepts(X) and are_plain(y, len(X))
@@ -163,43 +141,37 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         validation_data: Any = None,
         callbacks: Any = None,
     ) -> Any:
-        hidden = self._sizes()
-        self._check_extras()
+        hidden = hidden_sizes(self)
+        check_together(self, hidden, incremental)
         names = activation_names(self.activation, len(hidden))
         found = self._check_callbacks(callbacks, validation_data)
         tasks = Tasks(self, self._most_tasks(incremental), sample_weight)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         if not first:
-            self._check_continued(hidden)
-        with CtrlC():  # what is fitted changes: all of it, or nothing
-            X, y = self._validate_input(X, y, incremental, reset=first)
-            weight = None
-            if sample_weight is not None:
-                weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
-            rows = self._rows(y)
-            self.n_outputs_ = self._n_outputs(rows)
-            self.__dict__.pop("_rng", None)
-            dtype = np.dtype(self.dtype or (np.float32 if X.dtype == np.float32 else np.float64))
-            check_precision(self.precision, dtype.name)
-            trained = {"activation": list(names), "loss": self.loss, "precision": self.precision}
-            if self.__dict__.get("_trained") != trained:
-                self._trained = trained  # what predictions go by, whatever is set later
-            if first:
-                self._initialize([X.shape[1], *hidden, self.n_outputs_], dtype)
-            network = self._current()
-        network.threads = self._threads()
-        weighted = self._class_weighted(y, weight, incremental)
-        targets = self._targets(y, rows, network.parameters.dtype)
-        samples = Samples(X, y, rows, targets, weighted, weight)
-        held_out = self._validation(validation_data, network)
+            check_continued(self, hidden, incremental)
+        before = dict(self.__dict__)
+        try:
+            with CtrlC():  # what is fitted changes: all of it, or nothing
+                X, y, rows, weight = self._checked(X, y, sample_weight, incremental, first)
+                network = self._begun(names, [X.shape[1], *hidden], X.dtype, first)
+            network.threads = self._threads()
+            weighted = self._class_weighted(y, weight, incremental)
+            targets = self._targets(y, rows, network.parameters.dtype)
+            samples = Samples(X, y, rows, targets, weighted, weight)
+            validation = self._validation(validation_data, network)
+            order, held_out = hold_out(self, samples, network, validation)
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
         tasks.begin_fit(samples)
         try:
             if self.solver == "lbfgs":
                 self._fit_lbfgs(network, samples, held_out, found, tasks)
             else:
                 fit_stochastic(
-                    self, network, samples, incremental=incremental, validation=held_out,
-                    callbacks=found, tasks=tasks,
+                    self, network, samples, order=order, held_out=held_out,
+                    incremental=incremental, callbacks=found, tasks=tasks,
                 )  # fmt: skip
         finally:
             for callback in found:
@@ -212,20 +184,36 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         tasks.end_fit(samples)
         return self
 
-    def _check_continued(self, hidden: list[int]) -> None:
-        """Raise where the network that training would go on with is not what is asked for."""
-        has = [len(biases) for biases in self.intercepts_[:-1]]
-        if hidden != has:
-            raise ValueError(
-                f"hidden_layer_sizes: expected {has}, as the network has that training goes on "
-                f"with, got {hidden}; warm_start=False begins anew"
-            )
-        own, now = self.out_activation_, self._output()
-        if own != now and (own, now) != ("logistic", "identity"):  # a regressor that is bounded
-            raise ValueError(
-                f"out_activation_: expected {now!r} where training goes on, got {own!r}, which "
-                "the network was fitted with or given since"
-            )
+    def _checked(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool
+    ) -> tuple[Any, Any, np.ndarray, np.ndarray | None]:
+        """Return X, y, the targets as rows and the sample weights, checked."""
+        X, y = self._validate_input(X, y, incremental, reset=first)
+        weight = None
+        if sample_weight is not None:
+            weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
+        rows = self._rows(y)
+        if not first:
+            check_n_outputs(self, "y", y, rows)
+        self.n_outputs_ = self._n_outputs(rows)
+        return X, y, rows, weight
+
+    def _begun(
+        self, names: tuple[str, ...], sizes: list[int], X_dtype: np.dtype, first: bool
+    ) -> Network:
+        """Return the network to train: a new one, or the one there is."""
+        self.__dict__.pop("_rng", None)
+        dtype = np.dtype(self.dtype or (np.float32 if X_dtype == np.float32 else np.float64))
+        check_precision(self.precision, dtype.name)
+        trained = {"activation": list(names), "loss": self.loss, "precision": self.precision}
+        if self.__dict__.get("_trained") != trained:
+            self._trained = trained  # what predictions go by, whatever is set later
+        if first:
+            self._initialize([*sizes, self.n_outputs_], dtype)
+        elif self.dtype is not None and self.coefs_[0].dtype != dtype:
+            self.coefs_ = [w.astype(dtype) for w in self.coefs_]
+            self.intercepts_ = [b.astype(dtype) for b in self.intercepts_]
+        return self._current()
 
     def _most_tasks(self, incremental: bool) -> int:
         return 1 if incremental else int(self.max_iter)
@@ -271,11 +259,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 "validation_data: expected (X, y) or (X, y, sample_weight), got "
                 f"{type(data).__name__}"
             )
-        X, y = self._validate_input(data[0], data[1], True, reset=False)
         weight = data[2] if len(data) == 3 else None
-        if weight is not None:
-            weight = np.ascontiguousarray(_check_sample_weight(weight, X), np.float64)
-        rows = self._rows(y)
+        try:
+            X, y = self._validate_input(data[0], data[1], True, reset=False)
+            if weight is not None:
+                weight = np.ascontiguousarray(_check_sample_weight(weight, X), np.float64)
+            rows = self._rows(y)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"validation_data: {error}") from None
+        check_n_outputs(self, "validation_data", y, rows)
         targets = self._targets(y, rows, network.parameters.dtype)
         return HeldOut(network, X, targets, rows, weight)
 

@@ -196,9 +196,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
-        if y.ndim == 2 and not self._label_binarizer.y_type_.startswith("multilabel"):
+        several = self._label_binarizer.y_type_.startswith("multilabel")
+        if (y.ndim == 2) != several:
+            what = "a row of 0 and 1" if several else "one label"
             raise ValueError(
-                "y: expected one label per sample, as the network was fitted with, got an array "
+                f"y: expected {what} per sample, as the network was fitted with, got an array "
                 f"of shape {y.shape}"
             )
         if incremental and self._all_known(y):

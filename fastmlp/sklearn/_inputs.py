@@ -47,7 +47,9 @@ def check_kind(name: str, data: Any) -> None:
                 return  # not rectangular, which scikit-learn says
         found = [(None, dtype)]
     for column, dtype in found:
-        if dtype is None or (kind := kind_of(dtype)) not in ("dates", "texts"):
+        # categories that are numbers are numbers, as for scikit-learn
+        values = getattr(getattr(dtype, "categories", None), "dtype", dtype)
+        if dtype is None or (kind := kind_of(values)) not in ("dates", "texts"):
             continue
         where = "" if column is None else f" in column {column!r}"
         raise TypeError(f"{name}: expected real numbers, got {kind}{where} (dtype {dtype})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
@@ -127,7 +128,11 @@ n_layers_, n_outputs_, feature_names_in_, out_activation_
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         check_kind("y", y)
+        if issparse(y):
+            raise TypeError(f"y: expected a dense array, got a {type(y).__name__}")
         X, y = self._check_data(X, y, reset, y_numeric=True)
+        if self.loss == "poisson" and y.min() < 0:
+            raise ValueError(f"y: expected values of at least 0 for poisson, got {y.min()}")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y

@@ -27,7 +27,7 @@ from ._stopping import Progress, lowered
 from ._tasks import Tasks
 from ._warnings import as_sklearn
 
-__all__ = ["CurrentRate", "fit_stochastic"]
+__all__ = ["CurrentRate", "fit_stochastic", "hold_out"]
 
 
 class CurrentRate:
@@ -74,13 +74,35 @@ def _batch_size(estimator: Any, n: int) -> int:
         return min(200, n)
     if estimator.batch_size > n:
         as_sklearn(
-            warnings.warn, f"Got `batch_size` larger than the sample size, {n}: it is clipped"
+            warnings.warn,
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
         )
     return int(min(estimator.batch_size, n))
 
 
-def _split(estimator: Any, samples: Samples, network: Network) -> tuple[np.ndarray, HeldOut]:
-    """Draw which samples are held out, as scikit-learn does; return the others' numbers too."""
+def hold_out(
+    estimator: Any, samples: Samples, network: Network, validation: HeldOut | None
+) -> tuple[np.ndarray, HeldOut | None]:
+    """Return the numbers of the samples to train on, and what is measured after every epoch.
+
+    Early stopping holds samples out as scikit-learn does, unless the user gave others.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+    samples : Samples
+    network : Network
+    validation : HeldOut or None
+        Given by the user.
+
+    Raises
+    ------
+    ValueError
+        If there are too few samples.
+    """
+    wanted = estimator.early_stopping and estimator.solver != "lbfgs"
+    if validation is not None or not wanted:
+        return np.arange(len(samples.rows)), validation
     stratify = samples.rows if estimator._stratified() else None
     rows, held = train_test_split(
         np.arange(len(samples.rows)), random_state=legacy(estimator._rng),
@@ -105,11 +127,6 @@ class _Rates:
         self.schedule = get_schedule(estimator.schedule)
         self.planned = estimator.schedule is not None
         self.moving = estimator.solver == "sgd" and estimator.optimizer is None
-        if self.planned and estimator.learning_rate != "constant":
-            raise ValueError(
-                "schedule: expected None where learning_rate is "
-                f"{estimator.learning_rate!r}, got {estimator.schedule!r}"
-            )
 
     def of_epoch(self, n_steps: int) -> np.ndarray:
         """Return one rate per step."""
@@ -183,8 +200,9 @@ def fit_stochastic(
     network: Network,
     samples: Samples,
     *,
+    order: np.ndarray,
+    held_out: HeldOut | None,
     incremental: bool,
-    validation: HeldOut | None,
     callbacks: list[Callback],
     tasks: Tasks,
 ) -> None:
@@ -196,24 +214,20 @@ def fit_stochastic(
         Its fitted attributes are kept up to date.
     network : Network
     samples : Samples
+    order : ndarray of int
+        Numbers of the samples to train on.
+    held_out : HeldOut or None
+        What is measured after every epoch.
     incremental : bool
         One epoch, with the optimizer's state kept.
-    validation : HeldOut or None
-        Given by the user.
     callbacks : list of Callback
     tasks : Tasks
         scikit-learn's callbacks.
     """
     e = estimator
-    optimizer, n = _optimizer(e), len(samples.rows)
+    optimizer, n = _optimizer(e), len(order)
     with CtrlC():
         _start(e, optimizer, network, incremental)
-    if e.early_stopping and incremental:
-        raise ValueError("partial_fit does not support early_stopping=True")
-    order, held_out = np.arange(n), validation
-    if e.early_stopping and validation is None:
-        order, held_out = _split(e, samples, network)
-    n = len(order)
     batch_size = _batch_size(e, n)
     rates = _Rates(e, optimizer)
     state = OptimizerState(e._solver_state["step"], network.parameters.slot_views(optimizer.slots))

@@ -18,12 +18,14 @@ import numpy as np
 from .frames import is_frame, kind_of, numbers_of, values_of
 
 __all__ = [
+    "as_array",
     "as_rows",
     "check_choice",
     "check_class_weight",
     "check_finite",
     "check_integer",
     "check_names",
+    "check_network",
     "check_number",
     "check_path",
     "check_sample_weight",
@@ -32,6 +34,7 @@ __all__ = [
     "sum_is_finite",
 ]
 
+_LEAST_WEIGHT, _MOST_WEIGHT = 1e-30, 1e30  # of a sample: beyond, products leave float32
 _CHUNK_BYTES = 4 << 20  # NaN is looked for in pieces: no copy of the whole
 
 
@@ -93,6 +96,12 @@ def check_names(name: str, value: Any, count: int) -> tuple[str, ...] | None:
     return tuple(str(one) for one in value)
 
 
+def check_network(net: Any) -> None:
+    """Raise TypeError where the argument `net` is no network."""
+    if not hasattr(net, "architecture"):
+        raise TypeError(f"net: expected an MLP, got {type(net).__name__}")
+
+
 def check_path(path: Any) -> Path:
     """Return the argument `path` as a Path; TypeError or ValueError names it."""
     if not isinstance(path, (str, os.PathLike)):
@@ -138,6 +147,21 @@ def _from_objects(name: str, values: np.ndarray) -> np.ndarray:
     return result
 
 
+def as_array(name: str, value: Any) -> np.ndarray:
+    """Return a list, a tensor or an array of another class as an array; a mask hides nothing."""
+    if hasattr(value, "filled") and np.ma.is_masked(value):
+        raise ValueError(
+            f"{name}: expected no masked elements, got {int(np.ma.getmaskarray(value).sum())}; "
+            ".filled(...) says what stands in their places"
+        )
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected a rectangular array ({error})") from None
+    except (TypeError, RuntimeError) as error:  # a tensor that is on a GPU, or has a gradient
+        raise TypeError(f"{name}: expected an array of real numbers ({error})") from None
+
+
 def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
     """Return X as a two-dimensional array of real numbers, without converting an ndarray.
 
@@ -162,11 +186,8 @@ def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
     else:
         if is_frame(X):
             X = numbers_of(name, X)
-        if not isinstance(X, np.ndarray) or isinstance(X, np.matrix):
-            try:
-                X = np.asarray(X)
-            except ValueError as error:
-                raise ValueError(f"{name}: expected a rectangular array ({error})") from None
+        if not isinstance(X, np.ndarray) or isinstance(X, np.matrix) or hasattr(X, "filled"):
+            X = as_array(name, X)
         if X.dtype == object:
             X = _from_objects(name, X)
         if X.dtype.kind not in "biuf":
@@ -268,15 +289,12 @@ def check_targets(
     """
     if hasattr(y, "tocsr"):
         raise TypeError(f"{name}: expected a dense array, got a sparse one; .toarray() makes it so")
-    try:
-        if is_frame(y):
-            y = numbers_of(name, y)
-        elif hasattr(y, "to_numpy"):
-            y = values_of(y) if kind_of(y.dtype) == "numbers" else y.to_numpy()
-        else:
-            y = np.asarray(y)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected a rectangular array ({error})") from None
+    if is_frame(y):
+        y = numbers_of(name, y)
+    elif hasattr(y, "to_numpy") and hasattr(y, "dtype"):  # a series
+        y = values_of(y) if kind_of(y.dtype) == "numbers" else y.to_numpy()
+    else:
+        y = as_array(name, y)
     if y.dtype == object:
         y = _from_objects(name, y)
     if y.dtype.kind not in "biuf":
@@ -316,17 +334,19 @@ def check_targets(
 
 
 def check_sample_weight(value: Any, n_samples: int) -> np.ndarray | None:
-    """Return the weights as float64 (n,), or None.
+    """Return the weights as float64 (n,), or None; those below 1e-30 as 0.
 
     Raises
     ------
     TypeError
         If it holds no real numbers.
     ValueError
-        If the shape is wrong, a weight is negative or not finite, or all are zero.
+        If the shape is wrong, a weight is negative, not finite or above 1e30, or all are zero.
     """
     if value is None:
         return None
+    if hasattr(value, "filled"):
+        value = as_array("sample_weight", value)
     try:
         if np.iscomplexobj(value):
             raise TypeError
@@ -337,8 +357,14 @@ def check_sample_weight(value: Any, n_samples: int) -> np.ndarray | None:
         raise ValueError(f"sample_weight: expected shape ({n_samples},), got {weight.shape}")
     if not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError("sample_weight: expected finite numbers of at least 0")
+    if (weight > _MOST_WEIGHT).any():
+        raise ValueError(f"sample_weight: expected at most {_MOST_WEIGHT}, got {weight.max()}")
+    lost = (weight < _LEAST_WEIGHT) & (weight > 0)
+    if lost.any():
+        weight = np.where(lost, 0.0, weight)
     if n_samples and not weight.any():
-        raise ValueError("sample_weight: expected at least one weight above 0")
+        least = f"; less than {_LEAST_WEIGHT} counts as 0" if lost.any() else ""
+        raise ValueError(f"sample_weight: expected at least one weight above 0{least}")
     return weight
 
 

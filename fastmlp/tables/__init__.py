@@ -13,7 +13,7 @@ With the extra ``table``, the command line takes CSV and Parquet as they are::
 - Separator, decimal commas, encoding, compression and header are found out, and the first line says
   what was taken for what.
 - Numbers are standardized, and filled with their median where they are missing. Words become one
-  column each, unknown ones zeros.
+  column each, unknown ones zeros, with a note.
 - A column that numbers the rows, dates, and texts of which each row has its own are left out with a
   note.
 - All of that is learned from the training rows and kept in the model, whose columns go by name.
@@ -22,7 +22,8 @@ With the extra ``table``, the command line takes CSV and Parquet as they are::
 
 A table's model is a scikit-learn Pipeline of standard parts and an estimator of `fastmlp.sklearn`,
 kept in a ``.skops`` file. ``fastmlp.tables.load_model("model.skops").predict(frame)`` uses it, or
-skops' own ``load``. skl2onnx converts it after `fastmlp.interchange.register_skl2onnx`. A CSV of
+skops' own ``load``; categories of the frame are to be texts, also True and False, and "" where one
+is missing. skl2onnx converts it after `fastmlp.interchange.register_skl2onnx`. A CSV of
 784 pixels and a label is MNIST's, and its model an ``.npz``.
 """
 

@@ -23,6 +23,7 @@ _DATES = re.compile(
 )
 _FEW = 20  # so many texts or numbers are kinds of something
 _MOST_CATEGORIES = 1000
+_LARGEST = 1e150  # squares are summed
 _LOOKED_AT = 1000  # texts, for what they are
 
 
@@ -70,7 +71,7 @@ def as_numbers(table: Table, name: str, expected: str = "a number") -> np.ndarra
     Raises
     ------
     ValueError
-        If a cell is no finite number; its line and column are named.
+        If a cell is no finite number, or too large for a variance; its line and column are named.
     """
     series = table.frame[name]
     if kind_of(series.dtype) == "numbers":
@@ -87,9 +88,11 @@ def as_numbers(table: Table, name: str, expected: str = "a number") -> np.ndarra
             if number is None:
                 table.blame(row, name, expected, repr(str(cell)[:40]))
             values[row] = number
-    if np.isinf(values).any():
-        worst = int(np.argmax(np.isinf(values)))
-        table.blame(worst, name, "a finite number", str(values[worst]))
+    beyond = np.abs(values) > _LARGEST
+    if beyond.any():
+        worst = int(np.argmax(beyond))
+        what = "a finite number" if np.isinf(values[worst]) else f"a number up to {_LARGEST:g}"
+        table.blame(worst, name, what, str(values[worst]))
     return values
 
 
@@ -155,13 +158,15 @@ def _is_regression(table: Table, label: str, wanted: bool | None) -> bool:
     return broken or (len(kinds) > 2.5 * _FEW and len(kinds) > len(texts) / 10)
 
 
-def describe(table: Table, label: str | None = None, *, regression: bool | None = None) -> Columns:
+def describe(
+    table: Table, label: str | int | None = None, *, regression: bool | None = None
+) -> Columns:
     r"""Return what the columns of a table are.
 
     Parameters
     ----------
     table : Table
-    label : str, optional
+    label : str or int, optional
         The label's column, by name or number.
     regression : bool, optional
         Whether the label holds values; by default it does where it has many different numbers.
@@ -182,9 +187,12 @@ def describe(table: Table, label: str | None = None, *, regression: bool | None 
     >>> found.numbers, found.categories, found.left_out
     (['height'], ['city'], {'id': 'it numbers the rows'})
     """
-    frame = table.frame
-    names = list(frame.columns)
-    chosen = label_column(names, label, f"{table.path}: ")
+    if not isinstance(table, Table):
+        raise TypeError(
+            f"table: expected a Table, as read_table returns one, got {type(table).__name__}"
+        )
+    names = list(table.frame.columns)
+    chosen = label_column(names, None if label is None else str(label), f"{table.path}: ")
     found = Columns(chosen, _is_regression(table, chosen, regression))
     headless = table.layout is not None and not table.layout.has_header
     for at, name in enumerate(names):

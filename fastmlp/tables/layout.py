@@ -9,8 +9,10 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..datasets._header import MISSING, is_missing, numbers_are_names
+from ..support.validation import check_path
 from .packing import kind_of_file, open_plain
 
 __all__ = [
@@ -264,12 +266,12 @@ def _named(head: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     return tuple(names), unnamed
 
 
-def find_layout(path: Path, *, header: bool | None = None, known: Collection[str] = ()) -> Layout:
+def find_layout(path: Any, *, header: bool | None = None, known: Collection[str] = ()) -> Layout:
     """Return how a file of text holds a table.
 
     Parameters
     ----------
-    path : Path
+    path : str or os.PathLike
     header : bool, optional
         Whether the first line has the columns' names; by default it is found out.
     known : collection of str
@@ -282,6 +284,7 @@ def find_layout(path: Path, *, header: bool | None = None, known: Collection[str
     ValueError
         If it holds no table of text.
     """
+    path = check_path(path)
     kind = kind_of_file(path)
     text, encoding, whole = _sample(path, kind)
     skip, given = 0, None

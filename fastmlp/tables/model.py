@@ -21,7 +21,15 @@ from ..support.validation import check_path
 from .columns import Columns, as_numbers, as_texts
 from .reading import Table
 
-__all__ = ["Targets", "features_of", "load_model", "save_model", "targets_of", "train_model"]
+__all__ = [
+    "Targets",
+    "features_of",
+    "load_model",
+    "save_model",
+    "targets_of",
+    "train_model",
+    "unseen",
+]
 
 _NUMBERS, _CATEGORIES = "numbers", "categories"
 
@@ -104,6 +112,31 @@ def _preparation(numbers: list[str], categories: list[str]) -> Any:
         encoder = preprocessing.OneHotEncoder(handle_unknown="ignore")
         parts.append((_CATEGORIES, encoder, categories))
     return compose.ColumnTransformer(parts)
+
+
+def unseen(model: Any, frame: Any) -> dict[str, tuple[int, str]]:
+    """Return in which columns there are categories that the training rows did not have.
+
+    Parameters
+    ----------
+    model : Pipeline
+        As `train_model` makes it.
+    frame : pandas.DataFrame
+        Of features, as `features_of` returns it.
+
+    Returns
+    -------
+    dict of str to (int, str)
+        By column, in how many rows, and the first of the values.
+    """
+    names = model.table_["categories"]
+    found = {}
+    kinds = model[0].named_transformers_[_CATEGORIES].categories_ if names else []
+    for name, known in zip(names, kinds, strict=True):
+        new = frame[name][~frame[name].isin(known)]
+        if len(new):
+            found[name] = len(new), str(new.iloc[0])
+    return found
 
 
 def train_model(

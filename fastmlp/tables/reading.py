@@ -51,11 +51,10 @@ class Table:
     def blame(self, row: int, column: str, expected: str, got: object) -> NoReturn:
         """Raise ValueError that names a cell by its line in the file, row counted from 0."""
         where = f"row {row}" if self.layout is None else f"line {_line_of(self, row)}"
-        at = list(self.frame.columns).index(column) + 1
-        called = "" if column == f"column {at - 1}" else f" ({column!r})"
-        raise ValueError(
-            f"{self.path}: {where}, column {at}{called}: expected {expected}, got {got}"
-        )
+        at = list(self.frame.columns).index(column)
+        # without a name of its own it is called by its number from 0, as the label is
+        called = repr(column) if column == f"column {at}" else f"column {at + 1} ({column!r})"
+        raise ValueError(f"{self.path}: {where}, {called}: expected {expected}, got {got}")
 
 
 def _reader(path: Path, layout: Layout, text: io.TextIOWrapper) -> Iterator[tuple[int, list[str]]]:

@@ -58,6 +58,7 @@ class Watch:
         self.net, self.restoring = net, on_divergence == "restore"
         self.ignoring = on_divergence == "ignore"
         self._kept: tuple[np.ndarray, int] | None = None
+        self._stepped = False  # whether a loss has been finite, after which there was an update
 
     def keep(self) -> None:
         """Keep the present state, if it is finite or the first."""
@@ -73,7 +74,9 @@ class Watch:
 
     def diverged(self, result: EpochResult) -> bool:
         """Tell whether a group of steps has a loss that is no finite number."""
-        return not self.ignoring and not math.isfinite(result.losses.sum())
+        finite = math.isfinite(result.losses.sum())
+        self._stepped |= finite
+        return not (self.ignoring or finite)
 
     def raise_for(self, result: EpochResult, epoch: int, before: int, rates: np.ndarray) -> None:
         """Raise the error of a group of steps that has diverged.
@@ -89,6 +92,7 @@ class Watch:
         at = int(np.argmin(np.isfinite(np.cumsum(result.losses))))
         with np.errstate(all="ignore"):
             loss = float(result.losses[at] / result.weights[at])
+        self._stepped |= at > 0
         raise self._error(f"the loss is {loss}", epoch, before + at + 1, loss, rates[at])
 
     def check_parameters(self, epoch: int, result: EpochResult, rate: float) -> None:
@@ -111,10 +115,16 @@ class Watch:
         )
 
     def _error(self, what: str, epoch: int, step: int, loss: float, rate: float) -> DivergenceError:
-        message = (
-            f"training diverged: {what} in epoch {epoch + 1}, step {step}; try a smaller "
-            f"learning_rate (it was {rate:.3g}), clip_norm=1.0, or inputs of about unit size "
-            "(input_scale)"
+        message = f"training diverged: {what} in epoch {epoch + 1}, step {step}; "
+        if not self._stepped:
+            message += (
+                "no update of this fit came before it: make the network anew if another fit of it "
+                "has diverged, or have inputs of about unit size (input_scale)"
+            )
+            return DivergenceError(message, epoch + 1, step, loss)
+        message += (
+            f"try a smaller learning_rate (it was {rate:.3g}), clip_norm=1.0, or inputs of about "
+            "unit size (input_scale)"
         )
         if not self.restoring:
             message += "; on_divergence='restore' goes back to the last finite parameters instead"

@@ -294,3 +294,11 @@ def test_one_bar_is_shown_where_somebody_watches(monkeypatch, stream, own, progr
     callbacks = [ProgressBar()] if own else []
     make().fit(X, LABELS, epochs=1, callbacks=callbacks, progress=progress)
     assert len(shown) == bars
+
+
+def test_a_hook_that_nothing_calls_is_an_error_where_it_is_written():
+    for name in ("on_batch_end", "on_train_batch_begin", "on_epochs_end"):
+        with pytest.raises(TypeError, match=f"^Mine.{name}: expected one of .*on_epoch_end"):
+            type("Mine", (Callback,), {name: print})
+    other = type("Other", (), {"on_batch_end": print})  # as a class of another library has
+    assert issubclass(type("Both", (other, Callback), {"on_epoch_end": print}), Callback)

@@ -31,6 +31,11 @@ def test_the_range_test_finds_a_rate_that_learns_and_changes_nothing(backend):
     assert history.loss[-1] < 0.8 * history.loss[0]
 
 
+def test_the_range_test_wants_a_network():
+    with pytest.raises(TypeError, match="net: expected an MLP, got NoneType"):
+        LearningRateFinder().run(None, X, LABELS)
+
+
 def test_the_range_test_is_drawn():
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")

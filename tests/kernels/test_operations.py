@@ -10,11 +10,13 @@ from checker import faults
 
 from fastmlp import Adam, kernels, reference
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.architecture import Architecture
 from fastmlp.kernels.emit.matrix_product import PACK_A, PACK_B
 from fastmlp.kernels.jit.registry import launch
 from fastmlp.kernels.program.footprint import Array
 from fastmlp.kernels.program.operation import Slot
 from fastmlp.kernels.run import calls, choose, plain
+from fastmlp.optimizers import OptimizerState
 from fastmlp.verification import TOLERANCE
 
 DTYPES = tuple(TOLERANCE)
@@ -228,6 +230,71 @@ def test_read_only_parameters_are_refused():
     for backend in BACKENDS.values():
         with pytest.raises(ValueError, match="parameters: expected arrays that can be written"):
             backend.optimizer_step(Adam(), [frozen], [np.ones((2, 2))], state)
+
+
+def refused(call, error, message):
+    for backend in BACKENDS.values():
+        with pytest.raises(error, match=f"^{message}"):
+            call(backend)
+
+
+def test_what_are_no_parameters_is_refused_and_left_alone():
+    architecture = Architecture((3, 2), dtype="float64")
+    w, b, X = np.ones((3, 2)), np.zeros(2), np.ones((4, 3))
+    for wrong, error, message in (
+        (None, TypeError, "weights: expected a sequence of arrays, got NoneType"),
+        ([w.tolist()], TypeError, r"weights\[0\]: expected an array, got list"),
+        ([w.astype(int)], TypeError, "weights: expected arrays of float64"),
+        ([w.T], ValueError, "weights: expected shapes"),
+    ):
+        refused(lambda backend, w=wrong: backend.forward(X, w, [b], architecture), error, message)
+    whole = [np.arange(3)]
+    state = OptimizerState(slots=[[np.zeros(3)]] * 2)
+    refused(
+        lambda backend: backend.optimizer_step(Adam(1e3), whole, [np.ones(3)], state),
+        TypeError, r"parameters\[0\]: expected float32 or float64, got int64",
+    )  # fmt: skip
+    assert whole[0].tolist() == [0, 1, 2]
+    assert state.step == 0
+
+
+def test_what_is_no_order_or_rate_of_an_epoch_is_refused():
+    architecture = Architecture((3, 2), dtype="float64")
+    w, b = [np.ones((3, 2))], [np.zeros(2)]
+    for name, wrong in (
+        ("order", [0.5, 1.0]),
+        ("order", np.ones(4, bool)),  # a mask is no list of samples
+        ("learning_rate", "fast"),
+        ("learning_rate", [[0.1], [0.1, 0.2]]),
+    ):
+        refused(
+            lambda backend, given={name: wrong}: backend.train_epoch(
+                np.ones((4, 3)), [0, 1, 0, 1], w, b, architecture, Adam(), Adam().start(w + b),
+                **given,
+            ),
+            TypeError, f"{name}: expected",
+        )  # fmt: skip
+    assert (w[0] == 1).all()
+
+
+def test_an_array_of_another_class_is_taken_as_a_plain_one():
+    z = normal("float64", 3, 3)
+    y = np.eye(3)
+    masked = np.ma.masked_array(z, z > 0)
+    for backend in BACKENDS.values():
+        for call in (
+            lambda z, backend=backend: backend.activate(z, activation="gelu"),
+            lambda z, backend=backend: (backend.softmax(z),),
+            lambda z, backend=backend: backend.output_loss(
+                z, y, output="sigmoid", loss="squared_error"
+            ),
+            lambda z, backend=backend: backend.dense_backward(z, z, z),
+        ):
+            for ours, wanted in zip(call(z.view(np.matrix)), call(z), strict=True):
+                np.testing.assert_array_equal(ours, wanted)
+                assert not isinstance(ours, np.matrix)
+            with pytest.raises(ValueError, match="expected no masked elements"):
+                call(masked)
 
 
 # calls

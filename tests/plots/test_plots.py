@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 import fastmlp
 from fastmlp import plots
 from fastmlp.diagnostics import calibration, confusion_matrix, precision_recall
+from fastmlp.report import make_report
 from fastmlp.training.history import History
 
 RNG = np.random.default_rng(0)
@@ -360,6 +361,13 @@ def test_a_bin_holds_its_upper_edge():
 
 BAD = [
     (lambda n: plots.plot_history(History()), "history"),
+    (plots.plot_history, "history: expected a History, got MLP"),
+    (lambda n: plots.plot_weights(None), "net: expected an MLP, got NoneType"),
+    (lambda n: plots.plot_mistakes(5, X, Y), "net: expected an MLP, got int"),
+    (lambda n: precision_recall(np.ones((2, 3))), "matrix: expected a square one of counts"),
+    (lambda n: precision_recall(-np.eye(2)), "matrix: expected a square one"),
+    (lambda n: precision_recall(["a"]), "matrix: expected a square one"),
+    (lambda n: make_report(History()), "net: expected an MLP, got History"),
     (lambda n: plots.plot_images(X), "image_shape: .*12 features"),
     (lambda n: plots.plot_images(X, image_shape=(3, 5)), "image_shape: expected 12 elements"),
     (lambda n: plots.plot_images(X, image_shape=(3, 2, 2)), "image_shape"),

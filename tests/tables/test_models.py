@@ -20,8 +20,17 @@ from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 from fastmlp.cli import main
-from fastmlp.tables import load_model, read_table, save_model
+from fastmlp.sklearn import MLPClassifier as OurClassifier
+from fastmlp.tables import (
+    describe,
+    find_layout,
+    load_model,
+    read_table,
+    save_model,
+    train_model,
+)
 from fastmlp.tables.layout import first_is_header, number_in
+from fastmlp.tables.model import features_of
 from fastmlp.tables.parts import divide
 
 RNG = np.random.default_rng(4)
@@ -96,6 +105,57 @@ def test_unknown_categories_are_zeros_and_holes_are_filled(model, capsys):
     np.testing.assert_allclose(scaler.mean_[0], HEIGHT[training].mean())
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_unknown_categories_are_told(model, capsys, command):
+    PEOPLE.assign(city=np.where(np.arange(N) < 7, "Oslo", CITY)).to_csv("new.csv", index=False)
+    assert main([command, "model.skops", "new.csv"]) == 0
+    assert capsys.readouterr().err == (
+        "fastmlp: column 'city': 7 of 240 rows have a value that the model was not trained on, "
+        "as 'Oslo': it counts as none\n"
+    )
+    assert main([command, "model.skops", "people.csv"]) == 0
+    assert "not trained on" not in capsys.readouterr().err
+
+
+def test_numbers_too_large_for_a_variance_are_named(here, capsys):
+    PEOPLE.assign(weight=WEIGHT * 1e300).to_csv("large.csv", index=False)
+    line = refused(capsys, "train", "large.csv", "--label", "tall")
+    assert "large.csv: line 2, column 2 ('weight'): expected a number up to 1e+150, got " in line
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_the_command_line_takes_models_made_in_python(here, capsys, solver):
+    table = read_table("people.csv")
+    columns = describe(table, 3)
+    assert columns == describe(table, "tall") == describe(table, -1)
+    frame = features_of(table, columns.numbers, columns.categories)
+    estimator = OurClassifier((5,), solver=solver, max_iter=200, tol=0.01, random_state=0)
+    model = train_model(estimator, columns, (frame, TALL))
+    save_model(model, "own.skops")
+    assert [row[0] for row in predicted(capsys, "people.csv", "own.skops")[1:]] == (
+        model.predict(frame).tolist()
+    )
+    assert main(["evaluate", "own.skops", "people.csv"]) == 0
+    assert f"samples  {N}" in capsys.readouterr().out
+    assert main(["report", "own.skops", "people.csv", "-o", "own.html"]) == 0
+    assert Path("own.html").stat().st_size > 1000
+
+
+def test_layout_and_columns_name_what_they_are_given(here):
+    assert find_layout("people.csv") == find_layout(here / "people.csv")
+    for path in (3, None):
+        with pytest.raises(TypeError, match=r"path: expected a str or os.PathLike, got"):
+            find_layout(path)
+    with pytest.raises(TypeError, match=r"table: expected a Table, .*, got DataFrame"):
+        describe(PEOPLE, "tall")
+
+
+@pytest.mark.parametrize("size", ["1.0", "2.5", "0", "-3", "1e1", "nan", ""])
+def test_a_share_of_rows_to_test_on_is_below_1(here, capsys, size):
+    line = refused(capsys, "train", "people.csv", "--label", "tall", "--test-size", size)
+    assert "--test-size: expected a share below 1, or a whole number of rows, got" in line
+
+
 def test_a_bad_cell_is_named_by_its_line(model, capsys):
     lines = Path("people.csv").read_text().splitlines()
     lines[4] = "tall enough,70,Rom,yes"
@@ -106,6 +166,16 @@ def test_a_bad_cell_is_named_by_its_line(model, capsys):
     Path("bad.csv").write_text("\n".join(lines) + "\n")
     line = refused(capsys, "evaluate", "model.skops", "bad.csv")
     assert "line 5, column 4 ('tall'): expected one of the classes no, yes, got 'perhaps'" in line
+
+
+def test_a_bad_cell_of_a_column_without_name_is_in_the_column_that_label_counts(here, capsys):
+    lines = [
+        f"{height},{weight},{tall}"
+        for height, weight, tall in zip(HEIGHT, WEIGHT, TALL, strict=True)
+    ]
+    Path("bad.csv").write_text("\n".join([*lines, "170,heavy,yes"]))
+    line = refused(capsys, "train", "bad.csv", "--label", "2")
+    assert f"bad.csv: line {N + 1}, 'column 1': expected a number, as most others are" in line
 
 
 def test_evaluate_counts_all_rows_of_another_table(model, capsys):

@@ -47,13 +47,23 @@ def test_epoch_and_step_are_named(backend, epoch, step):
     error = caught.value
     assert (error.epoch, error.step) == (epoch + 1, step + 1)
     assert not math.isfinite(error.loss)
-    for part in (
-        f"epoch {epoch + 1}, step {step + 1};", "learning_rate (it was 0.01)", "clip_norm",
-        "input_scale", "on_divergence='restore'",
-    ):  # fmt: skip
+    for part in ("learning_rate (it was 0.01)", "clip_norm", "on_divergence='restore'"):
+        assert (part in str(error)) == ((epoch, step) != (0, 0))  # an update may be at fault
+    for part in (f"epoch {epoch + 1}, step {step + 1};", "input_scale"):
         assert part in str(error)
     twin = pickle.loads(pickle.dumps(error))
     assert (twin.epoch, twin.step, str(twin)) == (error.epoch, error.step, str(error))
+
+
+def test_a_fit_that_begins_with_what_diverged_is_not_told_to_learn_more_slowly(backend):
+    net = make(backend)
+    with pytest.raises(DivergenceError, match="try a smaller learning_rate"):
+        net.fit(X, Y, optimizer=SGD(1e30), batch_size=8)
+    for _ in range(2):
+        with pytest.raises(DivergenceError, match="make the network anew") as caught:
+            net.fit(X, Y, optimizer=SGD(1e-9), batch_size=8)
+        assert (caught.value.epoch, caught.value.step) == (1, 1)
+        assert "learning_rate" not in str(caught.value)
 
 
 KINDS = {

@@ -57,6 +57,7 @@ REFUSED = [
     ({"sample_weight": -np.ones(70)}, ValueError, "sample_weight"),
     ({"sample_weight": np.zeros(70)}, ValueError, "sample_weight"),
     ({"sample_weight": ["a"] * 70}, TypeError, "sample_weight"),
+    ({"dropout": np.array(0.5)}, TypeError, r"dropout: expected a number, got array\(0.5\)"),
     ({"sample_weight": np.full(70, 1 + 1j)}, TypeError, "sample_weight: expected .*real numbers"),
     ({"y": LABELS + 0.5}, ValueError, r"y: expected integer class labels, got \d\.5$"),
     ({"progress": "yes"}, TypeError, "progress: expected True or False"),

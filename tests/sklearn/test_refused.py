@@ -1,0 +1,146 @@
+"""Calls of fit that cannot be served: they are refused by name, and change nothing."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import sklearn.neural_network as theirs
+
+from fastmlp import sklearn as ours
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X = np.random.default_rng(0).normal(size=(60, 3))
+VALUES = {n: np.column_stack([X[:, 0] * (i + 1) for i in range(n)]) for n in (2, 3)}
+VALUES[1] = X[:, 0]
+LABELS = {"one": (X[:, 0] > 0).astype(int), "two": (X[:, :2] > 0).astype(int)}
+
+
+def state_of(model):
+    return {name: value for name, value in vars(model).items() if name not in model.get_params()}
+
+
+def assert_refused(model, call, message, kind=ValueError):
+    before, predicted = state_of(model), model.predict(X)
+    with pytest.raises(kind, match=message):
+        call(model)
+    after = state_of(model)
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] is not after[name]] == []
+    np.testing.assert_array_equal(model.predict(X), predicted)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1), (2, 3), (3, 2)])
+def test_training_goes_on_with_as_many_outputs(solver, first, then):
+    """Another number of values per sample would be read from beyond the rows."""
+    model = ours.MLPRegressor(hidden_layer_sizes=(4,), solver=solver, max_iter=3, random_state=0)
+    model.fit(X, VALUES[first])
+    has = f"outputs, {first}, got y of shape"
+    if solver != "lbfgs":
+        assert_refused(model, lambda m: m.partial_fit(X, VALUES[then]), f"y: .*{has}")
+    model.warm_start = True
+    assert_refused(model, lambda m: m.fit(X, VALUES[then]), f"y: .*{has}")
+    held_out = (X, VALUES[then])
+    for warm in (True, False):
+        model.warm_start = warm
+        assert_refused(
+            model,
+            lambda m: m.fit(X, VALUES[first], validation_data=held_out),
+            f"validation_data: .*{has}",
+        )
+
+
+def test_several_labels_and_one_label_are_not_mixed():
+    model = ours.MLPClassifier((4,), max_iter=3, random_state=0).fit(X, LABELS["two"])
+    message = "y: expected a row of 0 and 1 per sample"
+    assert_refused(model, lambda m: m.partial_fit(X, LABELS["one"]), message)
+    held_out = (X, LABELS["one"])
+    assert_refused(model, lambda m: m.fit(X, LABELS["two"], validation_data=held_out), message)
+    model.warm_start = True
+    assert_refused(model, lambda m: m.fit(X, LABELS["one"]), message)
+
+
+FAILING = {
+    "columns of validation_data": (
+        {}, {"validation_data": (X[:, :2], LABELS["one"])}, "^validation_data: X has 2",
+    ),
+    "labels of validation_data": (
+        {}, {"validation_data": (X, LABELS["one"] + 5)}, "^validation_data: .* classes not in",
+    ),
+    "class_weight": ({"class_weight": {7: 1.0}}, {}, "class_weight"),
+    "too little is left": (
+        {"early_stopping": True, "validation_fraction": 0.999}, {}, "train set will be empty",
+    ),
+    "activation": ({"activation": ["x"]}, {}, "activation: expected one of"),
+    "precision": ({"precision": "high"}, {}, "precision"),
+    "schedule": (
+        {"schedule": "cosinedecay", "learning_rate": "adaptive", "solver": "sgd"}, {}, "schedule",
+    ),
+    "sample_weight": ({}, {"sample_weight": [1.0]}, "sample_weight"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("name", FAILING)
+def test_a_fit_that_fails_changes_nothing(name, warm):
+    settings, arguments, message = FAILING[name]
+    model = ours.MLPClassifier((4,), max_iter=3, warm_start=warm, random_state=0)
+    model.fit(X, LABELS["one"]).set_params(**settings)
+    assert_refused(model, lambda m: m.fit(X, LABELS["one"], **arguments), message)
+
+
+def test_partial_fit_says_what_begins_anew():
+    model = ours.MLPClassifier((4,), max_iter=3, random_state=0).fit(X, LABELS["one"])
+    model.set_params(hidden_layer_sizes=(5,))
+    assert_refused(model, lambda m: m.partial_fit(X, LABELS["one"]), "got .5.; fit begins anew")
+    model.set_params(warm_start=True)
+    assert_refused(model, lambda m: m.fit(X, LABELS["one"]), "; warm_start=False begins anew")
+
+
+@pytest.mark.parametrize("sizes", [(5.5,), ((5,),), ("a",)])
+def test_sizes_are_whole_numbers(sizes):
+    with pytest.raises(ValueError, match="hidden_layer_sizes: expected whole numbers, got"):
+        ours.MLPClassifier(sizes).fit(X, LABELS["one"])
+
+
+def test_values_are_dense_and_counts_not_negative():
+    with pytest.raises(TypeError, match="y: expected a dense array, got a csr_array"):
+        ours.MLPRegressor().fit(X, scipy.sparse.csr_array(VALUES[2]))
+    for solver in ("adam", "sgd", "lbfgs"):
+        with pytest.raises(ValueError, match="y: expected values of at least 0 for poisson, got -"):
+            ours.MLPRegressor("poisson", solver=solver).fit(X, VALUES[1])
+
+
+def test_the_warning_of_a_batch_larger_than_the_data_is_that_of_scikit_learn():
+    seen = []
+    for kind in (theirs.MLPClassifier, ours.MLPClassifier):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            kind((4,), batch_size=1000, max_iter=2).fit(X, LABELS["one"])
+        seen.append([(w.category, str(w.message)) for w in caught])
+    assert seen[0] == seen[1]
+
+
+def test_categories_that_are_numbers_are_numbers():
+    frame = pd.DataFrame(X, columns=list("abc")).assign(b=pd.Categorical(X[:, 1].round() * 2))
+    seen = []
+    for kind in (theirs.MLPRegressor, ours.MLPRegressor):
+        model = kind(hidden_layer_sizes=(4,), max_iter=9, tol=10, random_state=0)
+        seen.append(model.fit(frame, VALUES[1]).predict(frame))
+    np.testing.assert_allclose(*seen, rtol=1e-6)
+    with pytest.raises(TypeError, match=r"X: .*texts in column 'b' \(dtype category\)"):
+        ours.MLPRegressor().fit(frame.assign(b=pd.Categorical(["x"] * len(X))), VALUES[1])
+
+
+@pytest.mark.parametrize("again", ["fit", "partial_fit"])
+def test_training_goes_on_in_the_dtype_asked_for(again):
+    model = ours.MLPClassifier((4,), max_iter=3, warm_start=True, random_state=0)
+    double = model.fit(X, LABELS["one"]).coefs_[0].copy()
+    model.set_params(dtype="float32", max_iter=1, learning_rate_init=1e-9)
+    getattr(model, again)(X, LABELS["one"])
+    assert {a.dtype for a in (*model.coefs_, *model.intercepts_)} == {np.dtype("float32")}
+    assert model.predict_proba(X).dtype == np.float32
+    np.testing.assert_allclose(model.coefs_[0], double, atol=1e-6)
