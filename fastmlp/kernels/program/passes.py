@@ -83,13 +83,13 @@ def _dropout(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa:
     )  # fmt: skip
 
 
-def forward(job: Job, share: Share, samples: Samples) -> None:
+def forward(job: Job, share: Share, samples: Samples, *, gathers: bool = True) -> None:
     """Take samples through all layers (where the first one's panels are done, through the
-    others); the last leaves logits.
+    others); the last leaves logits. They are gathered unless the first layer reads X itself.
     """
     for l in range(len(job.layers)):  # noqa: E741
         if l > 0 or job.lists is None:
-            if l == 0:
+            if l == 0 and gathers:
                 gather(job, share, samples)
             dense(job, share, job.layers[l], samples)
         elif job.packed is None:
@@ -105,7 +105,7 @@ def output_delta(job: Job, share: Share, samples: Samples) -> None:
         "d": samples.at(q.d, q.ld_h), "loss": samples.of(Slot.LOSSES),
         "correct": samples.of(Slot.CORRECT), "z": samples.at(q.h, q.ld_h), "ldz": q.ld_h,
         "order": samples.of(Slot.ORDER), "weight": At(Slot.WEIGHT), "n": q.n_out,
-        "rows": samples.count,
+        "rows": samples.rows,
     }  # fmt: skip
     share.add(loss.kernel, **values, **dict(loss.targets))
 
