@@ -17,6 +17,8 @@ __all__ = [
     "precision_recall",
 ]
 
+_MOST_CLASSES = 20_000  # of a confusion matrix, which then takes 3.2 GB
+
 
 class PrecisionRecall(NamedTuple):
     """Per class, float64 (n_classes,); NaN where there is nothing to take a share of.
@@ -83,7 +85,8 @@ def confusion_matrix(y: Any, predicted: Any, n_classes: int | None = None) -> np
     Raises
     ------
     TypeError, ValueError
-        If these are no labels, or not equally many, or beyond `n_classes`.
+        If these are no labels, or not equally many, or beyond `n_classes`, or beyond 20,000
+        classes.
 
     Examples
     --------
@@ -98,6 +101,13 @@ def confusion_matrix(y: Any, predicted: Any, n_classes: int | None = None) -> np
     n = needed if n_classes is None else check_integer("n_classes", n_classes, low=1)
     if needed > n:
         raise ValueError(f"n_classes: expected at least {needed} for these labels, got {n}")
+    if n > _MOST_CLASSES:
+        if n_classes is not None:
+            raise ValueError(f"n_classes: expected at most {_MOST_CLASSES}, got {n}")
+        name = "y" if y.max(initial=-1) == n - 1 else "predicted"
+        raise ValueError(
+            f"{name}: expected labels below {_MOST_CLASSES}, which have a row each, got {n - 1}"
+        )
     matrix = np.zeros((n, n), np.int64)
     np.add.at(matrix, (y, predicted), 1)
     return matrix
@@ -156,7 +166,8 @@ def calibration(y: Any, probabilities: Any, n_bins: int = 10) -> Calibration:
     Raises
     ------
     TypeError, ValueError
-        If shapes do not fit, probabilities are outside 0 to 1, or targets are not 0 and 1.
+        If shapes do not fit, there are no probabilities or some outside 0 to 1, or targets are not
+        0 and 1.
 
     Examples
     --------
@@ -174,7 +185,9 @@ def calibration(y: Any, probabilities: Any, n_bins: int = 10) -> Calibration:
         )
     check_finite("probabilities", p if p.ndim == 2 else p[:, None])
     # a softmax in float32 may end a rounding above 1
-    if p.size and (p.min() < 0 or p.max() > 1 + 1e-5):
+    if not p.size:
+        raise ValueError(f"probabilities: expected at least one, got shape {p.shape}")
+    if p.min() < 0 or p.max() > 1 + 1e-5:
         raise ValueError(f"probabilities: expected 0 to 1, got {p.min()} to {p.max()}")
     if p.ndim == 2 and p.shape[1] == 1 and y.ndim == 1:
         p = p[:, 0]
@@ -182,7 +195,7 @@ def calibration(y: Any, probabilities: Any, n_bins: int = 10) -> Calibration:
         labels = whole_labels(y, "y", p.shape[1] - 1)
         if len(labels) != len(p):
             raise ValueError(f"y: expected {len(p)} labels as in probabilities, got {len(labels)}")
-        said, came = p.max(axis=1, initial=0), labels == p.argmax(axis=1)
+        said, came = p.max(axis=1), labels == p.argmax(axis=1)
     elif y.shape == p.shape:
         if not np.isin(y, (0, 1)).all():
             raise ValueError("y: expected 0 and 1 where it is shaped as probabilities")
@@ -196,5 +209,5 @@ def calibration(y: Any, probabilities: Any, n_bins: int = 10) -> Calibration:
     probability = _share(np.bincount(which, said, n_bins), count)
     frequency = _share(np.bincount(which, came, n_bins), count)
     gaps = np.abs(frequency - probability)[count > 0] * count[count > 0]
-    error = float(gaps.sum() / len(said)) if len(said) else 0.0
+    error = float(gaps.sum() / len(said))
     return Calibration(edges, probability, frequency, count, error)

@@ -41,8 +41,9 @@ def whole_labels(values: Any, name: str, highest: int | None = None) -> NDArray[
         raise TypeError(f"{name}: expected whole numbers as labels, got dtype {array.dtype}")
     if array.ndim != 1:
         raise ValueError(f"{name}: expected labels of shape (n,), got shape {array.shape}")
+    limit = f"to {highest}"
     if highest is None:
-        highest = np.iinfo(np.int64).max
+        highest, limit = np.iinfo(np.int64).max, "to one less than the number of classes"
     if array.dtype.kind == "f":
         whole = np.isfinite(array) & (np.trunc(array) == array)
         if not whole.all():
@@ -54,7 +55,7 @@ def whole_labels(values: Any, name: str, highest: int | None = None) -> NDArray[
         lowest_seen, highest_seen = int(array.min()), int(array.max())
         if lowest_seen < 0 or highest_seen > highest:
             got = lowest_seen if lowest_seen < 0 else highest_seen
-            raise ValueError(f"{name}: expected labels from 0 to {highest}, got {got}")
+            raise ValueError(f"{name}: expected labels from 0 {limit}, got {got}")
     return array.astype(np.int64)
 
 

@@ -28,7 +28,7 @@ def test_one_hot():
     ("arguments", "error", "message"),
     [
         (([0, 3], 3), ValueError, "y: expected labels from 0 to 2, got 3"),
-        (([0, -1],), ValueError, "y: expected labels from 0 to .*, got -1"),
+        (([0, -1],), ValueError, "y: expected labels from 0 to one less .*, got -1"),
         (([0, 0.5],), ValueError, "y: expected whole numbers, got 0.5 at index 1"),
         (([0, np.nan],), ValueError, "y: expected whole numbers, got nan"),
         (([1e300],), ValueError, "y: expected labels from 0"),
