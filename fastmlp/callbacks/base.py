@@ -11,7 +11,7 @@ from ..support.validation import check_choice, check_number
 if TYPE_CHECKING:
     from ..network import MLP
 
-__all__ = ["Callback", "Logs", "Monitor", "TerminateOnNaN"]
+__all__ = ["Callback", "Logs", "Monitor", "TerminateOnNaN", "check_callbacks"]
 
 Logs = Mapping[str, float]
 
@@ -54,6 +54,10 @@ class Callback:
                 hooks = ", ".join(hook for hook in dir(Callback) if hook.startswith("on_"))
                 raise TypeError(f"{cls.__name__}.{name}: expected one of {hooks}")
 
+    def __repr__(self) -> str:
+        """Return the class, and what it watches or writes; messages have it."""
+        return f"{type(self).__name__}()"
+
     def check(self, names: Sequence[str]) -> None:
         """Raise ValueError unless what is watched is among `names`, the logs of an epoch's end.
 
@@ -87,6 +91,16 @@ class Callback:
 
     def close(self) -> None:
         """Give back what is open; run last, also where an error ended the fit."""
+
+
+def check_callbacks(callbacks: Sequence[Callback], names: Sequence[str]) -> None:
+    """Raise TypeError or ValueError, which says whose it is, unless all find what they watch."""
+    for callback in callbacks:
+        try:
+            callback.check(names)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"callbacks: {callback!r}: {error}") from None
 
 
 class TerminateOnNaN(Callback):

@@ -86,6 +86,10 @@ class EarlyStopping(Callback):
         self.stopped_epoch: int | None = None
         self._waited = 0
 
+    def __repr__(self) -> str:
+        """Return what is watched, and for how long."""
+        return f"{type(self).__name__}({self.monitor!r}, patience={self.patience})"
+
     @property
     def monitor(self) -> str:
         """What is watched."""

@@ -82,6 +82,11 @@ class ModelCheckpoint(Callback):
         self.best_only = best_only
         self.saved: list[str] = []
 
+    def __repr__(self) -> str:
+        """Return what is written, and where the best alone is, by what."""
+        watched = f", monitor={self._monitor.name!r}, best_only=True" if self.best_only else ""
+        return f"{type(self).__name__}({self.path!r}{watched})"
+
     def check(self, names: Sequence[str]) -> None:
         """Raise unless the path can be made of `names`, its folder exists, and so on."""
         if self.best_only:
@@ -152,6 +157,10 @@ class CSVLogger(Callback):
         if not isinstance(append, bool):
             raise TypeError(f"append: expected True or False, got {append!r}")
         self.separator, self.append = separator, append
+
+    def __repr__(self) -> str:
+        """Return what is written."""
+        return f"{type(self).__name__}({self.path!r})"
 
     def check(self, names: Sequence[str]) -> None:
         """Raise unless the file can be written."""

@@ -21,6 +21,7 @@ from ..optimizers import make_optimizer
 from ..schedules import get_schedule
 from ..support.atomic import is_stream, replacing
 from ..support.extras import require
+from ..support.notices import counted
 from ..tables import Columns, Table, describe, load_model, read_table, save_model, train_model
 from ..tables.model import Targets, features_of, targets_of, unseen
 from ..tables.parts import Parts, divide
@@ -162,7 +163,8 @@ def _plan(args: Namespace, estimator: Any, sizes: list[int], parts: Parts) -> st
     return (
         f"{'-'.join(map(str, sizes))}, {estimator.activation}, "
         f"{type(optimizer).__name__.lower()}({optimizer.learning_rate:g}), {estimator.schedule}, "
-        f"{estimator.dtype}, seed {args.seed or 0}: {estimator.max_iter} epochs of {n:,} rows, "
+        f"{estimator.dtype}, seed {args.seed or 0}: "
+        f"{counted(estimator.max_iter, 'epoch')} of {n:,} rows, "
         f"{len(parts.validation):,} for validation, {len(parts.test):,} for the test"
     )
 
@@ -192,7 +194,7 @@ def _summary(history: History, seconds: float, regression: bool) -> str:
     if not history.loss:
         return f"no whole epoch in {seconds:.1f} s"
     unit = " of standardized values" if regression else ""
-    said = f"{len(history)} epochs in {seconds:.1f} s: loss {history.loss[-1]:.4f}{unit}"
+    said = f"{counted(len(history), 'epoch')} in {seconds:.1f} s: loss {history.loss[-1]:.4f}{unit}"
     if history.val_loss:
         said += f", validation loss {history.val_loss[-1]:.4f}"
     if not regression and history.val_accuracy:
@@ -211,7 +213,7 @@ def _interrupted(model: Any, history: History, out: str | None) -> str:
     if out is not None and len(history):
         save_model(model, out)
         saved = f"saved to {out}"
-    return f"interrupted after {len(history)} whole epochs, {saved}"
+    return f"interrupted after {counted(len(history), 'whole epoch')}, {saved}"
 
 
 def train_table(

@@ -14,6 +14,7 @@ from ..network import MLP
 from ..optimizers import Optimizer, make_optimizer
 from ..schedules import Schedule, get_schedule
 from ..support.atomic import is_stream, replacing
+from ..support.notices import counted
 from ..support.validation import check_finite
 from ..training.divergence import DivergenceError
 from ..training.history import History
@@ -158,13 +159,14 @@ def _plan(args: Namespace, net: MLP, schedule: Schedule, data: MNIST, share: flo
     held = round(n * share)
     begin = f"seed {args.seed or 0}"
     if args.resume is not None:
-        begin = f"after the {len(net.history)} epochs of {args.resume}"
+        begin = f"after the {counted(len(net.history), 'epoch')} of {args.resume}"
     kind = a.dtype if a.precision == "highest" else f"{a.dtype} ({a.precision} precision)"
     return (
         f"{'-'.join(map(str, net.layer_sizes))}, {','.join(dict.fromkeys(a.activations))}, "
         f"{_name(net.optimizer)}({net.optimizer.learning_rate:g}), "
-        f"{_name(schedule)}, {kind}, {args.backend}, {begin}: {args.epochs or EPOCHS} epochs "
-        f"of {n - held:,} samples, {held:,} for validation, {len(data.y_test):,} for the test"
+        f"{_name(schedule)}, {kind}, {args.backend}, {begin}: "
+        f"{counted(args.epochs or EPOCHS, 'epoch')} of {n - held:,} samples, "
+        f"{held:,} for validation, {len(data.y_test):,} for the test"
     )
 
 
@@ -178,7 +180,8 @@ def _summary(history: History, before: int, seconds: float) -> str:
             f"accuracy {percent(history.val_accuracy[-1])}"
         )
     return (
-        f"{len(history) - before} epochs in {seconds:.1f} s: loss {history.loss[-1]:.4f}, "
+        f"{counted(len(history) - before, 'epoch')} in {seconds:.1f} s: "
+        f"loss {history.loss[-1]:.4f}, "
         f"accuracy {percent(history.accuracy[-1])}{validated}"
     )
 
@@ -190,7 +193,7 @@ def _checkpoints(args: Namespace) -> list[ModelCheckpoint]:
     try:
         saver.check(list(History().as_dict()))
     except ValueError as error:
-        raise ValueError(f"--checkpoint: {error}") from None
+        raise ValueError(f"--checkpoint: {str(error).removeprefix('path: ')}") from None
     return [saver]
 
 
@@ -200,7 +203,7 @@ def _interrupted(net: MLP, out: str | None, step: int) -> str:
     if out is not None and net._state.step != step:
         net.save(out)
         saved = f"saved to {out}"
-    return f"interrupted after {len(net.history)} whole epochs, {saved}"
+    return f"interrupted after {counted(len(net.history), 'whole epoch')}, {saved}"
 
 
 def train(args: Namespace, console: Console) -> int:

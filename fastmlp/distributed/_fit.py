@@ -14,7 +14,7 @@ from ..support.notices import notices, warn
 from ..support.validation import check_integer, check_number
 from ..training.history import History
 from ..training.options import FitOptions
-from ..training.trainer import prepare
+from ..training.trainer import prepare, warn_of_interrupt
 from ._cluster import Cluster, connected
 from ._samples import Data
 
@@ -159,7 +159,5 @@ def fit(
         plan = prepare(net, data, None, options)
         history = plan.run(CtrlC(breakable=True), warn)
     if history.interrupted:
-        warn(
-            f"fit was interrupted after {len(history)} whole epochs; the network is trained so far"
-        )
+        warn_of_interrupt(history)
     return history

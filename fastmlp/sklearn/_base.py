@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ..activations import ACTIVATIONS
 from ..architecture import PRECISIONS, check_precision
 from ..callbacks import Callback
+from ..callbacks.base import check_callbacks
 from ..initializers import RandomSource
 from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
@@ -286,8 +287,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if validation_data is not None or (self.early_stopping and stochastic):
             names += ["val_loss", f"val_{self._score_name}"]
         names += ["learning_rate"] * stochastic + ["seconds"]
-        for callback in found:
-            callback.check(names)
+        check_callbacks(found, names)
         return found
 
     def _fit_lbfgs(

@@ -56,7 +56,7 @@ class CtrlC:
         # where __exit__ has just been called, the block is over
         ended = frame is not None and frame.f_code is CtrlC.__exit__.__code__
         if self._breakable and late and self._within and not ended:
-            raise BrokenOff("fit: a step was broken off, parameters are not those of whole steps")
+            raise BrokenOff("a step of fit was broken off: parameters are not those of whole steps")
 
     def __enter__(self) -> None:
         if threading.current_thread() is not threading.main_thread():

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..callbacks.base import check_callbacks
 from ..contract.operations import EpochResult
 from ..persistence import make_rng, rng_state, set_rng
 from ..support.frames import column_names, in_order
 from ..support.interrupts import BrokenOff, CtrlC, Halt
-from ..support.notices import notices, warn
+from ..support.notices import counted, notices, warn
 from ..support.validation import check_sample_weight
 from .divergence import DivergenceError, Watch
 from .evaluation import Evaluation
@@ -35,7 +36,7 @@ from .samples import (
 if TYPE_CHECKING:
     from ..network import MLP
 
-__all__ = ["Plan", "fit", "prepare"]
+__all__ = ["Plan", "fit", "prepare", "warn_of_interrupt"]
 
 _PIECE_SECONDS = 0.1  # Python is re-entered about this often: callbacks, Ctrl-C
 
@@ -64,7 +65,7 @@ class Plan:
     def run(self, ctrl_c: CtrlC | Halt, tell: Callable[[str], None]) -> History:
         """Train; `ctrl_c` ends it between steps, `tell` hears of divergence."""
         if self.net._trains:
-            raise ValueError("fit: expected a network that is not being trained already")
+            raise ValueError("this network is being trained already; its next fit has to wait")
         if (work := self.begin()) is None:
             return self.net.history
         return _Fit(self.net, self.settings, *work, ctrl_c, tell).run()
@@ -76,10 +77,14 @@ def fit(net: MLP, X: Any, y: Any, options: FitOptions) -> History:
     with notices(options.progress):
         history = plan.run(CtrlC(breakable=True), warn)
     if history.interrupted:
-        warn(
-            f"fit was interrupted after {len(history)} whole epochs; the network is trained so far"
-        )
+        warn_of_interrupt(history)
     return history
+
+
+def warn_of_interrupt(history: History) -> None:
+    """Say how far a fit came that Ctrl-C has ended."""
+    epochs = counted(len(history), "whole epoch")
+    warn(f"fit was interrupted after {epochs}; the network is trained so far")
 
 
 def _samples(net: MLP, X: Any, y: Any) -> tuple[Any, np.ndarray]:
@@ -230,8 +235,9 @@ def _check_callbacks(net: MLP, s: FitSettings, *, validated: bool) -> None:
             f"resume: expected a fit that measures {', '.join(sorted(known))} as the run so far "
             f"did, got {', '.join(sorted(names))}"
         )
-    for callback in s.callbacks:
-        callback.check(names)
+    if s.stopping is not None:
+        s.stopping.check(names)
+    check_callbacks([c for c in s.callbacks if c is not s.stopping], names)
 
 
 def _install(net: MLP, s: FitSettings) -> None:

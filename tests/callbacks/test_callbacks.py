@@ -131,7 +131,7 @@ def test_any_hook_can_stop_the_training(backend, hook, epochs):
     [
         (lambda net: setattr(net, "optimizer", SGD(0.3)), "optimizer: in fit, expected a schedule"),
         (lambda net: setattr(net, "optimizer", "adam"), "optimizer: in fit, expected a schedule"),
-        (lambda net: net.fit(X, LABELS, epochs=1), "fit: expected a network that is not being"),
+        (lambda net: net.fit(X, LABELS, epochs=1), "^this network is being trained already"),
     ],
 )
 @pytest.mark.parametrize("hook", ["on_train_begin", "on_batch_group_end", "on_epoch_end"])
@@ -165,6 +165,12 @@ def test_one_callback_needs_no_list():
     seen = Recorder()
     make().fit(X, LABELS, epochs=1, callbacks=seen)
     assert seen.calls
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+def test_one_epoch_is_no_epochs():
+    with pytest.warns(RuntimeWarning, match="interrupted after 1 whole epoch; "):
+        make().fit(X, LABELS, epochs=9, callbacks=[Interrupt(1)])
 
 
 @pytest.mark.usefixtures("ctrl_c_is_heard")
@@ -307,6 +313,30 @@ def test_a_diverged_run_can_be_ended_at_once(backend):
     )  # fmt: skip
     assert len(history) < 5
     assert not np.isfinite(history.loss[-1])
+
+
+def test_callbacks_say_what_they_are_and_watch():
+    said = {
+        TerminateOnNaN(): "TerminateOnNaN()", StopAt("close"): "StopAt()",
+        EarlyStopping("val_f1", patience=3): "EarlyStopping('val_f1', patience=3)",
+        ModelCheckpoint("net.npz"): "ModelCheckpoint('net.npz')",
+        ModelCheckpoint("net.npz", monitor="loss", best_only=True):
+            "ModelCheckpoint('net.npz', monitor='loss', best_only=True)",
+        CSVLogger("run.csv"): "CSVLogger('run.csv')",
+    }  # fmt: skip
+    assert list(map(repr, said)) == list(said.values())
+
+
+def test_an_error_says_whose_it_is():
+    for callback in (ModelCheckpoint("missing/net.npz"), CSVLogger("missing/run.csv")):
+        message = f"callbacks: {callback!r}: path: expected a folder that exists, got 'missing'"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            make().fit(X, LABELS, callbacks=[callback])
+    best = ModelCheckpoint("net.npz", best_only=True)
+    with pytest.raises(ValueError, match=r"^callbacks: Model.*'val_loss', which needs validation"):
+        make().fit(X, LABELS, callbacks=[best])
+    with pytest.raises(ValueError, match=r"seconds, got 'f2'$"):
+        make().fit(X, LABELS, early_stopping=EarlyStopping("f2", mode="max"))
 
 
 def test_common_names_are_on_top():

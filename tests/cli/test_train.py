@@ -327,6 +327,15 @@ def test_options_of_a_step_are_handed_on(data):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_one_epoch_is_no_epochs(data, capsys):
+    assert main(["train", "data.npz", *SMALL, "--epochs", "1", "--plot", "none"]) == 0
+    out = capsys.readouterr().out
+    assert ": 1 epoch of " in out
+    assert "\n1 epoch in " in out
+    assert main(["train", "data.npz", *SMALL, "--checkpoint", "missing/net.npz"]) == 2
+    assert capsys.readouterr().err.startswith("fastmlp: error: --checkpoint: expected a fol")
+
+
 def test_a_run_stops_early_with_its_best_and_leaves_checkpoints(data, capsys):
     stop = ["--early-stopping", "2", "--learning-rate", "0.5", "--schedule", "constant"]
     files = ["--checkpoint", "net-{epoch:03d}.npz", "--plot", "none", "--json", "r.json"]
@@ -403,7 +412,7 @@ def test_ctrl_c_ends_a_process_with_130_and_its_model(data):
         finally:
             process.kill()
     assert process.returncode == 130, err
-    told = r"fastmlp: interrupted after [1-9]\d* whole epochs, saved to model.npz\n"
+    told = r"fastmlp: interrupted after [1-9]\d* whole epochs?, saved to model.npz\n"
     assert re.fullmatch(told, err)
     assert fastmlp.MLP.load("model.npz").layer_sizes == (6, 8, 3)
     assert sorted(os.listdir()) == ["data.npz", "model.npz", "net.npz"]
