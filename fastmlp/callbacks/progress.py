@@ -17,15 +17,15 @@ _STYLES = ((4, "accuracy"), (4, "acc"), (3, "acc"))  # of figures: digits, and a
 _SECONDS = 0.1  # between figures that are shown; the last ones are when the bar is closed
 # what stands before the figures, the fullest first; "{bar}" takes the columns that are left
 _LINES = (
-    "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_noinv_fmt}",
-    "{desc} {percentage:3.0f}% {elapsed}<{remaining}, {rate_noinv_fmt}",
-    "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
-    "{desc} {percentage:3.0f}% {elapsed}<{remaining}",
+    "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_noinv_fmt}",
+    "{desc}: {percentage:3.0f}% {elapsed}<{remaining}, {rate_noinv_fmt}",
+    "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+    "{desc}: {percentage:3.0f}% {elapsed}<{remaining}",
 )
-_SHORT = ("{desc} {percentage:3.0f}% <{remaining}", "{desc}", "")
+_SHORT = ("{desc}: {percentage:3.0f}% <{remaining}", "{desc}", "")
 # chunks that nobody has counted
-_ENDLESS = ("{desc} {n_fmt}{unit} {elapsed}, {rate_noinv_fmt}", "{desc} {n_fmt}{unit} {elapsed}")
-_SHORT_ENDLESS = ("{desc} {elapsed}", "{desc}", "")
+_ENDLESS = ("{desc}: {n_fmt}{unit} {elapsed}, {rate_noinv_fmt}", "{desc}: {n_fmt}{unit} {elapsed}")
+_SHORT_ENDLESS = ("{desc}: {elapsed}", "{desc}", "")
 
 
 def _said(figures: Mapping[str, float], style: tuple[int, str]) -> str:

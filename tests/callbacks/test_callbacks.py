@@ -274,10 +274,10 @@ WHOLE = "loss=0.03123 accuracy=0.9900 val_loss=0.08123 val_accuracy=0.9765"
 @pytest.mark.parametrize(
     ("columns", "line"),
     [
-        (53, FEW), (70, f"epoch 3/10, {FEW}"), (73, f"epoch 3/10  25% <?, {FEW}"),
-        (85, f"epoch 3/10  25% 00:00<?, {MORE}"), (89, f"epoch 3/10  25%|###| 00:00<?, {MORE}"),
-        (100, f"epoch 3/10  25%|###| 00:00<?, {WHOLE}"),
-        (130, f"epoch 3/10  25%|###| 00:00<?, ? samples/s, {WHOLE}"),
+        (53, FEW), (70, f"epoch 3/10, {FEW}"), (74, f"epoch 3/10:  25% <?, {FEW}"),
+        (86, f"epoch 3/10:  25% 00:00<?, {MORE}"), (90, f"epoch 3/10:  25%|###| 00:00<?, {MORE}"),
+        (101, f"epoch 3/10:  25%|###| 00:00<?, {WHOLE}"),
+        (130, f"epoch 3/10:  25%|###| 00:00<?, ? samples/s, {WHOLE}"),
     ],
 )  # fmt: skip
 def test_the_figures_of_a_bar_go_last_where_there_is_little_room(columns, line):
@@ -296,11 +296,11 @@ def test_a_bar_shows_metrics_whatever_their_names(capsys):
     fit = {"epochs": 2, "metrics": ["f1", metric], "callbacks": [ProgressBar()]}
     make().fit(X, LABELS, **fit)
     last = capsys.readouterr().err.split("\r")[-1]
-    assert re.search(r"epoch 2/2 .*loss=[\d.]{5,7} acc\w*=[\d.]{6} f1=[\d.]{6} {}x=12\.3", last)
+    assert re.search(r"epoch 2/2: .*loss=[\d.]{5,7} acc\w*=[\d.]{6} f1=[\d.]{6} {}x=12\.3", last)
     assert "seconds" not in last
     make().fit(lambda: iter([(X, LABELS)]), validation_data=HELD, **fit)  # which nobody counts
     last = capsys.readouterr().err.split("\r")[-1]
-    assert re.search(r"epoch 2/2 .*acc\w*=[\d.]+ .*val_f1=[\d.]+ val_{}x=12\.3", last)
+    assert re.search(r"epoch 2/2: .*acc\w*=[\d.]+ .*val_f1=[\d.]+ val_{}x=12\.3", last)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
