@@ -22,7 +22,8 @@ from ..schedules import get_schedule
 from ..support.atomic import is_stream, replacing
 from ..support.extras import require
 from ..tables import Columns, Table, describe, load_model, read_table, save_model, train_model
-from ..tables.model import Targets, features_of, targets_of, unseen
+from ..tables.cells import categories_of
+from ..tables.model import Targets, features_of, targets_of
 from ..tables.parts import Parts, divide
 from ..training.history import History
 from .console import Console, percent, say_confusion
@@ -103,7 +104,7 @@ def _notes(table: Table, columns: Columns, targets: Targets, console: Console) -
 
 def _n_features(columns: Columns, table: Table) -> int:
     return len(columns.numbers) + sum(
-        table.frame[name].fillna("").nunique() for name in columns.categories
+        len(set(categories_of(table.frame[name]))) for name in columns.categories
     )
 
 
@@ -167,15 +168,15 @@ def _plan(args: Namespace, estimator: Any, sizes: list[int], parts: Parts) -> st
     )
 
 
-def _figures(model: Any, frame: Any, y: np.ndarray) -> dict[str, float]:
-    """Return loss and accuracy, or loss, R2 and the usual errors of values."""
+def _figures(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
+    """Return loss and accuracy, or loss, R2 and the usual errors of values, of prepared rows."""
     if model.table_["regression"]:
-        error = model.predict(frame) - y
+        error = model[-1].predict(X) - y
         spread = float(((y - y.mean()) ** 2).mean())
         mean = float((error**2).mean())
         r2 = 1 - mean / spread if spread else float("nan")
         return {"loss": mean / 2, "r2": r2, "rmse": mean**0.5, "mae": float(abs(error).mean())}
-    p = model.predict_proba(frame)
+    p = model[-1].predict_proba(X)
     places = np.searchsorted(model.classes_, y)
     least = np.finfo(p.dtype).tiny
     loss = -np.log(np.maximum(p[np.arange(len(y)), places], least)).mean()
@@ -253,9 +254,11 @@ def train_table(
         for rows in (parts.training, parts.validation)
     ]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Training interrupted|Stochastic Optimizer")
+        unsaid = "Training interrupted|Stochastic Optimizer|column .* was not trained on"
+        warnings.filterwarnings("ignore", message=unsaid)
         assert given[0] is not None
         model = train_model(estimator, columns, given[0], given[1], [recorder, *bars])
+        X_test = model[0].transform(frame.iloc[parts.test])
     history, seconds = recorder.history, time.perf_counter() - begun
     model.table_["split"] = split
     console.when_interrupted = partial(_interrupted, model, history, out)
@@ -264,7 +267,7 @@ def train_table(
     if out is not None:
         save_model(model, out)
     say(_summary(history, seconds, columns.regression))
-    test = _figures(model, frame.iloc[parts.test], targets.y[parts.test])
+    test = _figures(model, X_test, targets.y[parts.test])
     if plot is not None:
         from ..plots import save_history
 
@@ -280,7 +283,7 @@ def train_table(
 
 
 def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
-    """Return a table that a model is asked about, and its features; say what it has not seen."""
+    """Return a table that a model is asked about, and its prepared rows; say what is new there."""
     known = model.table_
     names = [*known["numbers"], *known["categories"]]
     headless = "split" in known and not known["split"]["header"]
@@ -298,10 +301,12 @@ def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
             f"{', '.join(map(repr, missing[:8]))}; the columns are {there}"
         )
     frame = features_of(table, known["numbers"], known["categories"])
-    for name, (n, first) in unseen(model, frame).items():
-        console.note(f"column {name!r}: {n:,} of {len(frame):,} rows have a value that the model "
-                     f"was not trained on, as {first!r}: it counts as none")  # fmt: skip
-    return table, frame
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        X = model[0].transform(frame)
+    for warning in told:
+        console.note(str(warning.message))
+    return table, X.tocsr() if hasattr(X, "tocsr") else X
 
 
 def _number(table: Table, known: dict[str, Any]) -> None:
@@ -341,10 +346,10 @@ def _loaded(args: Namespace) -> Any:
 
 
 def _tested(model: Any, source: str, console: Console) -> tuple[Any, np.ndarray]:
-    """Return features and labels to test on: of the training table those that were held out."""
-    table, frame = _read_for(model, source, console)
+    """Return prepared rows and labels to test on; of the training table those held out."""
+    table, X = _read_for(model, source, console)
     targets = _labels(table, model)
-    frame, y, split = frame.iloc[targets.rows], targets.y, model.table_.get("split")
+    X, y, split = X[targets.rows], targets.y, model.table_.get("split")
     if split is not None and _digest(table.path) == split["digest"]:
         parts = divide(
             y, classes=not model.table_["regression"], test_size=split["test_size"],
@@ -352,15 +357,15 @@ def _tested(model: Any, source: str, console: Console) -> tuple[Any, np.ndarray]
         )  # fmt: skip
         console.note(f"{table.path.name} is what the model was trained on: only the rows that "
                      "were held out for the test count")  # fmt: skip
-        return frame.iloc[parts.test], y[parts.test]
-    return frame, y
+        return X[parts.test], y[parts.test]
+    return X, y
 
 
 def evaluate_table(args: Namespace, console: Console, source: str) -> int:
     """Print figures and confusion matrix of a table's model."""
     model = _loaded(args)
-    frame, y = _tested(model, source, console)
-    figures = _figures(model, frame, y)
+    X, y = _tested(model, source, console)
+    figures = _figures(model, X, y)
     console.say(f"samples  {len(y):,}")
     if model.table_["regression"]:
         for name, key in (("R2", "r2"), ("RMSE", "rmse"), ("MAE", "mae")):
@@ -370,7 +375,7 @@ def evaluate_table(args: Namespace, console: Console, source: str) -> int:
     console.say(f"accuracy {percent(figures['accuracy'])}")
     console.say(f"loss     {figures['loss']:.6g}")
     places = np.searchsorted(model.classes_, y)
-    predicted = np.searchsorted(model.classes_, model.predict(frame))
+    predicted = np.searchsorted(model.classes_, model[-1].predict(X))
     say_confusion(console, places, predicted, [str(name) for name in model.classes_])
     return 0
 
@@ -378,11 +383,11 @@ def evaluate_table(args: Namespace, console: Console, source: str) -> int:
 def predict_table(args: Namespace, console: Console) -> int:
     """Print what a table's model says of each row, as CSV."""
     model = _loaded(args)
-    _, frame = _read_for(model, args.input, console)
+    _, X = _read_for(model, args.input, console)
     if model.table_["regression"]:
-        header, rows = [model.table_["label"]], [[str(y)] for y in model.predict(frame)]
+        header, rows = [model.table_["label"]], [[str(y)] for y in model[-1].predict(X)]
     else:
-        p = model.predict_proba(frame)
+        p = model[-1].predict_proba(X)
         labels = model.classes_[p.argmax(axis=1)]
         header = ["label", *(f"p_{name}" for name in model.classes_)]
         # str() of a float is the shortest text that reads back as the same number.
@@ -418,9 +423,7 @@ def report_table(args: Namespace, console: Console, source: str | None) -> int:
     if source is None:
         console.note("no test set: the report is of the model and its training only")
     else:
-        frame, y = _tested(model, source, console)
-        X = model[0].transform(frame)
-        X = X.tocsr() if hasattr(X, "tocsr") else X
+        X, y = _tested(model, source, console)
         if not model.table_["regression"]:
             y = np.searchsorted(model.classes_, y)
     _tell_training(net, model[-1])
