@@ -87,8 +87,17 @@ def _introduce(table: Table, columns: Columns, targets: Targets) -> str:
     )
 
 
+def _note_repeated(table: Table, console: Console, used: list[str]) -> None:
+    """Say what columns are called of which the header has the name more than once."""
+    for name, others in table.repeated.items():
+        if not {name, *others}.isdisjoint(used):
+            console.note(f"{len(others) + 1} columns are called {name!r}: the first is {name!r}, "
+                         f"the others are {', '.join(map(repr, others))}")  # fmt: skip
+
+
 def _notes(table: Table, columns: Columns, targets: Targets, console: Console) -> None:
-    """Say what is left out and what is filled."""
+    """Say what is renamed, left out and filled."""
+    _note_repeated(table, console, [columns.label, *columns.features])
     for reason in dict.fromkeys(columns.left_out.values()):
         names = [repr(name) for name, why in columns.left_out.items() if why == reason]
         shown = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
@@ -300,6 +309,7 @@ def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
             f"{table.path}: expected the columns that the model was trained on, got none called "
             f"{', '.join(map(repr, missing[:8]))}; the columns are {there}"
         )
+    _note_repeated(table, console, names)
     frame = features_of(table, known["numbers"], known["categories"])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..support.frames import kind_of
 from .cells import numbers_of
-from .layout import label_column, number_in
+from .layout import number_in
 from .reading import Table
 
 __all__ = ["Columns", "as_numbers", "as_texts", "describe"]
@@ -178,7 +178,7 @@ def describe(
             f"table: expected a Table, as read_table returns one, got {type(table).__name__}"
         )
     names = list(table.frame.columns)
-    chosen = label_column(names, None if label is None else str(label), f"{table.path}: ")
+    chosen = table.label_column(None if label is None else str(label))
     found = Columns(chosen, _is_regression(table, chosen, regression))
     headless = table.layout is not None and not table.layout.has_header
     for at, name in enumerate(names):

@@ -121,7 +121,7 @@ def test_unknown_categories_are_told(model, capsys, command):
 def test_numbers_too_large_for_a_variance_are_named(here, capsys):
     PEOPLE.assign(weight=WEIGHT * 1e300).to_csv("large.csv", index=False)
     line = refused(capsys, "train", "large.csv", "--label", "tall")
-    assert "large.csv: line 2, column 2 ('weight'): expected a number up to 1e+150, got " in line
+    assert "large.csv: line 2, column 1 ('weight'): expected a number up to 1e+150, got " in line
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
@@ -162,11 +162,11 @@ def test_a_bad_cell_is_named_by_its_line(model, capsys):
     lines[4] = "tall enough,70,Rom,yes"
     Path("bad.csv").write_text("\n".join([*lines[:3], "", *lines[3:]]) + "\n")
     line = refused(capsys, "predict", "model.skops", "bad.csv")
-    assert "bad.csv: line 6, column 1 ('height'): expected a number, got 'tall enough'" in line
+    assert "bad.csv: line 6, column 0 ('height'): expected a number, got 'tall enough'" in line
     lines[4] = "170,70,Rom,perhaps"
     Path("bad.csv").write_text("\n".join(lines) + "\n")
     line = refused(capsys, "evaluate", "model.skops", "bad.csv")
-    assert "line 5, column 4 ('tall'): expected one of the classes no, yes, got 'perhaps'" in line
+    assert "line 5, column 3 ('tall'): expected one of the classes no, yes, got 'perhaps'" in line
 
 
 def test_a_bad_cell_of_a_column_without_name_is_in_the_column_that_label_counts(here, capsys):
