@@ -21,6 +21,7 @@ from ..optimizers import make_optimizer
 from ..schedules import get_schedule
 from ..support.atomic import is_stream, replacing
 from ..support.extras import require
+from ..support.wording import counted
 from ..tables import Columns, Table, describe, load_model, read_table, save_model, train_model
 from ..tables.cells import categories_of
 from ..tables.model import Targets, features_of, targets_of
@@ -58,16 +59,12 @@ def _check_options(args: Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')}: not for tables")
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
-
-
 def _introduce(table: Table, columns: Columns, targets: Targets) -> str:
     """Return the line that says what was taken for what."""
-    said = [_counted(len(table.frame), "row")]
+    said = [counted(len(table.frame), "row")]
     if table.layout is not None and (layout := table.layout.describe()):
         said.append(layout)
-    features = [_counted(len(columns.numbers), "number")] * bool(columns.numbers)
+    features = [counted(len(columns.numbers), "number")] * bool(columns.numbers)
     if columns.categories:
         kinds = sum(table.frame[name].nunique() for name in columns.categories)
         features.append(
@@ -104,10 +101,10 @@ def _notes(table: Table, columns: Columns, targets: Targets, console: Console) -
         one = f"column {shown}" if len(names) == 1 else f"{len(names)} columns ({shown})"
         console.note(f"{one} left out: {reason}")
     if missing := len(table.frame) - len(targets.rows):
-        console.note(f"{_counted(missing, 'row')} without a label left out")
+        console.note(f"{counted(missing, 'row')} without a label left out")
     holes = int(table.frame[columns.features].isna().to_numpy().sum())
     if holes:
-        console.note(f"{_counted(holes, 'missing value')} in the features: numbers are filled "
+        console.note(f"{counted(holes, 'missing value')} in the features: numbers are filled "
                      "with the median, for categories they are one more value")  # fmt: skip
 
 
@@ -172,7 +169,8 @@ def _plan(args: Namespace, estimator: Any, sizes: list[int], parts: Parts) -> st
     return (
         f"{'-'.join(map(str, sizes))}, {estimator.activation}, "
         f"{type(optimizer).__name__.lower()}({optimizer.learning_rate:g}), {estimator.schedule}, "
-        f"{estimator.dtype}, seed {args.seed or 0}: {estimator.max_iter} epochs of {n:,} rows, "
+        f"{estimator.dtype}, seed {args.seed or 0}: {counted(estimator.max_iter, 'epoch')} of "
+        f"{counted(n, 'row')}, "
         f"{len(parts.validation):,} for validation, {len(parts.test):,} for the test"
     )
 
@@ -202,7 +200,7 @@ def _summary(history: History, seconds: float, regression: bool) -> str:
     if not history.loss:
         return f"no whole epoch in {seconds:.1f} s"
     unit = " of standardized values" if regression else ""
-    said = f"{len(history)} epochs in {seconds:.1f} s: loss {history.loss[-1]:.4f}{unit}"
+    said = f"{counted(len(history), 'epoch')} in {seconds:.1f} s: loss {history.loss[-1]:.4f}{unit}"
     if history.val_loss:
         said += f", validation loss {history.val_loss[-1]:.4f}"
     if not regression and history.val_accuracy:
@@ -221,7 +219,7 @@ def _interrupted(model: Any, history: History, out: str | None) -> str:
     if out is not None and len(history):
         save_model(model, out)
         saved = f"saved to {out}"
-    return f"interrupted after {len(history)} whole epochs, {saved}"
+    return f"interrupted after {counted(len(history), 'whole epoch')}, {saved}"
 
 
 def train_table(
