@@ -249,27 +249,14 @@ class NumbaBackend:
         self, parameters: Parameters, X: Any, check: Callable[[Any], Any], threads: int | None
     ) -> np.ndarray:
         """See `Backend`; programs look themselves whether plain rows are finite."""
-        outputs = self._of_plain_rows(parameters, X, threads, checked=False)
+        outputs: np.ndarray | None = _prepared(parameters).rows.outputs(X, threads, checked=False)
         return self.outputs(parameters, check(X), threads) if outputs is None else outputs
-
-    @staticmethod
-    def _of_plain_rows(
-        parameters: Parameters, X: Any, threads: int | None, *, checked: bool
-    ) -> np.ndarray | None:
-        prepared = _prepared(parameters)
-        few: np.ndarray | None = prepared.small.outputs(X, threads, checked=checked)
-        if few is not None:
-            return few
-        rows: np.ndarray | None = prepared.rows.outputs(X, threads, checked=checked)
-        return rows
 
     def outputs(self, parameters: Parameters, X: Any, threads: int | None) -> np.ndarray:
         """See `Backend`."""
-        outputs = self._of_plain_rows(parameters, X, threads, checked=True)
-        if outputs is None:
-            with _prepared(parameters).inference(threads) as inference:
-                outputs = inference.outputs(X)
-        return outputs
+        prepared = _prepared(parameters)
+        outputs: np.ndarray | None = prepared.rows.outputs(X, threads)
+        return prepared.inference(threads).outputs(X) if outputs is None else outputs
 
     def evaluator(
         self,
@@ -292,8 +279,7 @@ class NumbaBackend:
             return partial(means, Inference(parameters, threads, X))
 
         def evaluate() -> tuple[float, float]:
-            with _prepared(parameters).inference(threads) as inference:
-                return means(inference)
+            return means(_prepared(parameters).inference(threads))
 
         return evaluate
 

@@ -9,8 +9,10 @@ import numpy as np
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.optimizers import HYPER_ROW
 from fastmlp.kernels.program.footprint import Array
+from fastmlp.kernels.program.inference import told
 from fastmlp.kernels.program.job import BLOCK, Layer
-from fastmlp.kernels.program.operation import Slot
+from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
+from fastmlp.kernels.run import rows_inference
 from fastmlp.kernels.run.packed_weights import PackedWeights
 from fastmlp.kernels.run.workspace import Workspace
 
@@ -115,3 +117,49 @@ def of_inference(inference: Any, workspace: Workspace, X: Any, index: Any, count
         Slot.ROWS: _whole("rows", count * 8), Slot.NUMBERS: _whole("numbers", numbers * 8),
         **_of_samples(count, 1, workspace.layers, item), **_of_data(X, index),
     }  # fmt: skip
+
+
+def programs_of_blocks(monkeypatch: Any) -> list[Program]:
+    """Return a list of the programs of `blocks` that are written from now on."""
+    programs, honest = [], rows_inference.blocks
+
+    def noted(*arguments: Any, **options: Any) -> Program:
+        programs.append(honest(*arguments, **options))
+        return programs[-1]
+
+    monkeypatch.setattr(rows_inference, "blocks", noted)
+    uncached = rows_inference._layout_of_blocks.__wrapped__
+    monkeypatch.setattr(rows_inference, "_layout_of_blocks", uncached)
+    return programs
+
+
+def as_run(ready: Any, program: Program) -> list[Phase]:
+    """Return the phases of a program of `blocks` with the numbers and places that it was told."""
+    bases, turns = ready.bases, iter(ready._executable.turns.tolist())
+    begin = told(0)[0]  # where the first share's whole blocks are, all samples begin
+    known: dict[int, int | At] = {}
+    for t in range(program.shares):
+        for part in told(t):
+            for name, slot in part.items():
+                if isinstance(name, str):
+                    known[slot] = bases[slot]
+                elif name != Slot.ORDER:  # told with the rows
+                    known[slot] = At(name, bases[slot] - bases[begin[name]])
+
+    def resolved(value: int | At) -> int | At:
+        there = known.get(value.slot) if isinstance(value, At) else value
+        if isinstance(there, At):
+            return At(there.slot, there.offset + value.offset, value.step, value.turn)
+        return value if there is None else there
+
+    def as_told(share: Share) -> Share:
+        concrete = Share()
+        for loop in share.loops:
+            with concrete.times(next(turns)):
+                for operation in loop.operations:
+                    named = operation.named()
+                    concrete.add(operation.kernel, **{k: resolved(v) for k, v in named.items()})
+        return concrete
+
+    return [Phase(phase.name, [as_told(share) for share in phase.shares])
+            for phase in program.sections["blocks"]]  # fmt: skip

@@ -48,10 +48,8 @@ FLOORS = ("emit", "jit", "program", "run")
 LLVM = {
     f"kernels/{n}.py"
     for n in (
-        "emit/simd",
+        "emit/flow",
         "emit/target",
-        "emit/records",
-        "emit/integers",
         "jit/cache",
         "jit/compiler",
         "jit/registry",

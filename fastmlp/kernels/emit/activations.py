@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ...activations import ACTIVATIONS as NAMES
 from .vector_math import Vec
 
-__all__ = ["ACTIVATIONS", "SLOPES", "SLOPE_CODES", "activation_cases", "derivative", "evaluate"]
+__all__ = ["ACTIVATIONS", "SLOPES", "SLOPE_CODES", "derivative", "evaluate"]
 
 LEAKY_SLOPE = 0.01
 GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
@@ -96,8 +96,3 @@ def derivative(v: Vec, name: str, kept: Any) -> Any:
     """Return f' from what the forward pass kept: the value, or for SLOPES f' itself."""
     rule = _TABLE[name].derivative
     return kept if rule is None else rule(v, kept)
-
-
-def activation_cases(emit: Callable[[str], None]) -> dict[int, Callable[[], None]]:
-    """Return the switch over activations, with what `emit(name)` emits for each."""
-    return {code: partial(emit, name) for name, code in ACTIVATIONS.items()}

@@ -12,10 +12,10 @@ subnormals included, which the instruction takes for zeros and threads flush (`e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import starmap
+from functools import partial
 from typing import Any
 
-from .simd import I32, ir
+from .flow import I32, constant, ir
 from .target import multiplies_bfloat16
 from .vector_math import Vec
 
@@ -33,12 +33,8 @@ def parts_of(v: Vec, x: Any, parts: int) -> list[Any]:
 
     Infinities stay so, with parts of 0 behind them; NaN stays NaN.
     """
-    b, n = v.b, x.type.count
-    integers = ir.VectorType(I32, n)
-
-    def every(value: int) -> Any:
-        return ir.Constant(integers, [value] * n)
-
+    b, integers = v.b, ir.VectorType(I32, x.type.count)
+    every = partial(constant, integers)
     found = []
     for number in range(parts):
         bits = b.bitcast(x, integers)
@@ -50,18 +46,17 @@ def parts_of(v: Vec, x: Any, parts: int) -> list[Any]:
         if number < parts - 1:
             part = b.bitcast(found[-1], x.type)
             left = b.fsub(x, part)
-            none = ir.Constant(x.type, [0.0] * n)  # part - part is a zero unless it is infinite
+            none = constant(x.type, 0.0)  # part - part is a zero unless it is infinite
             x = b.select(b.fcmp_ordered("ord", b.fsub(part, part), none), left, none)
     return found
 
 
 def pairs(v: Vec, even: Sequence[Any], odd: Sequence[Any]) -> list[Any]:
     """Return the parts of two vectors, of one k and the next, side by side."""
-
-    def pair(low: Any, high: Any) -> Any:
-        return v.b.or_(v.b.lshr(low, ir.Constant(low.type, [16] * low.type.count)), high)
-
-    return list(starmap(pair, zip(even, odd, strict=True)))
+    return [
+        v.b.or_(v.b.lshr(low, constant(low.type, 16)), high)
+        for low, high in zip(even, odd, strict=True)
+    ]
 
 
 class Products:
@@ -82,12 +77,11 @@ class Products:
 
     def add(self, total: Any, left: Sequence[Any], right: Sequence[Any]) -> Any:
         """Add the products of two operands, by their parts, to a vector of sums."""
-        for i, j in self.order:
-            total = self._add(total, left[i], right[j])
-        return total
-
-    def _add(self, total: Any, x: Any, y: Any) -> Any:
         v = self.v
-        if not self.whole:
-            return v.fma(x[1], y[1], v.fma(x[0], y[0], total))
-        return v.call(_PRODUCT, v.type, [total, x, y])
+        for i, j in self.order:
+            x, y = left[i], right[j]
+            if self.whole:
+                total = v.call(_PRODUCT, v.type, [total, x, y])
+            else:
+                total = v.fma(x[1], y[1], v.fma(x[0], y[0], total))
+        return total

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from .elementwise import INPUTS, gather, over_rows
+from .elementwise import INPUTS, gather
+from .flow import BOOL, I8, I16, I64, const, constant, ir
 from .records import record, subroutine
-from .simd import BOOL, I8, I16, I32, I64, const, ir
 from .target import current_target
 from .vector_math import Vec
 
@@ -18,53 +19,30 @@ _AT_ONCE = current_target().tile_rows  # rows that are listed while they are in 
 _GROUP = 16  # elements looked at together: a group of zeros costs one comparison
 
 
-def _nonzero_bits(v: Vec, address: Any, kind: str) -> Any:
-    """Return a 64-bit integer whose low 16 bits tell which of 16 elements are not zero."""
-    b, (scalar, _) = v.b, INPUTS[kind]
-    vector = ir.VectorType(scalar, _GROUP)
-    group = b.load(v.pointer(address, vector))
-    group.align = 1
-    zero = ir.Constant(vector, [ir.Constant(scalar, 0)] * _GROUP)
-    if kind == "u8":
-        found = b.icmp_unsigned("!=", group, zero)
-    else:
-        found = b.fcmp_unordered("!=", group, zero)
-    return b.zext(b.bitcast(found, ir.IntType(_GROUP)), I64)
+def _nonzero_bits(v: Vec, address: Any, kind: str, count: int) -> Any:
+    """Return a 64-bit integer whose low bits tell which of `count` elements are not zero."""
+    b, values = v.b, v.load_any(address, INPUTS[kind][0], count)
+    compare = b.icmp_unsigned if kind == "u8" else b.fcmp_unordered
+    found = compare("!=", values, ir.Constant(values.type, None))
+    return b.zext(b.bitcast(found, ir.IntType(count)), I64)
 
 
 def _bit_count(v: Vec, name: str, bits: Any) -> Any:
-    more = [ir.Constant(BOOL, 1)] if name == "cttz" else []  # bits are never 0
+    more = [BOOL(1)] if name == "cttz" else []  # bits are never 0
     return v.call(f"llvm.{name}.i64", I64, [bits, *more])
 
 
 def _over_groups(
-    v: Vec, x: Any, first: Any, last: Any, kind: str, state: Any, use: Any, use_single: Any = None
-) -> Any:
-    """Run ``state = use(bits, column, state)`` over x[first .. last) in groups of 16, and then
-    over what is left element by element, with `use_single` where it is given.
+    v: Vec, x: Any, first: Any, last: Any, kind: str, state: list[Any]
+) -> Iterator[tuple[Any, Any, bool]]:
+    """Emit the body of a ``for`` over x[first .. last) in groups of 16, and then over what is left
+    element by element: it is given the bits of what is not zero, the first one's column, and
+    whether it is a group; it changes `state`.
     """
-    b, size = v.b, INPUTS[kind][1]
-    whole = b.udiv(b.sub(last, first), const(_GROUP))
-
-    def group(t: Any, s: list[Any]) -> list[Any]:
-        column = b.add(first, b.mul(t, const(_GROUP)))
-        bits = _nonzero_bits(v, v.at(x, b.mul(column, const(size))), kind)
-        return [use(bits, column, s[0])]
-
-    state = v.loop(whole, [state], group)[0]
-    done = b.add(first, b.mul(whole, const(_GROUP)))
-
-    def single(t: Any, s: list[Any]) -> list[Any]:
-        column = b.add(done, t)
-        scalar = INPUTS[kind][0]
-        value = v.load_scalar(x, b.mul(column, const(size)), scalar)
-        if kind == "u8":
-            found = b.icmp_unsigned("!=", value, I8(0))
-        else:
-            found = b.fcmp_unordered("!=", value, scalar(0.0))
-        return [(use_single or use)(b.zext(found, I64), column, s[0])]
-
-    return v.loop(b.sub(last, done), [state], single)[0]
+    for start, count in v.groups(v.b.sub(last, first), _GROUP, state):
+        column = v.b.add(first, start)
+        bits = _nonzero_bits(v, v.at(x, column, INPUTS[kind][1]), kind, count)
+        yield bits, column, count > 1
 
 
 def _pack(v: Vec, bits: Any, elements: Any) -> Any:
@@ -84,44 +62,31 @@ def _list_group(
     b, size = v.b, INPUTS[kind][1]
     lanes = 8 if size == 8 else _GROUP
     wide = ir.VectorType(ir.IntType(512 // lanes), lanes)
-    undefined, zeros = ir.Constant(wide, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), None)
-    first = b.insert_element(undefined, b.trunc(column, wide.element), I32(0))
-    numbers = b.add(
-        b.shuffle_vector(first, undefined, zeros),
-        ir.Constant(wide, [wide.element(i) for i in range(lanes)]),
-    )
+    lane_numbers = ir.Constant(wide, [wide.element(i) for i in range(lanes)])
+    numbers = b.add(v.splat(b.trunc(column, wide.element), lanes), lane_numbers)
     for part in range(_GROUP // lanes):
         if part > 0:
             at = b.add(at, _bit_count(v, "ctpop", b.and_(bits, const((1 << lanes) - 1))))
             bits = b.lshr(bits, const(lanes))
-            numbers = b.add(numbers, ir.Constant(wide, [wide.element(lanes)] * lanes))
+            numbers = b.add(numbers, constant(wide, wide.element(lanes)))
         stored = ir.VectorType(ir.IntType(8 * size), lanes)
-        found = b.load(v.pointer(v.at(x, part * lanes * size), stored))
-        found.align = 1
+        found = v.load_any(v.at(x, part * lanes * size), stored.element, lanes)
         packed = _pack(v, bits, b.zext(found, wide) if size == 1 else found)
         for list_, item, vector in (
             (columns, 2, b.trunc(_pack(v, bits, numbers), ir.VectorType(I16, lanes))),
             (values, size, b.trunc(packed, stored) if size == 1 else packed),
         ):
-            address = v.at(list_, b.mul(at, const(item)))
-            b.store(vector, v.pointer(address, vector.type)).align = 1
+            b.store(vector, v.pointer(v.at(list_, at, item), vector.type)).align = 1
 
 
 @record("counts x ldx n rows")
 def index_count(v: Vec, q: Any, kind: str) -> None:
     """Count the non-zeros of every row; counts are int64."""
-    b = v.b
-
-    def row(r: Any) -> None:
-        start = v.at(q.x, b.mul(r, q.ldx))
-
-        def add(bits: Any, column: Any, total: Any) -> Any:
-            return b.add(total, _bit_count(v, "ctpop", bits))
-
-        total = _over_groups(v, start, const(0), q.n, kind, const(0), add)
-        v.store_scalar(total, q.counts, b.shl(r, const(3)))
-
-    over_rows(v, q.rows, row)
+    with v.each(q.rows) as r:
+        total: list[Any] = [const(0)]
+        for bits, _, _ in _over_groups(v, v.at(q.x, r, q.ldx), const(0), q.n, kind, total):
+            total[0] = v.b.add(total[0], _bit_count(v, "ctpop", bits))
+        v.store_item(total[0], q.counts, r)
 
 
 @record("columns values cuts starts x ldx block n n_cuts rows")
@@ -132,49 +97,39 @@ def index_fill(v: Vec, q: Any, kind: str) -> None:
     another thread may write into x. AVX-512 lists a group without a branch on what is in it.
     """
     b, (scalar, size) = v.b, INPUTS[kind]
-    end_of_all = v.load_scalar(q.starts, b.shl(q.rows, const(3)), I64)
+    end_of_all = v.load_item(q.starts, q.rows, I64)
+    with v.each(q.rows) as r:
+        row_of_x = v.at(q.x, r, q.ldx)
+        cut = v.at(q.cuts, b.mul(r, q.n_cuts), 2)
+        start = v.load_item(q.starts, r, I64)
+        end = v.load_item(q.starts, b.add(r, const(1)), I64)
 
-    def row(r: Any) -> None:
-        row_of_x = v.at(q.x, b.mul(r, q.ldx))
-        cut = v.at(q.cuts, b.shl(b.mul(r, q.n_cuts), const(1)))
-        start = v.load_scalar(q.starts, b.shl(r, const(3)), I64)
-        end = v.load_scalar(q.starts, b.shl(b.add(r, const(1)), const(3)), I64)
-
-        def note(bits: Any, column: Any, at: Any) -> Any:
-            def item(_: Any, s: list[Any]) -> list[Any]:
-                left, position = s
-                k = b.add(column, _bit_count(v, "cttz", left))
-                v.store_scalar(b.trunc(k, I16), q.columns, b.shl(position, const(1)))
-                value = v.load_scalar(row_of_x, b.mul(k, const(size)), scalar)
-                v.store_scalar(value, q.values, b.mul(position, const(size)))
-                return [b.and_(left, b.sub(left, const(1))), b.add(position, const(1))]
-
+        def note(bits: Any, column: Any, at: Any) -> list[Any]:
             found, room = _bit_count(v, "ctpop", bits), b.sub(end, at)
-            return v.loop(v.least(found, room), [bits, at], item)[1]
+            with v.loop(v.least(found, room), [bits, at]) as (_, state):
+                left, position = state
+                k = b.add(column, _bit_count(v, "cttz", left))
+                v.store_item(k, q.columns, position, I16)
+                v.store_item(v.load_item(row_of_x, k, scalar), q.values, position, scalar)
+                state[:] = [b.and_(left, b.sub(left, const(1))), b.add(position, const(1))]
+            return state[1:]
 
-        def note_group(bits: Any, column: Any, at: Any) -> Any:
-            def at_once() -> list[Any]:
-                group = v.at(row_of_x, b.mul(column, const(size)))
-                _list_group(v, kind, group, column, bits, q.columns, q.values, at)
-                following = b.add(at, _bit_count(v, "ctpop", bits))
-                return [v.least(following, end)]
+        def note_group(bits: Any, column: Any, at: Any) -> list[Any]:
+            group = v.at(row_of_x, column, size)
+            _list_group(v, kind, group, column, bits, q.columns, q.values, at)
+            return [v.least(b.add(at, _bit_count(v, "ctpop", bits)), end)]
 
-            if v.bytes < 64:
-                return note(bits, column, at)
-            fits = b.icmp_signed("<=", b.add(at, const(_GROUP)), end_of_all)
-            return v.choose(fits, at_once, lambda: [note(bits, column, at)])[0]
-
-        def one_block(i: Any, s: list[Any]) -> list[Any]:
+        with v.loop(b.sub(q.n_cuts, const(1)), [start]) as (i, at):
             first = b.mul(i, q.block)
             last = v.least(b.add(first, q.block), q.n)
-            at = _over_groups(v, row_of_x, first, last, kind, s[0], note_group, note)
-            length = b.trunc(b.sub(at, start), I16)
-            v.store_scalar(length, v.at(cut, b.shl(i, const(1))), 2)
-            return [at]
-
-        v.loop(b.sub(q.n_cuts, const(1)), [start], one_block)
-
-    over_rows(v, q.rows, row)
+            for bits, column, is_group in _over_groups(v, row_of_x, first, last, kind, at):
+                item = bits, column, at[0]
+                if is_group and v.bytes == 64:
+                    fits = b.icmp_signed("<=", b.add(at[0], const(_GROUP)), end_of_all)
+                    at[:] = v.choose(fits, partial(note_group, *item), partial(note, *item))
+                else:
+                    at[:] = note(*item)
+            v.store_item(b.sub(at[0], start), cut, b.add(i, const(1)), I16)
 
 
 @record(f"columns values cuts starts stage ld_stage block n_cuts {GATHER_FROM}")
@@ -182,28 +137,14 @@ def list_rows(v: Vec, q: Any, kind: str) -> None:
     """As `index_fill`, of samples on their way through the network: a few at a time are gathered
     into the rows at `stage`, in the network's dtype, and listed.
     """
-    b = v.b
-    count = b.udiv(b.add(q.rows, const(_AT_ONCE - 1)), const(_AT_ONCE))
     gather_some = subroutine(v, f"gather_{kind}_of_{v.suffix}", partial(gather, kind=kind))
     own = "f32" if v.size == 4 else "f64"
     fill = subroutine(v, f"fill_{own}", partial(index_fill, kind=own))
-
-    def step(i: Any) -> None:
-        first = b.mul(i, const(_AT_ONCE))
-        some = v.least(b.sub(q.rows, first), const(_AT_ONCE))
-        numbers = b.shl(first, const(3))
-        gather_some(
-            dst=q.stage, ldd=q.ld_stage, x=q.x, ldx=q.ldx, order=v.at(q.order, numbers), n=q.n,
-            rows=some, scale=q.scale,
-        )  # fmt: skip
-        fill(
-            columns=q.columns, values=q.values,
-            cuts=v.at(q.cuts, b.shl(b.mul(first, q.n_cuts), const(1))),
-            starts=v.at(q.starts, numbers), x=q.stage, ldx=q.ld_stage, block=q.block, n=q.n,
-            n_cuts=q.n_cuts, rows=some,
-        )  # fmt: skip
-
-    over_rows(v, count, step)
+    with v.blocks(q.rows, _AT_ONCE) as (first, some):
+        gather_some(q, dst=q.stage, ldd=q.ld_stage, order=v.at(q.order, first, 8), rows=some)
+        cuts = v.at(q.cuts, v.b.mul(first, q.n_cuts), 2)
+        starts = v.at(q.starts, first, 8)
+        fill(q, cuts=cuts, starts=starts, x=q.stage, ldx=q.ld_stage, rows=some)
 
 
 @record("codes unknown values count slots multiplier table")
@@ -215,15 +156,13 @@ def encode(v: Vec, q: Any, kind: str) -> None:
     b, (scalar, size) = v.b, INPUTS[kind]
     bits = ir.IntType(8 * size)
     factor = b.trunc(q.multiplier, bits) if size == 4 else q.multiplier
-
-    def item(t: Any, state: list[Any]) -> list[Any]:
-        at = b.mul(t, const(size))
+    with v.loop(q.count, [const(0)]) as (t, missed):
+        at = v.times(t, size)
         product = b.mul(v.load_scalar(q.values, at, bits), factor)
         slot = b.lshr(product, bits(8 * size - 16))
-        code = v.load_scalar(q.slots, b.zext(slot, I64) if size == 4 else slot, I8)
-        v.store_scalar(code, q.codes, t)
-        known = v.load_scalar(q.table, b.mul(b.zext(code, I64), const(size)), scalar)
-        missed = b.fcmp_unordered("!=", known, v.load_scalar(q.values, at, scalar))
-        return [b.add(state[0], b.zext(missed, I64))]
-
-    v.store_scalar(v.loop(q.count, [const(0)], item)[0], q.unknown)
+        code = v.load_item(q.slots, b.zext(slot, I64) if size == 4 else slot, I8)
+        v.store_item(code, q.codes, t, I8)
+        known = v.load_item(q.table, code, scalar)
+        differs = b.fcmp_unordered("!=", known, v.load_scalar(q.values, at, scalar))
+        missed[0] = b.add(missed[0], b.zext(differs, I64))
+    v.store_scalar(missed[0], q.unknown)

@@ -6,14 +6,13 @@ operand stays in the first-level cache. How a matrix is cut into tiles cannot be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from . import microkernel
-from .elementwise import over_rows
-from .records import record, subroutine
-from .simd import const
+from .flow import const
+from .microkernel import tile, tile_update
+from .records import Emitter, Renamed, record, subroutine
 from .target import current_target
 from .vector_math import Vec
 
@@ -33,19 +32,9 @@ __all__ = [
 MR, NV = current_target().tile_rows, current_target().tile_vectors
 
 
-def _widths_of_rest(rest: int) -> list[int]:
-    """Return the panels of the last vectors of a row: no panel is left with one where two can
-    share more evenly.
-    """
-    if rest > NV:
-        return [NV - 1, rest - NV + 1]
-    return [rest] if rest else []
-
-
-def over_panels(
-    v: Vec, vectors: Any, panel: Callable[[int, Any], None], *, even: bool = True
-) -> None:
-    """Emit ``panel(width, offset)`` over a row of `vectors`; the offset is in bytes.
+def over_panels(v: Vec, vectors: Any, *, even: bool = True) -> Iterator[tuple[int, Any]]:
+    """Emit the body of a ``for`` over the panels of a row of `vectors`: it is given their width and
+    their offset in bytes.
 
     One vector more than a panel goes in two panels, unless they need not be `even`: packed ones
     are found by their number.
@@ -56,68 +45,59 @@ def over_panels(
         lonely = b.and_(b.icmp_signed("==", rest, const(1)), b.icmp_signed(">", whole, const(0)))
         whole = b.select(lonely, b.sub(whole, const(1)), whole)
         rest = b.select(lonely, const(NV + 1), rest)
-    over_rows(v, whole, lambda p: panel(NV, b.mul(p, const(NV * v.bytes))))
-    done = b.mul(whole, const(NV * v.bytes))
-
-    def last(number: int) -> None:
+    with v.each(whole, NV * v.bytes) as offset:
+        yield NV, offset
+    done = v.times(whole, NV * v.bytes)
+    counts = [*range(1, NV), *([NV + 1] if even and NV > 2 else [])]
+    for number in v.cases(rest, {n: n for n in counts}, every=True):
         offset = done
-        for width in _widths_of_rest(number):
-            panel(width, offset)
+        for width in [NV - 1, number - NV + 1] if number > NV else [number]:
+            yield width, offset
             offset = v.at(offset, width * v.bytes)
 
-    counts = [*range(1, NV), *([NV + 1] if even and NV > 2 else [])]
-    v.switch(rest, {number: partial(last, number) for number in counts}, every=True)
 
-
-def over_tiles(v: Vec, q: Any, tile: Callable[[int, Any, Any], None], *, even: bool = True) -> None:
-    """Emit ``tile(width, offset, number)`` for all tiles: over panels of `q.vectors`, as
-    `over_panels` has them, and for each over `q.tiles` of rows.
+def over_tiles(v: Vec, q: Any, *, even: bool = True) -> Iterator[tuple[int, Any, Any]]:
+    """Emit the body of a ``for`` over all tiles, of `q.vectors` and `q.tiles` of rows, panel by
+    panel: it is given their width, offset and number.
     """
-
-    def panel(width: int, offset: Any) -> None:
-        over_rows(v, q.tiles, lambda number: tile(width, offset, number))
-
-    over_panels(v, q.vectors, panel, even=even)
+    for width, offset in over_panels(v, q.vectors, even=even):
+        with v.each(q.tiles) as number:
+            yield width, offset, number
 
 
-def tile_of(v: Vec, name: str, width: int, **options: int) -> Callable[..., None]:
+def tile_of(v: Vec, name: str, emit: Emitter, width: int, **options: int) -> Callable[..., None]:
     """Return what calls a tile of `microkernel`, so many vectors wide."""
-    emit = partial(getattr(microkernel, name), rows=MR, vectors=width, **options)
+    emit = partial(emit, rows=MR, vectors=width, **options)
     return subroutine(v, f"{name}_{width}", emit)
 
 
 def rows_of(v: Vec, tile: Any, stride: Any) -> Any:
     """Return where a tile's rows begin, in bytes."""
-    return v.b.mul(tile, v.b.mul(stride, const(MR)))
+    return v.times(tile, v.times(stride, MR))
 
 
 @record("c ldc a lda w ldw k bias code slope tiles vectors")
 def forward(v: Vec, q: Any) -> None:
-    """c = f(a W + bias) for `tiles` row tiles; see `microkernel.tile_forward`."""
-
-    def tile(width: int, offset: Any, r: Any) -> None:
-        at = v.b.add(rows_of(v, r, q.ldc), offset)
-        tile_of(v, "tile_forward", width)(
-            c=v.at(q.c, at), ldc=q.ldc, a=v.at(q.a, rows_of(v, r, q.lda)), lda=q.lda,
-            w=v.at(q.w, offset), ldw=q.ldw, k=q.k, bias=v.at(q.bias, offset), code=q.code,
-            slope=v.at(q.slope, at),
-        )  # fmt: skip
-
-    over_tiles(v, q, tile)
+    """c = f(a W + bias) for `tiles` row tiles; see `microkernel.tile`."""
+    names = {"out": "c", "ldo": "ldc", "b": "w", "ldb": "ldw", "begin": "bias", "kept": "slope"}
+    _pass(v, Renamed(q, names), True)
 
 
 @record("e lde d ldd wt ldwt k h code tiles vectors")
 def backward(v: Vec, q: Any) -> None:
-    """e = (d W^T) f'(z) for `tiles` row tiles; see `microkernel.tile_backward`."""
+    """e = (d W^T) f'(z) for `tiles` row tiles; see `microkernel.tile`."""
+    names = {"out": "e", "ldo": "lde", "a": "d", "lda": "ldd", "b": "wt", "ldb": "ldwt"}
+    _pass(v, Renamed(q, {**names, "kept": "h"}), False)
 
-    def tile(width: int, offset: Any, r: Any) -> None:
-        at = v.b.add(rows_of(v, r, q.lde), offset)
-        tile_of(v, "tile_backward", width)(
-            e=v.at(q.e, at), lde=q.lde, d=v.at(q.d, rows_of(v, r, q.ldd)), ldd=q.ldd,
-            wt=v.at(q.wt, offset), ldwt=q.ldwt, k=q.k, h=v.at(q.h, at), code=q.code,
+
+def _pass(v: Vec, q: Any, forward: bool) -> None:
+    for width, offset, r in over_tiles(v, q):
+        at = v.b.add(rows_of(v, r, q.ldo), offset)
+        name = "tile_forward" if forward else "tile_backward"
+        tile_of(v, name, tile, width, forward=forward)(
+            q, out=v.at(q.out, at), a=v.at(q.a, rows_of(v, r, q.lda)), b=v.at(q.b, offset),
+            begin=v.at(q.begin, offset) if forward else const(0), kept=v.at(q.kept, at),
         )  # fmt: skip
-
-    over_tiles(v, q, tile)
 
 
 @record("w ldw a lda d ldd k code state hyper tiles vectors")
@@ -125,15 +105,11 @@ def update(v: Vec, q: Any) -> None:
     """dW = A^T delta for `tiles` tiles of rows of W, then the optimizer; see
     `microkernel.tile_update`.
     """
-
-    def tile(width: int, offset: Any, r: Any) -> None:
-        tile_of(v, "tile_update", width)(
-            w=v.at(q.w, v.b.add(rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
-            a=v.at(q.a, v.b.mul(r, const(MR * v.size))), lda=q.lda, d=v.at(q.d, offset),
-            ldd=q.ldd, k=q.k, code=q.code, state=q.state, hyper=q.hyper,
+    for width, offset, r in over_tiles(v, q):
+        tile_of(v, "tile_update", tile_update, width)(
+            q, w=v.at(q.w, v.b.add(rows_of(v, r, q.ldw), offset)), a=v.at(q.a, r, MR * v.size),
+            d=v.at(q.d, offset),
         )  # fmt: skip
-
-    over_tiles(v, q, tile)
 
 
 @record("dst ldd src lds row_blocks vectors")
@@ -141,17 +117,10 @@ def transpose(v: Vec, q: Any) -> None:
     """Copy rows of src into the columns of dst: `row_blocks` times as many rows as a vector has
     elements, `vectors` vectors of each.
     """
-    b = v.b
-
-    def block(i: Any) -> None:
-        def column(j: Any) -> None:
-            across, down = b.mul(j, const(v.length)), b.mul(i, const(v.length))
-            dst = v.at(q.dst, b.add(b.mul(across, q.ldd), b.mul(i, const(v.bytes))))
-            src = v.at(q.src, b.add(b.mul(down, q.lds), b.mul(j, const(v.bytes))))
-            rows = [v.load(src, b.mul(const(n), q.lds)) for n in range(v.length)]
-            for n, row in enumerate(v.transpose(rows)):
-                v.store(row, dst, b.mul(const(n), q.ldd))
-
-        over_rows(v, q.vectors, column)
-
-    over_rows(v, q.row_blocks, block)
+    with v.each(q.row_blocks) as i, v.each(q.vectors) as j:
+        across, down = v.times(j, v.length), v.times(i, v.length)
+        dst = v.at(q.dst, v.b.add(v.times(across, q.ldd), v.times(i, v.bytes)))
+        src = v.at(q.src, v.b.add(v.times(down, q.lds), v.times(j, v.bytes)))
+        rows = [v.load(row) for row in v.rows(src, q.lds, v.length)]
+        for row, values in zip(v.rows(dst, q.ldd, v.length), v.transpose(rows), strict=True):
+            v.store(values, row)

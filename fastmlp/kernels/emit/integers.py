@@ -8,14 +8,12 @@ type inference from Python would take, and needs nothing but LLVM to be loaded a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from llvmlite import ir
-
-from .simd import I32, I64, VOID, const
+from .flow import I8, I32, I64, VOID, call_by_name, const, ir, new_function
 from .target import is_arm
 
 __all__ = ["WORD", "Function", "Integer", "Integers", "Variable", "emit_functions", "function"]
@@ -32,8 +30,7 @@ class Integer:
         self.value = value
 
     def _with(self, other: Any, emit: Callable[[Any, Any], Any]) -> Integer:
-        other = const(other) if isinstance(other, int) else other.value
-        return Integer(self._b, emit(self.value, other))
+        return Integer(self._b, emit(self.value, _value(other)))
 
     def __add__(self, other: Any) -> Integer:
         return self._with(other, self._b.add)
@@ -69,6 +66,10 @@ class Integer:
         return self._compared("!=", other)
 
 
+def _value(x: Any) -> Any:
+    return const(x) if isinstance(x, int) else x.value
+
+
 def _stack(builder: ir.IRBuilder, kind: ir.Type) -> Any:
     """Return where a value of that kind has room for as long as the function runs."""
     with builder.goto_entry_block():
@@ -85,7 +86,7 @@ class Variable:
 
     def set(self, value: Any) -> None:
         """Give it another value."""
-        self._b.store(const(value) if isinstance(value, int) else value.value, self._place)
+        self._b.store(_value(value), self._place)
 
     def get(self) -> Integer:
         """Return what it is now."""
@@ -114,8 +115,7 @@ class Integers:
 
     def write(self, row: Any, place: int, value: Any) -> None:
         """Write word `place` of a row."""
-        value = const(value) if isinstance(value, int) else value.value
-        self.b.store(value, self._pointer(row + WORD * place))
+        self.b.store(_value(value), self._pointer(row + WORD * place))
 
     def load(self, address: Any) -> Integer:
         """Read what other threads write; what its writer wrote before is there as well."""
@@ -123,13 +123,12 @@ class Integers:
 
     def store(self, address: Any, value: Any) -> None:
         """Write what other threads read, behind all that this thread wrote before."""
-        value = const(value) if isinstance(value, int) else value.value
-        self.b.store_atomic(value, self._pointer(address), "release", WORD)
+        self.b.store_atomic(_value(value), self._pointer(address), "release", WORD)
 
     def compare_and_swap(self, address: Any, expected: Any, value: Any) -> Integer:
         """Write `value` if `expected` is there, in one go, and return whether it was."""
-        old, new = (const(x) if isinstance(x, int) else x.value for x in (expected, value))
-        found = self.b.cmpxchg(self._pointer(address), old, new, "acq_rel", "acquire")
+        old, new, place = _value(expected), _value(value), self._pointer(address)
+        found = self.b.cmpxchg(place, old, new, "acq_rel", "acquire")
         return Integer(self.b, self.b.extract_value(found, 1))
 
     # control flow
@@ -155,11 +154,9 @@ class Integers:
         self.b.branch(look)
         self.b.position_at_end(after)
 
-    @contextmanager
-    def when(self, condition: Integer) -> Iterator[None]:
+    def when(self, condition: Integer) -> Any:
         """Emit ``if condition`` around the block."""
-        with self.b.if_then(condition.value):
-            yield
+        return self.b.if_then(condition.value)
 
     # calls
 
@@ -171,10 +168,8 @@ class Integers:
 
     def call_system(self, name: str, *arguments: Any) -> None:
         """Call a function of the C library by name; its plain numbers are 32 bits wide."""
-        values = [ir.Constant(I32, x) if isinstance(x, int) else x.value for x in arguments]
-        kind = ir.FunctionType(I32, [value.type for value in values])
-        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
-        self.b.call(function, values)
+        values = [I32(x) if isinstance(x, int) else x.value for x in arguments]
+        call_by_name(self.b, name, I32, values)
 
     def pause(self) -> None:
         """Let the core's other thread go first for a moment, some 40 cycles.
@@ -182,9 +177,10 @@ class Integers:
         ARM's `yield` does nothing on most processors; an instruction barrier waits.
         """
         if self.module.triple.startswith(("x86_64", "i686")):  # mutant not: waiting without pauses
-            self._intrinsic("llvm.x86.sse2.pause", VOID, [])  # mutant pass: waiting without pauses
+            # mutant pass: waiting without pauses
+            call_by_name(self.b, "llvm.x86.sse2.pause", VOID, [])
         elif is_arm(self.module.triple):
-            self._intrinsic("llvm.aarch64.isb", VOID, [ir.Constant(I32, 15)])
+            call_by_name(self.b, "llvm.aarch64.isb", VOID, [I32(15)])
 
     @contextmanager
     def subnormals_as_zero(self) -> Iterator[None]:
@@ -199,27 +195,22 @@ class Integers:
             place = _stack(self.b, I32)
             self._control("llvm.x86.sse.stmxcsr", place)
             before = self.b.load(place)
-            self.b.store(self.b.or_(before, ir.Constant(I32, 1 << 15 | 1 << 6)), place)
+            self.b.store(self.b.or_(before, I32(1 << 15 | 1 << 6)), place)
             self._control("llvm.x86.sse.ldmxcsr", place)
             yield
             self.b.store(before, place)
             self._control("llvm.x86.sse.ldmxcsr", place)
         elif is_arm(triple):
-            before = self._intrinsic("llvm.aarch64.get.fpcr", I64, [])
+            before = call_by_name(self.b, "llvm.aarch64.get.fpcr", I64, [])
             flushed = self.b.or_(before, const(1 << 24))
-            self._intrinsic("llvm.aarch64.set.fpcr", VOID, [flushed])
+            call_by_name(self.b, "llvm.aarch64.set.fpcr", VOID, [flushed])
             yield
-            self._intrinsic("llvm.aarch64.set.fpcr", VOID, [before])
+            call_by_name(self.b, "llvm.aarch64.set.fpcr", VOID, [before])
         else:
             yield
 
     def _control(self, name: str, place: Any) -> None:
-        self._intrinsic(name, VOID, [self.b.bitcast(place, ir.IntType(8).as_pointer())])
-
-    def _intrinsic(self, name: str, result: ir.Type, arguments: Sequence[Any]) -> Any:
-        kind = ir.FunctionType(result, [value.type for value in arguments])
-        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
-        return self.b.call(function, arguments)
+        call_by_name(self.b, name, VOID, [self.b.bitcast(place, I8.as_pointer())])
 
     def give_way(self) -> None:
         """Ask the system whether another thread is due."""
@@ -234,18 +225,14 @@ def function(emit: Function) -> Function:
     def call(x: Integers, *arguments: Any) -> Integer:
         name = f"fastmlp_{emit.__name__}"
         callee = x.module.globals.get(name) or _emit(x.module, name, emit, count)
-        values = [const(a) if isinstance(a, int) else a.value for a in arguments]
-        return Integer(x.b, x.b.call(callee, values))
+        return Integer(x.b, x.b.call(callee, [_value(a) for a in arguments]))
 
     call.parameters = count  # type: ignore[attr-defined]
     return call
 
 
 def _emit(module: ir.Module, name: str, emit: Function, count: int) -> ir.Function:
-    made = ir.Function(module, ir.FunctionType(I64, [I64] * count), name)
-    made.linkage = "internal"
-    made.attributes.add("nounwind")
-    builder = ir.IRBuilder(made.append_basic_block("entry"))
+    made, builder = new_function(module, name, I64, count)
     result = emit(Integers(builder), *(Integer(builder, value) for value in made.args))
     builder.ret(const(0) if result is None else result.value)
     return made
@@ -254,8 +241,4 @@ def _emit(module: ir.Module, name: str, emit: Function, count: int) -> ir.Functi
 def emit_functions(module: ir.Module, functions: dict[str, Function]) -> None:
     """Emit functions into a module under names by which they are found and called from outside."""
     for name, emitted in functions.items():
-        kind = ir.FunctionType(I64, [I64] * emitted.parameters)  # type: ignore[attr-defined]
-        made = ir.Function(module, kind, name)
-        builder = ir.IRBuilder(made.append_basic_block("entry"))
-        x = Integers(builder)
-        builder.ret(emitted(x, *(Integer(builder, value) for value in made.args)).value)
+        _emit(module, name, emitted, emitted.parameters).linkage = ""  # type: ignore[attr-defined]

@@ -7,12 +7,10 @@ false) nothing beyond their end is touched.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from .elementwise import over_rows, sample_number, to_f64, vector_count
+from .flow import F64, I64, const
 from .records import record
-from .simd import F64, I64, const, ir
 from .vector_math import RowVec, Vec
 
 __all__ = [
@@ -38,71 +36,77 @@ ELEMENTWISE = {
 }
 
 
-def _weight(v: Vec, weight: Any, sample: Any) -> Any:
-    """Return the sample's weight in the network's dtype; 1 where there are no weights."""
-
-    def given() -> list[Any]:
-        w = v.load_scalar(weight, v.b.shl(sample, const(3)), F64)
-        return [w if v.size == 8 else v.b.fptrunc(w, v.scalar)]
-
-    none = v.b.icmp_signed("==", weight, const(0))
-    return v.choose(none, lambda: [ir.Constant(v.scalar, 1.0)], given)[0]
-
-
 def _active(v: Vec, n: Any, j: Any) -> Any:
     """Return the mask of lanes of vector j that lie below n."""
-    return v.lanes_below(v.b.sub(n, v.b.mul(j, const(v.length))))
+    return v.lanes_below(v.b.sub(n, v.times(j, v.length)))
 
 
 def _row_maximum(v: Vec, z: Any, n: Any) -> Any:
     """Return the largest of n elements, in every lane."""
     low = v.c(float("-inf"))
-
-    def larger(j: Any, state: list[Any]) -> list[Any]:
-        x = v.load(z, v.b.mul(j, const(v.bytes)))
-        return [v.max(v.b.select(_active(v, n, j), x, low), state[0])]
-
-    return v.reduce(v.loop(vector_count(v, n), [low], larger)[0], v.max)
+    with v.loop(v.ceil(n, v.length), [low]) as (j, top):
+        x = v.load(z, v.times(j, v.bytes))
+        top[0] = v.max(v.b.select(_active(v, n, j), x, low), top[0])
+    return v.reduce(top[0], v.max)
 
 
 def _exp_row(v: Vec, d: Any, z: Any, n: Any) -> tuple[Any, Any]:
     """Write exp(z - max z) to d, 0 beyond n; return the maximum and the sum, in every lane."""
-    b = v.b
-    nv, top = vector_count(v, n), _row_maximum(v, z, n)
-
-    def add_exp(j: Any, state: list[Any]) -> list[Any]:
-        offset = b.mul(j, const(v.bytes))
-        e = v.exp(b.fsub(v.load(z, offset), top))
-        e = b.select(_active(v, n, j), e, v.c(0.0))
+    top = _row_maximum(v, z, n)
+    with v.loop(v.ceil(n, v.length), [v.c(0.0)]) as (j, total):
+        offset = v.times(j, v.bytes)
+        e = v.exp(v.b.fsub(v.load(z, offset), top))
+        e = v.b.select(_active(v, n, j), e, v.c(0.0))
         v.store(e, d, offset)
-        return [b.fadd(state[0], e)]
-
-    total = v.reduce(v.loop(nv, [v.c(0.0)], add_exp)[0], v.b.fadd)
-    return top, total
+        total[0] = v.b.fadd(total[0], e)
+    return top, v.reduce(total[0], v.b.fadd)
 
 
 def _scale_row(v: Vec, row: Any, n: Any, factor: Any) -> None:
-    def body(j: Any) -> None:
-        offset = v.b.mul(j, const(v.bytes))
+    with v.each(v.ceil(n, v.length), v.bytes) as offset:
         v.store(v.b.fmul(v.load(row, offset), factor), row, offset)
-
-    over_rows(v, vector_count(v, n), body)
 
 
 def _first_maximum(v: Vec, z: Any, n: Any, top: Any) -> Any:
     """Return the number of the first of n elements that equals `top` (0 with NaN about)."""
     bound = v.first(top)
-
-    def step(i: Any, state: list[Any]) -> list[Any]:
+    with v.loop(n, [const(0)]) as (i, found):
         j = v.b.sub(v.b.sub(n, const(1)), i)
-        x = v.load_scalar(z, v.b.mul(j, const(v.size)))
-        return [v.b.select(v.b.fcmp_ordered("==", x, bound), j, state[0])]
-
-    return v.loop(n, [const(0)], step)[0]
+        found[0] = v.b.select(v.b.fcmp_ordered("==", v.load_item(z, j), bound), j, found[0])
+    return found[0]
 
 
 def _row_vectors(v: Vec, n: Any, padded: bool) -> Vec:
     return v if padded else RowVec(v, n)
+
+
+class _Row:
+    """A row of logits whose loss is wanted, by its number; the kernels' records have its fields."""
+
+    def __init__(self, v: Vec, q: Any, r: Any) -> None:
+        self.v, self.q, self.r = v, q, r
+        self.z, self.d = v.at(q.z, r, q.ldz), v.at(q.d, r, q.ldz)
+        self.sample = v.load_item(q.order, r, I64)
+
+    def targets(self) -> Any:
+        """Return where the sample's row of t begins."""
+        return self.v.at(self.q.t, self.sample, self.q.ldt)
+
+    def weight(self) -> Any:
+        """Return the sample's weight in the network's dtype; 1 where there are no weights."""
+        v = self.v
+
+        def given() -> list[Any]:
+            return [v.cast(v.load_item(self.q.weight, self.sample, F64), v.scalar)]
+
+        none = v.b.icmp_signed("==", self.q.weight, const(0))
+        return v.choose(none, lambda: [v.scalar(1.0)], given)[0]
+
+    def note(self, cost: Any, hit: Any) -> None:
+        """Write the row's loss, and whether it was right."""
+        v = self.v
+        v.store_item(v.cast(cost, F64), self.q.loss, self.r)
+        v.store_item(v.b.zext(hit, I64), self.q.correct, self.r)
 
 
 @record("d loss correct z ldz y order weight n rows")
@@ -114,24 +118,15 @@ def softmax_labels(v: Vec, q: Any, padded: bool = True) -> None:
     """
     v = _row_vectors(v, q.n, padded)
     b = v.b
-
-    def body(r: Any) -> None:
-        shift = b.mul(r, q.ldz)
-        z_r, d_r, slot = v.at(q.z, shift), v.at(q.d, shift), b.shl(r, const(3))
-        top, total = _exp_row(v, d_r, z_r, q.n)
-        sample = sample_number(v, q.order, r)
-        w = _weight(v, q.weight, sample)
-        label = v.load_scalar(q.y, b.shl(sample, const(3)), I64)
-        at_label = b.mul(label, const(v.size))
-        distance = b.fsub(v.load_scalar(z_r, at_label), v.first(top))
+    with v.each(q.rows) as r:
+        row = _Row(v, q, r)
+        top, total = _exp_row(v, row.d, row.z, q.n)
+        w, label = row.weight(), v.load_item(q.y, row.sample, I64)
+        distance = b.fsub(v.load_item(row.z, label), v.first(top))
         cost = b.fmul(w, b.fsub(v.first(v.log(total)), distance))
-        v.store_scalar(to_f64(v, cost), q.loss, slot)
-        hit = b.icmp_signed("==", _first_maximum(v, z_r, q.n, top), label)
-        v.store_scalar(b.zext(hit, I64), q.correct, slot)
-        _scale_row(v, d_r, q.n, b.fdiv(v.splat(w), total))
-        v.store_scalar(b.fsub(v.load_scalar(d_r, at_label), w), d_r, at_label)
-
-    over_rows(v, q.rows, body)
+        row.note(cost, b.icmp_signed("==", _first_maximum(v, row.z, q.n, top), label))
+        _scale_row(v, row.d, q.n, b.fdiv(v.splat(w), total))
+        v.store_item(b.fsub(v.load_item(row.d, label), w), row.d, label)
 
 
 @record("d loss correct z ldz t ldt order weight n rows")
@@ -141,32 +136,23 @@ def softmax_targets(v: Vec, q: Any, padded: bool = True) -> None:
     """
     v = _row_vectors(v, q.n, padded)
     b = v.b
-
-    def body(r: Any) -> None:
-        shift = b.mul(r, q.ldz)
-        z_r, d_r, slot = v.at(q.z, shift), v.at(q.d, shift), b.shl(r, const(3))
-        top, total = _exp_row(v, d_r, z_r, q.n)
-        sample = sample_number(v, q.order, r)
-        w = v.splat(_weight(v, q.weight, sample))
-        t_r = v.at(q.t, b.mul(sample, q.ldt))
+    with v.each(q.rows) as r:
+        row = _Row(v, q, r)
+        top, total = _exp_row(v, row.d, row.z, q.n)
+        w, t = v.splat(row.weight()), row.targets()
         inverse, log_total = b.fdiv(v.c(1.0), total), v.log(total)
-
-        def step(j: Any, state: list[Any]) -> list[Any]:
-            offset = b.mul(j, const(v.bytes))
-            target, p = v.load(t_r, offset), b.fmul(v.load(d_r, offset), inverse)
-            surprise = b.fsub(log_total, b.fsub(v.load(z_r, offset), top))
+        with v.loop(v.ceil(q.n, v.length), [v.c(0.0)]) as (j, state):
+            offset = v.times(j, v.bytes)
+            target, p = v.load(t, offset), b.fmul(v.load(row.d, offset), inverse)
+            surprise = b.fsub(log_total, b.fsub(v.load(row.z, offset), top))
             wanted = b.fcmp_unordered("!=", target, v.c(0.0))
             term = b.select(wanted, b.fmul(target, surprise), v.c(0.0))
-            v.store(b.fmul(w, b.fsub(p, target)), d_r, offset)
-            return [b.fadd(state[0], term)]
-
-        cost = v.reduce(v.loop(vector_count(v, q.n), [v.c(0.0)], step)[0], b.fadd)
-        v.store_scalar(to_f64(v, v.first(b.fmul(w, cost))), q.loss, slot)
-        wanted = _first_maximum(v, t_r, q.n, _row_maximum(v, t_r, q.n))
-        hit = b.icmp_signed("==", _first_maximum(v, z_r, q.n, top), wanted)
-        v.store_scalar(b.zext(hit, I64), q.correct, slot)
-
-    over_rows(v, q.rows, body)
+            v.store(b.fmul(w, b.fsub(p, target)), row.d, offset)
+            state[0] = b.fadd(state[0], term)
+        cost = v.reduce(state[0], b.fadd)
+        wanted = _first_maximum(v, t, q.n, _row_maximum(v, t, q.n))
+        hit = b.icmp_signed("==", _first_maximum(v, row.z, q.n, top), wanted)
+        row.note(v.first(b.fmul(w, cost)), hit)
 
 
 def _huber(v: Vec, r: Any) -> tuple[Any, Any]:
@@ -215,40 +201,24 @@ def elementwise_loss(v: Vec, q: Any, padded: bool = True) -> None:
     """
     v = _row_vectors(v, q.n, padded)
     b = v.b
-
-    def of_pair(output: str, name: str) -> None:
-        def body(r: Any) -> None:
-            shift = b.mul(r, q.ldz)
-            sample = sample_number(v, q.order, r)
-            w = v.splat(_weight(v, q.weight, sample))
-            t_r = v.at(q.t, b.mul(sample, q.ldt))
-            z_r, d_r = v.at(q.z, shift), v.at(q.d, shift)
-
-            def step(j: Any, state: list[Any]) -> list[Any]:
-                offset = b.mul(j, const(v.bytes))
-                active, z, t = _active(v, q.n, j), v.load(z_r, offset), v.load(t_r, offset)
+    for output, name in v.cases(q.code, ELEMENTWISE):
+        with v.each(q.rows) as r:
+            row = _Row(v, q, r)
+            w, t_r = v.splat(row.weight()), row.targets()
+            with v.loop(v.ceil(q.n, v.length), [v.c(0.0), v.c(0.0)]) as (j, state):
+                offset = v.times(j, v.bytes)
+                active, z, t = _active(v, q.n, j), v.load(row.z, offset), v.load(t_r, offset)
                 value, slope = _loss_and_delta(v, output, name, z, t)
                 slope = b.select(active, b.fmul(w, slope), v.c(0.0))
-                v.store(slope, d_r, offset)
+                v.store(slope, row.d, offset)
                 wrong = b.and_(active, _sides_differ(v, z, t))
-                return [
+                state[:] = [
                     b.fadd(state[0], b.select(active, value, v.c(0.0))),
                     b.select(wrong, v.c(1.0), state[1]),
                 ]
-
-            start = [v.c(0.0), v.c(0.0)]
-            cost, wrong = v.loop(vector_count(v, q.n), start, step)
-            cost, slot = v.reduce(cost, b.fadd), b.shl(r, const(3))
-            v.store_scalar(to_f64(v, v.first(b.fmul(w, cost))), q.loss, slot)
-            none = b.fcmp_ordered("==", v.first(v.reduce(wrong, v.max)), v.scalar(0.0))
-            v.store_scalar(b.zext(none, I64), q.correct, slot)
-
-        over_rows(v, q.rows, body)
-
-    cases = {}
-    for (output, name), number in ELEMENTWISE.items():
-        cases[number] = partial(of_pair, output, name)
-    v.switch(q.code, cases)
+            cost, wrong = v.reduce(state[0], b.fadd), v.reduce(state[1], v.max)
+            none = b.fcmp_ordered("==", v.first(wrong), v.scalar(0.0))
+            row.note(v.first(b.fmul(w, cost)), none)
 
 
 @record("out ldo z ldz n rows code")
@@ -257,31 +227,17 @@ def output(v: Vec, q: Any, padded: bool = True) -> None:
     outputs in place first; others may be where `out` is.
     """
     v = _row_vectors(v, q.n, padded)
-    b = v.b
-
-    def finish(name: str) -> None:
-        def body(r: Any) -> None:
-            z_r, out_r = v.at(q.z, b.mul(r, q.ldz)), v.at(q.out, b.mul(r, q.ldo))
+    for name in v.cases(q.code, OUTPUTS):
+        with v.each(q.rows) as r:
+            z_r, out_r = v.at(q.z, r, q.ldz), v.at(q.out, r, q.ldo)
             row = z_r if padded else out_r
             if name == "softmax":
                 _, total = _exp_row(v, row, z_r, q.n)
-                _scale_row(v, row, q.n, b.fdiv(v.c(1.0), total))
+                _scale_row(v, row, q.n, v.b.fdiv(v.c(1.0), total))
             elif name == "sigmoid" or not padded:
-
-                def step(j: Any) -> None:
-                    offset = b.mul(j, const(v.bytes))
+                with v.each(v.ceil(q.n, v.length), v.bytes) as offset:
                     z = v.load(z_r, offset)
                     v.store(v.sigmoid(z) if name == "sigmoid" else z, row, offset)
-
-                over_rows(v, vector_count(v, q.n), step)
             if padded:
-
-                def copy(i: Any) -> None:
-                    offset = b.mul(i, const(v.size))
-                    v.store_scalar(v.load_scalar(row, offset), out_r, offset)
-
-                over_rows(v, q.n, copy)
-
-        over_rows(v, q.rows, body)
-
-    v.switch(q.code, {number: partial(finish, name) for name, number in OUTPUTS.items()})
+                with v.each(q.n) as i:
+                    v.store_item(v.load_item(row, i), out_r, i)

@@ -14,16 +14,15 @@ Arguments are addresses and distances in bytes, outputs first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from .elementwise import over_groups, over_rows, vector_count
+from .flow import const
 from .gemm import MR, NV
-from .operand_packing import over_blocks, pack_a, pack_b, rounded
+from .operand_packing import pack_a, pack_b, rounded
 from .records import record, subroutine
-from .simd import const
-from .vector_math import Vec
+from .vector_math import RowVec, Vec, along_row
 
 __all__ = ["COLUMN_BLOCK", "FEW_ROWS", "K_BLOCK", "PACK_A", "PACK_B", "ROW_BLOCK", "matrix_product"]
 
@@ -46,98 +45,75 @@ def _tile(v: Vec, q: Any, rows: int, vectors: int, edge: bool, packed: bool) -> 
     for i in range(1, rows):
         inside = b.icmp_signed("<", const(i), q.rows)
         places.append(b.select(inside, const(i), b.sub(q.rows, const(1))))
-    out = [v.at(q.c, b.mul(place, q.ldc)) for place in places]
-    masks = [
-        v.lanes_below(b.sub(q.columns, const(j * v.length))) if edge else None
-        for j in range(vectors)
-    ]
-
-    def load(address: Any, j: int) -> Any:
-        if masks[j] is None:
-            return v.load(address, j * v.bytes)
-        return v.load_lanes(masks[j], address, j * v.bytes)
+    out = [v.at(q.c, place, q.ldc) for place in places]
+    u = RowVec(v, q.columns, vectors) if edge else v
 
     def from_c() -> list[Any]:
-        return [load(address, j) for address in out for j in range(vectors)]
-
-    def from_bias() -> list[Any]:
-        return [load(q.bias, j) for j in range(vectors)]
+        return [x for address in out for x in u.load_row(address, vectors)]
 
     def fresh() -> list[Any]:
         none = b.icmp_signed("==", q.begin, const(FROM_ZERO))
-        row = v.choose(none, lambda: [v.c(0.0)] * vectors, from_bias)
-        return row * rows
+        zero = [v.c(0.0)] * vectors
+        return v.choose(none, lambda: zero, lambda: u.load_row(q.bias, vectors)) * rows
 
     # the next tile's part of C: its rows are too far apart for the processor to foresee them
-    following = v.at(q.c, b.mul(q.ldc, const(rows)))
-    for i in range(rows):
+    for row in v.rows(v.at(q.c, rows, q.ldc), q.ldc, rows):
         for line in range(0, vectors * v.bytes, _LINE):
-            v.prefetch(v.at(following, b.mul(q.ldc, const(i))), line)
+            v.prefetch(row, line)
     begin = v.choose(b.icmp_signed("==", q.begin, const(FROM_C)), from_c, fresh)
     if packed:
         offsets: list[Any] = [const(i * v.size) for i in range(rows)]
         step_a: Any = const(rows * v.size)
     else:
         offsets, step_a = [b.mul(place, q.lda) for place in places], q.step_a
-
-    def step(_: Any, state: list[Any]) -> list[Any]:
-        a_k, b_k, sums = state[0], state[1], state[2:]
-        panel = [load(b_k, j) for j in range(vectors)]
+    with v.loop(q.k, [q.a, q.b, *begin]) as (_, state):
+        a_k, b_k, *sums = state
+        panel = u.load_row(b_k, vectors)
         for line in range(0, 0 if packed else vectors * v.bytes, _LINE):
             v.prefetch(b_k, vectors * v.bytes + line, locality=_SECOND_LEVEL)
-        new = []
         for i in range(rows):
             x = v.splat(v.load_scalar(v.at(a_k, offsets[i])))
-            new += [v.fma(x, panel[j], sums[i * vectors + j]) for j in range(vectors)]
-        return [v.at(a_k, step_a), v.at(b_k, q.ldb), *new]
-
-    sums = v.loop(q.k, [q.a, q.b, *begin], step)[2:]
+            for j in range(vectors):
+                sums[i * vectors + j] = v.fma(x, panel[j], sums[i * vectors + j])
+        state[:] = [v.at(a_k, step_a), v.at(b_k, q.ldb), *sums]
     # from the lowest row up: what stands in for rows that are not there is overwritten
     for i, address in reversed(list(enumerate(out))):
         for j in range(vectors):
-            x = sums[i * vectors + j]
-            if masks[j] is None:
-                v.store(x, address, j * v.bytes)
-            else:
-                v.store_lanes(x, masks[j], address, j * v.bytes)
+            u.store(state[2 + i * vectors + j], address, j * v.bytes)
 
 
-def _call_tile(v: Vec, rows: int, vectors: int, edge: bool, packed: bool) -> Callable[..., None]:
+def _tile_of(v: Vec, rows: int, vectors: int, edge: bool, packed: bool) -> Callable[..., None]:
     emit = partial(_tile, rows=rows, vectors=vectors, edge=edge, packed=packed)
     name = f"product_{rows}x{vectors}{'_edge' if edge else ''}{'_packed' if packed else ''}"
     return subroutine(v, name, emit)
 
 
-def _over_tiles(v: Vec, rows: Any, tile: Callable[[int, Any, Any], None]) -> None:
-    """Emit ``tile(its rows, first row, rows left)`` over `rows`."""
-    b = v.b
-    whole = b.udiv(rows, const(MR))
-    over_rows(v, whole, lambda r: tile(MR, b.mul(r, const(MR)), const(MR)))
-    done = b.mul(whole, const(MR))
-    left = b.sub(rows, done)
-
-    def rest() -> None:
-        v.choose(
-            b.icmp_signed(">", left, const(MR // 2)),
-            lambda: tile(MR, done, left),
-            lambda: tile(MR // 2, done, left),
-        )
-
-    v.choose(b.icmp_signed(">", left, const(0)), rest)
-
-
-def _over_panels(v: Vec, columns: Any, panel: Callable[[int, bool, Any, Any], None]) -> None:
-    """Emit ``panel(vectors, at the edge, number, columns left)`` over panels of NV vectors.
-
-    The last panel has as few as it may.
+def _over_tiles(v: Vec, rows: Any) -> Iterator[tuple[int, Any, Any]]:
+    """Emit the body of a ``for`` over tiles of `rows`: their rows, the first one, and how many are
+    left.
     """
     b = v.b
+    whole = b.udiv(rows, const(MR))
+    with v.each(whole, MR) as first:
+        yield MR, first, const(MR)
+    done = v.times(whole, MR)
+    left = b.sub(rows, done)
+    with v.when(b.icmp_signed(">", left, const(0))):
+        for more in v.either(b.icmp_signed(">", left, const(MR // 2))):
+            yield MR if more else MR // 2, done, left
+
+
+def _over_panels(v: Vec, columns: Any) -> Iterator[tuple[int, bool, Any, Any]]:
+    """Emit the body of a ``for`` over panels of NV vectors, the last of as few as it may have: how
+    many, whether it is at the edge, its number, and the columns left.
+    """
     size = NV * v.length
-    whole = b.udiv(columns, const(size))
-    over_rows(v, whole, lambda p: panel(NV, False, p, const(size)))
-    left = b.sub(columns, b.mul(whole, const(size)))
-    cases = {n: partial(panel, n, True, whole, left) for n in range(1, NV + 1)}
-    v.switch(vector_count(v, left), cases, every=True)
+    whole = v.b.udiv(columns, const(size))
+    with v.each(whole) as number:
+        yield NV, False, number, const(size)
+    left = v.b.sub(columns, v.times(whole, size))
+    for n in v.cases(v.ceil(left, v.length), {n: n for n in range(1, NV + 1)}, every=True):
+        yield n, True, whole, left
 
 
 @record("c ldc a lda step_a b ldb panel k bias begin rows columns")
@@ -145,24 +121,16 @@ def _block(v: Vec, q: Any, packed: bool) -> None:
     """Multiply a block of A, as it lies or in tiles: all panels of columns, and for each all tiles
     of rows.
     """
-    b = v.b
-    row_bytes = b.mul(rounded(v, q.k, v.length), const(v.size)) if packed else q.lda
-
-    def panel(vectors: int, edge: bool, number: Any, left: Any) -> None:
-        column = b.mul(number, const(NV * v.bytes))
-
-        def tile(rows: int, first: Any, rows_left: Any) -> None:
+    row_bytes = v.times(rounded(v, q.k, v.length), v.size) if packed else q.lda
+    for vectors, edge, number, columns in _over_panels(v, q.columns):
+        column = v.times(number, NV * v.bytes)
+        for rows, first, rows_left in _over_tiles(v, q.rows):
             # a tile that is packed has all its rows
-            _call_tile(v, MR if packed else rows, vectors, edge, packed)(
-                c=v.at(b.add(q.c, b.mul(first, q.ldc)), column), ldc=q.ldc,
-                a=v.at(q.a, b.mul(first, row_bytes)), lda=q.lda, step_a=q.step_a,
-                b=v.at(q.b, b.mul(number, q.panel)), ldb=q.ldb, k=q.k, bias=v.at(q.bias, column),
-                begin=q.begin, rows=rows_left, columns=left,
+            _tile_of(v, MR if packed else rows, vectors, edge, packed)(
+                q, c=v.at(v.at(q.c, first, q.ldc), column), a=v.at(q.a, first, row_bytes),
+                b=v.at(q.b, number, q.panel), bias=v.at(q.bias, column), rows=rows_left,
+                columns=columns,
             )  # fmt: skip
-
-        _over_tiles(v, q.rows, tile)
-
-    _over_panels(v, q.columns, panel)
 
 
 @record("c ldc a lda step_a b ldb bias k columns")
@@ -175,49 +143,31 @@ def _few_rows(v: Vec, q: Any, rows: int) -> None:
     b = v.b
     together = 8 if v.bytes == _LINE else 4
     out = [q.c, v.at(q.c, q.ldc)][:rows]
-    whole = b.udiv(q.columns, const(v.length))
-    done = b.mul(whole, const(v.bytes))
-    left = b.sub(q.columns, b.mul(whole, const(v.length)))
-    mask = v.lanes_below(left)
 
-    def over_columns(body: Callable[[Any, Any, Any], None]) -> None:
-        """Emit ``body(load, store, offset)`` for every vector of columns."""
-        over_rows(v, whole, lambda j: body(v.load, v.store, b.mul(j, const(v.bytes))))
+    def bias(u: Vec, offset: Any) -> list[Any]:
+        return [u.load(v.at(q.bias, offset))]
 
-        def store(value: Any, address: Any, offset: Any) -> None:
-            v.store_lanes(value, mask, address, offset)
-
-        rest = partial(body, partial(v.load_lanes, mask), store, done)
-        v.choose(b.icmp_signed(">", left, const(0)), rest)
-
-    def begin(load: Any, store: Any, offset: Any) -> None:
+    for u, offset in along_row(v, q.columns):
         none = b.icmp_signed("==", q.bias, const(0))
-        (value,) = v.choose(none, lambda: [v.c(0.0)], lambda: [load(q.bias, offset)])
+        (value,) = v.choose(none, lambda: [v.c(0.0)], partial(bias, u, offset))
         for row in out:
-            store(value, row, offset)
-
-    def add(first: Any, count: int) -> None:
-        """Add so many rows of B, times their elements of A."""
-        a_k = v.at(q.a, b.mul(first, q.step_a))
+            u.store(value, v.at(row, offset))
+    for first, count in v.groups(q.k, together):  # so many rows of B, times their elements of A
+        a_k = v.at(q.a, first, q.step_a)
         x = [
-            [v.splat(v.load_scalar(a_k, b.add(b.mul(q.lda, const(r)), b.mul(q.step_a, const(i)))))
+            [v.splat(v.load_scalar(a_k, b.add(v.times(q.lda, r), v.times(q.step_a, i))))
              for i in range(count)]
             for r in range(rows)
         ]  # fmt: skip
-        lines = [v.at(q.b, b.mul(b.add(first, const(i)), q.ldb)) for i in range(count)]
-
-        def column(load: Any, store: Any, offset: Any) -> None:
-            sums = [load(row, offset) for row in out]
+        lines = [v.at(q.b, b.add(first, const(i)), q.ldb) for i in range(count)]
+        for u, offset in along_row(v, q.columns):
+            here = [v.at(row, offset) for row in out]
+            sums = [u.load(address) for address in here]
             for i, line in enumerate(lines):
-                w = load(line, offset)
+                w = u.load(v.at(line, offset))
                 sums = [v.fma(x[r][i], w, sums[r]) for r in range(rows)]
-            for row, value in zip(out, sums, strict=True):
-                store(value, row, offset)
-
-        over_columns(column)
-
-    over_columns(begin)
-    over_groups(v, q.k, together, add)
+            for address, value in zip(here, sums, strict=True):
+                u.store(value, address)
 
 
 @record("c ldc a lda step_a b ldb step_b bias rows columns k packed room")
@@ -229,73 +179,55 @@ def matrix_product(v: Vec, q: Any) -> None:
     block, then A's.
     """
     b = v.b
-    tiles_a = b.icmp_signed("!=", b.and_(q.packed, const(PACK_A)), const(0))
     panels_b = b.icmp_signed("!=", b.and_(q.packed, const(PACK_B)), const(0))
-    fresh = b.select(b.icmp_signed("==", q.bias, const(0)), const(FROM_ZERO), const(FROM_BIAS))
+    as_it_lies = b.icmp_signed("==", q.packed, const(0))
+    few = b.and_(b.icmp_signed("<=", q.rows, const(FEW_ROWS)), as_it_lies)
+    for of_few in v.either(few):
+        if of_few:
+            for one in v.either(b.icmp_signed("==", q.rows, const(1))):
+                rows = 1 if one else FEW_ROWS
+                subroutine(v, f"few_rows_{rows}", partial(_few_rows, rows=rows))(q)
+            continue
+        for in_panels in v.either(panels_b):
+            if in_panels:
+                with v.blocks(q.columns, COLUMN_BLOCK) as (column, columns):
+                    _columns_block(v, q, panels_b, column, columns)
+            else:
+                _columns_block(v, q, panels_b, const(0), q.columns)
 
-    def k_block(column: Any, columns: Any, start: Any, k: Any) -> None:
+
+def _columns_block(v: Vec, q: Any, panels_b: Any, column: Any, columns: Any) -> None:
+    """Multiply all of A and some columns of B, block of k by block of k."""
+    b, wide = v.b, NV * v.bytes
+    tiles_a = b.icmp_signed("!=", b.and_(q.packed, const(PACK_A)), const(0))
+    fresh = b.select(b.icmp_signed("==", q.bias, const(0)), const(FROM_ZERO), const(FROM_BIAS))
+    with v.blocks(q.k, K_BLOCK, least=1) as (start, k):
         begin = b.select(b.icmp_signed("==", start, const(0)), fresh, const(FROM_C))
-        b_here = b.add(b.add(q.b, b.mul(start, q.ldb)), b.mul(column, q.step_b))
+        b_here = b.add(v.at(q.b, start, q.ldb), b.mul(column, q.step_b))
         length = rounded(v, k, v.length)
-        wide = NV * v.bytes
 
         def pack() -> list[Any]:
-            subroutine(v, "pack_b", pack_b)(
-                dst=q.room, b=b_here, ldb=q.ldb, step_b=q.step_b, k=k, columns=columns
-            )
-            return [q.room, const(wide), b.mul(length, const(wide))]
+            subroutine(v, "pack_b", pack_b)(q, dst=q.room, b=b_here, k=k, columns=columns)
+            return [q.room, const(wide), v.times(length, wide)]
 
         source, ldb, panel = v.choose(panels_b, pack, lambda: [b_here, q.ldb, const(wide)])
-        size_b = b.mul(b.mul(rounded(v, columns, NV * v.length), length), const(v.size))
+        size_b = v.times(b.mul(rounded(v, columns, NV * v.length), length), v.size)
         room_a = b.select(panels_b, b.add(q.room, size_b), q.room)
-        shift = b.mul(column, const(v.size))
+        shift = v.times(column, v.size)
+        c, a = b.add(q.c, shift), v.at(q.a, start, q.step_a)
         common = {
-            "ldc": q.ldc, "lda": q.lda, "step_a": q.step_a, "b": source, "ldb": ldb,
-            "panel": panel, "k": k, "bias": v.at(q.bias, shift), "begin": begin,
-            "columns": columns,
+            "b": source, "ldb": ldb, "panel": panel, "k": k, "bias": v.at(q.bias, shift),
+            "begin": begin, "columns": columns,
         }  # fmt: skip
-        a_here = b.add(q.a, b.mul(start, q.step_a))
-        c_here = b.add(q.c, shift)
-
-        def in_tiles() -> None:
-            def rows_block(first: Any, rows: Any) -> None:
-                subroutine(v, "pack_a", pack_a)(
-                    dst=room_a, a=v.at(a_here, b.mul(first, q.lda)), lda=q.lda, step_a=q.step_a,
-                    rows=rows, k=k,
-                )  # fmt: skip
-                subroutine(v, "block_packed", partial(_block, packed=True))(
-                    c=v.at(c_here, b.mul(first, q.ldc)), a=room_a, rows=rows, **common
-                )
-
-            over_blocks(v, q.rows, ROW_BLOCK, rows_block)
-
-        def as_it_is() -> None:
-            subroutine(v, "block_as_it_is", partial(_block, packed=False))(
-                c=c_here, a=a_here, rows=q.rows, **common
-            )
-
-        v.choose(tiles_a, in_tiles, as_it_is)
-
-    def column_block(column: Any, columns: Any) -> None:
-        over_blocks(v, q.k, K_BLOCK, partial(k_block, column, columns), least=1)
-
-    def product() -> None:
-        v.choose(
-            panels_b,
-            lambda: over_blocks(v, q.columns, COLUMN_BLOCK, column_block),
-            lambda: column_block(const(0), q.columns),
-        )
-
-    def few(rows: int) -> None:
-        subroutine(v, f"few_rows_{rows}", partial(_few_rows, rows=rows))(
-            c=q.c, ldc=q.ldc, a=q.a, lda=q.lda, step_a=q.step_a, b=q.b, ldb=q.ldb, bias=q.bias,
-            k=q.k, columns=q.columns,
-        )  # fmt: skip
-
-    def of_one_or_two() -> None:
-        v.choose(b.icmp_signed("==", q.rows, const(1)), lambda: few(1), lambda: few(FEW_ROWS))
-
-    as_it_lies = b.icmp_signed("==", q.packed, const(0))
-    v.choose(
-        b.and_(b.icmp_signed("<=", q.rows, const(FEW_ROWS)), as_it_lies), of_one_or_two, product
-    )
+        for in_tiles in v.either(tiles_a):
+            if in_tiles:
+                with v.blocks(q.rows, ROW_BLOCK) as (first, rows):
+                    subroutine(v, "pack_a", pack_a)(
+                        q, dst=room_a, a=v.at(a, first, q.lda), rows=rows, k=k
+                    )
+                    subroutine(v, "block_packed", partial(_block, packed=True))(
+                        q, c=v.at(c, first, q.ldc), a=room_a, rows=rows, **common
+                    )
+            else:
+                as_it_is = subroutine(v, "block_as_it_is", partial(_block, packed=False))
+                as_it_is(q, c=c, a=a, **common)

@@ -13,23 +13,16 @@ because the weights' padding is zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from .activations import SLOPES, activation_cases, derivative, evaluate
-from .optimizers import OPTIMIZERS, state_arrays, update_cases
+from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
+from .flow import const
+from .optimizers import OPTIMIZERS, state_arrays, updates
 from .records import record
-from .simd import const
 from .vector_math import Vec
 
-__all__ = [
-    "packed_tile_backward",
-    "packed_tile_forward",
-    "packed_tile_update",
-    "tile_backward",
-    "tile_forward",
-    "tile_update",
-]
+__all__ = ["packed_tile", "packed_tile_update", "tile", "tile_update"]
 
 _LINE = 64  # bytes of a cache line
 _REGISTERS = {64: 32, 32: 16, 16: 16}  # vector registers there are at least, by their bytes
@@ -39,8 +32,9 @@ _AHEAD = 16  # rows of a panel
 Tile = list[list[Any]]
 
 
-def _row_addresses(v: Vec, base: Any, stride: Any, rows: int) -> list[Any]:
-    return [v.at(base, v.b.mul(const(i), stride)) for i in range(rows)]
+def _elements(tile: Tile) -> Iterator[tuple[int, int, Any]]:
+    """Yield the vectors of a tile with the numbers of their rows and columns."""
+    return ((i, j, x) for i, row in enumerate(tile) for j, x in enumerate(row))
 
 
 class _Left(NamedTuple):
@@ -72,27 +66,32 @@ def _accumulate(
     multiply = _multiply_split(v, a) if a.parts else _multiply(v)
     offsets = [v.b.mul(const(i), a.row_step) for i in range(rows)]
 
-    def step(_: Any, state: list[Any]) -> list[Any]:
-        a_k, b_k, sums = state[0], state[1], state[2:]
-        panel = [v.load(b_k, j * v.bytes) for j in range(read)]
-        if ahead:
-            distance, level = ahead
-            for line in range(0, read * v.bytes, _LINE):
-                v.prefetch(b_k, distance + line, locality=level)
-        new = []
-        for i in range(rows):
-            row = sums[i * vectors : (i + 1) * vectors]
-            new += multiply(v.at(a_k, offsets[i]), panel, row)
-        return [v.at(a_k, a.k_step), v.at(b_k, ldb), *new]
-
     flat = [x for row in init for x in row]
     room = len(flat) + read + 1 < _REGISTERS[v.bytes]
 
-    def over(count: Any, state: list[Any]) -> list[Any]:
-        return v.loop(count, state, step, unroll=room)
+    def over(count: Any, before: list[Any]) -> list[Any]:
+        with v.loop(count, before, unroll=room) as (_, state):
+            a_k, b_k, *sums = state
+            panel = v.load_row(b_k, read)
+            if ahead:
+                distance, level = ahead
+                for line in range(0, read * v.bytes, _LINE):
+                    v.prefetch(b_k, distance + line, locality=level)
+            for i in range(rows):
+                row = slice(i * vectors, (i + 1) * vectors)
+                sums[row] = multiply(v.at(a_k, offsets[i]), panel, sums[row])
+            state[:] = [v.at(a_k, a.k_step), v.at(b_k, ldb), *sums]
+        return state
 
     state = [a.address, b, *flat]
-    sums = (over(k, state) if between is None else _in_parts(v, rows, k, state, over, between))[2:]
+    if between is None:
+        sums = over(k, state)[2:]
+    else:  # in as many parts of k as there are rows
+        most = v.b.udiv(v.b.add(k, const(rows - 1)), const(rows))
+        with v.loop(const(rows), state, unroll=False) as (t, state):
+            between(t)
+            state[:] = over(v.least(most, v.b.sub(k, v.b.mul(t, most))), state[:])
+        sums = state[2:]
     return [sums[i * vectors : (i + 1) * vectors] for i in range(rows)]
 
 
@@ -124,63 +123,32 @@ def _multiply_split(v: Vec, a: _Left) -> Multiply:
     return multiply
 
 
-def _in_parts(
-    v: Vec, parts: int, k: Any, state: list[Any],
-    over: Callable[[Any, list[Any]], list[Any]], between: Callable[[Any], None],
-) -> list[Any]:  # fmt: skip
-    """Emit the loop over k in `parts` parts, and what comes `between` them, by their number."""
-    b = v.b
-    most = b.udiv(b.add(k, const(parts - 1)), const(parts))
-
-    def part(t: Any, state: list[Any]) -> list[Any]:
-        between(t)
-        return over(v.least(most, b.sub(k, b.mul(t, most))), state)
-
-    return v.loop(const(parts), state, part, unroll=False)
+def _store_forward(v: Vec, q: Any, sums: Tile, out: list[Any]) -> None:
+    """Emit out = f(sums), and f' of the SLOPES activations."""
+    for name in v.cases(q.code, ACTIVATIONS):
+        slopes = v.rows(q.kept, q.ldo, len(sums)) if name in SLOPES else []
+        for i, j, z in _elements(sums):
+            value, f_slope = evaluate(v, name, z)
+            v.store(value, out[i], j * v.bytes)
+            if slopes:
+                v.store(f_slope, slopes[i], j * v.bytes)
 
 
-def _next_panel(v: Vec, vectors: int) -> tuple[int, int]:
-    """Ask for the vectors right of B's, which the next panel begins with: rows are too far apart
-    for the processor to foresee them.
-    """
-    return vectors * v.bytes, _SECOND_LEVEL
+def _store_backward(v: Vec, q: Any, sums: Tile, out: list[Any]) -> None:
+    """Emit out = sums f'(z)."""
+    kept = v.rows(q.kept, q.ldo, len(sums))
+    for name in v.cases(q.code, ACTIVATIONS):
+        for i, j, x in _elements(sums):
+            if name != "identity":
+                x = v.b.fmul(x, derivative(v, name, v.load(kept[i], j * v.bytes)))
+            v.store(x, out[i], j * v.bytes)
 
 
-def _store(v: Vec, tile: Tile, addresses: list[Any], value: Callable[[Any, int, int], Any]) -> None:
-    for i, row in enumerate(tile):
-        for j, x in enumerate(row):
-            v.store(value(x, i, j), addresses[i], j * v.bytes)
-
-
-def _store_forward(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
-    """Emit c = f(tile), and f' of the SLOPES activations."""
-
-    def emit(name: str) -> None:
-        slopes = _row_addresses(v, q.slope, q.ldc, len(tile)) if name in SLOPES else []
-        for i, row in enumerate(tile):
-            for j, z in enumerate(row):
-                value, f_slope = evaluate(v, name, z)
-                v.store(value, out[i], j * v.bytes)
-                if slopes:
-                    v.store(f_slope, slopes[i], j * v.bytes)
-
-    v.switch(q.code, activation_cases(emit))
-
-
-def _store_backward(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
-    """Emit e = tile f'(z)."""
-    kept = _row_addresses(v, q.h, q.lde, len(tile))
-
-    def emit(name: str) -> None:
-        if name == "identity":
-            _store(v, tile, out, lambda x, i, j: x)
-            return
-        _store(
-            v, tile, out,
-            lambda x, i, j: v.b.fmul(x, derivative(v, name, v.load(kept[i], j * v.bytes))),
-        )  # fmt: skip
-
-    v.switch(q.code, activation_cases(emit))
+def _store_update(v: Vec, q: Any, sums: Tile, out: list[Any]) -> None:
+    """Emit the optimizer's step, or what else becomes of the sums."""
+    for become in updates(v, q):
+        for i, j, x in _elements(sums):
+            become(x, out[i], j * v.bytes)
 
 
 def _ask_for(v: Vec, vectors: int, stride: Any, *addresses: Any) -> Callable[[Any], None]:
@@ -206,42 +174,22 @@ def _ask_for_state(v: Vec, q: Any, vectors: int) -> Callable[[Any], None]:
     return _ask_for(v, vectors, q.ldw, *places)
 
 
-def _store_update(v: Vec, q: Any, tile: Tile, out: list[Any]) -> None:
-    """Emit the optimizer's step from the tile, or what else becomes of the sums."""
+@record("out ldo a lda b ldb k begin code kept")
+def tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool) -> None:
+    """out = f(a b + bias) forward, out = (a b) f'(z) backward.
 
-    def visit(use: Callable[[Any, Any, int], None]) -> None:
-        for i, row in enumerate(tile):
-            for j, x in enumerate(row):
-                use(x, out[i], j * v.bytes)
-
-    v.switch(q.code, update_cases(v, visit, q.state, q.hyper))
-
-
-@record("c ldc a lda w ldw k bias code slope")
-def tile_forward(v: Vec, q: Any, rows: int, vectors: int) -> None:
-    """c = f(a W + b).
-
-    The sums start at the bias row. `code` is the activation's; `slope`, strided as c, takes f'(z)
-    of the SLOPES activations.
+    Forward the sums start at the bias row, at `begin`, and `kept` takes f'(z) of the SLOPES
+    activations. Backward it holds the layer's activations, or f'(z) for the SLOPES activations. It
+    is strided as out. `code` is the activation's.
     """
-    out = _row_addresses(v, q.c, q.ldc, rows)
-    init = [[v.load(q.bias, j * v.bytes) for j in range(vectors)]] * rows
+    out = v.rows(q.out, q.ldo, rows)
+    start = v.load_row(q.begin, vectors) if forward else [v.c(0.0)] * vectors
     left = _Left(q.a, q.lda, const(v.size))
-    tile = _accumulate(v, init, left, q.w, q.ldw, q.k, _next_panel(v, vectors))
-    _store_forward(v, q, tile, out)
-
-
-@record("e lde d ldd wt ldwt k h code")
-def tile_backward(v: Vec, q: Any, rows: int, vectors: int) -> None:
-    """e = (d W^T) f'(z).
-
-    `h` holds the layer's activations, or f'(z) for the SLOPES activations, strided as e.
-    """
-    out = _row_addresses(v, q.e, q.lde, rows)
-    zero = [[v.c(0.0)] * vectors] * rows
-    left = _Left(q.d, q.ldd, const(v.size))
-    tile = _accumulate(v, zero, left, q.wt, q.ldwt, q.k, _next_panel(v, vectors))
-    _store_backward(v, q, tile, out)
+    # the vectors right of B's, which the next panel begins with: rows are too far apart for the
+    # processor to foresee them
+    ahead = vectors * v.bytes, _SECOND_LEVEL
+    sums = _accumulate(v, [start] * rows, left, q.b, q.ldb, q.k, ahead)
+    (_store_forward if forward else _store_backward)(v, q, sums, out)
 
 
 @record("w ldw a lda d ldd k code state hyper")
@@ -251,12 +199,12 @@ def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
     With STORE or ADD `w` is the gradient's own address. MR consecutive columns of A are the
     tile's rows; `lda` and `ldd` step from sample to sample.
     """
-    out = _row_addresses(v, q.w, q.ldw, rows)
+    out = v.rows(q.w, q.ldw, rows)
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
     left = _Left(q.a, const(v.size), q.lda)
     ask = _ask_for_state(v, q, vectors)
-    tile = _accumulate(v, zero, left, q.d, q.ldd, q.k, between=ask)
-    _store_update(v, q, tile, out)
+    sums = _accumulate(v, zero, left, q.d, q.ldd, q.k, between=ask)
+    _store_update(v, q, sums, out)
 
 
 def _over_panel(
@@ -267,48 +215,27 @@ def _over_panel(
     return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL), between)
 
 
-def _rows_left(v: Vec, address: Any, stride: Any, parts: int) -> _Left:
-    """Return A in rows; the parts of a row lie one after the other."""
-    part_step = v.b.udiv(stride, const(parts)) if parts else None
-    return _Left(address, stride, const(v.size), parts, part_step)
-
-
-def _begun(v: Vec, q: Any, rows: int, vectors: int) -> Tile:
-    """Return where the sums begin: rows at `start`, `ldstart` apart."""
-    starts = _row_addresses(v, q.start, q.ldstart, rows)
-    return [[v.load(row, j * v.bytes) for j in range(vectors)] for row in starts]
-
-
-@record("c ldc start ldstart a lda w k code slope")
-def packed_tile_forward(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) -> None:
-    """As `tile_forward`, W in panels; the sums begin with rows at `start`: the bias, or what was
+@record("out ldo begin ldbegin a lda b k code kept")
+def packed_tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool, parts: int = 0) -> None:
+    """As `tile`, B in panels; the sums begin with rows at `begin`: the bias or zeros, or what was
     summed before. With `parts` operands are split, and k counts pairs.
     """
-    out = _row_addresses(v, q.c, q.ldc, rows)
-    left = _rows_left(v, q.a, q.lda, parts)
-    ask = _ask_for(v, vectors, q.ldc, q.c)
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.w, q.k, ask)
-    _store_forward(v, q, tile, out)
-
-
-@record("e lde start ldstart d ldd wt k h code")
-def packed_tile_backward(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) -> None:
-    """As `tile_backward`, W^T in panels; the sums begin with rows at `start`: zeros, or what was
-    summed before. With `parts` operands are split, and k counts pairs.
-    """
-    out = _row_addresses(v, q.e, q.lde, rows)
-    left = _rows_left(v, q.d, q.ldd, parts)
-    ask = _ask_for(v, vectors, q.lde, q.e, q.h)
-    tile = _over_panel(v, _begun(v, q, rows, vectors), left, q.wt, q.k, ask)
-    _store_backward(v, q, tile, out)
+    out = v.rows(q.out, q.ldo, rows)
+    begin = [v.load_row(row, vectors) for row in v.rows(q.begin, q.ldbegin, rows)]
+    # the parts of a row lie one after the other
+    part_step = v.b.udiv(q.lda, const(parts)) if parts else None
+    left = _Left(q.a, q.lda, const(v.size), parts, part_step)
+    ask = _ask_for(v, vectors, q.ldo, *([q.out] if forward else [q.out, q.kept]))
+    sums = _over_panel(v, begin, left, q.b, q.k, ask)
+    (_store_forward if forward else _store_backward)(v, q, sums, out)
 
 
 @record("w ldw a d k code state hyper")
 def packed_tile_update(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) -> None:
     """As `tile_update`, both operands packed; with `parts` split, and k counts pairs."""
-    out = _row_addresses(v, q.w, q.ldw, rows)
+    out = v.rows(q.w, q.ldw, rows)
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
     column = rows * v.size
     left = _Left(q.a, const(v.size), const(column * max(1, parts)), parts, const(column))
-    tile = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors))
-    _store_update(v, q, tile, out)
+    sums = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors))
+    _store_update(v, q, sums, out)

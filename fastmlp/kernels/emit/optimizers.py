@@ -6,7 +6,7 @@ kernel that takes a step, and their codes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ __all__ = [
     "one_step",
     "state_arrays",
     "step_vector",
-    "update_cases",
+    "updates",
     "whole_gradient",
 ]
 
@@ -75,20 +75,6 @@ def _changing(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
     }
 
 
-def _values(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
-    """Return what an optimizer's rule reads in steps of these rates and numbers."""
-    beta_1, beta_2 = _betas(optimizer)
-    return {
-        "momentum": getattr(optimizer, "momentum", 0.0),
-        "beta_1": beta_1,
-        "one_minus_beta_1": 1 - beta_1,
-        "beta_2": beta_2,
-        "one_minus_beta_2": 1 - beta_2,
-        "epsilon": getattr(optimizer, "epsilon", 0.0),
-        **_changing(optimizer, rates, steps),
-    }
-
-
 def one_step(optimizer: Optimizer, rate: float, step: int, dtype: Any) -> np.ndarray:
     """Return the hyperparameters of one step from plain gradients, (2, HYPER_ROW).
 
@@ -104,9 +90,20 @@ def one_step(optimizer: Optimizer, rate: float, step: int, dtype: Any) -> np.nda
 @lru_cache(maxsize=16)
 def _usual_rows(optimizer: Optimizer, dtype: np.dtype) -> np.ndarray:
     """Return the hyperparameters of any step, (2, HYPER_ROW)."""
-    values = _values(optimizer, 0.0, 1) | {"scale": 1.0, "l1": 0.0, "l2": 0.0}
-    row = [values[name] for name in HYPERPARAMETERS] + [0.0] * (HYPER_ROW - len(HYPERPARAMETERS))
-    return np.array([row, row], dtype)
+    beta_1, beta_2 = _betas(optimizer)
+    values = {
+        "scale": 1.0,
+        "momentum": getattr(optimizer, "momentum", 0.0),
+        "beta_1": beta_1,
+        "one_minus_beta_1": 1 - beta_1,
+        "beta_2": beta_2,
+        "one_minus_beta_2": 1 - beta_2,
+        "epsilon": getattr(optimizer, "epsilon", 0.0),
+    }
+    table = np.zeros((2, HYPER_ROW), dtype)
+    for name, value in values.items():
+        table[:, _PLACES[name]] = value
+    return table
 
 
 def hyperparameters(
@@ -136,13 +133,11 @@ def hyperparameters(
     """
     steps = np.arange(start + 1, start + 1 + len(rates), dtype=np.float64)
     scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-    values = _values(optimizer, rates, steps) | {"scale": scale, "l1": l1, "l2": l2}
-    table = np.zeros((len(rates), 2, HYPER_ROW), dtype)
-    for i, name in enumerate(HYPERPARAMETERS):
-        table[:, :, i] = np.asarray(values[name])[..., None]
-    for name in ("l1", "l2"):
-        table[:, 1, HYPERPARAMETERS.index(name)] = 0
-    table[:, 1, HYPERPARAMETERS.index("decay")] = 1
+    table = np.repeat(_usual_rows(optimizer, np.dtype(dtype))[None], len(rates), axis=0)
+    for name, value in ({"scale": scale} | _changing(optimizer, rates, steps)).items():
+        table[:, :, _PLACES[name]] = np.asarray(value)[..., None]
+    table[:, 0, _PLACES["l1"]], table[:, 0, _PLACES["l2"]] = l1, l2
+    table[:, 1, _PLACES["decay"]] = 1
     return table
 
 
@@ -197,11 +192,9 @@ _RULES: dict[str, Rule] = {
 OPTIMIZERS = {name: code for code, name in enumerate(_RULES)}  # the codes that programs pass
 
 
-def load_hyperparameters(v: Vec, address: Any) -> dict[str, Any]:
-    """Return the hyperparameters in a row, each in every lane."""
-    return {
-        name: v.splat(v.load_scalar(address, i * v.size)) for i, name in enumerate(HYPERPARAMETERS)
-    }
+def load_hyperparameters(v: Vec, address: Any, names: Sequence[str] = HYPERPARAMETERS) -> Hyper:
+    """Return hyperparameters of a row, each in every lane."""
+    return {name: v.splat(v.load_item(address, _PLACES[name])) for name in names}
 
 
 def whole_gradient(v: Vec, h: dict[str, Any], total: Any, x: Any, l1: bool) -> Any:
@@ -225,38 +218,29 @@ def step_vector(
     v.store(_RULES[name].step(v, h, g, x, slots), w)
 
 
-def update_cases(
-    v: Vec,
-    sums: Callable[[Callable[[Any, Any, int], None]], None],
-    state: Any,
-    hyper: Any,
-    l1: bool = False,
-) -> dict[int, Callable[[], None]]:
-    """Return the switch over what becomes of gradient sums; `sums` visits (sum, row, offset).
+def updates(v: Vec, q: Any, *, l1: bool = False) -> Iterator[Callable[[Any, Any, Any], None]]:
+    """Emit the body of a ``for`` for everything that may become of gradient sums, by `q.code`: it
+    calls what it is given, ``become(sum, row, offset)``, for every sum.
 
-    A rule's state arrays lie `state` bytes behind the parameters and behind one another.
+    A rule's state arrays lie `q.state` bytes behind the parameters and behind one another.
     """
 
-    def rule(name: str) -> None:
-        h = load_hyperparameters(v, hyper)
+    def step(total: Any, row: Any, offset: int) -> None:
+        slots, place = [], row
+        for _ in range(_RULES[name].slots):
+            place = v.at(place, q.state)
+            slots.append(v.at(place, offset))
+        step_vector(v, name, h, total, v.at(row, offset), slots, l1)
 
-        def step(total: Any, row: Any, offset: int) -> None:
-            slots, place = [], row
-            for _ in range(_RULES[name].slots):
-                place = v.at(place, state)
-                slots.append(v.at(place, offset))
-            step_vector(v, name, h, total, v.at(row, offset), slots, l1)
+    def add(x: Any, row: Any, offset: int) -> None:
+        v.store(v.b.fadd(x, v.load(row, offset)), row, offset)
 
-        sums(step)
-
-    def store() -> None:
-        sums(lambda x, row, offset: v.store(x, row, offset))
-
-    def add() -> None:
-        sums(lambda x, row, offset: v.store(v.b.fadd(x, v.load(row, offset)), row, offset))
-
-    rules = {code: partial(rule, name) for name, code in OPTIMIZERS.items()}
-    return {STORE: store, ADD: add, **rules}
+    for name in v.cases(q.code, {"store": STORE, "add": ADD, **OPTIMIZERS}):
+        if name in OPTIMIZERS:
+            h = load_hyperparameters(v, q.hyper)
+            yield step
+        else:
+            yield v.store if name == "store" else add
 
 
 def state_arrays(code: int) -> int:

@@ -10,99 +10,68 @@ k, `depth` and `block` count pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .activations import ACTIVATIONS
-from .elementwise import over_rows
+from .flow import const
 from .gemm import MR, over_tiles, rows_of, tile_of
-from .records import record
-from .simd import const
+from .microkernel import packed_tile, packed_tile_update
+from .records import Renamed, record
 from .vector_math import Vec
 
 __all__ = ["packed_backward", "packed_forward", "packed_update"]
 
 
-def _over_blocks(v: Vec, q: Any, block: Callable[[Any, Any, Any, Any], None]) -> None:
-    """Emit ``block(k0, k, first, code)`` over the blocks of k: where one begins and what it has,
-    whether it is the first, and what becomes of its sums.
+@contextmanager
+def _blocks(v: Vec, q: Any) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """Emit a loop around the block over the blocks of k: where one begins and what it has, whether
+    it is the first, and what becomes of its sums.
     """
     b = v.b
-
-    def one(t: Any) -> None:
-        k0 = b.mul(t, q.block)
-        left = b.sub(q.k, k0)
-        last = b.icmp_signed("<=", left, q.block)
+    with v.blocks(q.k, q.block) as (k0, k):
+        last = b.icmp_signed("<=", b.sub(q.k, k0), q.block)
         code = b.select(last, q.code, const(ACTIVATIONS["identity"]))
-        block(k0, v.least(left, q.block), b.icmp_signed("==", t, const(0)), code)
-
-    over_rows(v, b.udiv(b.sub(b.add(q.k, q.block), const(1)), q.block), one)
-
-
-def _place(v: Vec, depth: Any, k0: Any, width: int, offset: Any, parts: int) -> Any:
-    """Return where k0 is in a panel of B, of which there are `width` vectors from `offset` on."""
-    b = v.b
-    place = b.add(b.mul(offset, depth), b.mul(k0, const(width * v.bytes)))
-    return b.mul(place, const(parts)) if parts else place
+        yield k0, k, b.icmp_signed("==", k0, const(0)), code
 
 
 @record("c ldc a lda w depth k bias code slope tiles vectors block")
 def packed_forward(v: Vec, q: Any, parts: int = 0) -> None:
     """c = f(a W + bias) for `tiles` row tiles; panels of W have `depth` rows."""
-    b = v.b
-
-    def block(k0: Any, k: Any, first: Any, code: Any) -> None:
-        a, ldstart = v.at(q.a, b.mul(k0, const(v.size))), b.select(first, const(0), q.ldc)
-
-        def tile(width: int, offset: Any, r: Any) -> None:
-            at = b.add(rows_of(v, r, q.ldc), offset)
-            c = v.at(q.c, at)
-            tile_of(v, "packed_tile_forward", width, parts=parts)(
-                c=c, ldc=q.ldc, start=b.select(first, v.at(q.bias, offset), c), ldstart=ldstart,
-                a=v.at(a, rows_of(v, r, q.lda)), lda=q.lda,
-                w=v.at(q.w, _place(v, q.depth, k0, width, offset, parts)), k=k, code=code,
-                slope=v.at(q.slope, at),
-            )  # fmt: skip
-
-        over_tiles(v, q, tile, even=False)
-
-    _over_blocks(v, q, block)
+    names = {"out": "c", "ldo": "ldc", "b": "w", "begin": "bias", "kept": "slope"}
+    _pass(v, Renamed(q, names), True, parts)
 
 
 @record("e lde d ldd wt k zeros h code tiles vectors block")
 def packed_backward(v: Vec, q: Any, parts: int = 0) -> None:
     """e = (d W^T) f'(z) for `tiles` row tiles; the sums begin at a row of `zeros`."""
-    b = v.b
+    names = {"out": "e", "ldo": "lde", "a": "d", "lda": "ldd", "b": "wt", "depth": "k"}
+    _pass(v, Renamed(q, {**names, "begin": "zeros", "kept": "h"}), False, parts)
 
-    def block(k0: Any, k: Any, first: Any, code: Any) -> None:
-        d, ldstart = v.at(q.d, b.mul(k0, const(v.size))), b.select(first, const(0), q.lde)
 
-        def tile(width: int, offset: Any, r: Any) -> None:
-            at = b.add(rows_of(v, r, q.lde), offset)
-            e = v.at(q.e, at)
-            tile_of(v, "packed_tile_backward", width, parts=parts)(
-                e=e, lde=q.lde, start=b.select(first, q.zeros, e), ldstart=ldstart,
-                d=v.at(d, rows_of(v, r, q.ldd)), ldd=q.ldd,
-                wt=v.at(q.wt, _place(v, q.k, k0, width, offset, parts)), k=k, h=v.at(q.h, at),
-                code=code,
+def _pass(v: Vec, q: Any, forward: bool, parts: int) -> None:
+    b, name = v.b, "packed_tile_forward" if forward else "packed_tile_backward"
+    with _blocks(v, q) as (k0, k, first, code):
+        a, ldbegin = v.at(q.a, k0, v.size), b.select(first, const(0), q.ldo)
+        for width, offset, r in over_tiles(v, q, even=False):
+            at = b.add(rows_of(v, r, q.ldo), offset)
+            out, begin = v.at(q.out, at), v.at(q.begin, offset) if forward else q.begin
+            # where k0 is in a panel of B, of which there are `width` vectors from `offset` on
+            place = b.add(b.mul(offset, q.depth), v.times(k0, width * v.bytes))
+            tile_of(v, name, packed_tile, width, forward=forward, parts=parts)(
+                q, out=out, begin=b.select(first, begin, out), ldbegin=ldbegin,
+                a=v.at(a, rows_of(v, r, q.lda)), b=v.at(q.b, place, max(1, parts)), k=k,
+                code=code, kept=v.at(q.kept, at),
             )  # fmt: skip
-
-        over_tiles(v, q, tile, even=False)
-
-    _over_blocks(v, q, block)
 
 
 @record("w ldw a d k code state hyper tiles vectors")
 def packed_update(v: Vec, q: Any, parts: int = 0) -> None:
     """dW = A^T delta for `tiles` tiles of rows of W, then the optimizer."""
-    b = v.b
-    depth = b.mul(q.k, const(parts)) if parts else q.k
-
-    def tile(width: int, offset: Any, r: Any) -> None:
-        tile_of(v, "packed_tile_update", width, parts=parts)(
-            w=v.at(q.w, b.add(rows_of(v, r, q.ldw), offset)), ldw=q.ldw,
-            a=v.at(q.a, b.mul(r, b.mul(depth, const(MR * v.size)))),
-            d=v.at(q.d, b.mul(offset, depth)), k=q.k, code=q.code, state=q.state, hyper=q.hyper,
+    depth = v.times(q.k, parts) if parts else q.k
+    for width, offset, r in over_tiles(v, q, even=False):
+        tile_of(v, "packed_tile_update", packed_tile_update, width, parts=parts)(
+            q, w=v.at(q.w, v.b.add(rows_of(v, r, q.ldw), offset)),
+            a=v.at(q.a, r, v.times(depth, MR * v.size)), d=v.at(q.d, offset, depth),
         )  # fmt: skip
-
-    over_tiles(v, q, tile, even=False)

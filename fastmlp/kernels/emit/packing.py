@@ -17,14 +17,13 @@ odd number of k the last pair has a zero. The left operand of the passes has its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .elementwise import over_groups, over_rows, vector_count
+from .flow import const, constant
 from .gemm import MR, NV, over_panels
 from .records import record
-from .simd import I32, const, ir
-from .vector_math import Vec
+from .vector_math import RowVec, Vec, along_row
 
 __all__ = [
     "over_squares",
@@ -60,63 +59,46 @@ def _copy(
     b, size = v.b, length * v.size
     row = size if apart is not None else pieces * size
     between = const(size) if apart is None else apart
+    whole = b.lshr(q.k, const(1)) if parts else q.k
 
-    def one(t: Any, count: int, load: Callable[[Any, int], Any]) -> None:
+    def one(u: Vec, t: Any, count: int) -> None:
         """Copy the t-th k or, of a pair of them, the first `count`."""
         line = b.shl(t, const(1)) if parts else t
-        src = v.at(q.src, b.add(b.mul(line, q.lds), b.mul(column, const(v.size))))
-        to = v.at(dst, b.mul(b.add(q.first, t), const(max(1, parts) * row)))
+        src = v.at(q.src, b.add(b.mul(line, q.lds), v.times(column, v.size)))
+        to = v.at(dst, b.add(q.first, t), max(1, parts) * row)
         for i in range(pieces):
-            rows = [load(v.at(v.at(src, q.lds) if k else src, i * size), i) for k in range(count)]
+            rows = [u.load(v.at(src, q.lds) if k else src, i * size, length) for k in range(count)]
             if count == 1 and parts:
-                rows.append(ir.Constant(rows[0].type, [0.0] * length))
+                rows.append(constant(rows[0].type, 0.0))
             for values in _together(v, rows, parts):
                 for r, value in enumerate(values):
-                    v.store(value, v.at(v.at(to, b.mul(const(i), between)), r * row))
+                    v.store(value, v.at(v.at(to, i, between), r * row))
 
-    def all_rows(load: Callable[[Any, int], Any]) -> None:
-        whole = b.lshr(q.k, const(1)) if parts else q.k
-        over_rows(v, whole, lambda t: one(t, 2 if parts else 1, load))
+    for inside in v.either(b.icmp_signed("<=", b.add(column, const(pieces * length)), q.n)):
+        u = v if inside else RowVec(v, b.sub(q.n, column))
+        with v.each(whole) as t:
+            one(u, t, 2 if parts else 1)
         if parts:
-            over_rows(v, b.and_(q.k, const(1)), lambda t: one(b.add(whole, t), 1, load))
-
-    def part(address: Any, i: int) -> Any:
-        mask = v.lanes_below(b.sub(b.sub(q.n, column), const(i * length)), length)
-        return v.load_lanes(mask, address)
-
-    inside = b.icmp_signed("<=", b.add(column, const(pieces * length)), q.n)
-    v.choose(
-        inside,
-        lambda: all_rows(lambda address, _: v.load(address, length=length)),
-        lambda: all_rows(part),
-    )
+            with v.each(b.and_(q.k, const(1))) as t:
+                one(u, b.add(whole, t), 1)
 
 
 @record("dst src lds first k n depth")
 def pack_columns_left(v: Vec, q: Any, parts: int = 0) -> None:
     """dst = k rows of n columns, as the left operand A^T."""
-    b = v.b
-    apart = b.mul(q.depth, const(max(1, parts) * MR * v.size))
-    blocks = b.udiv(b.add(q.n, const(MR - 1)), const(MR))
-
-    def take(block: Any, pieces: int) -> None:
-        dst = v.at(q.dst, b.mul(block, apart))
-        _copy(v, q, parts, dst, b.mul(block, const(MR)), pieces, MR, apart)
-
-    over_groups(v, blocks, _AT_ONCE, take)
+    apart = v.times(q.depth, max(1, parts) * MR * v.size)
+    for block, pieces in v.groups(v.ceil(q.n, MR), _AT_ONCE):
+        dst = v.at(q.dst, block, apart)
+        _copy(v, q, parts, dst, v.times(block, MR), pieces, MR, apart)
 
 
 @record("dst src lds first k n depth")
 def pack_columns_right(v: Vec, q: Any, parts: int = 0) -> None:
     """dst = k rows of n columns, as the right operand B."""
-    b = v.b
-    depth = b.mul(q.depth, const(parts)) if parts else q.depth
-
-    def panel(width: int, offset: Any) -> None:
-        dst = v.at(q.dst, b.mul(offset, depth))
-        _copy(v, q, parts, dst, b.udiv(offset, const(v.size)), width, v.length)
-
-    over_panels(v, vector_count(v, q.n), panel, even=False)
+    depth = v.times(q.depth, parts) if parts else q.depth
+    for width, offset in over_panels(v, v.ceil(q.n, v.length), even=False):
+        dst = v.at(q.dst, offset, depth)
+        _copy(v, q, parts, dst, v.b.udiv(offset, const(v.size)), width, v.length)
 
 
 @record("dst src lds first rows vectors depth")
@@ -126,63 +108,48 @@ def pack_rows_right(v: Vec, q: Any, parts: int = 0) -> None:
     """
     b, depth = v.b, q.depth
     if parts:
-        depth = b.mul(b.lshr(b.add(depth, const(1)), const(1)), const(parts))
-
-    def vector(t: Any) -> None:
-        number, left = b.add(q.first, t), b.sub(q.rows, b.mul(t, const(v.length)))
+        depth = v.times(b.lshr(b.add(depth, const(1)), const(1)), parts)
+    with v.each(v.least(v.ceil(q.rows, v.length), b.sub(q.vectors, q.first))) as t:
+        number, left = b.add(q.first, t), b.sub(q.rows, v.times(t, v.length))
         panel, inside = b.udiv(number, const(NV)), b.urem(number, const(NV))
-        before = b.mul(panel, const(NV))
-        step = b.mul(v.least(b.sub(q.vectors, before), const(NV)), const(v.bytes))
-        dst = v.at(q.dst, b.mul(b.add(b.mul(before, depth), inside), const(v.bytes)))
-        src = v.at(q.src, b.mul(b.mul(t, const(v.length)), q.lds))
-        rows = [v.at(src, b.mul(const(i), q.lds)) for i in range(v.length)]
-
-        def put(number: Any, values: list[Any]) -> None:
-            to = v.at(dst, b.mul(b.mul(number, const(parts)) if parts else number, step))
+        before = v.times(panel, NV)
+        step = v.times(v.least(b.sub(q.vectors, before), const(NV)), v.bytes)
+        dst = v.at(q.dst, b.add(b.mul(before, depth), inside), v.bytes)
+        rows = v.rows(v.at(q.src, v.times(t, v.length), q.lds), q.lds, v.length)
+        for number, values in over_squares(v, rows, left, q.depth, parts):
+            to = v.at(dst, v.times(number, parts) if parts else number, step)
             for i, value in enumerate(values):
-                v.store(value, v.at(to, b.mul(const(i), step)) if i else to)
-
-        over_squares(v, rows, left, q.depth, put, parts)
-
-    over_rows(v, v.least(vector_count(v, q.rows), b.sub(q.vectors, q.first)), vector)
+                v.store(value, v.at(to, i, step) if i else to)
 
 
 def over_squares(
-    v: Vec, rows: Sequence[Any], left: Any, depth: Any, put: Callable[[Any, list[Any]], None],
-    parts: int = 0,
-) -> None:  # fmt: skip
-    """Emit ``put(number, values)`` for every one of `depth` columns of a vector of rows, or pair of
+    v: Vec, rows: Sequence[Any], left: Any, depth: Any, parts: int = 0
+) -> Iterator[tuple[Any, list[Any]]]:
+    """Emit the body of a ``for`` for every one of `depth` columns of a vector of rows, or pair of
     columns: its number, and what comes of it. Of the rows so many are `left`, zeros the others.
     """
     b, length = v.b, v.length
     complete = b.icmp_signed(">=", left, const(length))
     squares = b.select(complete, b.udiv(depth, const(length)), const(0))
 
-    def square(t: Any, load: Callable[[int, Any], Any], edge: bool) -> None:
-        k = b.mul(t, const(length))
-        columns = v.transpose([load(i, k) for i in range(length)])
-        for j, values in enumerate(_together(v, columns, parts)):
-            column = b.add(k, const(2 * j if parts else j))
-
-            def use(column: Any = column, values: list[Any] = values) -> None:
-                put(b.lshr(column, const(1)) if parts else column, values)
-
-            if edge:
-                v.choose(b.icmp_signed("<", column, depth), use)
-            else:
-                use()
-
-    def whole(i: int, k: Any) -> Any:
-        return v.load(rows[i], b.mul(k, const(v.size)))
-
-    def part(i: int, k: Any) -> Any:
+    def load(i: int, k: Any) -> Any:
         there = b.icmp_signed("<", const(i), left)
         mask = v.lanes_below(b.select(there, b.sub(depth, k), const(0)))
-        return v.load_lanes(mask, rows[i], b.mul(k, const(v.size)))
+        return v.load_lanes(mask, rows[i], v.times(k, v.size))
 
-    over_rows(v, squares, lambda t: square(t, whole, False))
-    rest = b.sub(b.udiv(b.add(depth, const(length - 1)), const(length)), squares)
-    over_rows(v, rest, lambda t: square(b.add(squares, t), part, True))
+    def square(k: Any, columns: list[Any]) -> Iterator[tuple[Any, Any, list[Any]]]:
+        for j, values in enumerate(_together(v, v.transpose(columns), parts)):
+            column = b.add(k, const(2 * j if parts else j))
+            yield column, b.lshr(column, const(1)) if parts else column, values
+
+    with v.each(squares, length) as k:
+        for _, number, values in square(k, [v.load(row, v.times(k, v.size)) for row in rows]):
+            yield number, values
+    with v.each(b.sub(v.ceil(depth, length), squares)) as t:
+        k = v.times(b.add(squares, t), length)
+        for column, number, values in square(k, [load(i, k) for i in range(length)]):
+            with v.when(b.icmp_signed("<", column, depth)):
+                yield number, values
 
 
 @record("dst ldd src lds n rows")
@@ -190,37 +157,14 @@ def split_rows_left(v: Vec, q: Any, parts: int) -> None:
     """dst = rows of n columns, as the left operand A; zeros fill the last vector of each part."""
     from .bfloat16 import pairs, parts_of
 
-    b, length = v.b, v.length
-    apart = b.udiv(q.ldd, const(parts))
-    even_lanes, odd_lanes = (
-        ir.Constant(ir.VectorType(I32, length), list(range(first, 2 * length, 2)))
-        for first in (0, 1)
-    )
-
-    def row(r: Any) -> None:
-        src, dst = v.at(q.src, b.mul(r, q.lds)), v.at(q.dst, b.mul(r, q.ldd))
-
-        def split(t: Any, load: Callable[[Any, Any], Any]) -> None:
-            column = b.mul(t, const(2 * length))
-            low, high = (
-                parts_of(v, load(v.at(src, b.mul(at, const(v.size))), at), parts)
-                for at in (column, b.add(column, const(length)))
-            )
+    apart = v.b.udiv(q.ldd, const(parts))
+    with v.each(q.rows) as r:
+        src, dst = v.at(q.src, r, q.lds), v.at(q.dst, r, q.ldd)
+        for u, offset in along_row(v, q.n, 2):
+            halves = [parts_of(v, u.load(v.at(src, offset), at), parts) for at in (0, v.bytes)]
             even, odd = (
-                [b.shuffle_vector(x, y, lanes) for x, y in zip(low, high, strict=True)]
-                for lanes in (even_lanes, odd_lanes)
+                [v.shuffle(x, y, range(k, 2 * v.length, 2)) for x, y in zip(*halves, strict=True)]
+                for k in (0, 1)
             )
             for i, value in enumerate(pairs(v, even, odd)):
-                to = v.at(v.at(dst, b.mul(const(i), apart)), b.mul(t, const(v.bytes)))
-                v.store(value, to)
-
-        whole = b.udiv(q.n, const(2 * length))
-        over_rows(v, whole, lambda t: split(t, lambda address, _: v.load(address)))
-
-        def part(address: Any, column: Any) -> Any:
-            return v.load_lanes(v.lanes_below(b.sub(q.n, column)), address)
-
-        some = b.zext(b.icmp_signed("!=", b.urem(q.n, const(2 * length)), const(0)), q.n.type)
-        over_rows(v, some, lambda t: split(b.add(whole, t), part))
-
-    over_rows(v, q.rows, row)
+                v.store(value, v.at(v.at(dst, i, apart), v.b.lshr(offset, const(1))))

@@ -13,12 +13,10 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from llvmlite import ir
-
-from .simd import I64, VOID
+from .flow import I64, VOID, ir, new_function
 from .vector_math import Vec
 
-__all__ = ["Emitter", "emit_kernel", "fields_of", "record", "subroutine"]
+__all__ = ["Emitter", "Renamed", "emit_kernel", "fields_of", "record", "subroutine"]
 
 Emitter = Callable[..., None]
 
@@ -40,29 +38,13 @@ def fields_of(emit: Emitter) -> tuple[str, ...]:
     return emit.fields  # type: ignore[attr-defined]
 
 
-def _function(module: ir.Module, name: str, count: int) -> ir.Function:
-    function = ir.Function(module, ir.FunctionType(VOID, [I64] * count), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
-    return function
-
-
 def emit_kernel(module: ir.Module, name: str, emit: Emitter, new: Callable[..., Vec]) -> Any:
-    """Emit a kernel into a module, where it can be called from outside, and return the function.
-
-    Parameters
-    ----------
-    module : ir.Module
-    name : str
-    emit : callable
-        ``emit(v, q)`` with a `record` decorator.
-    new : callable
-        Makes the `Vec` of a builder.
+    """Emit the kernel of ``emit(v, q)`` into a module, where it can be called from outside, and
+    return the function. `new` makes the `Vec` of a builder.
     """
-    function = _function(module, name, 1)
+    function, builder = new_function(module, name, VOID, 1)
     function.linkage = ""
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    function.attributes.add("noinline")
     v = new(builder)
     (address,) = function.args
     values = {field: v.load_scalar(address, 8 * i, I64) for i, field in enumerate(fields_of(emit))}
@@ -71,20 +53,33 @@ def emit_kernel(module: ir.Module, name: str, emit: Emitter, new: Callable[..., 
     return function
 
 
+class Renamed:
+    """A record some of whose fields have other names: theirs by the new ones."""
+
+    def __init__(self, q: Any, names: dict[str, str]) -> None:
+        self._q, self._names = q, names
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._q, self._names.get(name, name))
+
+
 def subroutine(v: Vec, name: str, emit: Emitter) -> Callable[..., None]:
-    """Return what calls a tile of this name, emitted once per module, with fields by name."""
+    """Return what calls a tile of this name, emitted once per module: ``call(q, **fields)``.
+
+    Fields that are not given are those of the record `q`.
+    """
     names = fields_of(emit)
     full = f"fastmlp_{name}_{v.suffix}"
     function = v.module.globals.get(full)
     if function is None:
-        function = _function(v.module, full, len(names))
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        function, builder = new_function(v.module, full, VOID, len(names))
+        function.attributes.add("noinline")
         emit(v.over(builder), SimpleNamespace(**dict(zip(names, function.args, strict=True))))
         builder.ret_void()
 
-    def call(**values: Any) -> None:
-        v.b.call(function, [values.pop(field) for field in names])
-        if values:
-            raise TypeError(f"{name}: expected the fields {names}, got {sorted(values)} as well")
+    def call(q: Any, **values: Any) -> None:
+        v.b.call(function, [values[n] if n in values else getattr(q, n) for n in names])
+        if not values.keys() <= set(names):
+            raise TypeError(f"{name}: expected some of the fields {names}, got {sorted(values)}")
 
     return call

@@ -7,14 +7,12 @@ something are in float64, as there, and run in a fixed order.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
-from .activations import SLOPES, activation_cases, derivative
-from .elementwise import over_rows, to_f64
-from .optimizers import HYPERPARAMETERS, whole_gradient
+from .activations import ACTIVATIONS, SLOPES, derivative
+from .flow import F64, I32, const, constant, ir
+from .optimizers import HYPERPARAMETERS, load_hyperparameters, whole_gradient
 from .records import record
-from .simd import F64, I32, const, ir
 from .vector_math import Vec
 
 __all__ = ["clip", "dropout", "gradient_squares", "limit_columns", "penalties", "reduce_penalties"]
@@ -22,18 +20,14 @@ __all__ = ["clip", "dropout", "gradient_squares", "limit_columns", "penalties", 
 _FIRST, _SECOND = 0x7FEB352D, 0x846CA68B  # the multipliers of reference.dropout.mix
 _BLOCK = 16  # rows of W that belong together
 _CHAINS = 4  # sums in flight hide the latency of the multiply-add
+_SCALED = ("scale", "l1", "l2")  # hyperparameters that a gradient is proportional to
 
 
 def _mix(v: Vec, x: Any, xor: Any = None) -> Any:
     """Emit reference.dropout.mix for 32-bit integers or vectors of them; `xor` is added bit by
     bit after the first multiplication.
     """
-    b = v.b
-
-    def c(value: int) -> Any:
-        lanes = getattr(x.type, "count", None)
-        return ir.Constant(x.type, value if lanes is None else [value] * lanes)
-
+    b, c = v.b, functools.partial(constant, x.type)
     x = b.mul(b.xor(x, b.lshr(x, c(16))), c(_FIRST))
     x = x if xor is None else b.xor(x, xor)
     x = b.mul(b.xor(x, b.lshr(x, c(15))), c(_SECOND))
@@ -53,30 +47,21 @@ def dropout(v: Vec, q: Any) -> None:
     limit = v.splat(b.trunc(q.threshold, I32))
     first_word, second_word = (v.load_scalar(q.words, at, I32) for at in (0, 4))
     lanes = ir.Constant(limit.type, list(range(v.length)))
-
-    def emit(name: str) -> None:
-        def row(r: Any) -> None:
+    for name in v.cases(q.code, ACTIVATIONS):
+        with v.each(q.rows) as r:
             number = b.trunc(b.add(q.place, r), I32)
             start = b.add(v.splat(_mix(v, b.add(first_word, number))), lanes)
             second = v.splat(_mix(v, b.add(second_word, number)))
-            shift = b.mul(r, q.ld)
-            row_h, row_slope = v.at(q.h, shift), v.at(q.slope, shift)
-
-            def vector(j: Any) -> None:
-                offset = b.mul(j, const(v.bytes))
-                unit = v.splat(b.trunc(b.mul(j, const(v.length)), I32))
+            row_h, row_slope = v.at(q.h, r, q.ld), v.at(q.slope, r, q.ld)
+            with v.each(q.vectors) as j:
+                offset = v.times(j, v.bytes)
+                unit = v.splat(b.trunc(v.times(j, v.length), I32))
                 kept = b.icmp_unsigned(">=", _mix(v, b.add(start, unit), second), limit)
                 a = v.load(row_h, offset)
                 d = v.load(row_slope, offset) if name in SLOPES else derivative(v, name, a)
                 for value, row_of in ((a, row_h), (d, row_slope)):
                     held = b.select(kept, b.fmul(value, factor), v.c(0.0))
                     v.store(held, row_of, offset)
-
-            over_rows(v, q.vectors, vector)
-
-        over_rows(v, q.rows, row)
-
-    v.switch(q.code, activation_cases(emit))
 
 
 @record("totals step w ldw vectors blocks coefficients")
@@ -86,56 +71,37 @@ def penalties(v: Vec, q: Any) -> None:
     """
     b = v.b
     c1, c2 = (v.load_scalar(q.coefficients, 8 * i, F64) for i in range(2))
-
-    def emit(terms: list[tuple[Any, Callable[[Any, Any], Any]]]) -> None:
-        def block(i: Any) -> None:
-            start = v.at(q.w, b.mul(i, b.mul(q.ldw, const(_BLOCK))))
-            rows = [v.at(start, b.mul(const(r), q.ldw)) for r in range(_BLOCK)]
-            into = v.at(q.totals, b.shl(i, const(3)))
-
-            def column(j: Any) -> None:
-                values = [v.load(row, b.mul(j, const(v.bytes))) for row in rows]
+    squares = (c2, lambda x, s: v.fma(x, x, s))
+    absolutes = (c1, lambda x, s: b.fadd(s, v.intrinsic("fabs", [x])))
+    for none in v.either(b.fcmp_ordered("==", c1, F64(0.0))):
+        with v.each(q.blocks) as i:
+            rows = v.rows(v.at(q.w, i, v.times(q.ldw, _BLOCK)), q.ldw, _BLOCK)
+            into = v.at(q.totals, i, 8)
+            with v.each(q.vectors) as j:
+                values = [v.load(row, v.times(j, v.bytes)) for row in rows]
                 total = F64(0.0)
-                for c, add in terms:
+                for c, add in [squares] if none else [absolutes, squares]:
                     chains = [v.c(0.0)] * _CHAINS
                     for r, x in enumerate(values):
                         chains[r % _CHAINS] = add(x, chains[r % _CHAINS])
-                    lanes = functools.reduce(b.fadd, chains)
-                    lanes = to_f64(v, v.first(v.reduce(lanes, b.fadd)))
-                    total = b.fadd(total, b.fmul(c, lanes))
+                    lanes = v.reduce(functools.reduce(b.fadd, chains), b.fadd)
+                    total = b.fadd(total, b.fmul(c, v.cast(v.first(lanes), F64)))
                 v.store_scalar(total, into, b.mul(j, q.step))
-
-            over_rows(v, q.vectors, column)
-
-        over_rows(v, q.blocks, block)
-
-    squares = (c2, lambda x, s: v.fma(x, x, s))
-    absolutes = (c1, lambda x, s: b.fadd(s, v.intrinsic("fabs", [x])))
-    none = b.fcmp_ordered("==", c1, F64(0.0))
-    v.choose(none, lambda: emit([squares]), lambda: emit([absolutes, squares]))
 
 
 @record("penalty totals count")
 def reduce_penalties(v: Vec, q: Any) -> None:
     """penalty = the sum of `count` totals, a multiple of four, in four interleaved sums."""
     b = v.b
-
-    def four(i: Any, sums: list[Any]) -> list[Any]:
-        at = v.at(q.totals, b.shl(i, const(5)))
-        return [b.fadd(s, v.load_scalar(at, 8 * n, F64)) for n, s in enumerate(sums)]
-
-    first, second, third, fourth = v.loop(b.lshr(q.count, const(2)), [F64(0.0)] * 4, four)
-    total = b.fadd(b.fadd(first, second), b.fadd(third, fourth))
-    v.store_scalar(total, q.penalty)
-
-
-def _wide(v: Vec, x: Any) -> Any:
-    """Return a vector's values in float64."""
-    return x if v.size == 8 else v.b.fpext(x, ir.VectorType(F64, v.length))
+    with v.loop(b.lshr(q.count, const(2)), [F64(0.0)] * 4) as (i, sums):
+        at = v.at(q.totals, i, 4 * 8)
+        sums[:] = [b.fadd(s, v.load_scalar(at, 8 * n, F64)) for n, s in enumerate(sums)]
+    first, second, third, fourth = sums
+    v.store_scalar(b.fadd(b.fadd(first, second), b.fadd(third, fourth)), q.penalty)
 
 
 def _wide_zero(v: Vec) -> Any:
-    return ir.Constant(ir.VectorType(F64, v.length), [0.0] * v.length)
+    return constant(ir.VectorType(F64, v.length), 0.0)
 
 
 def _wide_sum(v: Vec, lanes: Any) -> Any:
@@ -153,30 +119,19 @@ def gradient_squares(v: Vec, q: Any) -> None:
     float64.
     """
     b = v.b
-    h = {
-        name: v.splat(v.load_scalar(q.hyper, HYPERPARAMETERS.index(name) * v.size))
-        for name in ("scale", "l1", "l2")
-    }
-
-    def block(i: Any) -> None:
+    h = load_hyperparameters(v, q.hyper, _SCALED)
+    with v.each(q.blocks) as i:
         start = b.mul(i, b.mul(q.rows, q.ld))
         w, g = v.at(q.w, start), v.at(q.g, start)
-
-        def row(r: Any, s: list[Any]) -> list[Any]:
+        with v.loop(q.rows, [_wide_zero(v)]) as (r, rows):
             first = b.mul(r, q.ld)
-
-            def vector(j: Any, s: list[Any]) -> list[Any]:
-                offset = b.add(first, b.mul(j, const(v.bytes)))
+            with v.loop(q.vectors, rows[:]) as (j, lanes):
+                offset = b.add(first, v.times(j, v.bytes))
                 total, x = v.load(v.at(g, offset)), v.load(v.at(w, offset))
-                wide = _wide(v, whole_gradient(v, h, total, x, l1=True))
-                return [b.fadd(s[0], b.fmul(wide, wide))]
-
-            return v.loop(q.vectors, s, vector)
-
-        lanes = v.loop(q.rows, [_wide_zero(v)], row)[0]
-        v.store_scalar(_wide_sum(v, lanes), q.totals, b.shl(i, const(3)))
-
-    over_rows(v, q.blocks, block)
+                wide = v.cast(whole_gradient(v, h, total, x, l1=True), F64)
+                lanes[0] = b.fadd(lanes[0], b.fmul(wide, wide))
+            rows[:] = lanes
+        v.store_item(_wide_sum(v, rows[0]), q.totals, i)
 
 
 @record("to hyper row_bytes squares count limit")
@@ -186,21 +141,16 @@ def clip(v: Vec, q: Any) -> None:
     multiplied by limit / norm.
     """
     b = v.b
-
-    def add(i: Any, s: list[Any]) -> list[Any]:
-        return [b.fadd(s[0], v.load_scalar(q.squares, b.shl(i, const(3)), F64))]
-
-    total = v.loop(q.count, [F64(0.0)], add)[0]
-    norm, most = v.call("llvm.sqrt.f64", F64, [total]), v.load_scalar(q.limit, 0, F64)
+    with v.loop(q.count, [F64(0.0)]) as (i, total):
+        total[0] = b.fadd(total[0], v.load_item(q.squares, i, F64))
+    norm, most = v.call("llvm.sqrt.f64", F64, total), v.load_scalar(q.limit, 0, F64)
     within = b.fcmp_ordered("<=", norm, most)
-    factor = b.select(within, F64(1.0), b.fdiv(most, norm))
-    factor = factor if v.size == 8 else b.fptrunc(factor, v.scalar)
+    factor = v.cast(b.select(within, F64(1.0), b.fdiv(most, norm)), v.scalar)
     for row in range(2):
         for i, name in enumerate(HYPERPARAMETERS):
-            at = b.add(b.mul(q.row_bytes, const(row)), const(i * v.size))
+            at = b.add(v.times(q.row_bytes, row), const(i * v.size))
             value = v.load_scalar(q.hyper, at)
-            scaled = name in ("scale", "l1", "l2")
-            v.store_scalar(b.fmul(value, factor) if scaled else value, q.to, at)
+            v.store_scalar(b.fmul(value, factor) if name in _SCALED else value, q.to, at)
 
 
 @record("w ldw rows vectors limit")
@@ -209,25 +159,13 @@ def limit_columns(v: Vec, q: Any) -> None:
     b = v.b
     most = v.splat(v.load_scalar(q.limit, 0, F64))
     wide = most.type
-
-    def column(j: Any) -> None:
-        top = v.at(q.w, b.mul(j, const(v.bytes)))
-
-        def square(r: Any, s: list[Any]) -> list[Any]:
-            x = _wide(v, v.load(top, b.mul(r, q.ldw)))
-            return [b.fadd(s[0], b.fmul(x, x))]
-
-        total = v.loop(q.rows, [_wide_zero(v)], square)
+    with v.each(q.vectors, v.bytes) as offset:
+        top = v.at(q.w, offset)
+        with v.loop(q.rows, [_wide_zero(v)]) as (r, total):
+            x = v.cast(v.load(top, b.mul(r, q.ldw)), F64)
+            total[0] = b.fadd(total[0], b.fmul(x, x))
         norm = v.call(f"llvm.sqrt.v{v.length}f64", wide, total)
         beyond = b.fcmp_ordered(">", norm, most)
-        ones = ir.Constant(wide, [1.0] * v.length)
-        factor = b.select(beyond, b.fdiv(most, norm), ones)
-        factor = factor if v.size == 8 else b.fptrunc(factor, v.type)
-
-        def scale(r: Any) -> None:
-            at = b.mul(r, q.ldw)
+        factor = v.cast(b.select(beyond, b.fdiv(most, norm), constant(wide, 1.0)), v.scalar)
+        with v.each(q.rows, q.ldw) as at:
             v.store(b.fmul(v.load(top, at), factor), top, at)
-
-        over_rows(v, q.rows, scale)
-
-    over_rows(v, q.vectors, column)

@@ -5,15 +5,14 @@ Arguments are addresses and distances in bytes, outputs first.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import reduce
 from typing import Any
 
-from .activations import SLOPES, activation_cases, derivative, evaluate
-from .elementwise import over_rows
+from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
+from .flow import I64, const
 from .optimizers import OPTIMIZERS, load_hyperparameters, state_arrays, step_vector
 from .records import record
-from .simd import I64, const
-from .vector_math import RowVec, Vec
+from .vector_math import RowVec, Vec, along_row
 
 __all__ = ["ITEM", "SLOT", "activate_rows", "finite", "optimizer_items"]
 
@@ -26,34 +25,17 @@ SLOT = ("address", "ld")
 @record("y ldy slope lds x ldx rows columns code")
 def activate_rows(v: Vec, q: Any) -> None:
     """y = f(x), and slope = f'(x) where its address is not 0; y and x may be the same."""
-    b = v.b
-    whole = b.udiv(q.columns, const(v.length))
-
-    def over(name: str, derivatives: bool) -> None:
-        def row(r: Any) -> None:
-            x_r, y_r = v.at(q.x, b.mul(r, q.ldx)), v.at(q.y, b.mul(r, q.ldy))
-            slope_r = v.at(q.slope, b.mul(r, q.lds))
-
-            def vector(u: Vec, offset: Any) -> None:
-                value, slope = evaluate(u, name, u.load(x_r, offset))
-                if derivatives:
-                    slope = slope if name in SLOPES else derivative(u, name, value)
-                    u.store(slope, slope_r, offset)
-                u.store(value, y_r, offset)
-
-            over_rows(v, whole, lambda j: vector(v, b.mul(j, const(v.bytes))))
-            done = b.mul(whole, const(v.bytes))
-            left = b.icmp_signed("<", b.mul(whole, const(v.length)), q.columns)
-
-            v.choose(left, lambda: vector(RowVec(v, q.columns), done))
-
-        over_rows(v, q.rows, row)
-
-    def both(name: str) -> None:
-        wanted = b.icmp_signed("!=", q.slope, const(0))
-        v.choose(wanted, lambda: over(name, True), lambda: over(name, False))
-
-    v.switch(q.code, activation_cases(both))
+    for name in v.cases(q.code, ACTIVATIONS):
+        for wanted in v.either(v.b.icmp_signed("!=", q.slope, const(0))):
+            with v.each(q.rows) as r:
+                rows = [v.at(q.x, r, q.ldx), v.at(q.y, r, q.ldy), v.at(q.slope, r, q.lds)]
+                for u, offset in along_row(v, q.columns):
+                    x, y, f_slope = (v.at(row, offset) for row in rows)
+                    value, slope = evaluate(u, name, u.load(x))
+                    if wanted:
+                        slope = slope if name in SLOPES else derivative(u, name, value)
+                        u.store(slope, f_slope)
+                    u.store(value, y)
 
 
 @record("items count share shares code")
@@ -63,51 +45,29 @@ def optimizer_items(v: Vec, q: Any) -> None:
     An item is the numbers of ITEM, then those of SLOT for every array that the rule keeps.
     """
     b = v.b
-
-    def of_rule(name: str, code: int) -> None:
-        slots = state_arrays(code)
+    for name in v.cases(q.code, OPTIMIZERS):
+        slots = state_arrays(OPTIMIZERS[name])
         numbers = len(ITEM) + len(SLOT) * slots
-        edge = v.room(2 + slots)  # where the last elements of a row are stepped
-
-        def item(i: Any) -> None:
-            here = v.at(q.items, b.mul(i, const(8 * numbers)))
+        with v.each(q.count, 8 * numbers) as shift:
+            here = v.at(q.items, shift)
             values = [v.load_scalar(here, 8 * n, I64) for n in range(numbers)]
             w, ldw, g, ldg, rows, columns, hyper = values[: len(ITEM)]
             arrays = [(w, ldw), (g, ldg)]
             arrays += [(values[n], values[n + 1]) for n in range(len(ITEM), numbers, 2)]
             h = load_hyperparameters(v, hyper)
-            whole = b.udiv(columns, const(v.length))
-            left = b.sub(columns, b.mul(whole, const(v.length)))
-            first = b.udiv(b.mul(rows, q.share), q.shares)
-            last = b.udiv(b.mul(rows, b.add(q.share, const(1))), q.shares)
+            first, last = _part(v, q, rows)
+            with v.each(b.sub(last, first)) as r:
+                places = [v.at(a, b.add(first, r), ld) for a, ld in arrays]
+                for u, offset in along_row(v, columns):
+                    at = [v.at(place, offset) for place in places]
+                    step_vector(u, name, h, u.load(at[1]), at[0], at[2:], True)
 
-            def row(r: Any) -> None:
-                places = [v.at(a, b.mul(b.add(first, r), ld)) for a, ld in arrays]
 
-                def step(at: list[Any]) -> None:
-                    step_vector(v, name, h, v.load(at[1]), at[0], at[2:], True)
-
-                def vector(j: Any) -> None:
-                    step([v.at(place, b.mul(j, const(v.bytes))) for place in places])
-
-                over_rows(v, whole, vector)
-
-                def rest() -> None:
-                    mask, offset = v.lanes_below(left), b.mul(whole, const(v.bytes))
-                    room = [v.at(edge, n * v.bytes) for n in range(2 + slots)]
-                    for to, place in zip(room, places, strict=True):
-                        v.store(v.load_lanes(mask, place, offset), to)
-                    step(room)
-                    for n in (0, *range(2, 2 + slots)):
-                        v.store_lanes(v.load(room[n]), mask, places[n], offset)
-
-                v.choose(b.icmp_signed(">", left, const(0)), rest)
-
-            over_rows(v, b.sub(last, first), row)
-
-        over_rows(v, q.count, item)
-
-    v.switch(q.code, {code: partial(of_rule, name, code) for name, code in OPTIMIZERS.items()})
+def _part(v: Vec, q: Any, n: Any) -> tuple[Any, Any]:
+    """Return the first and behind the last of n things that are this share's."""
+    b = v.b
+    following = b.mul(n, b.add(q.share, const(1)))
+    return b.udiv(b.mul(n, q.share), q.shares), b.udiv(following, q.shares)
 
 
 @record("found x ldx step rows columns share shares")
@@ -119,51 +79,36 @@ def finite(v: Vec, q: Any) -> None:
     """
     b = v.b
     zero, none = v.c(0.0), v.scalar(0.0)
-
-    def part(n: Any) -> tuple[Any, Any]:
-        following = b.mul(n, b.add(q.share, const(1)))
-        return b.udiv(b.mul(n, q.share), q.shares), b.udiv(following, q.shares)
-
     alone = b.icmp_signed("==", q.rows, const(1))
-    (top, bottom), (begin, end) = part(q.rows), part(q.columns)
+    (top, bottom), (begin, end) = _part(v, q, q.rows), _part(v, q, q.columns)
     rows = b.select(alone, const(1), b.sub(bottom, top))
     columns = b.select(alone, b.sub(end, begin), q.columns)
     shift = b.select(alone, b.mul(begin, q.step), b.mul(top, q.ldx))
     start = b.add(q.x, shift)
     whole = b.udiv(columns, const(v.length * _ACCUMULATORS))
-    done = b.mul(whole, const(v.length * _ACCUMULATORS))
-    left = b.sub(columns, done)
+    left = b.sub(columns, v.times(whole, v.length * _ACCUMULATORS))
 
     def together(x: Any, sums: list[Any]) -> list[Any]:
-        def vectors(_: Any, state: list[Any]) -> list[Any]:
+        with v.loop(whole, [x, *sums]) as (_, state):
             at, *sums = state
-            sums = [v.fma(v.load(at, n * v.bytes), zero, s) for n, s in enumerate(sums)]
-            return [v.at(at, _ACCUMULATORS * v.bytes), *sums]
-
-        at, *sums = v.loop(whole, [x, *sums], vectors)
-        for n in range(_ACCUMULATORS):
-            mask = v.lanes_below(b.sub(left, const(n * v.length)))
-            sums[n] = v.fma(v.load_lanes(mask, at, n * v.bytes), zero, sums[n])
-        return sums
+            some = v.load_row(at, _ACCUMULATORS)
+            sums = [v.fma(x, zero, s) for x, s in zip(some, sums, strict=True)]
+            state[:] = [v.at(at, _ACCUMULATORS * v.bytes), *sums]
+        at, *sums = state
+        rest = RowVec(v, left).load_row(at, _ACCUMULATORS)
+        return [v.fma(x, zero, s) for x, s in zip(rest, sums, strict=True)]
 
     def apart(x: Any, sums: list[Any]) -> list[Any]:
-        def one(_: Any, state: list[Any]) -> list[Any]:
+        with v.loop(columns, [x, none]) as (_, state):
             at, total = state
             product = b.fmul(v.load_scalar(at), v.scalar(0.0))
-            return [v.at(at, q.step), b.fadd(total, product)]
+            state[:] = [v.at(at, q.step), b.fadd(total, product)]
+        return [b.fadd(sums[0], v.splat(state[1])), *sums[1:]]
 
-        total = v.loop(columns, [x, none], one)[1]
-        return [b.fadd(sums[0], v.splat(total)), *sums[1:]]
-
-    def row(r: Any, sums: list[Any]) -> list[Any]:
-        x = v.at(start, b.mul(r, q.ldx))
+    with v.loop(rows, [zero] * _ACCUMULATORS) as (r, sums):
+        x, before = v.at(start, r, q.ldx), sums[:]
         contiguous = b.icmp_signed("==", q.step, const(v.size))
-        return v.choose(contiguous, lambda: together(x, sums), lambda: apart(x, sums))
-
-    sums = v.loop(rows, [zero] * _ACCUMULATORS, row)
-    total = sums[0]
-    for other in sums[1:]:
-        total = b.fadd(total, other)
-    total = v.first(v.reduce(total, b.fadd))
+        sums[:] = v.choose(contiguous, lambda: together(x, before), lambda: apart(x, before))
+    total = v.first(v.reduce(reduce(b.fadd, sums), b.fadd))
     kept = b.select(b.fcmp_ordered("==", total, none), v.load_scalar(q.found, 0, I64), const(0))
     v.store_scalar(kept, q.found)

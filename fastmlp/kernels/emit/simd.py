@@ -1,4 +1,4 @@
-"""Vectors as LLVM IR: memory, arithmetic, lanes and control flow.
+"""Vectors as LLVM IR: memory, arithmetic and lanes.
 
 A `Vectors` object is an IR builder bound to an element type and a vector length. Its methods emit
 instructions; nothing here runs at training time. Addresses are 64-bit integers and offsets are
@@ -7,55 +7,35 @@ bytes, so that callers need no pointers, slices or reshapes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from llvmlite import ir
+from .flow import F32, F64, I8, I32, I64, VOID, Flow, call_by_name, const, constant, ir
 
-__all__ = [
-    "BOOL",
-    "F32",
-    "F64",
-    "I8",
-    "I16",
-    "I32",
-    "I64",
-    "VOID",
-    "Vectors",
-    "const",
-    "ir",
-]
-
-I64, I32, I16, I8, BOOL = (ir.IntType(n) for n in (64, 32, 16, 8, 1))
-VOID = ir.VoidType()
-F32, F64 = ir.FloatType(), ir.DoubleType()
+__all__ = ["Vectors"]
 
 
-def const(value: int) -> ir.Constant:
-    """Return `value` as a 64-bit integer constant."""
-    return ir.Constant(I64, value)
+def _bytes_of(kind: Any) -> int:
+    return kind.width // 8 if isinstance(kind, ir.IntType) else 4 if kind == F32 else 8
 
 
-class Vectors:
+class Vectors(Flow):
     """Emit arithmetic on vectors of `length` elements of `dtype` through `builder`."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: str, length: int, fma: bool) -> None:
-        self.b = builder
+        super().__init__(builder)
         self.module = builder.module
-        self.scalar = F32 if dtype == "float32" else F64
-        self.length = length
-        self.suffix = "f32" if dtype == "float32" else "f64"
-        self.size = 4 if dtype == "float32" else 8
+        self.dtype, self.length = dtype, length
+        single = dtype == "float32"
+        self.scalar, self.suffix, self.size = (F32, "f32", 4) if single else (F64, "f64", 8)
         self.bytes = length * self.size
         self.type = ir.VectorType(self.scalar, length)
         self.int_type = ir.VectorType(ir.IntType(8 * self.size), length)
         self.has_fma = fma
-        self.kept: frozenset[int] | None = None  # cases that `switch` leaves out are not in it
 
     def over(self, builder: ir.IRBuilder) -> Self:
         """Return vectors of the same kind through another builder."""
-        dtype = "float32" if self.size == 4 else "float64"
-        other = type(self)(builder, dtype, self.length, self.has_fma)
+        other = type(self)(builder, self.dtype, self.length, self.has_fma)
         other.kept = self.kept
         return other
 
@@ -63,17 +43,23 @@ class Vectors:
 
     def c(self, value: float) -> ir.Constant:
         """Return a vector with `value` in every lane."""
-        return ir.Constant(self.type, [float(value)] * self.length)
+        return constant(self.type, float(value))
 
     def ic(self, value: int) -> ir.Constant:
         """Return an integer vector with `value` in every lane."""
-        return ir.Constant(self.int_type, [int(value)] * self.length)
+        return constant(self.int_type, int(value))
 
-    def at(self, address: Any, offset: Any = 0) -> Any:
-        """Return `address` + `offset` bytes."""
+    def at(self, address: Any, offset: Any = 0, step: Any = None) -> Any:
+        """Return `address` + `offset` bytes, or `offset` times `step` bytes."""
+        if step is not None:
+            offset = self.times(offset, step)
         if isinstance(offset, int):
             return address if offset == 0 else self.b.add(address, const(offset))
         return self.b.add(address, offset)
+
+    def rows(self, address: Any, stride: Any, count: int) -> list[Any]:
+        """Return where `count` rows begin, `stride` bytes from one to the next."""
+        return [self.at(address, const(i), stride) for i in range(count)]
 
     def pointer(self, address: Any, kind: Any = None) -> Any:
         """Turn an integer address into a pointer to `kind` (a vector unless told)."""
@@ -86,6 +72,17 @@ class Vectors:
         value.align = self.size
         return value
 
+    def load_row(self, address: Any, count: int) -> list[Any]:
+        """Load some vectors, one behind the other."""
+        return [self.load(address, j * self.bytes) for j in range(count)]
+
+    def load_any(self, address: Any, kind: Any, count: int) -> Any:
+        """Load `count` values of `kind` that lie anywhere: a vector, or the one."""
+        kind = kind if count == 1 else ir.VectorType(kind, count)
+        value = self.b.load(self.pointer(address, kind))
+        value.align = 1
+        return value
+
     def store(self, value: Any, address: Any, offset: Any = 0) -> None:
         """Store a vector of any length; it need not be aligned."""
         self.b.store(value, self.pointer(self.at(address, offset), value.type)).align = self.size
@@ -94,24 +91,15 @@ class Vectors:
         """Load the lanes of a mask of any length, zeros in the others; nothing else is touched."""
         kind = ir.VectorType(self.scalar, mask.type.count)
         pointer = self.pointer(self.at(address, offset), kind)
-        nothing = ir.Constant(kind, [0.0] * kind.count)
-        arguments = [pointer, ir.Constant(I32, self.size), mask, nothing]
+        arguments = [pointer, I32(self.size), mask, constant(kind, 0.0)]
         name = f"llvm.masked.load.v{kind.count}{self.suffix}.p0"
         return self.call(name, kind, arguments)
 
     def store_lanes(self, value: Any, mask: Any, address: Any, offset: Any = 0) -> None:
         """Store the lanes of a mask; nothing else is touched."""
         pointer = self.pointer(self.at(address, offset))
-        arguments = [value, pointer, ir.Constant(I32, self.size), mask]
+        arguments = [value, pointer, I32(self.size), mask]
         self.call(f"llvm.masked.store.v{self.length}{self.suffix}.p0", VOID, arguments)
-
-    def room(self, vectors: int) -> Any:
-        """Return the address of room for so many vectors, which is there until the function ends.
-
-        To be asked for outside of loops.
-        """
-        kind = ir.ArrayType(self.type, vectors)
-        return self.b.ptrtoint(self.b.alloca(kind), I64)
 
     def load_scalar(self, address: Any, offset: Any = 0, kind: Any = None) -> Any:
         """Load one element, or one value of `kind`."""
@@ -121,40 +109,46 @@ class Vectors:
         """Store one value."""
         self.b.store(value, self.pointer(self.at(address, offset), value.type))
 
-    def splat(self, scalar: Any) -> Any:
-        """Return a vector with `scalar`, of any type, in every lane."""
-        return self._in_lanes(scalar, self.length)
+    def load_item(self, address: Any, index: Any, kind: Any = None) -> Any:
+        """Load element `index` of an array, or value `index` of `kind`; integers as 64 bits."""
+        kind = kind or self.scalar
+        value = self.load_scalar(address, self.times(index, _bytes_of(kind)), kind)
+        narrow = isinstance(kind, ir.IntType) and kind != I64
+        return self.b.zext(value, I64) if narrow else value
 
-    def _in_lanes(self, scalar: Any, length: int) -> Any:
-        undefined = ir.Constant(ir.VectorType(scalar.type, length), ir.Undefined)
-        first = self.b.insert_element(undefined, scalar, ir.Constant(I32, 0))
-        mask = ir.Constant(ir.VectorType(I32, length), [0] * length)
-        return self.b.shuffle_vector(first, undefined, mask)
+    def store_item(self, value: Any, address: Any, index: Any, kind: Any = None) -> None:
+        """Store value `index` of an array; an integer as one of `kind`, where told."""
+        if kind not in (None, value.type):
+            value = self.b.trunc(value, kind)
+        self.store_scalar(value, address, self.times(index, _bytes_of(value.type)))
+
+    def splat(self, scalar: Any, length: int | None = None) -> Any:
+        """Return a vector with `scalar`, of any type, in every lane; of `length` where told."""
+        undefined = ir.Constant(ir.VectorType(scalar.type, length or self.length), ir.Undefined)
+        first = self.b.insert_element(undefined, scalar, I32(0))
+        return self.shuffle(first, undefined, [0] * undefined.type.count)
 
     def first(self, vector: Any) -> Any:
         """Return lane 0."""
-        return self.b.extract_element(vector, ir.Constant(I32, 0))
+        return self.b.extract_element(vector, I32(0))
 
-    def _shuffle(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
-        mask = ir.Constant(ir.VectorType(I32, self.length), list(lanes))
-        return self.b.shuffle_vector(a, b, mask)
+    def shuffle(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
+        """Return these lanes of two vectors, the second's numbered behind the first's."""
+        return self.b.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
     def lanes_below(self, count: Any, length: int | None = None) -> Any:
         """Return the mask of lanes whose number is less than the 64-bit integer `count`, of as many
         lanes as a vector has unless told.
         """
-        length = length or self.length
-        limit = self._in_lanes(self.b.trunc(count, I32) if self.size == 4 else count, length)
-        lanes = ir.Constant(limit.type, list(range(length)))
+        limit = self.splat(self.b.trunc(count, I32) if self.size == 4 else count, length)
+        lanes = ir.Constant(limit.type, list(range(limit.type.count)))
         return self.b.icmp_signed("<", lanes, limit)
 
     # arithmetic
 
     def call(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
         """Call one of LLVM's own functions by its whole name."""
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        function = self.module.globals.get(name) or ir.Function(self.module, kind, name)
-        return self.b.call(function, arguments)
+        return call_by_name(self.b, name, result, arguments)
 
     def intrinsic(self, name: str, arguments: Sequence[Any]) -> Any:
         """Call the LLVM intrinsic ``llvm.<name>`` for this vector type."""
@@ -178,100 +172,17 @@ class Vectors:
         """Return the smaller; a NaN in `x` stays."""
         return self.b.select(self.b.fcmp_ordered(">", x, y), y, x)
 
-    def least(self, a: Any, b: Any) -> Any:
-        """Return the smaller of two integers."""
-        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
-
     def negative(self, x: Any) -> Any:
         """Return ``-x``."""
         return self.b.fsub(self.c(-0.0), x)
 
-    # across lanes; a fixed tree, since a reduction without reassociation is sequential
-
-    def reduce(self, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
-        """Combine all lanes in a fixed tree; every lane holds the result."""
-        step = self.length // 2
-        while step:
-            other = self._shuffle(vector, vector, [i ^ step for i in range(self.length)])
-            vector = combine(vector, other)
-            step //= 2
-        return vector
-
-    def transpose(self, rows: Sequence[Any]) -> list[Any]:
-        """Transpose `length` vectors in log2(length) stages of shuffles."""
-        result, step = list(rows), self.length // 2
-        while step:
-            low, high = self._exchange_lanes(step)
-            for i in range(self.length):
-                if not i & step:
-                    a, c = result[i], result[i | step]
-                    result[i], result[i | step] = (
-                        self._shuffle(a, c, low),
-                        self._shuffle(a, c, high),
-                    )
-            step //= 2
-        return result
-
-    def sum_rows(self, rows: Sequence[Any]) -> Any:
-        """Return the vector whose lane i is the sum of the lanes of rows[i], in a fixed tree."""
-        result, step = list(rows), self.length // 2
-        while step:
-            low, high = self._exchange_lanes(step)
-            for i in range(step):
-                a, c = result[i], result[i | step]
-                result[i] = self.b.fadd(self._shuffle(a, c, low), self._shuffle(a, c, high))
-            step //= 2
-        return result[0]
-
-    def _exchange_lanes(self, step: int) -> tuple[list[int], list[int]]:
-        n = self.length
-        low = [i if not i & step else n + (i ^ step) for i in range(n)]
-        high = [i | step if not i & step else n + i for i in range(n)]
-        return low, high
-
-    # control flow
-
-    def loop(
-        self,
-        count: Any,
-        state: Sequence[Any],
-        body: Callable[[Any, list[Any]], list[Any]],
-        *,
-        unroll: bool = True,
-    ) -> list[Any]:
-        """Emit ``for t in range(count): state = body(t, state)`` and return the last state.
-
-        Without `unroll` LLVM keeps one copy of the body: where it fills the registers, a second
-        one may spill.
-        """
-        b = self.b
-        before = b.block
-        head = b.function.append_basic_block("loop")
-        after = b.function.append_basic_block("after")
-        b.cbranch(b.icmp_signed(">", count, const(0)), head, after)
-        b.position_at_end(head)
-        t = b.phi(I64)
-        t.add_incoming(const(0), before)
-        phis = [b.phi(value.type) for value in state]
-        for phi, value in zip(phis, state, strict=True):
-            phi.add_incoming(value, before)
-        new = body(t, list(phis))
-        following = b.add(t, const(1))
-        last = b.block
-        t.add_incoming(following, last)
-        for phi, value in zip(phis, new, strict=True):
-            phi.add_incoming(value, last)
-        back = b.cbranch(b.icmp_signed("<", following, count), head, after)
-        if not unroll:
-            back.set_metadata("llvm.loop", self._never_unrolled())
-        b.position_at_end(after)
-        results = []
-        for value, changed in zip(state, new, strict=True):
-            phi = b.phi(value.type)
-            phi.add_incoming(value, before)
-            phi.add_incoming(changed, last)
-            results.append(phi)
-        return results
+    def cast(self, x: Any, element: Any) -> Any:
+        """Return floating-point numbers, one or a vector of them, as such of another type."""
+        lanes = getattr(x.type, "count", None)
+        if element == (x.type if lanes is None else x.type.element):
+            return x
+        kind = element if lanes is None else ir.VectorType(element, lanes)
+        return (self.b.fpext if element == F64 else self.b.fptrunc)(x, kind)
 
     def interleaved(
         self,
@@ -286,79 +197,65 @@ class Vectors:
         of the multiply-add. They are combined in a fixed order.
         """
         b, width = self.b, len(start)
-
-        def several(t: Any, sums: list[Any]) -> list[Any]:
-            new = []
-            for n in range(sets):
-                at = b.add(b.mul(t, const(sets)), const(n))
-                new += add(at, sums[n * width : (n + 1) * width])
-            return new
-
         whole = b.udiv(count, const(sets))
-        sums = self.loop(whole, [*start, *[self.c(0.0)] * (width * (sets - 1))], several)
+        with self.loop(whole, [*start, *[self.c(0.0)] * (width * (sets - 1))]) as (t, sums):
+            for n in range(sets):
+                own = slice(n * width, (n + 1) * width)
+                sums[own] = add(b.add(b.mul(t, const(sets)), const(n)), sums[own])
         while len(sums) > width:
             half = len(sums) // 2
             sums = [b.fadd(x, y) for x, y in zip(sums[:half], sums[half:], strict=True)]
-        if sets == 1:
-            return sums
-        done = b.mul(whole, const(sets))
-        return self.loop(b.sub(count, done), sums, lambda t, s: add(b.add(done, t), s))
+        if sets > 1:
+            done = b.mul(whole, const(sets))
+            with self.loop(b.sub(count, done), sums) as (t, sums):
+                sums[:] = add(b.add(done, t), sums[:])
+        return sums
 
-    def _never_unrolled(self) -> Any:
-        """Return the metadata of a loop; its first operand is itself, which tells loops apart."""
-        disable = self.module.add_metadata(["llvm.loop.unroll.disable"])
-        loop = self.module.add_metadata([self.b.function.name, disable])
-        loop.operands = (loop, disable)
-        return loop
+    # across lanes; a fixed tree, since a reduction without reassociation is sequential
 
-    def choose(
-        self,
-        condition: Any,
-        yes: Callable[[], list[Any] | None],
-        no: Callable[[], list[Any] | None] = list,
-    ) -> list[Any]:
-        """Emit ``yes() if condition else no()`` and return the chosen list of values, if they
-        return some.
-        """
-        b = self.b
-        then, other, after = (b.function.append_basic_block(n) for n in ("then", "else", "join"))
-        b.cbranch(condition, then, other)
-        results = []
-        for block, emit in ((then, yes), (other, no)):
-            b.position_at_end(block)
-            values = emit() or []
-            results.append((values, b.block))
-            b.branch(after)
-        b.position_at_end(after)
-        joined = []
-        for left, right in zip(results[0][0], results[1][0], strict=True):
-            phi = b.phi(left.type)
-            phi.add_incoming(left, results[0][1])
-            phi.add_incoming(right, results[1][1])
-            joined.append(phi)
-        return joined
+    def reduce(self, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
+        """Combine all lanes in a fixed tree; every lane holds the result."""
+        step = self.length // 2
+        while step:
+            other = self.shuffle(vector, vector, [i ^ step for i in range(self.length)])
+            vector = combine(vector, other)
+            step //= 2
+        return vector
 
-    def switch(
-        self, code: Any, cases: Mapping[int, Callable[[], None]], *, every: bool = False
-    ) -> None:
-        """Emit ``cases[code]()``; a code that is not listed does nothing, nor does one that is
-        not `kept`, unless `every` case is wanted.
-        """
-        b = self.b
-        after = b.function.append_basic_block("chosen")
-        switch = b.switch(code, after)
-        for value, emit in cases.items():
-            if not every and self.kept is not None and value not in self.kept:
-                continue
-            block = b.function.append_basic_block(f"case{value}")
-            switch.add_case(const(value), block)
-            b.position_at_end(block)
-            emit()
-            b.branch(after)
-        b.position_at_end(after)
+    def transpose(self, rows: Sequence[Any]) -> list[Any]:
+        """Transpose `length` vectors in log2(length) stages of shuffles."""
+        result, step = list(rows), self.length // 2
+        while step:
+            low, high = self._exchange_lanes(step)
+            for i in range(self.length):
+                if not i & step:
+                    a, c = result[i], result[i | step]
+                    result[i], result[i | step] = (
+                        self.shuffle(a, c, low),
+                        self.shuffle(a, c, high),
+                    )
+            step //= 2
+        return result
+
+    def sum_rows(self, rows: Sequence[Any]) -> Any:
+        """Return the vector whose lane i is the sum of the lanes of rows[i], in a fixed tree."""
+        result, step = list(rows), self.length // 2
+        while step:
+            low, high = self._exchange_lanes(step)
+            for i in range(step):
+                a, c = result[i], result[i | step]
+                result[i] = self.b.fadd(self.shuffle(a, c, low), self.shuffle(a, c, high))
+            step //= 2
+        return result[0]
+
+    def _exchange_lanes(self, step: int) -> tuple[list[int], list[int]]:
+        n = self.length
+        low = [i if not i & step else n + (i ^ step) for i in range(n)]
+        high = [i | step if not i & step else n + i for i in range(n)]
+        return low, high
 
     def prefetch(self, address: Any, offset: int = 0, locality: int = 3) -> None:
         """Ask for the cache line at `address` + `offset`."""
         pointer = self.pointer(self.at(address, offset), I8)
-        how = [ir.Constant(I32, value) for value in (0, locality, 1)]
+        how = [I32(value) for value in (0, locality, 1)]
         self.call("llvm.prefetch.p0", VOID, [pointer, *how])

@@ -6,12 +6,13 @@ result is normal, what is built on them within 4; infinities are right, NaN stay
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .simd import Vectors, ir
+from .flow import const, ir
+from .simd import Vectors
 
-__all__ = ["RowVec", "Vec"]
+__all__ = ["RowVec", "Vec", "along_row"]
 
 # exp(r) = 1 + r + r^2 q(r) on |r| <= ln(2)/2, q a minimax polynomial, highest power first;
 # `magic` = 1.5 * 2^(mantissa bits) rounds to the nearest integer when it is added.
@@ -64,10 +65,7 @@ class Vec(Vectors):
         """Return t, whose low bits are n = round(x / ln 2), and expm1 of x - n ln 2."""
         k, b = self.k, self.b
         magic = self.c(k["magic"])
-        if self.has_fma:
-            t = self.fma(x, self.c(1.4426950408889634), magic)
-        else:
-            t = b.fadd(b.fmul(x, self.c(1.4426950408889634)), magic)
+        t = self.fma(x, self.c(1.4426950408889634), magic)
         n = b.fsub(t, magic)
         r = self._subtract_ln2(x, n)
         p = self.fma(b.fmul(r, r), self._polynomial(k["exp"], r), r)
@@ -167,28 +165,43 @@ class Vec(Vectors):
 
 
 class RowVec(Vec):
-    """Vectors along a row of `n` elements: at an offset nothing beyond its end is touched.
+    """Vectors along a row of `n` elements: nothing beyond its end is touched.
 
-    An offset that is not a number counts from where the row begins.
+    Addresses are where it begins. The masks of its first `ready` vectors are made at once: in a
+    loop that fills the registers LLVM would make them again and again.
     """
 
-    def __init__(self, v: Vec, n: Any) -> None:
-        super().__init__(v.b, "float32" if v.size == 4 else "float64", v.length, v.has_fma)
+    def __init__(self, v: Vec, n: Any, ready: int = 0) -> None:
+        super().__init__(v.b, v.dtype, v.length, v.has_fma)
         self.kept, self._n = v.kept, n
+        self._ready: dict[Any, Any] = {}
+        for offset in range(0, ready * self.bytes, self.bytes):
+            self._ready[offset] = self._mask(offset)
 
-    def _mask(self, offset: Any) -> Any:
-        left = self.b.sub(self._n, self.b.udiv(offset, ir.Constant(offset.type, self.size)))
-        return self.lanes_below(left)
+    def _mask(self, offset: Any, length: int | None = None) -> Any:
+        if offset in self._ready:
+            return self._ready[offset]
+        offset = const(offset) if isinstance(offset, int) else offset
+        left = self.b.sub(self._n, self.b.udiv(offset, const(self.size)))
+        return self.lanes_below(left, length)
 
     def load(self, address: Any, offset: Any = 0, length: int | None = None) -> Any:
         """Load a vector; beyond the end of the row are zeros."""
-        if isinstance(offset, int):
-            return super().load(address, offset, length)
-        return self.load_lanes(self._mask(offset), address, offset)
+        return self.load_lanes(self._mask(offset, length), address, offset)
 
     def store(self, value: Any, address: Any, offset: Any = 0) -> None:
         """Store a vector as far as the row goes."""
-        if isinstance(offset, int):
-            super().store(value, address, offset)
-        else:
-            self.store_lanes(value, self._mask(offset), address, offset)
+        self.store_lanes(value, self._mask(offset), address, offset)
+
+
+def along_row(v: Vec, n: Any, vectors: int = 1) -> Iterator[tuple[Vec, Any]]:
+    """Emit the body of a ``for`` over a row of n elements, some vectors at a time, and for what is
+    left: it is given their offset, and what loads and stores them where they are.
+    """
+    step = vectors * v.length
+    whole = v.b.udiv(n, const(step))
+    with v.each(whole, step * v.size) as offset:
+        yield v, offset
+    left = v.b.sub(n, v.times(whole, step))
+    with v.when(v.b.icmp_signed(">", left, const(0))):
+        yield RowVec(v, left), v.times(whole, step * v.size)

@@ -85,42 +85,28 @@ _PACKED = {
     "pack_columns_right": Kernel(packing.pack_columns_right, "packing"),
     "pack_rows_right": Kernel(packing.pack_rows_right, "packing"),
 }
+# there are these for every kind of lists of non-zeros, of inputs, and of inputs with few values
+_OF_LISTS = {
+    "sparse_forward": Kernel(sparse.forward, "lists of"),
+    "by_feature": Kernel(sparse.by_feature, "lists of"),
+    "prefetch": Kernel(sparse.prefetch, "lists of"),
+    "sparse_gradient": Kernel(sparse.gradient, "gradient of"),
+}
+_OF_INPUTS = {
+    "gather": Kernel(elementwise.gather, "gather"),
+    "list_rows": Kernel(csr.list_rows, "listing"),
+    "index_count": Kernel(csr.index_count, "index"),
+    "index_fill": Kernel(csr.index_fill, "index"),
+}
+_OF_VALUES = {"encode": Kernel(csr.encode, "index")}
 
 
-def _of_parts(parts: int, name: str) -> dict[str, Kernel]:
-    """Return the kernels over operands split into so many bfloat16 parts."""
-    kernels = {**_PACKED, "split_rows_left": Kernel(packing.split_rows_left, "packing")}
+def _variants(kernels: dict[str, Kernel], name: str, **options: Any) -> dict[str, Kernel]:
+    """Return kernels with options, whose names and families end with `name`."""
     return {
-        f"{kernel}_{name}": Kernel(partial(of.emit, parts=parts), f"{of.family} {name}", of.cases)
+        f"{kernel}_{name}": Kernel(partial(of.emit, **options), f"{of.family} {name}", of.cases)
         for kernel, of in kernels.items()
     }
-
-
-def _of_lists(kind: str) -> dict[str, Kernel]:
-    """Return the kernels that go through lists of non-zeros of one kind."""
-    family = f"lists of {kind}"
-    return {
-        f"sparse_forward_{kind}": Kernel(partial(sparse.forward, kind=kind), family),
-        f"by_feature_{kind}": Kernel(partial(sparse.by_feature, kind=kind), family),
-        f"prefetch_{kind}": Kernel(partial(sparse.prefetch, kind=kind), family),
-        f"sparse_gradient_{kind}": Kernel(
-            partial(sparse.gradient, kind=kind), f"gradient of {kind}"
-        ),
-    }
-
-
-def _of_input(kind: str) -> dict[str, Kernel]:
-    """Return the kernels that read inputs of one kind."""
-    index = f"index {kind}"
-    kernels = {
-        f"gather_{kind}": Kernel(partial(elementwise.gather, kind=kind), f"gather {kind}"),
-        f"list_rows_{kind}": Kernel(partial(csr.list_rows, kind=kind), f"listing {kind}"),
-        f"index_count_{kind}": Kernel(partial(csr.index_count, kind=kind), index),
-        f"index_fill_{kind}": Kernel(partial(csr.index_fill, kind=kind), index),
-    }
-    if kind != "u8":
-        kernels[f"encode_{kind}"] = Kernel(partial(csr.encode, kind=kind), index)
-    return kernels
 
 
 KERNELS: dict[str, Kernel] = {
@@ -128,7 +114,6 @@ KERNELS: dict[str, Kernel] = {
     "backward": Kernel(gemm.backward, "backward", "derivatives"),
     "transpose": Kernel(gemm.transpose, "backward", "derivatives"),
     **_PACKED,
-    **{name: kernel for n, of in SPLIT.items() for name, kernel in _of_parts(n, of).items()},
     "add": Kernel(elementwise.add, "groups"),
     "softmax_labels": Kernel(losses.softmax_labels, "labels"),
     "softmax_targets": Kernel(losses.softmax_targets, "targets"),
@@ -156,9 +141,16 @@ KERNELS: dict[str, Kernel] = {
         f"{name}_of_rows": Kernel(partial(getattr(losses, name), padded=False), f"rows of {name}")
         for name in ("softmax_labels", "softmax_targets", "elementwise_loss", "output")
     },
-    **{name: kernel for kind in sparse.LISTS for name, kernel in _of_lists(kind).items()},
-    **{name: kernel for kind in KINDS for name, kernel in _of_input(kind).items()},
 }
+for _parts, _name in SPLIT.items():
+    _split = {**_PACKED, "split_rows_left": Kernel(packing.split_rows_left, "packing")}
+    KERNELS |= _variants(_split, _name, parts=_parts)
+for _kind in sparse.LISTS:
+    KERNELS |= _variants(_OF_LISTS, _kind, kind=_kind)
+for _kind in KINDS:
+    KERNELS |= _variants(
+        _OF_INPUTS if _kind == "u8" else _OF_INPUTS | _OF_VALUES, _kind, kind=_kind
+    )
 _FAMILIES = frozenset(kernel.family for kernel in KERNELS.values())
 
 
@@ -199,13 +191,7 @@ def groups_of(names: Iterable[str], activations: Iterable[str], rule: str) -> li
 
 
 def _kept(group: str) -> frozenset[int] | None:
-    """Return the codes of the cases that a group has; None for all.
-
-    Raises
-    ------
-    ValueError
-        If there is no such family or case.
-    """
+    """Return the codes of the cases that a group has; None for all."""
     family, colon, names = group.partition(":")
     if family in _FAMILIES and not colon:
         return None
@@ -237,21 +223,9 @@ def _emit_group(dtype: str, group: str, module: ir.Module) -> None:
 
 @cache
 def _group_addresses(dtype: str, group: str) -> dict[str, int]:
-    """Compile (or load) a group of kernels and return their addresses by name.
-
-    Parameters
-    ----------
-    dtype : str
-    group : str
-        A family of kernels, or ``"family:case+case"`` for some cases only.
-
-    Raises
-    ------
-    ValueError
-        If there is no such family or case.
-    """
+    """Compile (or load) a group of kernels and return their addresses by name."""
     family, _, _ = group.partition(":")
-    _kept(group)
+    _kept(group)  # raises if there is no such group
     code = machine_code(f"{group} {dtype}", partial(_emit_group, dtype, group))
     names = [name for name, kernel in KERNELS.items() if kernel.family == family]
     return {name: code.address(f"fastmlp_{name}") for name in names}

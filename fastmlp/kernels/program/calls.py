@@ -20,13 +20,8 @@ _ROUND = 64  # elements that rows and columns are rounded up to when they are pa
 
 @dataclass(frozen=True)
 class Matrix:
-    """An array of two dimensions: where it is, and how far apart its elements are.
-
-    Attributes
-    ----------
-    at : At
-    down, across : int
-        Bytes from row to row and from column to column.
+    """An array of two dimensions: where it is, and the bytes from row to row (`down`) and from
+    column to column (`across`).
     """
 
     at: At
@@ -45,19 +40,10 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Product:
-    """C = bias + A B.
+    """C = bias + A B, then the activation.
 
-    Attributes
-    ----------
-    c, a, b : Matrix
-    bias : At or None
-    rows, columns, k : int
-    packed : int
-        Which operands are packed: bits PACK_A and PACK_B.
-    grid : (int, int)
-        In how many parts the rows and the columns are cut.
-    activation : str
-        What is applied to C.
+    `packed` are the bits of the operands that are packed, PACK_A and PACK_B; rows and columns are
+    cut in as many parts as the `grid` says.
     """
 
     c: Matrix
@@ -122,15 +108,8 @@ def rows_of(kernel: str, shares: int, rows: int, moving: dict[str, tuple[At, int
             **values: int | At) -> list[Phase]:  # fmt: skip
     """Return the one phase of a kernel over rows, each share with a stretch of its own.
 
-    Parameters
-    ----------
-    kernel : str
-        With a field `rows`.
-    shares, rows : int
-    moving : dict
-        By field: where the first row's value is, and the bytes to the next one's.
-    values
-        The other fields.
+    The kernel has a field `rows`. The values of those in `moving` move: where the first row's is,
+    and the bytes to the next one's.
     """
 
     def build(share: Share, t: int) -> None:

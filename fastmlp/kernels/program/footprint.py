@@ -16,7 +16,6 @@ from ..emit.optimizers import HYPER_ROW, STORE, state_arrays
 from ..emit.sparse import LISTS
 from ..emit.target import current_target
 from ..jit.registry import SPLIT
-from .footprint_calls import CALLS
 from .job import BLOCK
 from .operation import At, Operation, Slot
 
@@ -212,14 +211,6 @@ _PACKED: dict[str, Footprint] = {
 }  # fmt: skip
 
 
-def _bias_update(q: Any, m: _Memory) -> list[Access]:
-    return [*m.stepped(q, q.bias, 1, 0, q.vectors), *m.vectors(q.d, q.rows, q.ldd, q.vectors)]
-
-
-def _optimizer(q: Any, m: _Memory) -> list[Access]:
-    return [*m.stepped(q, q.w, 1, 0, q.vectors), *m.vectors(q.g, 1, 0, q.vectors, writes=True)]
-
-
 def _add(q: Any, m: _Memory) -> list[Access]:
     pieces = [q.src + number * q.distance for number in range(q.pieces)]
     return [
@@ -263,45 +254,6 @@ _LAST: dict[str, Footprint] = {
 }  # fmt: skip
 
 
-def _dropout(q: Any, m: _Memory) -> list[Access]:
-    return [
-        *m.vectors(q.h, q.rows, q.ld, q.vectors, writes=True),
-        *m.vectors(q.slope, q.rows, q.ld, q.vectors, writes=True),
-        *m.rows(q.words, 1, 0, 8), *m.rows(q.scale, 1, 0, m.item),
-    ]  # fmt: skip
-
-
-def _penalties(q: Any, m: _Memory) -> list[Access]:
-    return [
-        *m.rows(q.totals, q.vectors, q.step, q.blocks * 8, writes=True),
-        *m.vectors(q.w, q.blocks * BLOCK, q.ldw, q.vectors), *m.rows(q.coefficients, 1, 0, 16),
-    ]  # fmt: skip
-
-
-def _reduce_penalties(q: Any, m: _Memory) -> list[Access]:
-    return [*m.rows(q.penalty, 1, 0, 8, writes=True), *m.rows(q.totals, 1, 0, q.count * 8)]
-
-
-def _gradient_squares(q: Any, m: _Memory) -> list[Access]:
-    rows = q.blocks * q.rows
-    return [
-        *m.rows(q.totals, 1, 0, q.blocks * 8, writes=True),
-        *m.vectors(q.w, rows, q.ld, q.vectors), *m.vectors(q.g, rows, q.ld, q.vectors),
-        *m.rows(q.hyper, 1, 0, HYPER_ROW * m.item),
-    ]  # fmt: skip
-
-
-def _clip(q: Any, m: _Memory) -> list[Access]:
-    return [
-        *m.rows(q.to, 1, 0, 2 * q.row_bytes, writes=True), *m.rows(q.hyper, 1, 0, 2 * q.row_bytes),
-        *m.rows(q.squares, 1, 0, q.count * 8), *m.rows(q.limit, 1, 0, 8),
-    ]  # fmt: skip
-
-
-def _limit_columns(q: Any, m: _Memory) -> list[Access]:
-    return [*m.vectors(q.w, q.rows, q.ldw, q.vectors, writes=True), *m.rows(q.limit, 1, 0, 8)]
-
-
 def _sparse_forward(q: Any, m: _Memory) -> list[Access]:
     return [
         *m.vectors(q.z, q.rows, q.ldz, q.vectors, writes=True), *m.vectors(q.bias, 1, 0, q.vectors),
@@ -326,15 +278,6 @@ def _by_feature(q: Any, m: _Memory) -> list[Access]:
     ]  # fmt: skip
 
 
-def _feature_update(q: Any, m: _Memory) -> list[Access]:
-    return [
-        *m.stepped(q, q.w, q.features, q.ldw, q.vectors),
-        *m.vectors(q.sums, q.features, q.ldw, q.vectors),
-        *m.rows(q.counts, 1, 0, q.features * 4), *m.rows(q.before, 1, 0, q.features * 4),
-        *m.rows(q.listed, q.features, q.ld_listed, q.ld_listed), *m.anywhere(q.d),
-    ]  # fmt: skip
-
-
 def _vector_forward(q: Any, m: _Memory) -> list[Access]:
     slope = q.slope if q.code in SLOPE_CODES else None
     return [
@@ -344,40 +287,98 @@ def _vector_forward(q: Any, m: _Memory) -> list[Access]:
     ]  # fmt: skip
 
 
-def _vector_backward(q: Any, m: _Memory) -> list[Access]:
-    rows = q.blocks * m.vector // m.item
-    return [
-        *m.vectors(q.e, 1, 0, q.blocks, writes=True), *m.vectors(q.w, rows, q.ldw, q.vectors),
-        *m.vectors(q.d, 1, 0, q.vectors), *m.vectors(q.h, 1, 0, q.blocks),
-    ]  # fmt: skip
-
-
-def _vector_update(q: Any, m: _Memory) -> list[Access]:
-    return [
-        *m.vectors(q.w, q.n, q.ldw, q.vectors, writes=True), *m.rows(q.x, 1, 0, q.n * m.item),
-        *m.vectors(q.d, 1, 0, q.vectors),
-    ]  # fmt: skip
-
-
-def _step_row(q: Any, m: _Memory) -> list[Access]:
-    return [
-        *m.vectors(q.dst, 1, 0, q.vectors, writes=True), *m.vectors(q.src, 1, 0, q.vectors),
-        *m.rows(q.hyper, 1, 0, 2 * m.item),
-    ]  # fmt: skip
-
-
 def _prefetch(q: Any, m: _Memory) -> list[Access]:
     return [*m.rows(q.order, 1, 0, 8), *m.lists(q)]
 
 
+def _matrix(m: _Memory, at: Any, shape: tuple[int, int], strides: tuple[int, int]) -> list[Access]:
+    """Return the accesses to a matrix of any strides."""
+    (rows, columns), (down, across) = shape, strides
+    if across == m.item or columns <= 1:
+        return m.rows(at, rows, down, columns * m.item)
+    if down == m.item or rows <= 1:
+        return m.rows(at, columns, across, rows * m.item)
+    return [x for j in range(columns) for x in m.rows(at + j * across, rows, down, m.item)]
+
+
+def _product(q: Any, m: _Memory) -> list[Access]:
+    return [
+        *m.rows(q.c, q.rows, q.ldc, q.columns * m.item, writes=True),
+        *_matrix(m, q.a, (q.rows, q.k), (q.lda, q.step_a)),
+        *_matrix(m, q.b, (q.k, q.columns), (q.ldb, q.step_b)),
+        *m.rows(q.bias, 1, 0, q.columns * m.item),
+        *(m.anywhere(q.room, writes=True) if q.packed else []),
+    ]  # fmt: skip
+
+
+def _finite(q: Any, m: _Memory) -> list[Access]:
+    numbers = q.rows, q.columns, q.ldx, q.step
+    looked_at = m.anywhere(q.x)  # what a run is told
+    if all(isinstance(number, int) for number in numbers):
+        looked_at = _matrix(m, q.x, numbers[:2], numbers[2:])
+    return [*m.rows(q.found, 1, 0, 8, writes=True), *looked_at]
+
+
 FOOTPRINTS: dict[str, Footprint] = {
-    "forward": _forward, "backward": _backward,
-    "transpose": _transpose, "add": _add, "penalties": _penalties,
-    "reduce_penalties": _reduce_penalties, "update": _update, "bias_update": _bias_update,
-    "optimizer": _optimizer, "feature_update": _feature_update, "vector_forward": _vector_forward,
-    "vector_backward": _vector_backward, "vector_update": _vector_update, "step_row": _step_row,
-    "dropout": _dropout, "gradient_squares": _gradient_squares, "clip": _clip,
-    "limit_columns": _limit_columns, **CALLS, **_PACKED,
+    "bias_update": lambda q, m: [
+        *m.stepped(q, q.bias, 1, 0, q.vectors), *m.vectors(q.d, q.rows, q.ldd, q.vectors),
+    ],
+    "optimizer": lambda q, m: [
+        *m.stepped(q, q.w, 1, 0, q.vectors), *m.vectors(q.g, 1, 0, q.vectors, writes=True),
+    ],
+    "dropout": lambda q, m: [
+        *m.vectors(q.h, q.rows, q.ld, q.vectors, writes=True),
+        *m.vectors(q.slope, q.rows, q.ld, q.vectors, writes=True),
+        *m.rows(q.words, 1, 0, 8), *m.rows(q.scale, 1, 0, m.item),
+    ],
+    "penalties": lambda q, m: [
+        *m.rows(q.totals, q.vectors, q.step, q.blocks * 8, writes=True),
+        *m.vectors(q.w, q.blocks * BLOCK, q.ldw, q.vectors), *m.rows(q.coefficients, 1, 0, 16),
+    ],
+    "reduce_penalties": lambda q, m: [
+        *m.rows(q.penalty, 1, 0, 8, writes=True), *m.rows(q.totals, 1, 0, q.count * 8),
+    ],
+    "gradient_squares": lambda q, m: [
+        *m.rows(q.totals, 1, 0, q.blocks * 8, writes=True),
+        *m.vectors(q.w, q.blocks * q.rows, q.ld, q.vectors),
+        *m.vectors(q.g, q.blocks * q.rows, q.ld, q.vectors),
+        *m.rows(q.hyper, 1, 0, HYPER_ROW * m.item),
+    ],
+    "clip": lambda q, m: [
+        *m.rows(q.to, 1, 0, 2 * q.row_bytes, writes=True), *m.rows(q.hyper, 1, 0, 2 * q.row_bytes),
+        *m.rows(q.squares, 1, 0, q.count * 8), *m.rows(q.limit, 1, 0, 8),
+    ],
+    "limit_columns": lambda q, m: [
+        *m.vectors(q.w, q.rows, q.ldw, q.vectors, writes=True), *m.rows(q.limit, 1, 0, 8),
+    ],
+    "feature_update": lambda q, m: [
+        *m.stepped(q, q.w, q.features, q.ldw, q.vectors),
+        *m.vectors(q.sums, q.features, q.ldw, q.vectors),
+        *m.rows(q.counts, 1, 0, q.features * 4), *m.rows(q.before, 1, 0, q.features * 4),
+        *m.rows(q.listed, q.features, q.ld_listed, q.ld_listed), *m.anywhere(q.d),
+    ],
+    "vector_backward": lambda q, m: [
+        *m.vectors(q.e, 1, 0, q.blocks, writes=True),
+        *m.vectors(q.w, q.blocks * m.vector // m.item, q.ldw, q.vectors),
+        *m.vectors(q.d, 1, 0, q.vectors), *m.vectors(q.h, 1, 0, q.blocks),
+    ],
+    "vector_update": lambda q, m: [
+        *m.vectors(q.w, q.n, q.ldw, q.vectors, writes=True), *m.rows(q.x, 1, 0, q.n * m.item),
+        *m.vectors(q.d, 1, 0, q.vectors),
+    ],
+    "step_row": lambda q, m: [
+        *m.vectors(q.dst, 1, 0, q.vectors, writes=True), *m.vectors(q.src, 1, 0, q.vectors),
+        *m.rows(q.hyper, 1, 0, 2 * m.item),
+    ],
+    "activate_rows": lambda q, m: [
+        *m.rows(q.y, q.rows, q.ldy, q.columns * m.item, writes=True),
+        *m.rows(q.slope, q.rows, q.lds, q.columns * m.item, writes=True),
+        *m.rows(q.x, q.rows, q.ldx, q.columns * m.item),
+    ],
+    "optimizer_items": lambda q, m: m.anywhere(q.items),  # the arrays are where these say
+    "matrix_product": _product, "finite": _finite, "forward": _forward, "backward": _backward,
+    "transpose": _transpose, "add": _add, "update": _update, "vector_forward": _vector_forward,
+    **_PACKED,
     **{
         f"{name}_{end}": partial(of, parts=parts)
         for parts, end in SPLIT.items()

@@ -160,16 +160,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Scaled:
-    """A layer whose weights are s V, as four layers that read one another's rows.
-
-    Attributes
-    ----------
-    raw : Layer
-        Of ``x V``, before s and the bias.
-    finished : Layer
-        Of ``f(s (x V) + b)``: one input, s, whose row of weights is ``x V``.
-    scaled : Layer
-        Of ``s d``: one input, s, whose row of weights is the delta. Its rows become the steps.
+    """A layer whose weights are s V, as layers that read one another's rows: of ``x V``, before s
+    and the bias; of ``f(s (x V) + b)``, with one input, s, whose row of weights is ``x V``; of ``s
+    d``, with one input, s, whose row of weights is the delta. The rows of the last one become the
+    steps.
     """
 
     raw: Layer

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from ..emit.activations import ACTIVATIONS
@@ -43,86 +43,62 @@ class Line(NamedTuple):
     flops: int
 
 
-def _dense(q: Any, length: int, pairs: bool) -> tuple[int, int, int]:
-    """Return the rows, the sums' length and the columns of a dense kernel, in elements."""
-    return q.tiles * current_target().tile_rows, q.k * (1 + pairs), q.vectors * length
+_DENSE = "{tile_rows} x {depth} @ {depth} x {columns}, "
+# of kernels, else of those that have some fields; see `_numbers`
+_SHAPES = {
+    "forward": _DENSE + "{activation}", "backward": _DENSE + "{activation} backward",
+    "update": _DENSE + "{rule}", "bias_update": "{rows} x {columns} summed, {rule}",
+    "optimizer": "{columns}, {rule}", "transpose": "{block_rows} x {columns}",
+    "pack_columns_left": "{k} x {n}", "pack_columns_right": "{k} x {n}",
+    "pack_rows_right": "{rows} x {depth_of}",
+    "vector_forward": "{n} @ {n} x {columns}, {activation}",
+    "vector_backward": "{inputs} x {columns} @ {columns}", "vector_update": "{n} x {columns}",
+    "feature_update": "{features} x {columns}, {rule}", "add": "{pieces} of {columns}",
+    "penalties": "{blocks} blocks of rows x {columns}",
+    "gradient_squares": "{blocks} blocks of rows x {columns}",
+    "reduce_penalties": "{count}", "clip": "{count}",
+}  # fmt: skip
+_OTHERS = {
+    ("rows", "n"): "{rows} x {n}", ("rows", "vectors"): "{rows} x {columns}",
+    ("features",): "{rows} samples, {features} features", ("vectors",): "{columns}",
+}  # fmt: skip
 
 
-def _name(kernel: str) -> tuple[str, bool]:
-    """Return a kernel's name without what tells how operands are split, and whether they are."""
-    name, _, end = kernel.rpartition("_")
-    return (name, True) if end in SPLIT.values() else (kernel, False)
+def _numbers(operation: Operation, item: int) -> tuple[str, dict[str, Any]]:
+    """Return a kernel's name without what tells how operands lie, and its numbers, with those of
+    vectors, tiles and pairs in elements.
+    """
+    name, _, end = operation.kernel.rpartition("_")
+    split = end in SPLIT.values()
+    kernel = (name if split else operation.kernel).removeprefix("packed_")
+    given = {name: value for name, value in operation.named().items() if isinstance(value, int)}
+    of, target = Counter(given), current_target()
+    length = target.vector_bytes // item
+    return kernel, given | {
+        "columns": of["vectors"] * length, "inputs": of["blocks"] * length,
+        "block_rows": of["row_blocks"] * length, "tile_rows": of["tiles"] * target.tile_rows,
+        "depth_of": of["depth"], "depth": of["k"] * (1 + split),
+        "activation": _NAMES.get(of["code"]), "rule": _RULES.get(of["code"]),
+    }  # fmt: skip
 
 
 def shape(operation: Operation, item: int) -> str:
-    """Return the shapes of an operation, padded as it works on them.
-
-    Parameters
-    ----------
-    operation : Operation
-    item : int
-        Bytes of an element.
+    """Return the shapes of an operation, padded as it works on them; `item` is the bytes of an
+    element.
     """
-    q = SimpleNamespace(**operation.named())
-    length = current_target().vector_bytes // item
-    kernel, split = _name(operation.kernel)
-    match kernel:
-        case "forward" | "packed_forward":
-            rows, k, columns = _dense(q, length, split)
-            return f"{rows} x {k} @ {k} x {columns}, {_NAMES[q.code]}"
-        case "backward" | "packed_backward":
-            rows, k, columns = _dense(q, length, split)
-            return f"{rows} x {k} @ {k} x {columns}, {_NAMES[q.code]} backward"
-        case "update" | "packed_update":
-            rows, k, columns = _dense(q, length, split)
-            return f"{rows} x {k} @ {k} x {columns}, {_RULES[q.code]}"
-        case "bias_update":
-            return f"{q.rows} x {q.vectors * length} summed, {_RULES[q.code]}"
-        case "optimizer":
-            return f"{q.vectors * length}, {_RULES[q.code]}"
-        case "transpose":
-            return f"{q.row_blocks * length} x {q.vectors * length}"
-        case "pack_columns_left" | "pack_columns_right":
-            return f"{q.k} x {q.n}"
-        case "pack_rows_right":
-            return f"{q.rows} x {q.depth}"
-        case "vector_forward":
-            return f"{q.n} @ {q.n} x {q.vectors * length}, {_NAMES[q.code]}"
-        case "vector_backward":
-            return f"{q.blocks * length} x {q.vectors * length} @ {q.vectors * length}"
-        case "vector_update":
-            return f"{q.n} x {q.vectors * length}"
-        case "feature_update":
-            return f"{q.features} x {q.vectors * length}, {_RULES[q.code]}"
-        case "add":
-            return f"{q.pieces} of {q.vectors * length}"
-        case "penalties" | "gradient_squares":
-            return f"{q.blocks} blocks of rows x {q.vectors * length}"
-        case "reduce_penalties" | "clip":
-            return f"{q.count}"
-    named = {name: value for name, value in vars(q).items() if isinstance(value, int)}
-    if "rows" in named and "n" in named:
-        return f"{q.rows} x {q.n}"
-    if "rows" in named and "vectors" in named:
-        return f"{q.rows} x {q.vectors * length}"
-    if "features" in named:
-        return f"{q.rows} samples, {q.features} features"
-    return f"{named['vectors'] * length}" if "vectors" in named else ""
+    kernel, numbers = _numbers(operation, item)
+    others = (text for fields, text in _OTHERS.items() if numbers.keys() >= set(fields))
+    return (_SHAPES.get(kernel) or next(others, "")).format(**numbers)
 
 
 def flops(operation: Operation, item: int) -> int:
     """Return the floating-point operations of an operation's sums, zeros included."""
-    q = SimpleNamespace(**operation.named())
-    length = current_target().vector_bytes // item
-    kernel, split = _name(operation.kernel)
-    if kernel.removeprefix("packed_") in ("forward", "backward", "update"):
-        rows, k, columns = _dense(q, length, split)
-        return 2 * rows * k * columns
-    if operation.kernel == "vector_forward" or operation.kernel == "vector_update":
-        return 2 * q.n * q.vectors * length
-    if operation.kernel == "vector_backward":
-        return 2 * q.blocks * length * q.vectors * length
-    return 0
+    kernel, of = _numbers(operation, item)
+    if kernel in ("forward", "backward", "update"):
+        return 2 * of["tile_rows"] * of["depth"] * of["columns"]
+    if kernel in ("vector_forward", "vector_update"):
+        return 2 * of["n"] * of["columns"]
+    return 2 * of["inputs"] * of["columns"] if kernel == "vector_backward" else 0
 
 
 def lines(phases: Sequence[Phase], item: int) -> Iterator[Line]:
@@ -140,14 +116,7 @@ def lines(phases: Sequence[Phase], item: int) -> Iterator[Line]:
 
 
 def listing(phases: Sequence[Phase], item: int) -> str:
-    """Return phases as text, a line an operation.
-
-    Parameters
-    ----------
-    phases : sequence of Phase
-    item : int
-        Bytes of an element.
-    """
+    """Return phases as text, a line an operation; `item` is the bytes of an element."""
     text, heading = [], ("", -1)
     for line in lines(phases, item):
         if heading != (line.phase, line.share):

@@ -100,11 +100,13 @@ def _samples(job: Job, share: Share, t: int, samples: Samples) -> None:
 def _weights(job: Job, share: Share, t: int, samples: Samples, code: int) -> None:
     """A share's rows of every W, and its part of every bias: gradient and update."""
     for l, q in enumerate(job.layers):  # noqa: E741
-        rows = job.rows_of(l, t)
         if l == 0 and job.packed is not None:
-            sparse_input.update_panels(job, share, t, samples.count, code)
+            for piece in sparse_input.pieces(job, l, t):
+                if code < STORE:
+                    post_gradient.note_penalties(job, share, l, piece)
+                sparse_input.update_panel(job, share, piece, samples.count, code)
         else:
-            _step_rows(job, share, l, rows, samples, code)
+            _step_rows(job, share, l, job.rows_of(l, t), samples, code)
         update_bias(job, share, l, job.part(q.vectors_out, t), samples, code)
 
 
@@ -117,7 +119,8 @@ def _step_rows(
     while i0 < end:
         i1 = end if wide is None else min(i0 + wide.rows, end)
         if code < STORE:
-            post_gradient.note_penalties(job, share, number, (i0, i1))
+            piece = sparse_input.whole_rows(job, number, (i0, i1))
+            post_gradient.note_penalties(job, share, number, piece)
         update_rows(job, share, number, (i0, i1), samples, code)
         if code < STORE:
             post_gradient.copy_rows(job, share, number, (i0, i1))

@@ -113,13 +113,7 @@ class Share:
         self._open: Loop | None = None
 
     def add(self, kernel: str, **values: Value) -> None:
-        """Add an operation, with the fields of its record by name.
-
-        Raises
-        ------
-        TypeError
-            If they are not the fields of the kernel's record.
-        """
+        """Add an operation; TypeError if these are not the fields of its kernel's record."""
         fields = KERNELS[kernel].fields
         try:
             operation = Operation(kernel, tuple([values[name] for name in fields]))

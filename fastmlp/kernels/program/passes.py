@@ -105,7 +105,7 @@ def output_delta(job: Job, share: Share, samples: Samples) -> None:
         "d": samples.at(q.d, q.ld_h), "loss": samples.of(Slot.LOSSES),
         "correct": samples.of(Slot.CORRECT), "z": samples.at(q.h, q.ld_h), "ldz": q.ld_h,
         "order": samples.of(Slot.ORDER), "weight": At(Slot.WEIGHT), "n": q.n_out,
-        "rows": samples.count,
+        "rows": samples.rows,
     }  # fmt: skip
     share.add(loss.kernel, **values, **dict(loss.targets))
 

@@ -9,9 +9,9 @@ weights are bounded).
 from __future__ import annotations
 
 from ..emit.optimizers import HYPER_ROW, STORE
-from . import sparse_input
 from .job import BLOCK, Job
 from .operation import At, Phase, Share, Slot
+from .sparse_input import Piece, columns, pieces
 
 __all__ = ["add_penalties", "apply", "copies", "copy_rows", "note_penalties", "phases"]
 
@@ -27,15 +27,15 @@ def phases(job: Job) -> list[Phase]:
     return following
 
 
-def note_penalties(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  # noqa: E741
-    """Note the penalties of rows of a layer's W before they change."""
-    if not job.regularizing.penalty or rows[1] <= rows[0]:
+def note_penalties(job: Job, share: Share, l: int, piece: Piece) -> None:  # noqa: E741
+    """Note the penalties of a piece of a layer's W before it changes."""
+    if not job.regularizing.penalty:
         return
-    q, (i0, i1) = job.layers[l], rows
+    q, (i0, i1) = job.layers[l], piece.rows
     seen = sum(layer.slots for layer in job.layers[:l])
     share.add(
-        "penalties", totals=At(Slot.PENALTIES, (seen + i0 // BLOCK) * 8), step=q.blocks * 8,
-        w=q.w + i0 * q.ld_w, ldw=q.ld_w, vectors=q.vectors_out, blocks=(i1 - i0) // BLOCK,
+        "penalties", totals=At(Slot.PENALTIES, (seen + piece.place(q)) * 8), step=q.blocks * 8,
+        w=piece.w, ldw=piece.ld, vectors=piece.vectors, blocks=(i1 - i0) // BLOCK,
         coefficients=At(Slot.LIMITS),
     )  # fmt: skip
 
@@ -90,16 +90,15 @@ def _norms(job: Job, share: Share, t: int) -> None:
     """Note the sums of squares of the whole gradient, the biases' last."""
     seen, biases = 0, At(Slot.NORMS, (job.regularizing.norms - len(job.layers)) * 8)
     for l, q in enumerate(job.layers):  # noqa: E741
-        i0, i1 = job.rows_of(l, t)
-        if l == 0 and job.packed is not None:
-            sparse_input.norms_of_panels(job, share, t)
-        elif i1 > i0:
-            w = q.w + i0 * q.ld_w
-            share.add(
-                "gradient_squares", totals=At(Slot.NORMS, (seen + i0 // BLOCK) * 8), w=w,
-                g=job.gradient_of(w), ld=q.ld_w, vectors=q.vectors_out, rows=BLOCK,
-                blocks=(i1 - i0) // BLOCK, hyper=job.hyper(),
-            )  # fmt: skip
+        for piece in pieces(job, l, t):
+            i0, i1 = piece.rows
+            for v in range(0, piece.vectors, piece.together):
+                at = v * job.vector
+                share.add(
+                    "gradient_squares", totals=At(Slot.NORMS, (seen + piece.place(q, v)) * 8),
+                    w=piece.w + at, g=piece.gradient + at, ld=piece.ld, vectors=piece.together,
+                    rows=BLOCK, blocks=(i1 - i0) // BLOCK, hyper=job.hyper(),
+                )  # fmt: skip
         seen += q.slots
         if q.has_bias and t == 0:
             share.add(
@@ -127,19 +126,16 @@ def apply(job: Job, share: Share, t: int) -> None:
         hyper = _clipped(job, share, t)
         bias_hyper = hyper + HYPER_ROW * job.item
     for l, q in enumerate(job.layers):  # noqa: E741
-        i0, i1 = job.rows_of(l, t)
-        if l == 0 and job.packed is not None:
-            sparse_input.apply_panels(job, share, t, hyper)
-        elif i1 > i0:
-            note_penalties(job, share, l, (i0, i1))
-            w = q.w + i0 * q.ld_w
+        for piece in pieces(job, l, t):
+            i0, i1 = piece.rows
+            note_penalties(job, share, l, piece)
             share.add(
-                "optimizer", w=w, g=job.gradient_of(w),
-                vectors=(i1 - i0) * q.ld_w // job.vector, code=job.optimizer, state=job.state,
+                "optimizer", w=piece.w, g=piece.gradient,
+                vectors=(i1 - i0) * piece.ld // job.vector, code=job.optimizer, state=piece.state,
                 hyper=hyper,
             )  # fmt: skip
         if not job.regularizing.limits:
-            copy_rows(job, share, l, (i0, i1))
+            copy_rows(job, share, l, job.rows_of(l, t))
         if q.has_bias and t == 0:
             share.add(
                 "optimizer", w=q.bias, g=job.gradient_of(q.bias), vectors=q.vectors_out,
@@ -150,12 +146,8 @@ def apply(job: Job, share: Share, t: int) -> None:
 def _limit(job: Job, share: Share, t: int) -> None:
     """Bound a share's columns of every W: none is left longer than the limit."""
     for l, q in enumerate(job.layers):  # noqa: E741
-        if l == 0 and job.packed is not None:
-            sparse_input.limit_panels(job, share, t)
-            continue
-        v0, v1 = job.part(q.vectors_out, t)
-        if v1 > v0:
+        for w, ld, vectors in columns(job, l, t):
             share.add(
-                "limit_columns", w=q.w + v0 * job.vector, ldw=q.ld_w, rows=q.blocks * BLOCK,
-                vectors=v1 - v0, limit=At(Slot.LIMITS, 24),
+                "limit_columns", w=w, ldw=ld, rows=q.blocks * BLOCK, vectors=vectors,
+                limit=At(Slot.LIMITS, 24),
             )  # fmt: skip

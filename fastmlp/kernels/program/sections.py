@@ -13,19 +13,8 @@ __all__ = ["phases_of"]
 
 
 def phases_of(mode: str, job: Job, key: Hashable) -> list[Phase]:
-    """Return the phases of a section.
-
-    Parameters
-    ----------
-    mode : {"batch", "full", "single"}
-    job : Job
-    key : hashable
-        "copies", "penalties", "apply", ("sum", samples, STORE or ADD) or ("step", samples).
-
-    Raises
-    ------
-    LookupError
-        If there is no section of that key.
+    """Return the phases of a section, by its key: "copies", "penalties", "apply", ("sum", samples,
+    STORE or ADD) or ("step", samples); LookupError if there is none of that key.
     """
     match key:
         case "copies":

@@ -14,19 +14,20 @@ from typing import NamedTuple
 from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
 from .job import BLOCK, Job, Layer, Lists, Packed
-from .operation import At, Share, Slot
+from .operation import At, Share, Slot, Value
 from .samples import Samples
 
 __all__ = [
+    "Piece",
     "add_gradient",
-    "apply_panels",
+    "columns",
     "forward",
     "forward_panels",
-    "limit_panels",
     "list_by_feature",
     "list_samples",
-    "norms_of_panels",
-    "update_panels",
+    "pieces",
+    "update_panel",
+    "whole_rows",
 ]
 
 
@@ -41,7 +42,7 @@ def _packed(job: Job) -> Packed:
 
 
 def _activate(
-    job: Job, share: Share, q: Layer, places: tuple[At, At], rows: int, vectors: int
+    job: Job, share: Share, q: Layer, places: tuple[At, At], rows: Value, vectors: int
 ) -> None:
     """Apply the activation to rows of z where they lie, and write f'(z) if it is kept itself."""
     h, slope = places
@@ -63,7 +64,7 @@ def list_samples(job: Job, share: Share, samples: Samples) -> None:
         values=At(Slot.INDEX_VALUES), cuts=samples.at(cuts, lists.n_cuts * 2),
         starts=samples.at(starts, 8), stage=samples.at(q.a, q.ld_a), ld_stage=q.ld_a,
         block=lists.block, n_cuts=lists.n_cuts, x=At(Slot.X), ldx=At(Slot.LD_X),
-        order=samples.of(Slot.ROWS), n=q.n_in, rows=samples.count, scale=At(Slot.SCALE),
+        order=samples.of(Slot.ROWS), n=q.n_in, rows=samples.rows, scale=At(Slot.SCALE),
     )  # fmt: skip
 
 
@@ -73,11 +74,11 @@ def forward(job: Job, share: Share, q: Layer, samples: Samples) -> None:
     order = samples.at(At(Slot.NUMBERS), 8) if lists.passing else samples.of(Slot.ROWS)
     share.add(
         f"sparse_forward_{lists.kind}", z=samples.at(q.h, q.ld_h), ldz=q.ld_h, bias=q.bias,
-        order=order, **lists.where, at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.count,
+        order=order, **lists.where, at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.rows,
         vectors=q.vectors_out,
     )  # fmt: skip
     places = samples.at(q.h, q.ld_h), samples.at(q.slope, q.ld_h)
-    _activate(job, share, q, places, samples.count, q.vectors_out)
+    _activate(job, share, q, places, samples.rows, q.vectors_out)
 
 
 def add_gradient(
@@ -94,18 +95,77 @@ def add_gradient(
     )  # fmt: skip
 
 
-class _Panel(NamedTuple):
-    first: int  # its first vector
-    width: int  # in vectors
+class Piece(NamedTuple):
+    """Rows of columns of a W that are a share's own: of a panel, or of all columns as they lie.
+
+    Attributes
+    ----------
+    w, gradient : At
+        Of its first row, whose first vector is the `first` one of W's rows.
+    ld : int
+        Bytes from row to row.
+    first, vectors : int
+    rows : (int, int)
+        Its first row, and the one behind its last.
+    state : int
+        Bytes from a weight to the optimizer's state of it.
+    together : int
+        Vectors whose squares are summed together.
+    """
+
     w: At
+    gradient: At
+    ld: int
+    first: int
+    vectors: int
+    rows: tuple[int, int]
+    state: int
+    together: int
 
-    def rows(self, job: Job, i0: int) -> At:
-        """Return the address of its row i0."""
-        return self.w + i0 * self.width * job.vector
+    def place(self, q: Layer, vector: int = 0) -> int:
+        """Return where in tables of sums by vectors and blocks of rows one of its vectors is."""
+        return (self.first + vector) * q.blocks + self.rows[0] // BLOCK
 
 
-def _panels(job: Job, number: int) -> tuple[list[_Panel], int, int]:
-    """Return a share's panels, and which of how many parts of them it has."""
+def whole_rows(job: Job, l: int, rows: tuple[int, int]) -> Piece:  # noqa: E741
+    """Return rows of a layer's W as they lie."""
+    q = job.layers[l]
+    w, n = q.w + rows[0] * q.ld_w, q.vectors_out
+    return Piece(w, job.gradient_of(w), q.ld_w, 0, n, rows, job.state, n)
+
+
+def pieces(job: Job, l: int, t: int) -> list[Piece]:  # noqa: E741
+    """Return what of a layer's W is a share's own: rows, or panels."""
+    rows, packed = job.rows_of(l, t), job.packed
+    if l == 0 and packed is not None:
+        q, found = job.layers[0], []
+        if packed.count >= job.shares:
+            rows = 0, q.blocks * BLOCK
+        for first, width, at in _panels(job, t)[0]:
+            w = at + rows[0] * width * job.vector
+            gradient = w + packed.gradient
+            found.append(
+                Piece(w, gradient, width * job.vector, first, width, rows, packed.state, 1)
+            )
+    else:
+        found = [whole_rows(job, l, rows)]
+    return found if rows[1] > rows[0] else []
+
+
+def columns(job: Job, l: int, t: int) -> list[tuple[At, int, int]]:  # noqa: E741
+    """Return columns of a layer's W, one share's: where they begin, from row to row, vectors."""
+    q = job.layers[l]
+    if l == 0 and job.packed is not None:
+        panels, part, _ = _panels(job, t)  # what all take part in, the first of them does
+        return [(at, width * job.vector, width) for _, width, at in panels if part == 0]
+    v0, v1 = job.part(q.vectors_out, t)
+    return [(q.w + v0 * job.vector, q.ld_w, v1 - v0)] if v1 > v0 else []
+
+
+def _panels(job: Job, number: int) -> tuple[list[tuple[int, int, At]], int, int]:
+    """Return a share's panels, their first vector, width and address, and which of how many parts
+    of them it has.
+    """
     q, count = job.layers[0], _packed(job).count
     first, last, part, parts = 0, count, number, job.shares
     if count >= job.shares:
@@ -113,15 +173,8 @@ def _panels(job: Job, number: int) -> tuple[list[_Panel], int, int]:
     panels = []
     for p in range(first, last):
         v0, v1 = q.vectors_out * p // count, q.vectors_out * (p + 1) // count
-        at = At(Slot.PACKED, v0 * q.blocks * BLOCK * job.vector)
-        panels.append(_Panel(v0, v1 - v0, at))
+        panels.append((v0, v1 - v0, At(Slot.PACKED, v0 * q.blocks * BLOCK * job.vector)))
     return panels, part, parts
-
-
-def _rows(job: Job, number: int) -> tuple[int, int]:
-    """Return the rows of its panels that are a share's: all, or its part of them."""
-    shared = _packed(job).count < job.shares
-    return job.rows_of(0, number) if shared else (0, job.layers[0].blocks * BLOCK)
 
 
 def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> None:
@@ -131,15 +184,15 @@ def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> Non
     r0, r1 = samples.count * part // parts, samples.count * (part + 1) // parts
     if r1 <= r0:
         return
-    for panel in panels:
-        at, length = panel.first * job.vector, panel.width * job.vector
+    for first, width, w in panels:
+        at, length = first * job.vector, width * job.vector
         h, slope = (place + (r0 * q.ld_h + at) for place in (q.h, q.slope))
         share.add(
             f"sparse_forward_{lists.kind}", z=h, ldz=q.ld_h,
             bias=q.bias + at, order=samples.of(Slot.ROWS) + r0 * 8, **lists.where,
-            at_once=lists.at_once, w=panel.w, ldw=length, rows=r1 - r0, vectors=panel.width,
+            at_once=lists.at_once, w=w, ldw=length, rows=r1 - r0, vectors=width,
         )  # fmt: skip
-        _activate(job, share, q, (h, slope), r1 - r0, panel.width)
+        _activate(job, share, q, (h, slope), r1 - r0, width)
 
 
 def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:
@@ -159,91 +212,29 @@ def list_by_feature(job: Job, share: Share, number: int, samples: Samples, follo
         counts += packed.ld_counts
 
 
-def _penalties(job: Job, share: Share, panel: _Panel, i0: int, i1: int) -> None:
-    """Note the penalties of a panel's rows before they change."""
-    q = job.layers[0]
-    if job.regularizing.penalty:
-        share.add(
-            "penalties", totals=At(Slot.PENALTIES, (panel.first * q.blocks + i0 // BLOCK) * 8),
-            step=q.blocks * 8, w=panel.rows(job, i0), ldw=panel.width * job.vector,
-            vectors=panel.width, blocks=(i1 - i0) // BLOCK, coefficients=At(Slot.LIMITS),
-        )  # fmt: skip
-
-
-def update_panels(job: Job, share: Share, number: int, count: int, code: int) -> None:
-    """Sum the gradient of a share's panels over the `count` samples listed, and do with it what
-    `code` says.
+def update_panel(job: Job, share: Share, piece: Piece, count: int, code: int) -> None:
+    """Sum the gradient of a share's part of a panel over the `count` samples listed, and do with it
+    what `code` says.
 
     Where it is stepped with, samples are taken in portions whose deltas stay in a cache; the
     panel's own gradient holds the sums from one to the next.
     """
-    q, packed = job.layers[0], _packed(job)
-    (panels, _, _), (i0, i1) = _panels(job, number), _rows(job, number)
-    if i1 <= i0:
-        return
+    q, packed, (i0, i1) = job.layers[0], _packed(job), piece.rows
     portions = -(-count // packed.portion)
     before_last = 0 if code >= STORE else portions - 1
     counts = At(Slot.COUNTS, i0 * 4)
-    for panel in panels:
-        w, length = panel.rows(job, i0), panel.width * job.vector
-        gradient = w + packed.gradient
-        if code < STORE:
-            _penalties(job, share, panel, i0, i1)
 
-        def features(
-            first: int, last: int, sums: At, code: int, w: At,
-            panel: _Panel = panel, length: int = length,
-        ) -> None:  # fmt: skip
-            share.add(
-                "feature_update", w=w, ldw=length, sums=sums, d=q.d + panel.first * job.vector,
-                counts=counts + last * packed.ld_counts, before=counts + first * packed.ld_counts,
-                listed=At(Slot.LISTED, i0 * packed.ld_listed), ld_listed=packed.ld_listed,
-                features=i1 - i0, vectors=panel.width, code=code, state=packed.state,
-                hyper=job.hyper(),
-            )  # fmt: skip
-
-        sums = At(Slot.NONE)
-        for portion in range(before_last):
-            features(portion, portion + 1, sums, STORE, gradient)
-            sums = gradient
-        features(before_last, portions, sums, code, w if code < STORE else gradient)
-
-
-def apply_panels(job: Job, share: Share, number: int, hyper: At) -> None:
-    """Take the optimizer's step for a share's panels from their summed gradient."""
-    packed = _packed(job)
-    (panels, _, _), (i0, i1) = _panels(job, number), _rows(job, number)
-    for panel in panels:
-        _penalties(job, share, panel, i0, i1)
-        w = panel.rows(job, i0)
+    def features(first: int, last: int, sums: At, code: int, w: At) -> None:
         share.add(
-            "optimizer", w=w, g=w + packed.gradient, vectors=(i1 - i0) * panel.width,
-            code=job.optimizer, state=packed.state, hyper=hyper,
+            "feature_update", w=w, ldw=piece.ld, sums=sums, d=q.d + piece.first * job.vector,
+            counts=counts + last * packed.ld_counts, before=counts + first * packed.ld_counts,
+            listed=At(Slot.LISTED, i0 * packed.ld_listed), ld_listed=packed.ld_listed,
+            features=i1 - i0, vectors=piece.vectors, code=code, state=packed.state,
+            hyper=job.hyper(),
         )  # fmt: skip
 
-
-def norms_of_panels(job: Job, share: Share, number: int) -> None:
-    """Note the sums of squares of the gradient of a share's panels, each vector's own."""
-    q, packed = job.layers[0], _packed(job)
-    (panels, _, _), (i0, i1) = _panels(job, number), _rows(job, number)
-    for panel in panels:
-        for j in range(panel.width):
-            w = panel.rows(job, i0) + j * job.vector
-            place = (panel.first + j) * q.blocks + i0 // BLOCK
-            share.add(
-                "gradient_squares", totals=At(Slot.NORMS, place * 8), w=w, g=w + packed.gradient,
-                ld=panel.width * job.vector, vectors=1, rows=BLOCK, blocks=(i1 - i0) // BLOCK,
-                hyper=job.hyper(),
-            )  # fmt: skip
-
-
-def limit_panels(job: Job, share: Share, number: int) -> None:
-    """Bound the columns of a share's panels; what all take part in, the first of them does."""
-    q = job.layers[0]
-    panels, part, _ = _panels(job, number)
-    if part == 0:
-        for panel in panels:
-            share.add(
-                "limit_columns", w=panel.w, ldw=panel.width * job.vector, rows=q.blocks * BLOCK,
-                vectors=panel.width, limit=At(Slot.LIMITS, 24),
-            )  # fmt: skip
+    sums = At(Slot.NONE)
+    for portion in range(before_last):
+        features(portion, portion + 1, sums, STORE, piece.gradient)
+        sums = piece.gradient
+    features(before_last, portions, sums, code, piece.w if code < STORE else piece.gradient)

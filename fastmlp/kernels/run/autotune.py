@@ -10,19 +10,13 @@ __all__ = ["Autotuner"]
 
 
 class Autotuner:
-    """How many threads take steps: 1, 2, 4 and so on, up to as many as there are.
+    """How many threads take steps: 1, 2, 4 and so on, up to as many as there are, `most`.
 
     What more threads bring, and what they cost at every barrier, depends on the processor and on
     what else runs on it: two of a virtual machine's cores may be threads of one, for good or for
     some minutes. So a few steps are taken on twice or half as many threads now and then, ever more
-    rarely while that changes nothing. It changes no bit of what comes out.
-
-    Parameters
-    ----------
-    most : int
-        Threads that there are.
-    first : int
-        To begin with; 1 for steps so short that a fit may be over before it would be known.
+    rarely while that changes nothing. It changes no bit of what comes out. The `first` number is 1
+    for steps so short that a fit may be over before it would be known.
     """
 
     def __init__(self, most: int, first: int) -> None:

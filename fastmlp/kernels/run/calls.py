@@ -53,17 +53,8 @@ address_of = _quickest()
 class Call:
     """A program of one operation, ready to be run on arrays of the same shapes and strides.
 
-    Parameters
-    ----------
-    dtype : str
-    shares : int
-    phases : sequence of Phase
-    activations : iterable of str
-        That its kernels need.
-    rule : str
-        The optimizer's.
-    room : int
-        Bytes of room that the shares together work in.
+    Its kernels are for some activations and the optimizer's rule; all shares together work in
+    `room` bytes.
     """
 
     def __init__(
@@ -73,13 +64,12 @@ class Call:
         program = Program(shares, {"call": list(phases)})
         self._executable = Executable(layout_of(program, dtype, activations, rule))
         self._executable.enter((("call", 0, 1),))
-        self._bases = (ctypes.c_int64 * len(Slot)).from_buffer(self._executable.bases)  # type: ignore[arg-type]
         self._run_alone = serial_driver()
         self.shares, self.room, self._address = shares, room, self._executable.address
 
     def run(self, places: Iterable[tuple[int, int]]) -> None:
         """Run with these arrays: (slot, address)."""
-        bases = self._bases
+        bases = self._executable.bases
         for slot, address in places:
             bases[slot] = address
         if self.shares == 1:
@@ -122,17 +112,9 @@ def call(
 ) -> int:  # fmt: skip
     """Run the call of a key on these arrays, and return on how many threads.
 
-    Parameters
-    ----------
-    key : hashable
-        All that the program depends on, but for the number of threads.
-    flops : int
-        What it computes, in floating-point operations of a product in float32.
-    make : callable
-        ``make(threads)``, for a call that is not there or that somebody uses.
-    places : (slot, address)
-    threads : int, optional
-        How many, instead of what pays.
+    The key has all that the program depends on but for the number of threads; ``make(threads)``
+    makes a call that is not there, or that somebody uses. `flops` are those of a product in float32
+    that takes as long; `threads`, where given, are taken instead of what pays.
     """
     kind = _kinds.get(key)
     if kind is None:

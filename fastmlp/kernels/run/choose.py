@@ -51,7 +51,7 @@ __all__ = [
     "forward_flops",
     "grid",
     "groups_of_lists",
-    "inference_blocks",
+    "inference_shares",
     "is_close",
     "is_sparse",
     "lists_outgrow_file",
@@ -159,18 +159,8 @@ def mode_of(
 ) -> Mode:  # fmt: skip
     """Return how a step is taken: one sample alone, a mini-batch, or a full batch in groups.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    optimizer : Optimizer or None
-    r : Regularization
-    batch_size : int
-    listed : bool
-        Whether X is a sparse matrix.
-    direct : bool
-        Whether the kernels read X as it is.
-    split : bool
-        Whether a layer's operands are split: mini-batches alone do that.
+    X is `listed` if it is a sparse matrix, and `direct` if the kernels read it as it is. Where a
+    layer's operands are `split`, there are mini-batches alone.
     """
     plain = optimizer is not None and optimizer.rule == "sgd"
     plain = plain and r.l2 == 0 and not r.dropout and not r.whole
@@ -190,21 +180,15 @@ def most_groups(parameters: Parameters) -> int:
 
 
 def groups_of_lists(nonzeros: int, n_in: int) -> int:
-    """Return how many groups of a full batch of sparse rows are worth a gradient of their own.
-
-    Parameters
-    ----------
-    nonzeros : int
-        Of all samples.
-    n_in : int
+    """Return how many groups of a full batch of sparse rows, with so many non-zeros in all, are
+    worth a gradient of their own.
     """
     return max(1, nonzeros // (_USES * n_in))
 
 
-def inference_blocks(rows: int, threads: int) -> tuple[int, int]:
-    """Return how many shares of inference there are, and samples of a block."""
-    shares = min(threads, -(-rows // FEWEST_ROWS))
-    return shares, min(BLOCK_ROWS, -(-rows // (shares * 16)) * 16)
+def inference_shares(rows: int, threads: int) -> int:
+    """Return how many shares of inference there are."""
+    return max(1, min(threads, -(-rows // FEWEST_ROWS)))
 
 
 def threads_of_columns(architecture: Architecture, rows: int) -> int:
@@ -227,14 +211,8 @@ def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
 
 
 def rows_pay_in_sums(blocks: int, non_zeros: int) -> bool:
-    """Tell whether rows of a sparse matrix are gone through as they lie in a full batch whose
-    gradient is summed for L-BFGS.
-
-    Parameters
-    ----------
-    blocks : int
-        Of all rows.
-    non_zeros : int
+    """Tell whether rows of a sparse matrix, of so many blocks in all, are gone through as they lie
+    in a full batch whose gradient is summed for L-BFGS.
     """
     return non_zeros < _FEW_IN_A_BLOCK * blocks
 
@@ -284,13 +262,8 @@ class Packing(NamedTuple):
 
 
 def packing(n_in: int, n_out: int, samples: int) -> Packing | None:
-    """Return how a layer's operands are packed; None where they are not.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-    samples : int
-        That are gone through at a time.
+    """Return how a layer's operands are packed in steps over so many samples at a time; None where
+    they are not.
     """
     width = 2 * n_in * n_out / (n_in + n_out)
     if width < _LEAST_WIDTH or width * samples < _LEAST_AREA:
@@ -342,33 +315,20 @@ def _step_seconds(flops: int, threads: int, phases: int) -> float:
     return flops / _FLOPS_PER_SECOND / threads + phases * _HANDOVER_SECONDS * math.log2(threads)
 
 
-def _saved(flops: int, threads: int) -> float:
-    return flops / _FLOPS_PER_SECOND * (1 - 1 / threads)
-
-
 def is_close(flops: int, threads: int, *, phases: int) -> bool:
     """Tell whether a step is so short that threads may lose where handing over takes longer."""
-    return _saved(flops, threads) < _CLOSE * phases * _HANDOVER_SECONDS
+    saved = flops / _FLOPS_PER_SECOND * (1 - 1 / threads)
+    return saved < _CLOSE * phases * _HANDOVER_SECONDS
 
 
 def choose_threads(threads: int | None, flops: int, *, steps: int = 1, phases: int = 0) -> int:
-    """Return how many threads work is shared out to that is launched once.
+    """Return how many threads work is shared out to that is launched once, where the user has
+    chosen none.
 
-    As many as a step gains from, given what handing its phases over costs; one alone where they
-    would save less than their launch costs. Cores, not their hardware threads, which share one
-    multiply-add unit. The threading layer, which says what a launch costs, is not loaded for less
-    than would be worth the cheapest one.
-
-    Parameters
-    ----------
-    threads : int or None
-        What the user has chosen.
-    flops : int
-        Of one step.
-    steps : int
-        How many follow each other.
-    phases : int
-        Of a step, at whose ends the threads wait for each other.
+    As many as a step of so many `flops` gains from, given what handing its `phases` over costs; one
+    alone where they would save less in all `steps` than their launch costs. Cores, not their
+    hardware threads, which share one multiply-add unit. The threading layer, which says what a
+    launch costs, is not loaded for less than would be worth the cheapest one.
     """
     if threads is not None:
         return threads
@@ -412,14 +372,8 @@ def packed_operands(
     from _MANY_ROWS on: 1.20 instead of 1.05 at 784x1000x128 in float64. (One thread, AMD EPYC,
     Zen 4.)
 
-    Parameters
-    ----------
-    rows, columns, k : int
-        Of the part that one thread computes.
-    item : int
-        Bytes of an element.
-    strides : tuple of int
-        Bytes from row to row and from column to column, of A and of B.
+    Sizes are those of the part that one thread computes; strides, in bytes, go from row to row and
+    from column to column, of A and of B.
     """
     _, across_a, down_b, across_b = strides
     size = k * columns * item

@@ -17,7 +17,7 @@ from ..jit.registry import launch
 from ..jit.threading_layer import thread_limit
 from .choose import block_columns
 
-__all__ = ["Index", "block_counts", "coded", "make_index", "room_for_lists"]
+__all__ = ["Index", "coded", "make_index", "room_for_lists"]
 
 _LOOKED_AT_VALUES = (2048, 65536)  # few are enough to see that there are too many
 _TRIALS = 50  # multipliers tried; about every second one serves
@@ -40,8 +40,6 @@ class Index:
         What uint8 values stand for.
     block : int
         Columns of a block, a multiple of 16.
-    per_block : ndarray of int64
-        How many non-zeros some of the samples have in each block.
     rows : {"", "csr"}
         "csr" where they are a CSR matrix as it lies; then columns are int32, and `starts` has one
         more element.
@@ -53,7 +51,6 @@ class Index:
     values: np.ndarray
     table: np.ndarray
     block: int
-    per_block: np.ndarray
     rows: str = ""
 
     @property
@@ -61,25 +58,25 @@ class Index:
         """How kernels read it."""
         return self.rows or ("codes" if self.table.size else "values")
 
+    @property
+    def per_block(self) -> np.ndarray:
+        """How many non-zeros some of the samples have in each block."""
+        some = self.cuts[:: max(1, len(self.cuts) // _COUNTED)].astype(np.int64)
+        return np.diff(some, axis=1).sum(axis=0)
+
     def shares(self, count: int) -> np.ndarray:
         """Return the blocks where `count` shares of about equally many non-zeros begin."""
-        sums = np.concatenate([[0], np.cumsum(self.per_block)])
+        per_block = self.per_block
+        sums = np.concatenate([[0], np.cumsum(per_block)])
         cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1, dtype=np.int64) / count)
-        cuts[0], cuts[-1] = 0, len(self.per_block)
+        cuts[0], cuts[-1] = 0, len(per_block)
         return np.maximum.accumulate(cuts).astype(np.int64)
 
 
 def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
-    """Return the non-zeros of X.
+    """Return the non-zeros of X, an array of uint8, bool, float32 or float64.
 
-    Parameters
-    ----------
-    X : ndarray of uint8, bool, float32 or float64, (n, n_in)
-    row_bytes : int
-        The length of a row of W: a block of them has to stay in the first-level cache.
-    dtype : numpy dtype
-        The network's.
-    input_scale : float or None
+    A row of W has `row_bytes`: a block of them has to stay in the first-level cache.
     """
     X = X.view(np.uint8) if X.dtype == bool else X
     kind = {"uint8": "u8", "float32": "f32", "float64": "f64"}[X.dtype.name]
@@ -116,7 +113,7 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
         table = (table if input_scale is None else table / input_scale).astype(dtype)
     else:
         values, table = coded(values, dtype, input_scale)
-    return Index(starts, cuts, columns, values, table, block, block_counts(cuts))
+    return Index(starts, cuts, columns, values, table, block)
 
 
 def room_for_lists(rows: int, n_in: int, row_bytes: int, dtype: np.dtype) -> Index:
@@ -125,13 +122,7 @@ def room_for_lists(rows: int, n_in: int, row_bytes: int, dtype: np.dtype) -> Ind
     cuts = np.zeros((rows, -(-n_in // block) + 1), np.uint16)
     columns, values = np.empty(rows * n_in, np.uint16), np.empty(rows * n_in, dtype)
     starts = np.arange(rows + 1, dtype=np.int64) * n_in
-    return Index(starts, cuts, columns, values, np.zeros(0, dtype), block, block_counts(cuts))
-
-
-def block_counts(cuts: np.ndarray) -> np.ndarray:
-    """Return how many non-zeros some of the samples have in each block."""
-    some = cuts[:: max(1, len(cuts) // _COUNTED)].astype(np.int64)
-    return np.diff(some, axis=1).sum(axis=0)
+    return Index(starts, cuts, columns, values, np.zeros(0, dtype), block)
 
 
 def coded(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .choose import block_columns
-from .csr_index import Index, block_counts, coded
+from .csr_index import Index, coded
 
 __all__ = ["canonical", "csr_lists", "is_listed", "make_index_of_csr"]
 
@@ -42,7 +42,7 @@ def csr_lists(X: Any, dtype: np.dtype, input_scale: float | None) -> Index:
     return Index(
         X.indptr.astype(np.int64, copy=False), np.zeros((X.shape[0], 2), np.uint16),
         X.indices.astype(np.int32, copy=False), values.astype(dtype, copy=False),
-        np.zeros(0, dtype), width, np.array([X.nnz]), "csr",
+        np.zeros(0, dtype), width, "csr",
     )  # fmt: skip
 
 
@@ -64,4 +64,4 @@ def make_index_of_csr(X: Any, row_bytes: int, dtype: np.dtype, input_scale: floa
         cuts[first:last, 1:] = counts.reshape(-1, blocks).cumsum(axis=1)
     values = X.data if X.data.dtype in (np.float32, np.float64) else X.data.astype(np.float64)
     values, table = coded(values, dtype, input_scale)
-    return Index(ends[:-1].copy(), cuts, columns, values, table, block, block_counts(cuts))
+    return Index(ends[:-1].copy(), cuts, columns, values, table, block)

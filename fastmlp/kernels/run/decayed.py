@@ -89,13 +89,9 @@ def _scaled_layers(
 class DecayedTraining(Training):
     """Steps of plain gradient descent with one sample each, and an L2 penalty.
 
-    The result is that of `Training` to rounding. Where steps are cut into calls has no influence
-    on it as long as calls are of whole `SEGMENT` steps, or the last of an epoch.
-
-    Parameters
-    ----------
-    parameters, data, settings
-        As for `Training`; of the regularization only ``l2`` is above 0.
+    The result is that of `Training` to rounding; of the regularization only ``l2`` is above 0.
+    Where steps are cut into calls has no influence on it as long as calls are of whole `SEGMENT`
+    steps, or the last of an epoch.
     """
 
     def __init__(self, parameters: Parameters, data: DataSet, settings: StepSettings) -> None:
@@ -119,7 +115,7 @@ class DecayedTraining(Training):
     def _job(self) -> Job:
         return replace(super()._job(), layers=self._layers, scaled=self._scaled)
 
-    def _enter_memory(self, bases: np.ndarray, listed: bool) -> None:
+    def _enter_memory(self, bases: Any, listed: bool) -> None:
         super()._enter_memory(bases, listed)
         bases[Slot.SEGMENT] = self._rows.address
 

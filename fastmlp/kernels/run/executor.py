@@ -8,40 +8,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from ...contract.parameters import aligned_zeros
 from ..emit import executor as emitted
-from ..emit.executor import (
-    BASES,
-    CLAIMS,
-    CLOCKS,
-    HEADER,
-    LINE,
-    LOOP,
-    LOOPS,
-    MOVE,
-    MOVES,
-    N_MOVES,
-    N_SEGMENTS,
-    N_VALUES,
-    OPERATION,
-    OPERATIONS,
-    RECORD,
-    RECORDS,
-    SEGMENT,
-    SEGMENTS,
-    SHARES,
-    SPANS,
-    SYNC,
-    TIMED,
-    TIMES,
-    TURNS,
-    VALUE,
-    VALUE_OFFSETS,
-    VALUE_SLOTS,
-)
 from ..emit.integers import WORD, emit_functions
 from ..jit.compiler import MachineCode, machine_code
 from ..jit.registry import groups_of, kernel_addresses
@@ -81,7 +53,7 @@ def run(executable: Executable, threads: int) -> None:
 
 def shared_memory(lines: int) -> np.ndarray:
     """Return so many lines of memory, zeros."""
-    return aligned_zeros(LINE // WORD * lines, np.dtype(np.int64))
+    return aligned_zeros(emitted.LINE // WORD * lines, np.dtype(np.int64))
 
 
 class Layout:
@@ -125,24 +97,16 @@ class Layout:
             self.phases[key] = first, len(spans) // (self.shares + 1)
             self.places[key] = slice(begin, len(operations))
         self.tables = {
-            **_records(operations, addresses), LOOPS: _table(loops, LOOP),
-            SPANS: np.array(spans, np.int64),
+            **_records(operations, addresses), emitted.LOOPS: _table(loops, emitted.LOOP),
+            emitted.SPANS: np.array(spans, np.int64),
         }  # fmt: skip
 
 
 def layout_of(
     program: Program, dtype: str, activations: Iterable[str] = (), rule: str = "sgd"
 ) -> Layout:
-    """Return the layout of a program, whose kernels are compiled if need be.
-
-    Parameters
-    ----------
-    program : Program
-    dtype : {"float32", "float64"}
-    activations : iterable of str
-        That its kernels need.
-    rule : str
-        The optimizer's.
+    """Return the layout of a program, whose kernels are compiled if need be, for these activations
+    and the optimizer's rule.
     """
     groups = groups_of(program.kernels(), activations, rule)
     return Layout(program, kernel_addresses(dtype, *groups))
@@ -171,73 +135,65 @@ def _records(
                 offsets.append(value)
         rows.append((addresses[operation.kernel], record * WORD, first, len(moves)))
     return {
-        VALUE_SLOTS: np.array(slots, np.int64), VALUE_OFFSETS: np.array(offsets, np.int64),
-        OPERATIONS: _table(rows, OPERATION), MOVES: _table(moves, MOVE),
-    }  # fmt: skip
+        emitted.VALUE_SLOTS: np.array(slots, np.int64),
+        emitted.VALUE_OFFSETS: np.array(offsets, np.int64),
+        emitted.OPERATIONS: _table(rows, emitted.OPERATION),
+        emitted.MOVES: _table(moves, emitted.MOVE),
+    }
 
 
 class Executable:
     """A program laid out in memory, with kernels' addresses, ready to be run again and again.
 
-    Parameters
-    ----------
-    layout : Layout
-
-    Attributes
-    ----------
-    bases : ndarray of int64
-        The address of every slot's array, or its number; to be filled in before a run.
-    turns : ndarray of int64
-        How often each loop runs, in their order, live.
+    `bases` are the addresses of every slot's array, or its number, to be filled in before a run: as
+    ctypes' integers, since NumPy takes twice as long to enter one. `turns` says, live, how often
+    each loop runs, in their order.
     """
 
     def __init__(self, layout: Layout) -> None:
         self.shares, self.places, self._phases = layout.shares, layout.places, layout.phases
-        self.bases = np.zeros(layout.slots, np.int64)
-        self._sync = shared_memory(CLAIMS // LINE + self.shares)
-        values = len(layout.tables[VALUE_SLOTS])
+        bases = np.zeros(layout.slots, np.int64)
+        self.bases: Any = (ctypes.c_int64 * layout.slots).from_buffer(bases)  # type: ignore[arg-type]
+        self._sync = shared_memory(emitted.CLAIMS // emitted.LINE + self.shares)
+        values = len(layout.tables[emitted.VALUE_SLOTS])
         records = np.zeros(max(1, values), np.int64)
         operations, moves, loops = (
-            layout.tables[place].copy() for place in (OPERATIONS, MOVES, LOOPS)
+            layout.tables[place].copy()
+            for place in (emitted.OPERATIONS, emitted.MOVES, emitted.LOOPS)
         )
-        moves[:, VALUE] += records.ctypes.data
-        operations[:, RECORD] += records.ctypes.data
+        moves[:, emitted.VALUE] += records.ctypes.data
+        operations[:, emitted.RECORD] += records.ctypes.data
         self._tables = layout.tables | {
-            RECORDS: records, BASES: self.bases, OPERATIONS: operations, MOVES: moves,
-            LOOPS: loops, SYNC: self._sync,
+            emitted.RECORDS: records, emitted.BASES: bases, emitted.OPERATIONS: operations,
+            emitted.MOVES: moves, emitted.LOOPS: loops, emitted.SYNC: self._sync,
         }  # fmt: skip
-        self.turns = loops[:, TURNS]
-        self._header = np.zeros(HEADER, np.int64)
+        self.turns = loops[:, emitted.TURNS]
+        self._header = np.zeros(emitted.HEADER, np.int64)
         for place, table in self._tables.items():
             self._header[place] = table.ctypes.data
-        self._header[N_VALUES], self._header[N_MOVES] = values, len(moves)
-        self._header[SHARES] = self.shares
+        self._header[emitted.N_VALUES], self._header[emitted.N_MOVES] = values, len(moves)
+        self._header[emitted.SHARES] = self.shares
         self.address = self._header.ctypes.data
 
     def enter(self, segments: Iterable[tuple[Hashable, int, int]]) -> None:
-        """Say what the next runs do: sections by their keys, each from a step to another.
-
-        Raises
-        ------
-        KeyError
-            If the program has no such section.
-        """
+        """Say what the next runs do: sections by their keys, each from a step to another."""
         rows = [(*self._phases[key], first, last) for key, first, last in segments]
-        self._segments = _table(rows, SEGMENT)
-        self._header[SEGMENTS] = self._segments.ctypes.data
-        self._header[N_SEGMENTS] = len(rows)
+        self._segments = _table(rows, emitted.SEGMENT)
+        self._header[emitted.SEGMENTS] = self._segments.ctypes.data
+        self._header[emitted.N_SEGMENTS] = len(rows)
 
     def time(self, function: int) -> np.ndarray:
         """Let the function at an address run shares, and return what it adds ticks of its clock to:
         an element an operation, in their order.
         """
-        times, clocks = (
-            np.zeros(len(self._tables[OPERATIONS]), np.int64),
-            shared_memory(self.shares),
+        times = np.zeros(len(self._tables[emitted.OPERATIONS]), np.int64)
+        clocks = shared_memory(self.shares)
+        self._tables |= {emitted.TIMES: times, emitted.CLOCKS: clocks}
+        self._header[emitted.TIMES], self._header[emitted.CLOCKS] = (
+            times.ctypes.data,
+            clocks.ctypes.data,
         )
-        self._tables |= {TIMES: times, CLOCKS: clocks}
-        self._header[TIMES], self._header[CLOCKS] = times.ctypes.data, clocks.ctypes.data
-        self._header[TIMED] = function
+        self._header[emitted.TIMED] = function
         return times
 
     def clear(self) -> None:

@@ -2,194 +2,74 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ...contract.parameters import Parameters, row_length
-from ..emit.losses import OUTPUTS
-from ..program import inference
 from ..program.job import Lists, Loss
-from ..program.operation import Program, Slot
+from ..program.operation import Slot
 from . import choose
 from .csr_index import Index, room_for_lists
-from .executor import Executable, run, serial_driver
-from .rows_inference import RowsInference, executable_of, job_of
+from .rows_inference import Blocks, RowsInference
 from .source import Source, index_bases, loss_of, padded_targets
-from .thread_choice import ThreadChoice
-from .workspace import Workspace
 
-__all__ = ["Inference", "Prepared", "SmallInference"]
-
-_KEPT = 8  # programs for calls of other shapes
-Enter = Callable[[np.ndarray, int, np.ndarray], None]
-
-
-class _Few:
-    """Programs for 1, 2, 3 and 4 rows of one dtype, and the room that they read and write.
-
-    Several shares have columns of each layer; the sums are the same.
-    """
-
-    def __init__(self, parameters: Parameters, X: np.ndarray, shares: int) -> None:
-        architecture = parameters.architecture
-        self._source = source = Source(X, architecture)
-        self.direct = source.direct
-        if not self.direct:
-            return
-        workspace = self._workspace = Workspace(parameters, choose.FEW)
-        self.rows = np.zeros((choose.FEW, architecture.n_in), X.dtype)
-        self.out = np.zeros((choose.FEW, architecture.n_out), parameters.dtype)
-        self._order = np.arange(choose.FEW, dtype=np.int64)
-        looks = X.dtype == parameters.dtype  # as the kernel that looks for NaN reads it
-        # cleared by programs that look; integers always are
-        self.found = (ctypes.c_int64 * shares)(*[1] * shares)
-        self.known = looks or X.dtype.kind != "f"
-        self.executables: list[Executable] = []
-        job = job_of(parameters, workspace, source.kind, shares=shares)
-        code = OUTPUTS[architecture.output]
-        for count in range(1, choose.FEW + 1):
-            phases = inference.by_columns(job, count, code, one_by_one=True, looks=looks)
-            program = Program(shares, {"few": phases})
-            executable = executable_of(parameters, workspace, program)
-            executable.enter((("few", 0, 1),))
-            source.enter(executable.bases, self.rows, scaled=False)
-            executable.bases[Slot.ROWS] = self._order.ctypes.data
-            executable.bases[Slot.OUT] = self.out.ctypes.data
-            executable.bases[Slot.FINITE] = ctypes.addressof(self.found)
-            executable.bases[Slot.N_ROWS] = count
-            self.executables.append(executable)
-        self.addresses = [executable.address for executable in self.executables]
-
-
-class SmallInference:
-    """Outputs of a few rows at a time, with everything prepared: for calls that come in often.
-
-    The rows are copied to where a program expects them, which takes a tenth of what asking NumPy
-    for their address and entering it would.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    """
-
-    def __init__(self, parameters: Parameters) -> None:
-        self._parameters, self._n_in = parameters, parameters.architecture.n_in
-        self._most = choose.threads_of_columns(parameters.architecture, choose.WAITING_ROWS)
-        # by the number of shares, and by dtype: those that nobody uses
-        self._free: list[dict[np.dtype, list[_Few]]] = [{} for _ in range(self._most + 1)]
-        self._choices = [ThreadChoice() for _ in range(choose.FEW + 1)]  # by the number of rows
-        self._run = serial_driver()
-
-    def outputs(
-        self, X: Any, threads: int | None = None, *, checked: bool = True
-    ) -> np.ndarray | None:
-        """Return the outputs; None where X takes the general way, or is not finite as far as is
-        known, if nobody has `checked` that.
-        """
-        if type(X) is not np.ndarray or X.ndim != 2 or X.shape[1] != self._n_in:
-            return None
-        count = len(X)
-        if not 0 < count <= choose.FEW or not X.flags.c_contiguous:
-            return None
-        shares, choice = 1, None
-        if self._most > 1 and threads != 1:
-            choice = self._choices[count] if threads is None else None
-            if choice is None or choice.together:
-                shares = min(threads or self._most, self._most)
-        free = self._free[shares]
-        try:
-            few = free[X.dtype].pop()
-        except (KeyError, IndexError):  # the first call, or others are on: the bits do not tell
-            few, choice = _Few(self._parameters, X, shares), None
-        try:
-            if not few.direct or not (checked or few.known):
-                return None
-            few.rows[:count] = X
-            begun = 0.0 if choice is None else perf_counter()
-            if shares == 1:
-                self._run(few.addresses[count - 1])
-            else:
-                run(few.executables[count - 1], shares)
-            if choice is not None:
-                choice.note(perf_counter() - begun)
-            if few.found[0] if shares == 1 else all(few.found):
-                return few.out[:count].copy()
-            few.found[:] = [1] * shares
-            return few.out[:count].copy() if checked else None
-        finally:
-            free.setdefault(X.dtype, []).append(few)
+__all__ = ["Inference", "Prepared"]
 
 
 class Prepared:
-    """What a network keeps ready for calls to come: each kind of call has its own workspace."""
+    """What a network keeps ready for calls to come."""
 
     def __init__(self, parameters: Parameters) -> None:
-        self._parameters = parameters
-        self.small = SmallInference(parameters)
-        self.rows = RowsInference(parameters)
-        self._free: dict[int | None, list[Inference]] = {}
+        self._parameters, self.rows = parameters, RowsInference(parameters)
+        self._general: dict[int | None, Inference] = {}
 
-    @contextmanager
-    def inference(self, threads: int | None) -> Iterator[Inference]:
-        """Lend the inference that was used before, or a new one while another call has it."""
-        free = self._free.setdefault(threads, [])
-        try:
-            lent = free.pop()
-        except IndexError:
-            lent = Inference(self._parameters, threads)
-        try:
-            yield lent
-        finally:
-            if not free:
-                free.append(lent)
+    def inference(self, threads: int | None) -> Inference:
+        """Return the general way for calls on so many threads."""
+        if threads not in self._general:
+            self._general[threads] = Inference(self._parameters, threads)
+        return self._general[threads]
 
 
 class Inference:
     """The forward pass only, over data of any size, without copying it.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    threads : int or None
-    data : array, optional
-        Samples that will be asked for again and again: worth a list of their non-zeros.
+    Samples that will be asked for again and again, `data`, are worth a list of their non-zeros.
     """
 
     def __init__(self, parameters: Parameters, threads: int | None, data: Any = None) -> None:
         self.parameters, self._threads = parameters, threads
-        self.architecture = parameters.architecture
+        self.architecture = a = parameters.architecture
+        item = parameters.dtype.itemsize
+        self._row_bytes = row_length(a.layer_sizes[1], item) * item
+        self._pays_in_passing = choose.lists_pay_in_passing(*a.layers[0], item)
+        self._free: dict[Hashable, list[Blocks]] = {}  # programs that nobody uses
         self._data, self._index = data, None
-        self._workspace: Workspace | None = None  # that of the call before
-        self._passing: Index | None = None
-        self._executables: dict[Hashable, Executable] = {}
         if data is not None:
-            self._source = Source(data, self.architecture)
+            self._source = Source(data, a)
             if self._source.sparse:
-                self._index = self._source.make_index(self._row_bytes())
-
-    def _row_bytes(self) -> int:
-        item = self.parameters.dtype.itemsize
-        return row_length(self.architecture.layer_sizes[1], item) * item
+                self._index = self._source.make_index(self._row_bytes)
 
     def activations(self, X: Any) -> list[np.ndarray]:
         """Return every layer's activations, the output last."""
         n = X.shape[0]
-        workspace = Workspace(self.parameters, max(n, 1), backward=False)
-        outputs = self._outputs(X, workspace)
+        outputs = self._outputs_of(n)
+        workspace = self._over(X, {Slot.OUT: outputs}, kept=True)
         hidden = [
             np.ascontiguousarray(workspace.array(q.h, q.n_out, q.ld_h)[:n])
             for q in workspace.layers[:-1]
         ]
         return [*hidden, outputs]
 
+    def _outputs_of(self, n: int) -> np.ndarray:
+        return np.empty((n, self.architecture.n_out), self.parameters.dtype)
+
     def outputs(self, X: Any) -> np.ndarray:
         """Return the network's outputs, (n, n_out)."""
-        return self._outputs(X, None)
+        out = self._outputs_of(X.shape[0])
+        self._over(X, {Slot.OUT: out})
+        return out
 
     def losses(
         self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None
@@ -198,105 +78,77 @@ class Inference:
         n = X.shape[0]
         losses, correct = np.zeros(n), np.zeros(n, np.int64)
         targets = padded_targets(y, self.parameters.dtype)
-
-        def enter(bases: np.ndarray, start: int, order: np.ndarray) -> None:
-            bases[Slot.Y] = targets.ctypes.data
-            bases[Slot.WEIGHT] = 0 if sample_weight is None else sample_weight.ctypes.data
-            bases[Slot.LOSSES] = losses[start:].ctypes.data
-            bases[Slot.CORRECT] = correct[start:].ctypes.data
-            bases[Slot.ORDER] = order.ctypes.data
-
-        self._over(X, None, enter, loss_of(self.architecture, targets))
+        arrays = {Slot.LOSSES: losses, Slot.CORRECT: correct, Slot.Y: targets}
+        if sample_weight is not None:
+            arrays[Slot.WEIGHT] = sample_weight
+        self._over(X, arrays, loss_of(self.architecture, targets))
         return losses, correct
 
-    def _outputs(self, X: Any, workspace: Workspace | None) -> np.ndarray:
-        out = np.empty((X.shape[0], self.architecture.n_out), self.parameters.dtype)
+    def _lists(self, X: Any, source: Source, *, kept: bool) -> tuple[Index | None, Lists | None]:
+        """Return lists of non-zeros and what programs are told of them; None for a dense X.
 
-        def enter(bases: np.ndarray, start: int, order: np.ndarray) -> None:
-            bases[Slot.OUT] = out[start:].ctypes.data
-
-        self._over(X, workspace, enter, None)
-        return out
-
-    def _room(self, rows: int) -> Workspace:
-        """Return room for so many rows, if it can be that of the call before."""
-        kept = self._workspace
-        if kept is None or kept.rows < rows:
-            self._executables.clear()
-            kept = self._workspace = Workspace(self.parameters, rows, backward=False)
-        return kept
-
-    def _room_for_lists(self, X: Any, source: Source, rows: int) -> Index | None:
-        """Return room to list the non-zeros of so many rows as they go by, where it is worth it:
-        the lists are used once.
+        Those that are made of the samples on their way, where it is worth it, are used once.
         """
-        n_in, n_out = self.architecture.layers[0]
-        item = self.parameters.dtype.itemsize
-        pays = choose.lists_pay_in_passing(n_in, n_out, item)
-        if not (source.direct and pays and choose.is_sparse(X)):
-            return None
-        if self._passing is None or len(self._passing.cuts) < rows:
-            self._passing = room_for_lists(rows, n_in, self._row_bytes(), self.parameters.dtype)
-        return self._passing
-
-    def _lists(self, X: Any, source: Source, rows: int, *, spread: bool) -> tuple[Any, Any]:
-        """Return lists of non-zeros and what programs are told of them; None for a dense X."""
-        index, passing = (self._index if X is self._data else None), False
-        if source.listed and index is None:
-            index = source.rows_as_they_lie()
-        elif index is None and not spread:
-            index = self._room_for_lists(X, source, rows)
-            passing = index is not None
-        if index is None or not (source.listed or self.parameters.finite):
+        index = self._index if X is self._data else None
+        if source.listed:
+            index = index or source.rows_as_they_lie()
+        elif index is None:
+            pays = source.direct and self._pays_in_passing and not kept
+            if pays and choose.is_sparse(X) and self.parameters.finite:
+                block = choose.block_columns(self._row_bytes)
+                blocks = -(-X.shape[1] // block)
+                return None, Lists("values", blocks + 1, block, 1, passing=True)
             return None, None
-        return index, Lists(index.kind, index.cuts.shape[1], index.block, 1, passing)
+        elif not self.parameters.finite:
+            return None, None
+        return index, Lists(index.kind, index.cuts.shape[1], index.block, 1)
 
-    def _over(self, X: Any, workspace: Workspace | None, enter: Enter, loss: Loss | None) -> None:
-        """Run over X, in pieces where NumPy has to convert the rows.
-
-        With a `workspace` of the caller's every sample has a row of its own.
+    def _over(
+        self, X: Any, arrays: Mapping[Slot, np.ndarray], loss: Loss | None = None, *,
+        kept: bool = False,
+    ) -> Any:  # fmt: skip
+        """Run over X, in pieces where NumPy has to convert the rows, with arrays that have a row
+        a sample; return the workspace, which has all samples if they are to be `kept`.
         """
-        n, spread = X.shape[0], workspace is not None
-        if n == 0:
-            return
+        n = X.shape[0]
         source = self._source if X is self._data else Source(X, self.architecture)
         piece = n
-        if not (source.direct or spread):
+        if not (source.direct or kept):
             piece = min(n, max(source.stage_rows, choose.BLOCK_ROWS))
         non_zeros = source.X.nnz if source.listed else None
         work = choose.forward_flops(self.architecture, piece, non_zeros)
-        threads = choose.choose_threads(self._threads, work)
-        shares, block = choose.inference_blocks(piece, threads)
-        room = workspace or self._room(shares * block)
-        index, lists = self._lists(X, source, shares * block, spread=spread)
-        order = np.arange(max(n, shares * block), dtype=np.int64)
-        for start in range(0, n, piece):
-            part = order[start : min(start + piece, n)]
-            data = X if source.direct else source.stage(part)
-            key = (len(part), source.kind, shares, block, lists, repr(loss), spread)
-            executable = self._executables.get(key)
-            if executable is None or spread:
-                job = job_of(
-                    self.parameters, room, source.kind, shares=shares, chunk=block, loss=loss,
-                    lists=lists,
-                )  # fmt: skip
-                code = OUTPUTS[self.architecture.output]
-                phases = inference.blocks(job, len(part), code, spread=spread)
-                executable = executable_of(self.parameters, room, Program(shares, {"all": phases}))
-                executable.enter((("all", 0, 1),))
-                if not spread:
-                    self._keep(key, executable)
-            bases = executable.bases
-            source.enter(bases, data, scaled=not source.direct)
-            bases[Slot.ROWS] = part.ctypes.data if source.direct else order.ctypes.data
-            bases[Slot.NUMBERS] = order.ctypes.data
-            if index is not None:
-                for slot, address in index_bases(index).items():
-                    bases[slot] = address
-            enter(bases, start, part)
-            run(executable, shares)
+        shares = choose.inference_shares(piece, choose.choose_threads(self._threads, work))
+        block = max(1, -(-n // (16 * shares))) * 16 if kept else choose.BLOCK_ROWS
+        index, lists = self._lists(X, source, kept=kept) if n else (None, None)
+        key = (source.kind, shares, lists, repr(loss))
+        free = [] if kept else self._free.setdefault(key, [])
+        if free:
+            ready = free.pop()
+        else:
+            ready = Blocks(self.parameters, source, shares, block=block, loss=loss, lists=lists)
+            if lists is not None and lists.passing:
+                ready.room = self._room(ready.workspace.rows)
+        index = ready.room or index
+        if index is not None:
+            for slot, address in index_bases(index).items():
+                ready.bases[slot] = address
+        ready.bases[Slot.WEIGHT] = 0
+        for start in range(0, n, max(1, piece)):
+            part = slice(start, min(start + piece, n))
+            ready.divide(part.stop - start)
+            rows = X if source.direct else source.stage(np.arange(start, part.stop))
+            source.enter(ready.bases, rows, scaled=not source.direct)
+            for slot, array in arrays.items():
+                address = array[part].ctypes.data
+                if slot in (Slot.Y, Slot.WEIGHT):  # whose rows are looked up
+                    ready.bases[slot] = address
+                else:
+                    ready.enter(slot, address, array.strides[0])
+            ready.run()
+        free.append(ready)
+        return ready.workspace
 
-    def _keep(self, key: Hashable, executable: Executable) -> None:
-        if len(self._executables) >= _KEPT:
-            del self._executables[next(iter(self._executables))]
-        self._executables[key] = executable
+    def _room(self, rows: int) -> Index:
+        """Return room for the non-zeros of so many rows."""
+        n_in, dtype = self.architecture.n_in, self.parameters.dtype
+        return room_for_lists(rows, n_in, self._row_bytes, dtype)

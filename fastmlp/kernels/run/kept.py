@@ -14,12 +14,8 @@ __all__ = ["Kept"]
 
 
 class Kept:
-    """A training that has let go of its samples.
-
-    Parameters
-    ----------
-    training : Training
-        Takes no steps before `take` has given it others.
+    """A training that has let go of its samples: it takes no steps before `take` has given it
+    others.
     """
 
     def __init__(self, training: Training) -> None:

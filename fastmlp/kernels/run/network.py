@@ -15,10 +15,6 @@ __all__ = ["hidden_and_logits", "loss_and_gradients"]
 Arrays = Sequence[np.ndarray]
 
 
-def _bias(biases: Arrays, layer: int) -> np.ndarray | None:
-    return biases[layer] if biases else None
-
-
 def hidden_and_logits(
     X: np.ndarray, weights: Arrays, biases: Arrays, architecture: Architecture,
     derivatives: list[np.ndarray] | None = None,
@@ -31,11 +27,9 @@ def hidden_and_logits(
     names = [*architecture.activations, "identity"]
     for layer, (w, name) in enumerate(zip(weights, names, strict=True)):
         z = np.empty((len(X), w.shape[1]), w.dtype)
-        hidden = layer < len(names) - 1
-        if derivatives is None or not hidden:
-            plain.dense(a, w, _bias(biases, layer), name, z)
-        else:
-            plain.dense(a, w, _bias(biases, layer), "identity", z)
+        apart = derivatives is not None and layer < len(names) - 1
+        plain.dense(a, w, biases[layer] if biases else None, "identity" if apart else name, z)
+        if derivatives is not None and apart:
             derivatives.append(np.empty_like(z))
             plain.activate(z, name, z, derivatives[-1])
         found.append(z)

@@ -18,19 +18,10 @@ __all__ = ["PackedWeights"]
 
 
 class PackedWeights:
-    """The packed copy of the first layer's W and of what the optimizer keeps about it, and the
-    room for a batch's non-zeros by feature.
+    """The packed copy of the first layer's W and of what the optimizer keeps about it, `slots`
+    values a weight, and the room for a chunk's non-zeros by feature.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    threads : int
-    chunk : int
-        Samples that are gone through at a time.
-    slots : int
-        What the optimizer keeps per parameter.
-    most : int, optional
-        Samples of them, at most, in which any feature is not zero.
+    No feature is not zero in more than `most` samples of a chunk.
     """
 
     def __init__(

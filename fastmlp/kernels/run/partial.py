@@ -52,20 +52,10 @@ class _OneGroup(Training):
 class GroupSums(_OneGroup):
     """Summed loss and gradient of one group of samples after the other.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        Read only.
-    X, scaled
-        As `readable` returns them.
-    y, sample_weight : ndarray
-        Checked already.
-    group_samples : int
-        The most samples of a group, in whole blocks.
-    regularization : Regularization
-        Of which dropout counts.
-    sparse : bool
-        Whether to go through lists of the non-zeros of X, as where X as a whole is mostly zero.
+    Parameters are read only; `X` and `scaled` are as `readable` returns them, the rest is checked
+    already. A group has `group_samples` at most, in whole blocks; of the regularization dropout
+    counts. Lists of the non-zeros of X are gone through where X as a whole is mostly zero,
+    `sparse`.
     """
 
     def __init__(
@@ -89,9 +79,6 @@ class GroupSums(_OneGroup):
     def _goes_through_lists(self) -> bool:
         return self._sparse or super()._goes_through_lists()
 
-    def _make_workspace(self) -> Workspace:
-        return self.workspace(self.parameters, self.regularization)
-
     @staticmethod
     def workspace(parameters: Parameters, regularization: Regularization) -> Workspace:
         """Return what a thread works in, whatever the group."""
@@ -105,25 +92,10 @@ class GroupSums(_OneGroup):
         words: np.ndarray | None = None,
         place: int = 0,
     ) -> tuple[np.ndarray, int]:
-        """Sum the gradient of the samples in `order` into `out`.
+        """Sum the gradient of the samples in `order` into `out`, zeros on a cache line.
 
-        Parameters
-        ----------
-        order : integer array
-        out : ndarray, (parameters.size,)
-            Zeros, on a cache line.
-        workspace : Workspace
-        words : ndarray of uint32, (1, n_hidden, 2), optional
-            For dropout.
-        place : int
-            Of the first sample in the step's batch.
-
-        Returns
-        -------
-        losses : ndarray of float64, (len(order),)
-            Each sample's weight times loss.
-        correct : int
-            How many were predicted right.
+        Returns each sample's weight times loss, and how many were predicted right. `words` are for
+        dropout, (1, n_hidden, 2), and `place` is the first sample's in the step's batch.
         """
         part = Run(order, self._hyper, words)
         segments = self._segments(1, len(order))
@@ -134,23 +106,14 @@ class GroupSums(_OneGroup):
         bases[Slot.ROWS], bases[Slot.PLACE] = part.order.ctypes.data, place
         bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
         run(executable, self.threads)
-        losses, correct = part.losses, part.correct
         identity = self.architecture.output == "identity"
-        return losses, 0 if identity else int(correct.sum())
+        return part.losses, 0 if identity else int(part.correct.sum())
 
 
 class Update(_OneGroup):
-    """The optimizer's step from sums of gradients.
+    """The optimizer's step from sums of gradients: parameters change in place, with their slots.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        Changed in place, with their slots.
-    optimizer : Optimizer
-    state : OptimizerState
-        Its step count goes on.
-    regularization : Regularization
-        Of which penalties and bounds count.
+    The state's step count goes on; of the regularization, penalties and bounds count.
     """
 
     optimizer: Optimizer
@@ -165,13 +128,10 @@ class Update(_OneGroup):
         a = parameters.architecture
         labels = a.output == "softmax"
         y = np.zeros(1, np.int64) if labels else np.zeros((1, a.n_out), parameters.dtype)
-        data = DataSet(np.zeros((1, a.n_in), parameters.dtype), y)
+        data = DataSet(np.ones((1, a.n_in), parameters.dtype), y)  # no zeros: no lists of them
         counted = replace(regularization, dropout=(), label_smoothing=0.0)
         settings = StepSettings(optimizer, state, BLOCK + 1, counted)
         super().__init__(parameters, data, settings, threads=1)
-
-    def _goes_through_lists(self) -> bool:
-        return False
 
     def _prepare(self) -> None:
         self._executable(False, (("apply", 0, 1),))
@@ -179,12 +139,7 @@ class Update(_OneGroup):
     def step(self, total: float, rate: float) -> float:
         """Take a step from the sum in `gradient`, which is cleared; return the penalties before it.
 
-        Parameters
-        ----------
-        total : float
-            The sum of the batch's sample weights.
-        rate : float
-            The learning rate.
+        The samples of the batch weigh `total`; `rate` is the learning rate.
         """
         r = self.regularization
         hyper = hyperparameters(

@@ -19,22 +19,12 @@ _STEP = 4  # stepping a vector of W, as often as it is multiplied and added
 def row_bounds(
     layers: Sequence[Layer], shares: int, samples: int, index: Index | None = None, panels: int = 0
 ) -> tuple[tuple[int, ...], ...]:
-    """Return where each share's part begins, and the last one's ends: first of the blocks of
-    lists, then of the rows of every W, in whole blocks of 16.
+    """Return where each share's part begins, and the last one's ends: first of the blocks of lists,
+    then of the rows of every W, in whole blocks of 16.
 
-    All shares get equally much to do. Panels are not cut: who has the smaller ones gets more of
-    the other layers.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-    shares : int
-    samples : int
-        That are gone through at a time.
-    index : Index or None
-        The lists, where the first layer goes through them in panels.
-    panels : int
-        How many there are.
+    All shares get equally much to do, of so many samples at a time. Panels, where the first layer
+    goes through lists (`index`), are not cut: who has the smaller ones gets more of the other
+    layers.
     """
     bounds = np.zeros((len(layers) + 1, shares + 1), np.int64)
     costs, work, first = [_block_costs(q, samples) for q in layers], np.zeros(shares), 0

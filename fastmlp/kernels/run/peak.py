@@ -9,9 +9,7 @@ import numpy as np
 from ...contract.parameters import aligned_zeros
 from ..emit.activations import ACTIVATIONS
 from ..emit.target import current_target
-from ..program.inference import repeated_tile
-from ..program.job import Job, Layer
-from ..program.operation import At, Program, Slot
+from ..program.operation import At, Phase, Program, Share, Slot
 from .executor import Executable, layout_of, run
 
 __all__ = ["tiles"]
@@ -22,13 +20,7 @@ _PAGE = 4096  # every share has its own output, pages apart
 def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, Callable[[], None]]:
     """Return the floating-point operations of `repeats` tiles a thread, and what runs them.
 
-    Parameters
-    ----------
-    dtype : {"float32", "float64"}
-    threads : int
-    depth : int
-        Products that are summed in each element of a tile.
-    repeats : int
+    Each element of a tile is the sum of `depth` products.
     """
     target, item = current_target(), np.dtype(dtype).itemsize
     width = target.tile_vectors * target.vector_bytes
@@ -36,18 +28,17 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
     w = np.full((depth, width // item), 1e-3, dtype)
     stride = 4 * _PAGE
     out = aligned_zeros(threads * target.tile_rows * stride // item, np.dtype(dtype))
-    nothing = At(Slot.NONE)
-    layer = Layer(
-        n_in=depth, n_out=width // item, vectors_in=0, vectors_out=target.tile_vectors,
-        w=At(Slot.PARAMETERS), ld_w=w.strides[0], bias=At(Slot.PARAMETERS), wt=nothing, ld_wt=0,
-        a=At(Slot.X), ld_a=a.strides[0], h=At(Slot.OUT), ld_h=width, d=nothing, slope=nothing,
-        code=ACTIVATIONS["identity"], slope_code=0, has_bias=True,
-    )  # fmt: skip
-    job = Job(
-        layers=(layer,), item=item, vector=target.vector_bytes, tile_rows=target.tile_rows,
-        shares=threads, input="f32", loss=None, batch_size=1, chunk=1,
-    )  # fmt: skip
-    program = Program(threads, {"tiles": repeated_tile(job, repeats, stride)})
+
+    def build(share: Share, t: int) -> None:
+        place = At(Slot.OUT, t * stride)
+        with share.times(repeats):
+            share.add(
+                "forward", c=place, ldc=width, a=At(Slot.X), lda=a.strides[0],
+                w=At(Slot.PARAMETERS), ldw=w.strides[0], k=depth, bias=At(Slot.PARAMETERS),
+                code=ACTIVATIONS["identity"], slope=place, tiles=1, vectors=target.tile_vectors,
+            )  # fmt: skip
+
+    program = Program(threads, {"tiles": [Phase.of("tiles", threads, build)]})
     executable = Executable(layout_of(program, dtype))
     executable.enter((("tiles", 0, 1),))
     for slot, array in ((Slot.PARAMETERS, w), (Slot.X, a), (Slot.OUT, out)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -135,50 +134,52 @@ def backward(
 
 
 def _over_rows(
-    key: tuple[Any, ...], kernel: str, dtype: np.dtype, size: tuple[int, int],
-    moving: dict[str, tuple[At, int]], places: Sequence[tuple[int, int]],
-    values: dict[str, int | At], activations: Sequence[str] = (),
+    kernel: str, z: np.ndarray, arrays: dict[str, tuple[Slot, np.ndarray]],
+    values: dict[str, int | At], *others: tuple[int, int], activations: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Run a kernel over rows, on as many threads as pay."""
-    rows, columns = size
-    flops = choose.ELEMENTWISE_FLOPS * rows * columns * dtype.itemsize // 4
+    """Run a kernel over the rows of z, on as many threads as pay.
+
+    The `arrays`, by field and with the slots that they come in, have a row for each of them; the
+    `values` are those of the other fields, and what they say of `others` is where these are.
+    """
+    rows, columns = z.shape
+    flops = choose.ELEMENTWISE_FLOPS * rows * columns * z.itemsize // 4
+    strides = [array.strides[0] for _, array in arrays.values()]
 
     def make(threads: int) -> Call:
-        phases = rows_of(kernel, threads, rows, moving, **values)
-        return Call(dtype.name, threads, phases, activations=activations)
+        places = {
+            field: (At(slot), stride)
+            for (field, (slot, _)), stride in zip(arrays.items(), strides, strict=True)
+        }
+        phases = rows_of(kernel, threads, rows, places, **values)
+        return Call(z.dtype.name, threads, phases, activations=activations)
 
-    call((kernel, dtype.num, rows, columns, *key), flops, make, *places)
+    key = kernel, z.dtype.num, rows, columns, *strides, *values.values()
+    places = [(slot, address_of(array)) for slot, array in arrays.values()]
+    call(key, flops, make, *places, *others)
 
 
 def activate(z: np.ndarray, activation: str, out: np.ndarray, derivative: np.ndarray) -> None:
     """Write f(z) to `out`, f'(z) to `derivative`: matrices whose rows are contiguous."""
     if not z.size:
         return
-    rows, columns = z.shape
-    ldy, lds, ldx = (array.strides[0] for array in (out, derivative, z))
-    moving = {"y": (At(OUT), ldy), "slope": (At(Slot.DERIVATIVE), lds), "x": (At(X), ldx)}
-    places = [
-        (OUT, address_of(out)), (X, address_of(z)), (Slot.DERIVATIVE, address_of(derivative)),
-    ]  # fmt: skip
     values: dict[str, int | At] = {
-        "ldy": ldy, "lds": lds, "ldx": ldx, "columns": columns, "code": ACTIVATIONS[activation],
+        "ldy": out.strides[0], "lds": derivative.strides[0], "ldx": z.strides[0],
+        "columns": z.shape[1], "code": ACTIVATIONS[activation],
     }  # fmt: skip
-    key = (activation, ldy, lds, ldx)
-    _over_rows(key, "activate_rows", z.dtype, (rows, columns), moving, places, values, [activation])
+    arrays = {"y": (OUT, out), "slope": (Slot.DERIVATIVE, derivative), "x": (X, z)}
+    _over_rows("activate_rows", z, arrays, values, activations=[activation])
 
 
 def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
     """Write the outputs of logits to `out`: matrices whose rows are contiguous."""
     if not logits.size:
         return
-    ldo, ldz = out.strides[0], logits.strides[0]
-    moving = {"out": (At(OUT), ldo), "z": (At(X), ldz)}
-    places = [(OUT, address_of(out)), (X, address_of(logits))]
-    n = logits.shape[1]
-    values: dict[str, int | At] = {"ldo": ldo, "ldz": ldz, "n": n, "code": OUTPUTS[output]}
-    _over_rows(
-        (output, ldo, ldz), "output_of_rows", logits.dtype, logits.shape, moving, places, values
-    )
+    values: dict[str, int | At] = {
+        "ldo": out.strides[0], "ldz": logits.strides[0], "n": logits.shape[1],
+        "code": OUTPUTS[output],
+    }  # fmt: skip
+    _over_rows("output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, values)
 
 
 _numbers = np.arange(1024)
@@ -212,17 +213,12 @@ def loss(
     if y.ndim == 2:
         values |= {"t": values.pop("y"), "ldt": y.strides[0]}
     values["weight"] = NOWHERE if weight is None else At(Slot.WEIGHT)
-    moving = {
-        "d": (At(DELTA), ldz), "loss": (At(Slot.LOSSES), 8), "correct": (At(Slot.CORRECT), 8),
-        "z": (At(X), ldz), "order": (At(Slot.ORDER), 8),
+    arrays = {
+        "d": (DELTA, delta), "loss": (Slot.LOSSES, losses), "correct": (Slot.CORRECT, correct),
+        "z": (X, logits), "order": (Slot.ORDER, order),
     }  # fmt: skip
-    places = [
-        (DELTA, address_of(delta)), (Slot.LOSSES, address_of(losses)),
-        (Slot.CORRECT, address_of(correct)), (X, address_of(logits)),
-        (Slot.ORDER, address_of(order)), (Slot.Y, address_of(y)),
-    ]  # fmt: skip
+    others = [(Slot.Y, address_of(y))]
     if weight is not None:
-        places.append((Slot.WEIGHT, address_of(weight)))
-    key = (names, ldz, weight is None, y.ndim)
-    _over_rows(key, kernel, logits.dtype, logits.shape, moving, places, values)
+        others.append((Slot.WEIGHT, address_of(weight)))
+    _over_rows(kernel, logits, arrays, values, *others)
     return losses

@@ -32,29 +32,15 @@ def _tick() -> float:
 
 @dataclass
 class Timing:
-    """What an operation takes.
-
-    Attributes
-    ----------
-    line : Line
-        The operation.
-    seconds : float
-        In a step, all turns.
-    """
+    """An operation, and the seconds that it takes in a step, all turns."""
 
     line: Line
     seconds: float
 
 
 def time_steps(training: Training, order: np.ndarray, rates: np.ndarray) -> list[Timing]:
-    """Take steps, and return what each operation of a whole batch's step takes on average.
-
-    Parameters
-    ----------
-    training : Training
-    order : ndarray of int64
-        Of samples, whole batches of them.
-    rates : ndarray of float64, one per step
+    """Take steps over whole batches of the samples in `order`, and return what each operation of a
+    batch's step takes on average.
     """
     (listed, executable), *_ = training._executables.items()
     times = executable.time(function_address("run_timed"))

@@ -1,29 +1,34 @@
-"""Outputs of any number of rows, by programs that are told it at a run."""
+"""Outputs of rows that lie in an array as kernels read it, by programs that are kept ready."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...architecture import Architecture
 from ...contract.parameters import Parameters
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
-from ..program.inference import AnyCount, any_count, by_columns
+from ..program.inference import blocks, by_columns, told
 from ..program.job import Job, Lists, Loss
-from ..program.operation import Program, Slot
+from ..program.operation import Slot
 from . import choose
 from .calls import address_of
-from .executor import Executable, layout_of, run
+from .csr_index import Index
+from .executor import Executable, Layout, layout_of, run, serial_driver
 from .plain import count_to
 from .source import Source
 from .thread_choice import ThreadChoice
 from .workspace import Workspace
 
-__all__ = ["RowsInference", "executable_of", "job_of"]
+__all__ = ["Blocks", "RowsInference", "job_of"]
+
+_KEPT = 64  # kinds of calls
 
 
 def job_of(
@@ -39,227 +44,229 @@ def job_of(
     )  # fmt: skip
 
 
-def executable_of(parameters: Parameters, workspace: Workspace, program: Program) -> Executable:
-    """Return a program with the addresses of its kernels and of the network entered."""
-    a = parameters.architecture
-    executable = Executable(layout_of(program, a.dtype, a.activations))
-    executable.bases[Slot.PARAMETERS] = parameters.flat.ctypes.data
-    executable.bases[Slot.WORKSPACE] = workspace.address
-    return executable
+@lru_cache(maxsize=16)
+def _layout_of_blocks(job: Job, looks: bool, a: Architecture) -> Layout:
+    """Return the layout of a program over blocks: writing it takes 0.1 ms."""
+    return layout_of(blocks(job, OUTPUTS[a.output], looks=looks), a.dtype, a.activations)
 
 
-class _Lent:
-    """A program for so many threads, with a workspace: of one call at a time.
+class _Ready:
+    """A program of inference with its workspace, ready to be run: of one call at a time."""
 
-    Parameters
-    ----------
-    parameters : Parameters
-    source : Source
-    shares : int
-    rows : int
-        Of the workspace.
-    program : callable
-        ``program(job)``, whose one section is run.
+    def __init__(self, parameters: Parameters, workspace: Workspace, layout: Layout) -> None:
+        self.workspace = workspace
+        self._executable = Executable(layout)
+        self._executable.enter((key, 0, 1) for key in layout.phases)
+        self._shares, self._address = layout.shares, self._executable.address
+        self._run_alone = serial_driver()
+        self._found = (ctypes.c_int64 * self._shares)(*[1] * self._shares)  # cleared where it looks
+        bases = self.bases = self._executable.bases
+        bases[Slot.PARAMETERS] = parameters.flat.ctypes.data
+        bases[Slot.WORKSPACE], bases[Slot.FINITE] = workspace.address, ctypes.addressof(self._found)
+
+    def run(self) -> bool:
+        """Run, and return whether X is finite as far as the program looks."""
+        if self._shares == 1:
+            self._run_alone(self._address)
+            finite = self._found[0] == 1
+        else:
+            run(self._executable, self._shares)
+            finite = all(self._found)
+        if not finite:
+            self._found[:] = [1] * self._shares
+        return finite
+
+
+class _Columns(_Ready):
+    """Rows that are so few that shares have columns of each layer; up to `FEW` go one by one.
+
+    They are copied to where the program expects them: of one row, in half the time that it takes
+    to ask NumPy for addresses and to enter them.
     """
-
-    def __init__(
-        self, parameters: Parameters, source: Source, shares: int, rows: int,
-        program: Callable[[Job], Program],
-    ) -> None:  # fmt: skip
-        self._item = parameters.dtype.itemsize * parameters.architecture.n_out
-        self._workspace = Workspace(parameters, rows, backward=False)
-        job = job_of(parameters, self._workspace, source.kind, shares=shares, chunk=rows // shares)
-        made = program(job)
-        self._executable = executable_of(parameters, self._workspace, made)
-        self._executable.enter((key, 0, 1) for key in made.sections)
-        bases = self._executable.bases
-        self._bases = (ctypes.c_int64 * bases.size).from_buffer(bases)  # type: ignore[arg-type]
-        self._shares, self._n = shares, -1  # rows of the call before
-        self._outs: list[tuple[int, int]] = []  # slots of outputs, and where in `out` they begin
-        self._found = (ctypes.c_int64 * shares)(*[1] * shares)  # cleared by programs that look
-        self._bases[Slot.FINITE] = ctypes.addressof(self._found)
-
-    def run(self, X: np.ndarray, scale: int, out: np.ndarray) -> bool:
-        """Write the outputs of all rows of X to `out`, and return whether X is finite as far as
-        this looks; `scale` is the address of the divisor.
-        """
-        bases = self._bases
-        if self._n != len(X):
-            self._divide(len(X))
-            bases[Slot.N_ROWS] = self._n = len(X)
-        bases[Slot.X], bases[Slot.LD_X], bases[Slot.SCALE] = address_of(X), X.strides[0], scale
-        begin = address_of(out)
-        for slot, offset in self._outs:
-            bases[slot] = begin + offset
-        run(self._executable, self._shares)
-        if all(self._found):
-            return True
-        self._found[:] = [1] * self._shares
-        return False
-
-    def _divide(self, n: int) -> None:
-        """Say how many rows there are, and which are whose; the next call may have as many."""
-        self._numbers = count_to(n)  # held: their address is entered
-
-
-class _Columns(_Lent):
-    """So few rows that shares have columns of each layer instead."""
 
     def __init__(
         self, parameters: Parameters, source: Source, shares: int, count: int, *, looks: bool
     ) -> None:
-        code = OUTPUTS[parameters.architecture.output]
+        a, workspace = parameters.architecture, Workspace(parameters, count, backward=False)
+        job = job_of(parameters, workspace, source.kind, shares=shares)
+        few = count <= choose.FEW
+        program = by_columns(job, count, OUTPUTS[a.output], one_by_one=few, looks=looks)
+        super().__init__(parameters, workspace, layout_of(program, a.dtype, a.activations))
+        self._rows = np.zeros((count, a.n_in), source.X.dtype)
+        self._out = np.zeros((count, a.n_out), parameters.dtype)
+        self._held = source, count_to(count)
+        source.enter(self.bases, self._rows, scaled=False)
+        self.bases[Slot.ROWS] = self._held[1].ctypes.data
+        self.bases[Slot.OUT] = self._out.ctypes.data
 
-        def program(job: Job) -> Program:
-            phases = by_columns(job, count, code, one_by_one=False, looks=looks)
-            return Program(shares, {"columns": phases})
-
-        super().__init__(parameters, source, shares, count, program)
-        self._outs = [(Slot.OUT, 0)]
-
-    def _divide(self, n: int) -> None:
-        super()._divide(n)
-        self._bases[Slot.ROWS] = address_of(self._numbers)
+    def outputs(self, X: np.ndarray) -> np.ndarray | None:
+        """Return the outputs, or None if it looks and X is not finite."""
+        self._rows[...] = X
+        return self._out.copy() if self.run() else None
 
 
-class _Blocks(_Lent):
-    """Rows that shares have blocks of."""
+class Blocks(_Ready):
+    """Any number of rows, read as those of `source`, which shares have blocks of.
 
-    def __init__(self, parameters: Parameters, source: Source, shares: int, *, looks: bool) -> None:
-        code = OUTPUTS[parameters.architecture.output]
+    With a loss it notes losses and hits instead of outputs; lists may stand for the rows.
+    """
 
-        def program(job: Job) -> Program:
-            return any_count(job, code, looks=looks)
+    room: Index | None = None  # for the non-zeros of rows on their way
 
-        super().__init__(parameters, source, shares, choose.BLOCK_ROWS * shares, program)
-        self._tile = current_target().tile_rows
+    def __init__(
+        self, parameters: Parameters, source: Source, shares: int, *,
+        block: int = choose.BLOCK_ROWS, looks: bool = False, loss: Loss | None = None,
+        lists: Lists | None = None,
+    ) -> None:  # fmt: skip
+        a, workspace = (
+            parameters.architecture,
+            Workspace(parameters, shares * block, backward=False),
+        )
+        job = job_of(
+            parameters, workspace, source.kind, shares=shares, chunk=block, loss=loss, lists=lists
+        )
+        super().__init__(parameters, workspace, _layout_of_blocks(job, looks, a))
+        self._block, self._n_out = block, a.n_out
+        self._dtype, self._row = parameters.dtype, parameters.dtype.itemsize * a.n_out
+        self._n = -1  # rows of the call before
 
-    def _divide(self, n: int) -> None:
-        super()._divide(n)
-        bases, block = self._bases, choose.BLOCK_ROWS
-        numbers = address_of(self._numbers)
-        of, turns, self._outs = AnyCount, [], []
+    def divide(self, n: int) -> None:
+        """Say how many rows there are, and which are whose."""
+        if self._n == n:  # the call before had as many
+            return
+        bases, self._n = self.bases, n
+        self._numbers = count_to(max(n, self.workspace.rows))  # held: their address is entered
+        bases[Slot.NUMBERS] = address_of(self._numbers)
+        self._parts: list[tuple[dict[int | str, int], int]] = []
+        own = -(-n // (16 * self._shares)) * 16  # whole tiles, but for the last share's
+        turns = []
         for t in range(self._shares):
-            # whole tiles, but for the last share
-            first, last = (min(n, 16 * (-(-n // 16) * k // self._shares)) for k in (t, t + 1))
-            whole, left = divmod(last - first, block)
-            rest, slot = first + whole * block, AnyCount.first(t)
-            bases[slot + of.ROWS] = numbers + 8 * first
-            bases[slot + of.REST_ROWS] = numbers + 8 * rest
-            bases[slot + of.REST] = left
-            bases[slot + of.REST_TILES] = -(-left // self._tile)
-            for place, row in ((of.OUT, first), (of.REST_OUT, rest)):
-                self._outs.append((slot + place, self._item * row))
+            first, last = min(n, t * own), min(n, (t + 1) * own)
+            whole, left = divmod(last - first, self._block)
+            of_whole, of_rest = told(t)
+            bases[of_rest["count"]] = left
+            bases[of_rest["tiles"]] = -(-left // current_target().tile_rows)
+            self._parts += [(of_whole, first), (of_rest, last - left)]
             turns += [whole, left > 0]
         self._executable.turns[:] = turns
+        self.enter(Slot.ROWS, bases[Slot.NUMBERS], 8)
+
+    def enter(self, slot: Slot, address: int, row: int) -> None:
+        """Say where an array in order is, whose rows have so many bytes."""
+        for slots, first in self._parts:
+            self.bases[slots[slot]] = address + first * row
+
+    def outputs(self, X: np.ndarray) -> np.ndarray | None:
+        """Return the outputs, or None if it looks and X is not finite."""
+        bases, n = self.bases, len(X)
+        out = np.empty((n, self._n_out), self._dtype)
+        self.divide(n)
+        bases[Slot.X], bases[Slot.LD_X] = address_of(X), X.strides[0]
+        self.enter(Slot.OUT, address_of(out), self._row)
+        return out if self.run() else None
+
+
+class _Pool(NamedTuple):
+    """Programs of one kind: those that nobody uses, and what makes others."""
+
+    free: list[_Columns | Blocks]
+    make: Callable[[], _Columns | Blocks]
 
 
 class _Way(NamedTuple):
-    """How calls of so many rows are made: on how many shares, and how many rows there are if these
-    have columns of the layers, else 0. Where there is a choice, it says which of two ways.
-    """
+    """How calls alike are made; where there is a choice, it says which of two ways."""
 
-    n: int
-    threads: int | None
-    choice: ThreadChoice | None
-    alone: tuple[int, int]
-    together: tuple[int, int]
-
-
-class _Kind:
-    """What is kept for X of one dtype: how it is read, and programs that nobody uses.
-
-    Those that look if X is finite are apart from those whose X was checked.
-    """
-
-    def __init__(self, parameters: Parameters, X: np.ndarray, *, looks: bool) -> None:
-        self._looks = looks
-        self.source = Source(X, parameters.architecture)
-        self.direct = self.source.direct and not self.source.listed
-        self.scale = self.source.divisor_address
-        self._parameters = parameters
-        self._free: dict[tuple[int, int], list[_Lent]] = {}
-        self._choices: dict[int, ThreadChoice] = {}  # by the rows' number of digits
-        self._way = _Way(0, None, None, (1, 0), (1, 0))  # that of the call before
-        self._flops = choose.flops(parameters.architecture, 1) // 3
-
-    def run(self, X: np.ndarray, out: np.ndarray, threads: int | None) -> bool:
-        n = len(X)
-        way = self._way
-        if (way.n, way.threads) != (n, threads):
-            way = self._way = self._way_of(n, threads)
-        choice = way.choice
-        shares, columns = way.together if choice is None or choice.together else way.alone
-        free = self._free.setdefault((shares, columns), [])
-        try:
-            lent = free.pop()
-        except IndexError:
-            lent = self._lent(shares, columns)
-            choice = None
-        begun = perf_counter()
-        finite = lent.run(X, self.scale, out)
-        if choice is not None:
-            choice.note(perf_counter() - begun)
-        if not free:
-            free.append(lent)
-        return finite
-
-    def _way_of(self, n: int, threads: int | None) -> _Way:
-        flops = self._flops * n
-        most, choice = choose.choose_threads(threads, flops), None
-        if threads is None and most > 1 and flops < choose.LEARNT_FLOPS:
-            choice = self._choices.setdefault(n.bit_length(), ThreadChoice())
-        if most > 1 and choose.threads_of_columns(self._parameters.architecture, n) > 1:
-            together = most, n
-        else:
-            together = choose.inference_blocks(n, most)[0], 0
-        return _Way(n, threads, choice, (1, 0), together)
-
-    def _lent(self, shares: int, columns: int) -> _Lent:
-        if columns:
-            return _Columns(self._parameters, self.source, shares, columns, looks=self._looks)
-        return _Blocks(self._parameters, self.source, shares, looks=self._looks)
+    choice: ThreadChoice | None = None
+    alone: _Pool | None = None  # nor is there the other: the general way
+    together: _Pool | None = None
 
 
 class RowsInference:
     """Outputs of rows that lie in an array as kernels read it, few or many of them.
 
     A call costs a few microseconds beside the work, whatever the number of rows.
-
-    Parameters
-    ----------
-    parameters : Parameters
     """
 
     def __init__(self, parameters: Parameters) -> None:
-        self._parameters = parameters
-        self._kinds: dict[tuple[np.dtype, bool], _Kind] = {}
-        n_in, n_out = parameters.architecture.layers[0]
-        self._lists = choose.lists_pay_in_passing(n_in, n_out, parameters.dtype.itemsize)
+        self._parameters, self._architecture = parameters, parameters.architecture
+        self._sources: dict[np.dtype, Source] = {}  # how rows of a dtype are read
+        self._pools: dict[tuple[np.dtype, bool, int, int], _Pool] = {}
+        # by the rows' number of digits, those that go one by one apart
+        self._choices: dict[tuple[np.dtype, bool, int], ThreadChoice] = {}
+        self._ways: dict[tuple[Any, ...], _Way] = {}
+        sizes = self._architecture.layers[0]
+        self._lists = choose.lists_pay_in_passing(*sizes, parameters.dtype.itemsize)
 
     def outputs(self, X: Any, threads: int | None, *, checked: bool = True) -> np.ndarray | None:
         """Return the outputs; None where X takes the general way, or is not finite as far as is
         known, if nobody has `checked` that.
         """
-        if not isinstance(X, np.ndarray) or X.ndim != 2 or not X.size:
+        if not isinstance(X, np.ndarray):
             return None
-        if X.shape[1] > 1 and X.strides[1] != X.itemsize:
-            return None
-        looks = not checked and X.dtype.kind == "f"
-        if not checked and not self._known(X):
+        alike = type(X), X.dtype, X.shape, X.strides, threads, checked
+        way = self._ways.get(alike)
+        if way is None:
+            if len(self._ways) >= _KEPT:
+                self._ways.clear()
+            way = self._ways[alike] = self._way_of(X, threads, checked)
+        choice = way.choice
+        pool = way.together if choice is None or choice.together else way.alone
+        if pool is None:
             return None
         if self._lists and len(X) >= choose.LISTS_FROM and choose.is_sparse(X):
             return None
-        kind = self._kinds.get((X.dtype, looks))
-        if kind is None:
-            kind = self._kinds[X.dtype, looks] = _Kind(self._parameters, X[:1], looks=looks)
-        if not kind.direct:
-            return None
-        out = np.empty((len(X), self._parameters.architecture.n_out), self._parameters.dtype)
-        return out if kind.run(X, out, threads) else None
+        try:
+            ready = pool.free.pop()
+        except IndexError:
+            ready, choice = pool.make(), None
+        begun = perf_counter()
+        out = ready.outputs(X)
+        if choice is not None:
+            choice.note(perf_counter() - begun)
+        if not pool.free:
+            pool.free.append(ready)
+        return out
 
-    def _known(self, X: np.ndarray) -> bool:
+    def _way_of(self, X: np.ndarray, threads: int | None, checked: bool) -> _Way:
+        general, a, dtype = _Way(), self._architecture, X.dtype
+        if X.ndim != 2 or not X.size or not (checked or self._is_plain(X)):
+            return general
+        if X.strides[1] != X.itemsize and X.shape[1] > 1:
+            return general
+        source = self._sources.get(dtype)
+        if source is None:
+            source = self._sources[dtype] = Source(np.zeros((1, X.shape[1]), dtype), a)
+        if not source.direct:
+            return general
+        n, looks = len(X), not checked and dtype.kind == "f"
+        few, flops = n <= choose.FEW, choose.forward_flops(a, n)
+        if few:
+            most = choose.threads_of_columns(a, choose.WAITING_ROWS)
+            most = min(threads or most, most)
+        else:
+            most = choose.choose_threads(threads, flops)
+        choice = None
+        if threads is None and most > 1 and flops < choose.LEARNT_FLOPS:
+            choice = self._choices.setdefault((dtype, few, n.bit_length()), ThreadChoice())
+        by_columns = few or (most > 1 and choose.threads_of_columns(a, n) > 1)
+
+        def pool(shares: int, count: int) -> _Pool:
+            """Those of columns of so many rows, or of blocks."""
+
+            def make() -> _Columns | Blocks:
+                if count:
+                    return _Columns(self._parameters, source, shares, count, looks=looks)
+                ready = Blocks(self._parameters, source, shares, looks=looks)
+                source.enter(ready.bases, source.X, scaled=False)  # the divisor: X comes later
+                return ready
+
+            return self._pools.setdefault((dtype, looks, shares, count), _Pool([], make))
+
+        together = pool(most, n) if by_columns else pool(choose.inference_shares(n, most), 0)
+        return _Way(choice, pool(1, n if few else 0), together)
+
+    def _is_plain(self, X: np.ndarray) -> bool:
         """Tell whether nothing but finiteness has to be asked of X, and a program can do it."""
-        if type(X) is not np.ndarray or X.shape[1] != self._parameters.architecture.n_in:
+        if type(X) is not np.ndarray or X.shape[1] != self._architecture.n_in:
             return False
         return X.dtype == self._parameters.dtype or X.dtype.kind in "iub"

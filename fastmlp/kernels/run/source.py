@@ -70,17 +70,12 @@ class Source:
         """Return rows of X as the network reads them."""
         return read_rows(self.X, rows, self.scale, self.dtype)
 
-    def enter(self, bases: np.ndarray, X: np.ndarray, *, scaled: bool) -> None:
+    def enter(self, bases: Any, X: np.ndarray, *, scaled: bool) -> None:
         """Enter where X is, and how it is divided; `scaled` says that the division is done."""
         if not self.listed:
             bases[Slot.X], bases[Slot.LD_X] = X.ctypes.data, X.strides[0]
             divided = not scaled and self.scale is not None
             bases[Slot.SCALE] = self._divisor.ctypes.data if divided else 0
-
-    @property
-    def divisor_address(self) -> int:
-        """Where the divisor of X is, 0 where there is none."""
-        return 0 if self.scale is None else int(self._divisor.ctypes.data)
 
     @property
     def kind(self) -> str:

@@ -46,25 +46,8 @@ def _item(places: list[tuple[int, int]], rows: int, columns: int, hyper: int) ->
     return [*parameter, *gradient, rows, columns, hyper, *slot_numbers]
 
 
-class _Copies:
-    """What has to be copied to be stepped, and back: another dtype, or rows that are apart."""
-
-    def __init__(self) -> None:
-        self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
-        self.kept: list[Arrays] = []
-
-    def of(self, arrays: Arrays, dtype: np.dtype) -> list[np.ndarray]:
-        """Return copies of parameter, gradient and state without gaps."""
-        copies = [np.array(array, dtype, order="C") for array in arrays]
-        pairs = list(zip(arrays, copies, strict=True))
-        self._pairs += pairs[:1] + pairs[2:]
-        self.kept.append(copies)
-        return copies
-
-    def back(self) -> None:
-        """Copy what was stepped to where it came from."""
-        for array, copy in self._pairs:
-            array[...] = copy
+# what has to be copied to be stepped, and where a copy is brought back to: all but gradients are
+_Copies = list[tuple[np.ndarray | None, np.ndarray]]
 
 
 def _numbers(arrays: Arrays, dtype: np.dtype, hyper: int, copies: _Copies) -> list[int]:
@@ -77,7 +60,9 @@ def _numbers(arrays: Arrays, dtype: np.dtype, hyper: int, copies: _Copies) -> li
         return _without_gaps(places, arrays[0].size, dtype.itemsize, hyper)
     matrices = _matrices(arrays) if all(array.dtype == dtype for array in arrays) else None
     if matrices is None:
-        return _numbers(copies.of(arrays, dtype), dtype, hyper, copies)
+        copied = [np.array(array, dtype, order="C") for array in arrays]
+        copies += zip([arrays[0], None, *arrays[2:]], copied, strict=True)
+        return _numbers(copied, dtype, hyper, copies)
     if matrices[0].shape[0] == 1:
         places = [address_of(array) for array in matrices]
         return _without_gaps(places, matrices[0].size, dtype.itemsize, hyper)
@@ -94,7 +79,8 @@ def step(
         hyper = one_step(optimizer, rate, number, dtype)
         of_weights = address_of(hyper)
         of_biases = of_weights + hyper.strides[0]
-        copies, numbers, elements = _Copies(), [], 0
+        copies: _Copies = []
+        numbers, elements = list[int](), 0
         for w, *others in zip(parameters, gradients, *slots, strict=True):
             if w.dtype == dtype and w.size:
                 row = of_weights if w.ndim == 2 else of_biases
@@ -102,7 +88,9 @@ def step(
                 elements += w.size
         if elements:
             _run(OPTIMIZERS[optimizer.rule], optimizer, dtype, numbers, elements)
-            copies.back()
+            for array, copy in copies:
+                if array is not None:
+                    array[...] = copy
 
 
 def _run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..program.operation import Slot
@@ -24,12 +26,8 @@ def batches(
 class Run:
     """Steps that are taken in one call: their samples, hyperparameters and results.
 
-    Parameters
-    ----------
-    order : integer array
-        Kept as int64: kernels read it by address, and NumPy's integers may be 32 bits wide.
-    hyper : ndarray, (steps, 2, HYPER_ROW)
-    words : ndarray of uint32, (steps, n_hidden, 2), or None
+    `hyper` is (steps, 2, HYPER_ROW), `words` are uint32, (steps, n_hidden, 2), or None. The order
+    is kept as int64: kernels read it by address, and NumPy's integers may be 32 bits wide.
     """
 
     def __init__(self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None) -> None:
@@ -73,7 +71,7 @@ class Run:
         ]
         return part
 
-    def enter(self, bases: np.ndarray, step: int, sample: int) -> None:
+    def enter(self, bases: Any, step: int, sample: int) -> None:
         """Enter where steps from `step` on, whose samples begin at `sample`, find their data."""
         for slot, address, of_step, of_sample in self._places:
             bases[slot] = address + step * of_step + sample * of_sample

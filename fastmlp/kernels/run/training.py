@@ -260,7 +260,7 @@ class Training:
         executable.enter(segments)
         return executable
 
-    def _enter_memory(self, bases: np.ndarray, listed: bool) -> None:
+    def _enter_memory(self, bases: Any, listed: bool) -> None:
         """Enter the arrays that stay where they are."""
         weight = self.sample_weight
         arrays: dict[Slot, int] = {
@@ -282,18 +282,8 @@ class Training:
     def train(
         self, order: np.ndarray, rates: np.ndarray, words: np.ndarray | None = None
     ) -> EpochResult:
-        """Take one step per batch of the samples in `order`.
-
-        Parameters
-        ----------
-        order : integer array
-        rates : ndarray of float64, one per step
-        words : ndarray of uint32, (steps, n_hidden, 2), optional
-            For dropout: see `reference.dropout.key_words`.
-
-        Returns
-        -------
-        EpochResult
+        """Take one step per batch of the samples in `order`, each with its learning rate; for
+        dropout with `words`, see `reference.dropout.key_words`.
         """
         starts, totals = batches(order, self.batch_size, self.sample_weight)
         optimizer = self.optimizer or Optimizer(0.0)
@@ -310,24 +300,11 @@ class Training:
     def steps(
         self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Take one step per batch of the samples in `order`, each with its own hyperparameters.
+        """Take one step per batch of the samples in `order`, each with a row of `hyper`, as
+        `hyperparameters` returns them, and with `words` for dropout.
 
-        Parameters
-        ----------
-        order : integer array
-        hyper : ndarray, (steps, 2, HYPER_ROW)
-            As `hyperparameters` returns them.
-        words : ndarray of uint32, (steps, n_hidden, 2), optional
-            For dropout.
-
-        Returns
-        -------
-        losses : ndarray of float64, (len(order),)
-            Each sample's weight times loss.
-        correct : ndarray of int64, (len(order),)
-            Whether it was predicted right.
-        penalty : ndarray of float64, (steps,)
-            The penalties of the weights before each step.
+        Returns each sample's weight times loss, whether it was predicted right, and the penalties
+        of the weights before each step.
         """
         run_of = Run(order, hyper, words)
         if self._source.direct:

@@ -29,24 +29,9 @@ def _padded(n: int) -> int:
 class Workspace:
     """Activations, deltas, slopes and transposed weights for up to `rows` samples at a time.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    rows : int
-    backward : bool
-        Whether there is room for a backward pass.
-    dropout : sequence of float
-        A rate per hidden layer, or none.
-    packing : sequence of Packing or None
-        How each layer is packed; empty where none is.
-
-    Attributes
-    ----------
-    layers : tuple of Layer
-    rows : int
-        As many as asked for, to a multiple of 16.
-    places : dict
-        Name of an array -> its first byte, and how many bytes it has.
+    There is room for a backward pass unless `backward` is False, for dropout where a hidden layer
+    has a rate, and for packed operands where a layer has a `packing`. `rows` is a multiple of 16
+    then, and `places` says of an array's name where its first byte is, and how many bytes it has.
     """
 
     def __init__(

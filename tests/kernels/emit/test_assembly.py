@@ -21,10 +21,14 @@ from fastmlp.kernels.emit.target import _TARGETS, Target, current_target, is_arm
 from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import SPLIT, vectors_through
 
-TILES = (
-    "tile_forward", "tile_backward", "tile_update", "packed_tile_forward", "packed_tile_backward",
-    "packed_tile_update",
-)  # fmt: skip
+TILES = {
+    "tile_forward": partial(microkernel.tile, forward=True),
+    "tile_backward": partial(microkernel.tile, forward=False),
+    "tile_update": microkernel.tile_update,
+    "packed_tile_forward": partial(microkernel.packed_tile, forward=True),
+    "packed_tile_backward": partial(microkernel.packed_tile, forward=False),
+    "packed_tile_update": microkernel.packed_tile_update,
+}
 DTYPES = ("float32", "float64")
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 # table row -> processors that get it: (name, features)
@@ -68,7 +72,7 @@ def assembly(
     caller = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "caller")
     v = vectors_through(dtype, target, None)(ir.IRBuilder(caller.append_basic_block()))
     split = {"parts": parts} if parts else {}
-    emit = partial(getattr(microkernel, tile), rows=target.tile_rows, vectors=width, **split)
+    emit = partial(TILES[tile], rows=target.tile_rows, vectors=width, **split)
     subroutine(v, tile, emit)
     v.b.ret_void()
     for function in module.functions:

@@ -10,9 +10,7 @@ from numba.extending import intrinsic
 
 from fastmlp import kernels, reference
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.kernels.emit.elementwise import over_rows
 from fastmlp.kernels.emit.records import emit_kernel, record
-from fastmlp.kernels.emit.simd import const
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.jit.registry import vectors_through
 
@@ -83,11 +81,8 @@ def logarithm(dtype: str):
 
     @record("y x vectors")
     def emit(v, q):
-        def body(j):
-            offset = v.b.mul(j, const(v.bytes))
+        with v.each(q.vectors, v.bytes) as offset:
             v.store(v.log(v.load(q.x, offset)), q.y, offset)
-
-        over_rows(v, q.vectors, body)
 
     @intrinsic
     def kernel(typingctx, address):

@@ -49,7 +49,7 @@ def triple(value):
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(code.address("triple"))(value)
 """
 PARTS = (
-    "activations.py", "kernels/emit/integers.py", "kernels/emit/simd.py", "kernels/emit/target.py",
+    "activations.py", "kernels/emit/flow.py", "kernels/emit/integers.py", "kernels/emit/target.py",
     "kernels/jit/cache.py", "kernels/jit/compiler.py", "kernels/jit/old_caches.py",
     "support/interrupts.py", "support/notices.py",
 )  # fmt: skip

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
+from fastmlp.kernels.emit.flow import I64
 from fastmlp.kernels.emit.records import emit_kernel, record, subroutine
-from fastmlp.kernels.emit.simd import I64
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.emit.vector_math import Vec
 from fastmlp.kernels.jit.registry import (
@@ -145,15 +145,15 @@ def test_a_tile_takes_its_fields_by_name_and_is_emitted_once():
     v = vec(ir.IRBuilder(outer.append_basic_block("entry")))
     c, a, b = outer.args
     for _ in range(2):
-        subroutine(v, "three", three)(b=b, c=c, a=a)
+        subroutine(v, "three", three)(SimpleNamespace(a=a, b=a), b=b, c=c)
     v.b.ret_void()
     calls = [i for i in outer.blocks[0].instructions if i.opname == "call"]
     assert [list(call.args) for call in calls] == [[c, a, b]] * 2
     assert len(module.functions) == 2
-    with pytest.raises(TypeError, match="three: expected the fields"):
-        subroutine(v, "three", three)(a=a, b=b, c=c, d=a)
-    with pytest.raises(KeyError, match="b"):
-        subroutine(v, "three", three)(a=a, c=c)
+    with pytest.raises(TypeError, match="three: expected some of the fields"):
+        subroutine(v, "three", three)(SimpleNamespace(), a=a, b=b, c=c, d=a)
+    with pytest.raises(AttributeError, match="b"):
+        subroutine(v, "three", three)(SimpleNamespace(a=a), c=c)
 
 
 @pytest.mark.parametrize("name", KERNELS)

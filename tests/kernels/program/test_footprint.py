@@ -170,10 +170,10 @@ def test_random_jobs_keep_to_their_memory():
 
 
 class Watched(Inference):
-    """An inference that remembers the lists, the data and the room of its run."""
+    """An inference that remembers the lists and the data of its run."""
 
-    def _lists(self, X, source, rows, *, spread):
-        self.index, lists = super()._lists(X, source, rows, spread=spread)
+    def _lists(self, X, source, *, kept):
+        self.index, lists = super()._lists(X, source, kept=kept)
         enter = source.enter
 
         def entered(bases, data, *, scaled):
@@ -183,22 +183,28 @@ class Watched(Inference):
         source.enter = entered
         return self.index, lists
 
+    def _room(self, rows):
+        self.index = super()._room(rows)
+        return self.index
+
 
 def inference_faults(monkeypatch, kind, call, change=lambda phases: phases) -> list[str]:
     """Return the faults of an inference, against the arrays that it ran on."""
     ran = []
 
-    def executable(parameters, workspace, program):
-        ran.append((workspace, program.sections["all"]))
-        return honest(parameters, workspace, program)
+    class Noted(inference.Blocks):
+        def run(self):
+            ran.append(self)
+            return super().run()
 
-    honest = inference.executable_of
-    monkeypatch.setattr(inference, "executable_of", executable)
+    programs = extents.programs_of_blocks(monkeypatch)
+    monkeypatch.setattr(inference, "Blocks", Noted)
     X = DATA[kind].astype("float32") if kind in ("dense", "values") else DATA[kind]
     watched = Watched(MLP((40, 70, 9, 3), rng=0)._parameters, 3)
     getattr(watched, call)(X, *((Y, None) if call == "losses" else ()))
-    ((workspace, phases),) = ran
-    arrays = extents.of_inference(watched, workspace, watched.data, watched.index, N)
+    (ready,), (program,) = ran, programs
+    phases = extents.as_run(ready, program)
+    arrays = extents.of_inference(watched, ready.workspace, watched.data, watched.index, N)
     arrays |= {Slot.Y: [footprint.Array("y", 0, Y.nbytes)]}
     arrays |= {Slot.WEIGHT: [footprint.Array("none", 0, 0)]}
     return faults(change(phases), 4, arrays, [0])

@@ -6,17 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from extents import as_run, programs_of_blocks
 from steps import records
 
 from fastmlp.architecture import Architecture
 from fastmlp.contract.parameters import Parameters
-from fastmlp.kernels.emit.losses import OUTPUTS
 from fastmlp.kernels.emit.optimizers import OPTIMIZERS
 from fastmlp.kernels.emit.target import current_target
-from fastmlp.kernels.program import inference, minibatch, per_sample
+from fastmlp.kernels.program import minibatch, per_sample
 from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
 from fastmlp.kernels.program.operation import At, Slot
+from fastmlp.kernels.run import rows_inference
 from fastmlp.kernels.run.partition import row_bounds
+from fastmlp.kernels.run.source import Source
 from fastmlp.kernels.run.workspace import Workspace
 
 TARGET = current_target()
@@ -44,13 +46,20 @@ def test_a_step_over_dense_samples_asks_for_no_list():
 
 @pytest.mark.parametrize("n", [310, 319, 320])
 @pytest.mark.parametrize("loss", [False, True])
-@pytest.mark.parametrize("spread", [False, True])
-def test_each_share_takes_its_own_blocks_forward(n, loss, spread):
-    """In rows of its own, whole blocks first; or each sample in the row of its number."""
-    job = job_of((40, 70, 3), 3, 64, loss=loss)
-    (phase,) = inference.blocks(job, n, OUTPUTS["softmax"], spread=spread)
+@pytest.mark.parametrize("block", [64, 112])
+def test_each_share_takes_its_own_blocks_forward(monkeypatch, n, loss, block):
+    """In rows of its own, whole blocks first."""
+    programs = programs_of_blocks(monkeypatch)
+    parameters = Parameters(Architecture((40, 70, 3), dtype="float64"))
+    source = Source(np.zeros((1, 40)), parameters.architecture)
+    of_loss = Loss("softmax_labels", (("y", At(Slot.Y)),)) if loss else None
+    ready = rows_inference.Blocks(parameters, source, 3, block=block, loss=of_loss)
+    ready.divide(n)
+    for slot in (Slot.OUT, Slot.LOSSES, Slot.CORRECT):
+        ready.enter(slot, 0, 24 if slot == Slot.OUT else 8)
+    (phase,) = as_run(ready, programs[0])
     taken, rows = [], []
-    q, last = job.layers[0], job.layers[-1]
+    q, last = ready.workspace.layers[0], ready.workspace.layers[-1]
     for gathers, ends in zip(
         records(phase, "gather_f64"), records(phase, "softmax_labels" if loss else "output"),
         strict=True,
@@ -61,6 +70,7 @@ def test_each_share_takes_its_own_blocks_forward(n, loss, spread):
             first, count = gather["order"].offset // 8, gather["rows"]
             assert end["rows"] == count
             if loss:
+                assert end["order"] == gather["order"]
                 for name, slot in (("loss", Slot.LOSSES), ("correct", Slot.CORRECT)):
                     assert end[name] == At(slot, first * 8)
             else:
@@ -69,8 +79,8 @@ def test_each_share_takes_its_own_blocks_forward(n, loss, spread):
             row = (gather["dst"].offset - q.a.offset) // q.ld_a
             assert end["z"] == last.h + row * last.ld_h
             rows[-1] += range(row, row + count)
-    assert taken == [list(range(64)), list(range(64, 192)), list(range(192, n))]
-    if spread:
+    assert taken == [list(range(112)), list(range(112, 224)), list(range(224, n))]
+    if block == 112:  # as large as a share's part: each sample is in the row of its number
         assert rows == taken
     else:
         assert [set(r) for r in rows] == [set(range(64 * t, 64 * t + 64)) for t in range(3)]

@@ -63,7 +63,7 @@ def test_the_address_of_what_is_not_there_is_zero():
     calls, share = Calls(), Share()
     share.add("add", dst=At(Slot.NONE), src=0, vectors=0, pieces=0, distance=0)
     program = Executable(Layout(Program(1, {"all": [Phase("one", [share])]}), calls.addresses))
-    program.bases[1:] = 99
+    program.bases[1:] = [99] * (len(program.bases) - 1)
     program.enter([("all", 0, 1)])
     alone(program)
     assert set(calls.seen[0].values()) == {0}

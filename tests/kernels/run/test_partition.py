@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -17,9 +17,9 @@ from fastmlp import MLP, SGD, Adam
 from fastmlp.architecture import Architecture
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit import gemm
+from fastmlp.kernels.emit.flow import const
 from fastmlp.kernels.emit.optimizers import OPTIMIZERS
 from fastmlp.kernels.emit.records import emit_kernel, record
-from fastmlp.kernels.emit.simd import const
 from fastmlp.kernels.emit.sparse import PANEL, over_even_panels
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.emit.vector_math import Vec
@@ -340,22 +340,18 @@ def test_features_that_no_sample_has_keep_their_weights():
 MOST = 40  # vectors of a row
 
 
-def panels(over: Callable[[Vec, Any, Callable[[int, Any], None]], None]) -> list[list[int]]:
+def panels(over: Callable[[Vec, Any], Iterator[tuple[int, Any]]]) -> list[list[int]]:
     """Return the widths of the panels of rows of 1, 2, ... vectors; each is where it should be."""
 
     @record("out vectors")
     def emit(v: Vec, q: Any) -> None:
         b = v.b
-
-        def note(width: int, offset: Any) -> None:
-            number = v.load_scalar(q.out, 0, offset.type)
-            number = b.add(number, const(1))
+        for width, offset in over(v, q.vectors):
+            number = b.add(v.load_scalar(q.out, 0, offset.type), const(1))
             v.store_scalar(number, q.out)
             at = b.shl(number, const(4))
             v.store_scalar(const(width), q.out, at)
             v.store_scalar(offset, v.at(q.out, 8), at)
-
-        over(v, q.vectors, note)
 
     @intrinsic
     def kernel(typingctx, address):

@@ -20,8 +20,7 @@ from fastmlp.kernels.emit.optimizers import HYPER_ROW
 from fastmlp.kernels.program.operation import At, Phase, Slot
 from fastmlp.kernels.run import choose, decayed, training
 from fastmlp.kernels.run.decayed import DecayedTraining
-from fastmlp.kernels.run.executor import Executable, serial_driver
-from fastmlp.kernels.run.inference import SmallInference
+from fastmlp.kernels.run.executor import Executable
 from fastmlp.kernels.run.training import Run, Training
 from fastmlp.optimizers import OptimizerState
 from fastmlp.regularization import Regularization
@@ -133,25 +132,6 @@ def test_wide_layers_step_by_step_are_the_reference(kind, activation):
         net.fit(DATA[kind], LABELS, epochs=1, batch_size=1, optimizer=SGD(0.01))
         numbers.append([*net.weights, *net.biases])
     assert difference(*numbers) < 1e-11
-
-
-@pytest.mark.parametrize("kind", ["dense", "codes"])
-def test_few_rows_fill_their_outputs_and_no_more(kind):
-    net = MLP((40, 300, 70, 3), rng=1, dtype="float64", backend="numba")
-    expected, X = net.predict_proba(DATA[kind]), DATA[kind]
-    few = SmallInference(net._parameters)
-    assert few.outputs(X[:5]) is few.outputs(X[:0]) is None
-    few.outputs(X[:1])
-    for n, executable in enumerate(few._free[1][X.dtype][0].executables, 1):
-        assert difference([few.outputs(X[:n])], [expected[:n]]) < 1e-14
-        assert difference([net.predict_proba(X[:n])], [expected[:n]]) < 1e-14
-        room = np.full((n + 8, 3), np.nan)
-        executable.bases[Slot.OUT] = room[4:].ctypes.data
-        serial_driver()(executable.address)
-        assert np.isnan(room[:4]).all()
-        assert np.isnan(room[-4:]).all()
-        assert difference([room[4:-4]], [expected[:n]]) < 1e-14
-    assert n == choose.FEW == 4
 
 
 class Guarded(Run):
