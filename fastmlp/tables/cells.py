@@ -18,6 +18,7 @@ __all__ = ["categories_of", "numbers_of"]
 _LARGEST = 1e150  # squares are summed
 _WHOLE = re.compile(r"[+-]?\d+")
 _MOST_DIGITS = 20  # of what readers take for a whole number
+_ALIKE = ("string", "boolean", "integer", "floating")
 _BOOLEANS = {"true": "True", "TRUE": "True", "false": "False", "FALSE": "False"}  # of pandas
 
 
@@ -40,6 +41,14 @@ def _from_text(text: str) -> str:
     return _BOOLEANS.get(text, text)
 
 
+def _text(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, float | np.floating):
+        return _from_number(float(value))
+    return _from_text(str(value))
+
+
 def categories_of(column: Any) -> np.ndarray:
     """Return a column of categories as texts; "" where one is missing.
 
@@ -60,21 +69,14 @@ def categories_of(column: Any) -> np.ndarray:
     >>> categories_of([" Bonn", "true", True, "07", 7.0, "?", None]).tolist()
     ['Bonn', 'True', 'True', '7', '7', '', '']
     """
+    pandas = require("pandas", "table")
     values = np.asarray(column, dtype=object)
-    missing = require("pandas", "table").isna(values)
+    present = np.flatnonzero(~pandas.isna(values))
     texts = np.full(len(values), "", object)
-    known: dict[str, str] = {}
-    for row in np.flatnonzero(~missing).tolist():
-        value = values[row]
-        if isinstance(value, bool | np.bool_):
-            texts[row] = str(bool(value))
-        elif isinstance(value, float | np.floating):
-            texts[row] = _from_number(float(value))
-        else:
-            text = str(value)
-            if text not in known:
-                known[text] = _from_text(text)
-            texts[row] = known[text]
+    kinds, codes = values[present], np.arange(len(present))
+    if pandas.api.types.infer_dtype(kinds) in _ALIKE:  # among others, True would pass for 1
+        codes, kinds = pandas.factorize(kinds)
+    texts[present] = np.array([_text(kind) for kind in kinds], object)[codes]
     return texts
 
 

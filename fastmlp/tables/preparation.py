@@ -107,7 +107,8 @@ class CategoryReader(_Reader):
         for (name, column), kinds in zip(self._columns(X), self.kinds_, strict=True):
             texts, known = categories_of(column), set(kinds)
             columns.append(texts)
-            if new := [text for text in texts if text not in known]:
+            if set(texts) - known:
+                new = [text for text in texts if text not in known]
                 warnings.warn(
                     f"column {name!r}: {len(new):,} of {len(texts):,} rows have a value that the "
                     f"model was not trained on, as {new[0]!r}: it counts as none",

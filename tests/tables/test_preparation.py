@@ -204,6 +204,8 @@ def test_texts_of_categories():
     assert categories_of(cells).tolist() == [
         "1000", "0", "1_0", "12345678901234567890123", "inf", "Yes", "tRue", "3", "2.5",
     ]  # fmt: skip
+    assert categories_of([True, 1, 1.0, "x"]).tolist() == ["True", "1", "1", "x"]
+    assert categories_of([]).tolist() == []
     assert categories_of([0.1 + 0.2, "0.3", float("inf")]).tolist() == ["0.3", "0.3", "inf"]
 
 
