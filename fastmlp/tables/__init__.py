@@ -23,10 +23,11 @@ With the extra ``table``, the command line takes CSV and Parquet as they are::
 A table's model is a scikit-learn Pipeline of standard parts and an estimator of `fastmlp.sklearn`,
 kept in a ``.skops`` file. ``load_model("model.skops").predict(pandas.read_csv("new.csv"))`` says
 what ``fastmlp predict model.skops new.csv`` does, and warns where that has a note; give pandas the
-file's ``sep`` and ``decimal`` if they are others. skops' own ``load`` opens the model too. A category is the same as a text, a number or a truth value: "07" is 7,
-"true" is True. skl2onnx converts a model after `fastmlp.interchange.register_skl2onnx`; what that
-makes takes categories as ``fastmlp.tables.cells.categories_of`` returns them. A CSV of 784 pixels
-and a label is MNIST's, and its model an ``.npz``.
+file's ``sep`` and ``decimal`` if they are others. skops' own ``load`` opens the model too. A
+category is the same as a text, a number or a truth value: "07" is 7, "true" is True. skl2onnx
+converts a model after `fastmlp.interchange.register_skl2onnx`; what that makes takes categories as
+``fastmlp.tables.cells.categories_of`` returns them. A CSV of 784 pixels and a label is MNIST's, and
+its model an ``.npz``.
 
 >>> import os, tempfile
 >>> import pandas
