@@ -14,8 +14,8 @@ from ..network import MLP
 from ..optimizers import Optimizer, make_optimizer
 from ..schedules import Schedule, get_schedule
 from ..support.atomic import is_stream, replacing
-from ..support.notices import counted
 from ..support.validation import check_finite
+from ..support.wording import counted
 from ..training.divergence import DivergenceError
 from ..training.history import History
 from .console import Console, percent
@@ -165,8 +165,8 @@ def _plan(args: Namespace, net: MLP, schedule: Schedule, data: MNIST, share: flo
         f"{'-'.join(map(str, net.layer_sizes))}, {','.join(dict.fromkeys(a.activations))}, "
         f"{_name(net.optimizer)}({net.optimizer.learning_rate:g}), "
         f"{_name(schedule)}, {kind}, {args.backend}, {begin}: "
-        f"{counted(args.epochs or EPOCHS, 'epoch')} of {n - held:,} samples, "
-        f"{held:,} for validation, {len(data.y_test):,} for the test"
+        f"{counted(args.epochs or EPOCHS, 'epoch')} of {counted(n - held, 'sample')}"
+        f", {held:,} for validation, {len(data.y_test):,} for the test"
     )
 
 
@@ -181,8 +181,7 @@ def _summary(history: History, before: int, seconds: float) -> str:
         )
     return (
         f"{counted(len(history) - before, 'epoch')} in {seconds:.1f} s: "
-        f"loss {history.loss[-1]:.4f}, "
-        f"accuracy {percent(history.accuracy[-1])}{validated}"
+        f"loss {history.loss[-1]:.4f}, accuracy {percent(history.accuracy[-1])}{validated}"
     )
 
 
@@ -235,7 +234,9 @@ def train(args: Namespace, console: Console) -> int:
         _check_fits(net, data, args.resume)
     before = len(net.history)
     if before >= epochs:
-        console.note(f"{args.resume} has {before} epochs behind it, --epochs {epochs} is all")
+        console.note(
+            f"{args.resume} has {counted(before, 'epoch')} behind it, --epochs {epochs} is all"
+        )
     share = _held_out(args, len(data.y_train))
     say = (lambda _: None) if args.quiet else console.tell
     console.when_interrupted = partial(_interrupted, net, out, net._state.step)

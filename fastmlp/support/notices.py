@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["counted", "notice", "notices", "warn", "watched"]
+__all__ = ["notice", "notices", "warn", "watched"]
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 LOGGER = logging.getLogger("fastmlp")
@@ -59,18 +59,6 @@ def notice(text: str) -> None:
             print(line, file=sys.stderr, flush=True)
         else:
             bars.tqdm.write(line, file=sys.stderr)  # above a bar, not into it
-
-
-def counted(count: int, noun: str) -> str:
-    """Return so many of something, in the singular or the plural.
-
-    Examples
-    --------
-    >>> from fastmlp.support.notices import counted
-    >>> counted(1, "whole epoch"), counted(0, "epoch")
-    ('1 whole epoch', '0 epochs')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _stacklevel() -> int:

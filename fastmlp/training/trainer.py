@@ -15,8 +15,9 @@ from ..contract.operations import EpochResult
 from ..persistence import make_rng, rng_state, set_rng
 from ..support.frames import column_names, in_order
 from ..support.interrupts import BrokenOff, CtrlC, Halt
-from ..support.notices import counted, notices, warn
+from ..support.notices import notices, warn
 from ..support.validation import check_sample_weight
+from ..support.wording import counted
 from .divergence import DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History
