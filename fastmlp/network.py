@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -193,12 +194,10 @@ class MLP:
 
     def _rows(self, X: Any) -> Any:
         X = in_order("X", X, self.feature_names)
-        names = column_names(X)
-        X = as_rows("X", X, self.architecture.n_in)
-        check_finite(
-            "X", X, names, lambda values: self._backend().finite(values, self.threads),
-            dtype=self.architecture.dtype, scale=self.architecture.input_scale,
-        )  # fmt: skip
+        a, names = self.architecture, column_names(X)
+        X = as_rows("X", X, a.n_in)
+        finite = partial(self._backend().finite, threads=self.threads)
+        check_finite("X", X, names, finite, dtype=a.dtype, scale=a.input_scale)
         return X
 
     def _samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:
@@ -278,12 +277,10 @@ class MLP:
         -------
         ndarray of int64 (n,) or (n, n_out), or of the network's dtype (n, n_out)
         """
-        outputs = self.predict_proba(X)
-        if self.architecture.output == "softmax":
+        outputs, kind = self.predict_proba(X), self.architecture.output
+        if kind == "softmax":
             return outputs.argmax(axis=1)
-        if self.architecture.output == "sigmoid":
-            return (outputs > 0.5).astype(np.int64)
-        return outputs
+        return (outputs > 0.5).astype(np.int64) if kind == "sigmoid" else outputs
 
     def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
         """Return the mean loss, without penalty, and for classifiers the accuracy.
@@ -306,8 +303,7 @@ class MLP:
         loss, accuracy = self._backend().evaluator(
             self._parameters, X, targets, weight, self.threads, repeated=False
         )()
-        classifier = self.architecture.output != "identity"
-        return {"loss": loss, "accuracy": accuracy} if classifier else {"loss": loss}
+        return {"loss": loss} | ({} if self.output == "identity" else {"accuracy": accuracy})
 
     def fit(
         self,
@@ -343,9 +339,8 @@ class MLP:
         X : array, frame, sparse matrix (n, n_in), or chunks
             Of any real dtype and layout; never converted or copied whole. Without y: an iterable
             of chunks ``(X, y)`` or ``(X, y, sample_weight)``, or a function that returns one for
-            every epoch. One chunk is held at a time; batches are cut and shuffled within it. A
-            list is checked whole before anything changes; of an iterator, the chunks before one
-            that is refused have been trained on.
+            every epoch. One is held at a time, and batches are cut and shuffled within it. A list
+            is checked whole first, an iterator's are trained on up to one that is refused.
         y : array
             Labels (n,) or targets (n, n_out).
         epochs : int, default 10
