@@ -29,7 +29,6 @@ class Slot(IntEnum):
     PARAMETERS = auto()  # weights and biases, the optimizer's state behind them
     GRADIENT = auto()  # sums over samples, laid out as the parameters; one after the other
     WORKSPACE = auto()  # activations, deltas, transposed weights
-    SEGMENT = auto()  # rows for every step of a segment (`run.decayed`)
     PACKED = auto()  # the first layer's weights in panels
     COUNTS = auto()  # of non-zeros by feature
     LISTED = auto()  # non-zeros by feature

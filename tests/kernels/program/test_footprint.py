@@ -83,7 +83,7 @@ def all_faults(made: Training, samples=N) -> list[str]:
         arrays = extents.of_training(made, listed, samples, steps)
         keys = [(key, {first, last - 1}) for key, first, last in made._segments(steps, samples)]
         if not made._source.direct:
-            keys = [(key, {0}) for key in made._sections[False]]
+            keys = [(key, {0}) for key in made._executables[False].places]
         for key, of_steps in keys:
             item = made.parameters.dtype.itemsize
             found += faults(phases_of(made._mode, job, key), item, arrays, sorted(of_steps))
@@ -327,7 +327,7 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
     steps = -(-samples // made.batch_size)
     arrays = extents.of_training(made, listed, samples, steps)
     item, count = made.parameters.dtype.itemsize, 0
-    program = Program(3, {key: made.phases(listed, key) for key in made._sections[listed]})
+    program = Program(3, {key: made.phases(listed, key) for key in executable.places})
     a, rule = made.architecture, made.optimizer.rule if made.optimizer else "sgd"
     addresses = registry.kernel_addresses(
         a.dtype, *registry.groups_of(program.kernels(), a.activations, rule)
