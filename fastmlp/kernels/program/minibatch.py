@@ -39,8 +39,7 @@ def step(job: Job, size: int) -> list[Phase]:
 
 def sum_gradient(job: Job, size: int, code: int) -> list[Phase]:
     """Return the phases that sum the gradient of `size` samples, a chunk, as `code` says."""
-    plain = replace(job, regularizing=replace(job.regularizing, penalty=False))
-    return _chunk(plain, 0, size, size, code)
+    return _chunk(job, 0, size, size, code)
 
 
 def apply_sums(job: Job) -> list[Phase]:

@@ -167,14 +167,13 @@ class Program:
     sections: dict[Hashable, list[Phase]] = field(default_factory=dict)
     more_slots: int = 0
 
-    def operations(self) -> Iterator[Operation]:
-        """Return all operations, in their order."""
-        for phases in self.sections.values():
-            for phase in phases:
-                for share in phase.shares:
-                    for loop in share.loops:
-                        yield from loop.operations
-
     def kernels(self) -> set[str]:
         """Return the names of all kernels that it calls."""
-        return {operation.kernel for operation in self.operations()}
+        return {
+            operation.kernel
+            for phases in self.sections.values()
+            for phase in phases
+            for share in phase.shares
+            for loop in share.loops
+            for operation in loop.operations
+        }

@@ -9,7 +9,6 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -60,11 +59,9 @@ __all__ = [
     "most_groups",
     "packed_operands",
     "packing",
-    "packings",
     "panel_count",
     "rows_pay",
     "rows_pay_in_sums",
-    "split_packing",
     "thread_levels",
     "threads_of_columns",
 ]
@@ -261,36 +258,22 @@ class Packing(NamedTuple):
     parts: int = 0
 
 
-def packing(n_in: int, n_out: int, samples: int) -> Packing | None:
-    """Return how a layer's operands are packed in steps over so many samples at a time; None where
-    they are not.
+def packing(n_in: int, n_out: int, samples: int, parts: int = 0) -> Packing | None:
+    """Return how a layer's operands are packed in steps over so many samples at a time, split into
+    so many bfloat16 parts; None where they are not.
     """
+    target = current_target()
+    row = target.tile_vectors * target.vector_bytes * max(1, parts)  # of a panel, a pair of k
+    near, far = (data_cache(level) // row for level in (1, 2))
+    block = max(_LEAST_BLOCK, far // 4)
+    if parts:
+        return Packing(block, forward=True, parts=parts)
     width = 2 * n_in * n_out / (n_in + n_out)
     if width < _LEAST_WIDTH or width * samples < _LEAST_AREA:
         return None
-    target = current_target()
-    row = target.tile_vectors * target.vector_bytes  # of a panel
-    near, far = (data_cache(level) // row for level in (1, 2))
     if near * 2 // 3 >= _LEAST_BLOCK:
         return Packing(_LEAST_BLOCK, forward=samples >= _LEAST_BLOCK)
-    return Packing(max(_LEAST_BLOCK, far // 4), forward=False)
-
-
-def split_packing(parts: int) -> Packing:
-    """Return how a layer's operands are packed that are split into so many bfloat16 parts."""
-    target = current_target()
-    row = target.tile_vectors * target.vector_bytes * parts  # of a panel, a pair of k
-    return Packing(max(_LEAST_BLOCK, data_cache(2) // row // 4), forward=True, parts=parts)
-
-
-def packings(
-    layers: Sequence[tuple[int, int]], parts: Sequence[int], samples: int
-) -> list[Packing | None]:
-    """Return how each layer is packed in steps over chunks of so many samples."""
-    return [
-        split_packing(of) if of else packing(*sizes, samples)
-        for sizes, of in zip(layers, parts, strict=True)
-    ]
+    return Packing(block, forward=False)
 
 
 def flops(architecture: Architecture, rows: int) -> int:

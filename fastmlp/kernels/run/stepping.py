@@ -30,10 +30,9 @@ def _matrices(arrays: Arrays) -> list[np.ndarray] | None:
 def _without_gaps(places: list[int], elements: int, item: int, hyper: int) -> list[int]:
     """Return the numbers of the items of arrays that are each one stretch of elements."""
     whole, rest = divmod(elements, _ROW)
-    if whole == 0 or elements == _ROW:
-        return _item([(at, 0) for at in places], 1, elements, hyper)
-    row = _ROW * item
-    numbers = _item([(at, row) for at in places], whole, _ROW, hyper)
+    row, numbers = _ROW * item, list[int]()
+    if whole:
+        numbers += _item([(at, row) for at in places], whole, _ROW, hyper)
     if rest:
         numbers += _item([(at + whole * row, 0) for at in places], 1, rest, hyper)
     return numbers
@@ -87,15 +86,13 @@ def step(
                 numbers += _numbers([w, *others], dtype, row, copies)
                 elements += w.size
         if elements:
-            _run(OPTIMIZERS[optimizer.rule], optimizer, dtype, numbers, elements)
+            _run(optimizer, dtype, numbers, elements)
             for array, copy in copies:
                 if array is not None:
                     array[...] = copy
 
 
-def _run(
-    code: int, optimizer: Optimizer, dtype: np.dtype, numbers: list[int], elements: int
-) -> None:
+def _run(optimizer: Optimizer, dtype: np.dtype, numbers: list[int], elements: int) -> None:
     items = np.array(numbers, np.int64)
     count = len(numbers) // (7 + 2 * optimizer.slots)
     flops = _STEP_FLOPS * elements * (1 + optimizer.slots) * dtype.itemsize
@@ -103,8 +100,9 @@ def _run(
     def make(threads: int) -> Call:
         def build(share: Share, t: int) -> None:
             share.add(
-                "optimizer_items", items=At(Slot.X), count=count, share=t, shares=threads, code=code
-            )
+                "optimizer_items", items=At(Slot.X), count=count, share=t, shares=threads,
+                code=OPTIMIZERS[optimizer.rule],
+            )  # fmt: skip
 
         return Call(dtype.name, threads, [Phase.of("step", threads, build)], rule=optimizer.rule)
 

@@ -85,6 +85,7 @@ class Training:
         self.chunk = min(self.batch_size, most)
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
+        self._at_once = self.batch_size if self._mode == "full" else self.chunk
         self.threads, self._autotuner = self._choose_threads(threads), None
         if threads is None and self.threads > 1:
             first = 1 if choose.is_close(self._work(), self.threads, phases=2) else self.threads
@@ -117,14 +118,12 @@ class Training:
         return parts_of_steps(a, self.batch_size, self._source.X)
 
     def _work(self) -> int:
-        at_once = self.batch_size if self._mode == "full" else self.chunk
-        return choose.flops(self.architecture, at_once)
+        return choose.flops(self.architecture, self._at_once)
 
     def _choose_threads(self, threads: int | None) -> int:
         if self._mode == "single":
             return 1
-        at_once = self.batch_size if self._mode == "full" else self.chunk
-        steps = -(-len(self._y) // at_once)
+        steps = -(-len(self._y) // self._at_once)
         return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
 
     def _most_groups(self) -> int:
@@ -138,7 +137,10 @@ class Training:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         packing: list[choose.Packing | None] = []
         if self._mode == "batch":
-            packing = choose.packings(self.architecture.layers, self._parts, self.chunk)
+            packing = [
+                choose.packing(*sizes, self.chunk, parts)
+                for sizes, parts in zip(self.architecture.layers, self._parts, strict=True)
+            ]
         dropout = self.regularization.dropout
         return Workspace(self.parameters, rows, dropout=dropout, packing=packing)
 
@@ -161,20 +163,20 @@ class Training:
         """Return what programs over X as it lies are told."""
         r, trained, parameters = self.regularization, self.optimizer is not None, self.parameters
         layers, target = self._workspace.layers, current_target()
-        size = parameters.size * parameters.dtype.itemsize
         return Job(
             layers=layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
             tile_rows=target.tile_rows, shares=self.threads, input=self._source.kind,
             loss=loss_of(self.architecture, self._y), batch_size=self.batch_size, chunk=self.chunk,
             bounds=row_bounds(layers, self.threads, self.chunk)[1:],
-            optimizer=OPTIMIZERS[self.optimizer.rule] if self.optimizer else STORE, state=size,
+            optimizer=OPTIMIZERS[self.optimizer.rule] if self.optimizer else STORE,
+            n_bytes=parameters.size * parameters.dtype.itemsize,
             regularizing=Regularizing(
                 penalty=trained and (r.l1 > 0 or r.l2 > 0),
                 clips=trained and r.clip_norm is not None,
                 limits=trained and r.max_norm is not None, whole=trained and r.whole,
                 slots=self._penalties.size, norms=self._norms.size,
             ),
-            groups=self._groups, group_samples=self._group_samples, group_bytes=size,
+            groups=self._groups, group_samples=self._group_samples,
         )  # fmt: skip
 
     def _goes_through_lists(self) -> bool:

@@ -147,7 +147,7 @@ def test_split_layers_keep_to_their_memory(monkeypatch, kind, parts):
         Training, "_layer_parts", lambda self: (parts,) * self.architecture.n_layers
     )
     way = Packing(16, True, 16, parts)
-    monkeypatch.setattr(choose, "split_packing", lambda parts: way)
+    monkeypatch.setattr(choose, "packing", lambda *_: way)
     for network, threads, penalties in itertools.product(
         ("float32 tanh", "wide relu"), (1, 3), PENALTIES
     ):
@@ -379,7 +379,7 @@ def test_of_packed_layers_only_what_is_declared_changes(monkeypatch, kind, batch
 def test_of_split_layers_only_what_is_declared_changes(monkeypatch, parts):
     monkeypatch.setattr(Training, "_layer_parts", lambda self: (parts,) * 3)
     way = Packing(16, True, 16, parts)
-    monkeypatch.setattr(choose, "split_packing", lambda parts: way)
+    monkeypatch.setattr(choose, "packing", lambda *_: way)
     test_only_what_is_declared_changes_and_the_executor_leaves_the_same(monkeypatch, "dense", 13)
 
 
