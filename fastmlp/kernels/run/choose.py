@@ -9,18 +9,20 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ...architecture import Architecture
 from ...contract.parameters import Parameters
-from ...contract.splitting import columns_fit, density, is_sparse
+from ...contract.splitting import columns_fit, density, is_sparse, layer_parts
 from ...optimizers import Optimizer
 from ...regularization import Regularization
+from ...support.notices import notice
 from ..emit.matrix_product import FEW_ROWS, PACK_A, PACK_B
 from ..emit.sparse import PANEL
-from ..emit.target import current_target
+from ..emit.target import current_target, multiplies_bfloat16
 from ..jit.threading_layer import core_count, start_threads, thread_limit
 from .caches import data_cache
 
@@ -60,6 +62,7 @@ __all__ = [
     "packed_operands",
     "packing",
     "panel_count",
+    "parts_of_steps",
     "rows_pay",
     "rows_pay_in_sums",
     "thread_levels",
@@ -274,6 +277,29 @@ def packing(n_in: int, n_out: int, samples: int, parts: int = 0) -> Packing | No
     if near * 2 // 3 >= _LEAST_BLOCK:
         return Packing(_LEAST_BLOCK, forward=samples >= _LEAST_BLOCK)
     return Packing(block, forward=False)
+
+
+@cache
+def _tell(precision: str) -> None:
+    """Say, once a process, that a precision does not pay here."""
+    if precision == "high":
+        notice(
+            "precision='high': on this processor three products of bfloat16 parts take longer than "
+            "one of float32; precision='highest' is faster and no less exact"
+        )
+    elif not multiplies_bfloat16():
+        notice(
+            "precision='medium': this processor has no products of bfloat16 (avx512_bf16); "
+            "multiply-adds give the same values, but no faster than precision='highest'"
+        )
+
+
+def parts_of_steps(architecture: Architecture, batch_size: int, X: Any) -> tuple[int, ...]:
+    """Return `layer_parts`, after a notice where they do not pay on this processor."""
+    parts = layer_parts(architecture, batch_size, X)
+    if any(parts):
+        _tell(architecture.precision)
+    return parts
 
 
 def flops(architecture: Architecture, rows: int) -> int:

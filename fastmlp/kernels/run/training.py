@@ -110,12 +110,9 @@ class Training:
 
     def _layer_parts(self) -> tuple[int, ...]:
         """Return into how many parts each layer's operands are split: in training alone."""
-        a = self.architecture
-        if self.optimizer is None or a.precision == "highest":
-            return (0,) * a.n_layers
-        from .split_products import parts_of_steps
-
-        return parts_of_steps(a, self.batch_size, self._source.X)
+        if self.optimizer is None:
+            return (0,) * self.architecture.n_layers
+        return choose.parts_of_steps(self.architecture, self.batch_size, self._source.X)
 
     def _work(self) -> int:
         return choose.flops(self.architecture, self._at_once)
