@@ -16,6 +16,7 @@ import numpy as np
 from ..network import MLP
 from ..support.atomic import is_stream, replacing
 from ..support.validation import check_finite
+from ..support.wording import counted
 from .cache import cache
 from .console import Console, percent, say_confusion
 from .files import (
@@ -275,7 +276,7 @@ def profile(args: Namespace, console: Console) -> int:
     )  # fmt: skip
     for found in profiles:
         console.say(
-            f"{found.threads} thread{'s' * (found.threads > 1)}: {found.microseconds:.1f} us a "
+            f"{counted(found.threads, 'thread')}: {found.microseconds:.1f} us a "
             f"step, peak {found.peak_gflops:.0f} GFLOP/s"
         )
         width = max(len(row.shape) for row in found.rows)

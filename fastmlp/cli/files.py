@@ -21,7 +21,6 @@ from ..network import MLP
 from ..support.atomic import check_target, is_stream, replacing
 from ..support.extras import require
 from ..support.validation import check_finite
-from ..tables.layout import label_column
 from ..tables.packing import kind_of_file, open_plain
 from .console import Console
 
@@ -182,7 +181,7 @@ def read_named(source: str, net: MLP, *, labels: bool = False) -> tuple[Any, Any
     if not labels:
         return X, None
     values = net.architecture.output == "identity"
-    targets = targets_of(table, label_column(found, None, f"{source}: "), regression=values)
+    targets = targets_of(table, table.label_column(None), regression=values)
     y = targets.y
     if net.class_names is not None and not values:
         places = {name: i for i, name in enumerate(net.class_names)}

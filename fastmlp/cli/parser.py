@@ -259,7 +259,8 @@ def _add_train(commands: Any) -> None:
     p.add_argument(
         "--out",
         metavar="FILE",
-        help="where the model goes (default: model.npz, of a table model.skops; none: nowhere)",
+        help="where the model goes (default: model.npz, of a table model.skops; none: nowhere; the "
+        "picture goes where --plot says)",
     )
     p.add_argument(
         "--plot", metavar="FILE",

@@ -21,8 +21,10 @@ from ..optimizers import make_optimizer
 from ..schedules import get_schedule
 from ..support.atomic import is_stream, replacing
 from ..support.extras import require
+from ..support.wording import counted
 from ..tables import Columns, Table, describe, load_model, read_table, save_model, train_model
-from ..tables.model import Targets, features_of, targets_of, unseen
+from ..tables.cells import categories_of
+from ..tables.model import Targets, features_of, targets_of
 from ..tables.parts import Parts, divide
 from ..training.history import History
 from .console import Console, percent, say_confusion
@@ -57,16 +59,12 @@ def _check_options(args: Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')}: not for tables")
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
-
-
 def _introduce(table: Table, columns: Columns, targets: Targets) -> str:
     """Return the line that says what was taken for what."""
-    said = [_counted(len(table.frame), "row")]
+    said = [counted(len(table.frame), "row")]
     if table.layout is not None and (layout := table.layout.describe()):
         said.append(layout)
-    features = [_counted(len(columns.numbers), "number")] * bool(columns.numbers)
+    features = [counted(len(columns.numbers), "number")] * bool(columns.numbers)
     if columns.categories:
         kinds = sum(table.frame[name].nunique() for name in columns.categories)
         features.append(
@@ -86,24 +84,33 @@ def _introduce(table: Table, columns: Columns, targets: Targets) -> str:
     )
 
 
+def _note_repeated(table: Table, console: Console, used: list[str]) -> None:
+    """Say what columns are called of which the header has the name more than once."""
+    for name, others in table.repeated.items():
+        if not {name, *others}.isdisjoint(used):
+            console.note(f"{len(others) + 1} columns are called {name!r}: the first is {name!r}, "
+                         f"the others are {', '.join(map(repr, others))}")  # fmt: skip
+
+
 def _notes(table: Table, columns: Columns, targets: Targets, console: Console) -> None:
-    """Say what is left out and what is filled."""
+    """Say what is renamed, left out and filled."""
+    _note_repeated(table, console, [columns.label, *columns.features])
     for reason in dict.fromkeys(columns.left_out.values()):
         names = [repr(name) for name, why in columns.left_out.items() if why == reason]
         shown = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
         one = f"column {shown}" if len(names) == 1 else f"{len(names)} columns ({shown})"
         console.note(f"{one} left out: {reason}")
     if missing := len(table.frame) - len(targets.rows):
-        console.note(f"{_counted(missing, 'row')} without a label left out")
+        console.note(f"{counted(missing, 'row')} without a label left out")
     holes = int(table.frame[columns.features].isna().to_numpy().sum())
     if holes:
-        console.note(f"{_counted(holes, 'missing value')} in the features: numbers are filled "
+        console.note(f"{counted(holes, 'missing value')} in the features: numbers are filled "
                      "with the median, for categories they are one more value")  # fmt: skip
 
 
 def _n_features(columns: Columns, table: Table) -> int:
     return len(columns.numbers) + sum(
-        table.frame[name].fillna("").nunique() for name in columns.categories
+        len(set(categories_of(table.frame[name]))) for name in columns.categories
     )
 
 
@@ -162,20 +169,21 @@ def _plan(args: Namespace, estimator: Any, sizes: list[int], parts: Parts) -> st
     return (
         f"{'-'.join(map(str, sizes))}, {estimator.activation}, "
         f"{type(optimizer).__name__.lower()}({optimizer.learning_rate:g}), {estimator.schedule}, "
-        f"{estimator.dtype}, seed {args.seed or 0}: {estimator.max_iter} epochs of {n:,} rows, "
+        f"{estimator.dtype}, seed {args.seed or 0}: {counted(estimator.max_iter, 'epoch')} of "
+        f"{counted(n, 'row')}, "
         f"{len(parts.validation):,} for validation, {len(parts.test):,} for the test"
     )
 
 
-def _figures(model: Any, frame: Any, y: np.ndarray) -> dict[str, float]:
-    """Return loss and accuracy, or loss, R2 and the usual errors of values."""
+def _figures(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
+    """Return loss and accuracy, or loss, R2 and the usual errors of values, of prepared rows."""
     if model.table_["regression"]:
-        error = model.predict(frame) - y
+        error = model[-1].predict(X) - y
         spread = float(((y - y.mean()) ** 2).mean())
         mean = float((error**2).mean())
         r2 = 1 - mean / spread if spread else float("nan")
         return {"loss": mean / 2, "r2": r2, "rmse": mean**0.5, "mae": float(abs(error).mean())}
-    p = model.predict_proba(frame)
+    p = model[-1].predict_proba(X)
     places = np.searchsorted(model.classes_, y)
     least = np.finfo(p.dtype).tiny
     loss = -np.log(np.maximum(p[np.arange(len(y)), places], least)).mean()
@@ -192,7 +200,7 @@ def _summary(history: History, seconds: float, regression: bool) -> str:
     if not history.loss:
         return f"no whole epoch in {seconds:.1f} s"
     unit = " of standardized values" if regression else ""
-    said = f"{len(history)} epochs in {seconds:.1f} s: loss {history.loss[-1]:.4f}{unit}"
+    said = f"{counted(len(history), 'epoch')} in {seconds:.1f} s: loss {history.loss[-1]:.4f}{unit}"
     if history.val_loss:
         said += f", validation loss {history.val_loss[-1]:.4f}"
     if not regression and history.val_accuracy:
@@ -211,7 +219,7 @@ def _interrupted(model: Any, history: History, out: str | None) -> str:
     if out is not None and len(history):
         save_model(model, out)
         saved = f"saved to {out}"
-    return f"interrupted after {len(history)} whole epochs, {saved}"
+    return f"interrupted after {counted(len(history), 'whole epoch')}, {saved}"
 
 
 def train_table(
@@ -253,9 +261,11 @@ def train_table(
         for rows in (parts.training, parts.validation)
     ]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Training interrupted|Stochastic Optimizer")
+        unsaid = "Training interrupted|Stochastic Optimizer|column .* was not trained on"
+        warnings.filterwarnings("ignore", message=unsaid)
         assert given[0] is not None
         model = train_model(estimator, columns, given[0], given[1], [recorder, *bars])
+        X_test = model[0].transform(frame.iloc[parts.test])
     history, seconds = recorder.history, time.perf_counter() - begun
     model.table_["split"] = split
     console.when_interrupted = partial(_interrupted, model, history, out)
@@ -264,7 +274,7 @@ def train_table(
     if out is not None:
         save_model(model, out)
     say(_summary(history, seconds, columns.regression))
-    test = _figures(model, frame.iloc[parts.test], targets.y[parts.test])
+    test = _figures(model, X_test, targets.y[parts.test])
     if plot is not None:
         from ..plots import save_history
 
@@ -280,7 +290,7 @@ def train_table(
 
 
 def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
-    """Return a table that a model is asked about, and its features; say what it has not seen."""
+    """Return a table that a model is asked about, and its prepared rows; say what is new there."""
     known = model.table_
     names = [*known["numbers"], *known["categories"]]
     headless = "split" in known and not known["split"]["header"]
@@ -297,11 +307,14 @@ def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
             f"{table.path}: expected the columns that the model was trained on, got none called "
             f"{', '.join(map(repr, missing[:8]))}; the columns are {there}"
         )
+    _note_repeated(table, console, names)
     frame = features_of(table, known["numbers"], known["categories"])
-    for name, (n, first) in unseen(model, frame).items():
-        console.note(f"column {name!r}: {n:,} of {len(frame):,} rows have a value that the model "
-                     f"was not trained on, as {first!r}: it counts as none")  # fmt: skip
-    return table, frame
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        X = model[0].transform(frame)
+    for warning in told:
+        console.note(str(warning.message))
+    return table, X.tocsr() if hasattr(X, "tocsr") else X
 
 
 def _number(table: Table, known: dict[str, Any]) -> None:
@@ -341,10 +354,10 @@ def _loaded(args: Namespace) -> Any:
 
 
 def _tested(model: Any, source: str, console: Console) -> tuple[Any, np.ndarray]:
-    """Return features and labels to test on: of the training table those that were held out."""
-    table, frame = _read_for(model, source, console)
+    """Return prepared rows and labels to test on; of the training table those held out."""
+    table, X = _read_for(model, source, console)
     targets = _labels(table, model)
-    frame, y, split = frame.iloc[targets.rows], targets.y, model.table_.get("split")
+    X, y, split = X[targets.rows], targets.y, model.table_.get("split")
     if split is not None and _digest(table.path) == split["digest"]:
         parts = divide(
             y, classes=not model.table_["regression"], test_size=split["test_size"],
@@ -352,15 +365,15 @@ def _tested(model: Any, source: str, console: Console) -> tuple[Any, np.ndarray]
         )  # fmt: skip
         console.note(f"{table.path.name} is what the model was trained on: only the rows that "
                      "were held out for the test count")  # fmt: skip
-        return frame.iloc[parts.test], y[parts.test]
-    return frame, y
+        return X[parts.test], y[parts.test]
+    return X, y
 
 
 def evaluate_table(args: Namespace, console: Console, source: str) -> int:
     """Print figures and confusion matrix of a table's model."""
     model = _loaded(args)
-    frame, y = _tested(model, source, console)
-    figures = _figures(model, frame, y)
+    X, y = _tested(model, source, console)
+    figures = _figures(model, X, y)
     console.say(f"samples  {len(y):,}")
     if model.table_["regression"]:
         for name, key in (("R2", "r2"), ("RMSE", "rmse"), ("MAE", "mae")):
@@ -370,7 +383,7 @@ def evaluate_table(args: Namespace, console: Console, source: str) -> int:
     console.say(f"accuracy {percent(figures['accuracy'])}")
     console.say(f"loss     {figures['loss']:.6g}")
     places = np.searchsorted(model.classes_, y)
-    predicted = np.searchsorted(model.classes_, model.predict(frame))
+    predicted = np.searchsorted(model.classes_, model[-1].predict(X))
     say_confusion(console, places, predicted, [str(name) for name in model.classes_])
     return 0
 
@@ -378,11 +391,11 @@ def evaluate_table(args: Namespace, console: Console, source: str) -> int:
 def predict_table(args: Namespace, console: Console) -> int:
     """Print what a table's model says of each row, as CSV."""
     model = _loaded(args)
-    _, frame = _read_for(model, args.input, console)
+    _, X = _read_for(model, args.input, console)
     if model.table_["regression"]:
-        header, rows = [model.table_["label"]], [[str(y)] for y in model.predict(frame)]
+        header, rows = [model.table_["label"]], [[str(y)] for y in model[-1].predict(X)]
     else:
-        p = model.predict_proba(frame)
+        p = model[-1].predict_proba(X)
         labels = model.classes_[p.argmax(axis=1)]
         header = ["label", *(f"p_{name}" for name in model.classes_)]
         # str() of a float is the shortest text that reads back as the same number.
@@ -418,9 +431,7 @@ def report_table(args: Namespace, console: Console, source: str | None) -> int:
     if source is None:
         console.note("no test set: the report is of the model and its training only")
     else:
-        frame, y = _tested(model, source, console)
-        X = model[0].transform(frame)
-        X = X.tocsr() if hasattr(X, "tocsr") else X
+        X, y = _tested(model, source, console)
         if not model.table_["regression"]:
             y = np.searchsorted(model.classes_, y)
     _tell_training(net, model[-1])

@@ -15,6 +15,7 @@ from ..optimizers import Optimizer, make_optimizer
 from ..schedules import Schedule, get_schedule
 from ..support.atomic import is_stream, replacing
 from ..support.validation import check_finite
+from ..support.wording import counted
 from ..training.divergence import DivergenceError
 from ..training.history import History
 from .console import Console, percent
@@ -158,13 +159,14 @@ def _plan(args: Namespace, net: MLP, schedule: Schedule, data: MNIST, share: flo
     held = round(n * share)
     begin = f"seed {args.seed or 0}"
     if args.resume is not None:
-        begin = f"after the {len(net.history)} epochs of {args.resume}"
+        begin = f"after the {counted(len(net.history), 'epoch')} of {args.resume}"
     kind = a.dtype if a.precision == "highest" else f"{a.dtype} ({a.precision} precision)"
     return (
         f"{'-'.join(map(str, net.layer_sizes))}, {','.join(dict.fromkeys(a.activations))}, "
         f"{_name(net.optimizer)}({net.optimizer.learning_rate:g}), "
-        f"{_name(schedule)}, {kind}, {args.backend}, {begin}: {args.epochs or EPOCHS} epochs "
-        f"of {n - held:,} samples, {held:,} for validation, {len(data.y_test):,} for the test"
+        f"{_name(schedule)}, {kind}, {args.backend}, {begin}: "
+        f"{counted(args.epochs or EPOCHS, 'epoch')} of {counted(n - held, 'sample')}"
+        f", {held:,} for validation, {len(data.y_test):,} for the test"
     )
 
 
@@ -178,8 +180,8 @@ def _summary(history: History, before: int, seconds: float) -> str:
             f"accuracy {percent(history.val_accuracy[-1])}"
         )
     return (
-        f"{len(history) - before} epochs in {seconds:.1f} s: loss {history.loss[-1]:.4f}, "
-        f"accuracy {percent(history.accuracy[-1])}{validated}"
+        f"{counted(len(history) - before, 'epoch')} in {seconds:.1f} s: "
+        f"loss {history.loss[-1]:.4f}, accuracy {percent(history.accuracy[-1])}{validated}"
     )
 
 
@@ -200,7 +202,7 @@ def _interrupted(net: MLP, out: str | None, step: int) -> str:
     if out is not None and net._state.step != step:
         net.save(out)
         saved = f"saved to {out}"
-    return f"interrupted after {len(net.history)} whole epochs, {saved}"
+    return f"interrupted after {counted(len(net.history), 'whole epoch')}, {saved}"
 
 
 def train(args: Namespace, console: Console) -> int:
@@ -232,7 +234,9 @@ def train(args: Namespace, console: Console) -> int:
         _check_fits(net, data, args.resume)
     before = len(net.history)
     if before >= epochs:
-        console.note(f"{args.resume} has {before} epochs behind it, --epochs {epochs} is all")
+        console.note(
+            f"{args.resume} has {counted(before, 'epoch')} behind it, --epochs {epochs} is all"
+        )
     share = _held_out(args, len(data.y_train))
     say = (lambda _: None) if args.quiet else console.tell
     console.when_interrupted = partial(_interrupted, net, out, net._state.step)

@@ -258,7 +258,7 @@ def _blame(block: _Block, width: int) -> ValueError | None:
         cells = _cells(line)
         if len(cells) != width:
             return ValueError(f"line {number} should have {width} cells, got {len(cells)}")
-        for column, cell in enumerate(cells, start=1):
+        for column, cell in enumerate(cells):
             if not _is_number(cell) or not np.isfinite(float(cell)):
                 missing = " (a missing value)" if is_missing(cell) else ""
                 return ValueError(

@@ -10,7 +10,7 @@ __all__ = ["MISSING", "is_missing", "numbers_are_names"]
 
 MISSING = (
     "", "?", "NA", "N/A", "n/a", "#N/A", "#NA", "NaN", "nan", "-nan", "-NaN", "<NA>", "NULL",
-    "null", "None",
+    "null", "None", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
 )  # fmt: skip
 """What stands for a missing value."""
 

@@ -12,6 +12,7 @@ from ..support.extras import require
 from ..support.interrupts import CtrlC
 from ..support.notices import notices, warn
 from ..support.validation import check_integer, check_number
+from ..support.wording import counted
 from ..training.history import History
 from ..training.options import FitOptions
 from ..training.trainer import prepare
@@ -160,6 +161,7 @@ def fit(
         history = plan.run(CtrlC(breakable=True), warn)
     if history.interrupted:
         warn(
-            f"fit was interrupted after {len(history)} whole epochs; the network is trained so far"
+            f"fit was interrupted after {counted(len(history), 'whole epoch')}; the network is "
+            "trained so far"
         )
     return history

@@ -21,7 +21,8 @@
     ``output="softmax"``. A linear output stays linear unless ``output=`` says otherwise, or the
     loss it was compiled with takes logits (``from_logits=True``).
 ``fastmlp.interchange.register_skl2onnx()``
-    Lets ``skl2onnx.to_onnx`` convert the estimators of `fastmlp.sklearn`, in a Pipeline too.
+    Lets ``skl2onnx.to_onnx`` convert the estimators of `fastmlp.sklearn`, in a Pipeline too, and
+    the models of `fastmlp.tables`.
 
 Predictions are the origin's, and the network trains on from there. What fastmlp cannot compute
 alike (another layer, Keras' gelu, a slope of 0.2, hooks, a patched ``forward``, tied weights) is an
@@ -70,8 +71,9 @@ def register_skl2onnx() -> None:
     """Teach skl2onnx the estimators of `fastmlp.sklearn`, alone or within a Pipeline.
 
     Afterwards ``skl2onnx.to_onnx(model, X[:1])`` converts them as it does scikit-learn's own,
-    options ``zipmap``, ``nocl`` and ``output_class_labels`` included. Calling it again changes
-    nothing.
+    options ``zipmap``, ``nocl`` and ``output_class_labels`` included. Models of `fastmlp.tables`
+    convert too: there categories are texts as ``fastmlp.tables.cells.categories_of`` returns them.
+    Calling it again changes nothing.
 
     Raises
     ------

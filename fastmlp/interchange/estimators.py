@@ -1,4 +1,4 @@
-"""skl2onnx's converters of the estimators of `fastmlp.sklearn`."""
+"""skl2onnx's converters of the estimators of `fastmlp.sklearn`, and of what reads tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from skl2onnx.common.data_types import (
 from skl2onnx.common.utils_classifier import get_label_classes
 
 from ..sklearn import MLPClassifier, MLPRegressor
+from ..tables.preparation import CategoryReader, NumberReader
 from .graph import add_network
 
 __all__ = ["register"]
@@ -113,8 +114,39 @@ def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
     nodes.add("Identity", values, result=operator.outputs[0].full_name)
 
 
+def _shapes_of_numbers(operator: Any) -> None:
+    number = DoubleTensorType if _is_double(operator) else FloatTensorType
+    operator.outputs[0].set_type(number(operator.inputs[0].type.shape))
+
+
+def _convert_numbers(scope: Any, operator: Any, container: Any) -> None:
+    dtype = np.dtype(np.float64 if _is_double(operator) else np.float32)
+    to = TensorProto.DOUBLE if _is_double(operator) else TensorProto.FLOAT
+    x, result = operator.inputs[0].full_name, operator.outputs[0].full_name
+    _Container(scope, container, dtype).add("Cast", x, result=result, to=to)
+
+
+def _shapes_of_categories(operator: Any) -> None:
+    if not isinstance(operator.inputs[0].type, StringTensorType):
+        raise ValueError(
+            "initial_types: expected StringTensorType for categories, got "
+            f"{type(operator.inputs[0].type).__name__}"
+        )
+    operator.outputs[0].set_type(StringTensorType(operator.inputs[0].type.shape))
+
+
+def _convert_categories(scope: Any, operator: Any, container: Any) -> None:
+    x, result = operator.inputs[0].full_name, operator.outputs[0].full_name
+    _Container(scope, container, np.dtype(np.float32)).add("Identity", x, result=result)
+
+
 def register() -> None:
-    """Teach skl2onnx both estimators; see `fastmlp.interchange.register_skl2onnx`."""
+    """Teach skl2onnx both estimators and readers; see `fastmlp.interchange.register_skl2onnx`."""
+    for reader, shapes, convert in (
+        (NumberReader, _shapes_of_numbers, _convert_numbers),
+        (CategoryReader, _shapes_of_categories, _convert_categories),
+    ):
+        update_registered_converter(reader, f"Fastmlp{reader.__name__}", shapes, convert)
     update_registered_converter(
         MLPClassifier, "FastmlpMLPClassifier", _shapes_of_classifier, _convert_classifier,
         options=_OPTIONS,

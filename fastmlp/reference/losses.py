@@ -139,6 +139,7 @@ def _absolute_error(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _huber(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """r^2 / 2 where |r| <= 1, else |r| - 1/2; by a: r clipped to [-1, 1] (Huber 1964)."""
     size = np.abs(r)
+    # mutant <: at 1 both are 1/2
     return np.where(size <= 1, r * r / 2, size - 0.5), np.clip(r, -1, 1)
 
 

@@ -29,6 +29,7 @@ def round_to_bfloat16(x: np.ndarray) -> np.ndarray:
     """
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
     nearest = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    # mutant 4194305: a bit of NaN that the upper half has no room for
     nearest = np.where(np.isnan(x), bits | np.uint32(0x400000), nearest)
     return (nearest & np.uint32(0xFFFF0000)).view(np.float32)
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..plots import plot_network, plot_weights
 from ..plots._history import draw_curves
 from ..support.environment import environment
+from ..support.wording import counted
 from ._figure import figure, figures
 from ._page import Element, element, facts, missing, section, table
 
@@ -141,7 +142,8 @@ def _ends(values: Sequence[float]) -> str:
 def _curves(name: str, trained: list[float], validated: list[float]) -> Element | None:
     if not trained:
         return None
-    alt = f"Curve of the training {name.lower()} over {len(trained)} epochs, {_ends(trained)}"
+    epochs = counted(len(trained), "epoch")
+    alt = f"Curve of the training {name.lower()} over {epochs}, {_ends(trained)}"
     if validated:
         alt += f", and of the validation {name.lower()}, {_ends(validated)}"
     return figure(
@@ -160,7 +162,7 @@ def _rates(rates: list[float]) -> Element | None:
     return figure(
         lambda axes: draw_curves(axes, {"first step": rates}, "learning rate"),
         "Learning rate at the first step of each epoch.",
-        f"Curve of the learning rate over {len(rates)} epochs, {_ends(rates)}.",
+        f"Curve of the learning rate over {counted(len(rates), 'epoch')}, {_ends(rates)}.",
     )
 
 

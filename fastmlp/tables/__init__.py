@@ -21,10 +21,27 @@ With the extra ``table``, the command line takes CSV and Parquet as they are::
   counts the rows that were held out.
 
 A table's model is a scikit-learn Pipeline of standard parts and an estimator of `fastmlp.sklearn`,
-kept in a ``.skops`` file. ``fastmlp.tables.load_model("model.skops").predict(frame)`` uses it, or
-skops' own ``load``; categories of the frame are to be texts, also True and False, and "" where one
-is missing. skl2onnx converts it after `fastmlp.interchange.register_skl2onnx`. A CSV of
-784 pixels and a label is MNIST's, and its model an ``.npz``.
+kept in a ``.skops`` file. ``load_model("model.skops").predict(pandas.read_csv("new.csv"))`` says
+what ``fastmlp predict model.skops new.csv`` does, and warns where that has a note; give pandas the
+file's ``sep`` and ``decimal`` if they are others. skops' own ``load`` opens the model too. A
+category is the same as a text, a number or a truth value: "07" is 7, "true" is True. skl2onnx
+converts a model after `fastmlp.interchange.register_skl2onnx`; what that makes takes categories as
+``fastmlp.tables.cells.categories_of`` returns them. A CSV of 784 pixels and a label is MNIST's, and
+its model an ``.npz``.
+
+>>> import os, tempfile
+>>> import pandas
+>>> from fastmlp.sklearn import MLPClassifier
+>>> from fastmlp.tables import Columns, load_model, save_model, train_model
+>>> frame = pandas.DataFrame({"height": [1.8, 1.6, None], "member": [True, None, False]})
+>>> columns = Columns("kind", regression=False, numbers=["height"], categories=["member"])
+>>> estimator = MLPClassifier((5,), solver="lbfgs", random_state=0)
+>>> model = train_model(estimator, columns, (frame, ["a", "b", "c"]))
+>>> with tempfile.TemporaryDirectory() as folder:
+...     save_model(model, os.path.join(folder, "model.skops"))
+...     again = load_model(os.path.join(folder, "model.skops"))
+>>> again.predict(frame.astype(str)).tolist()
+['a', 'b', 'c']
 """
 
 from __future__ import annotations

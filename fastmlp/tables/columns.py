@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..support.frames import kind_of
-from .layout import label_column, number_in
+from .cells import numbers_of
+from .layout import number_in
 from .reading import Table
 
 __all__ = ["Columns", "as_numbers", "as_texts", "describe"]
@@ -23,7 +24,6 @@ _DATES = re.compile(
 )
 _FEW = 20  # so many texts or numbers are kinds of something
 _MOST_CATEGORIES = 1000
-_LARGEST = 1e150  # squares are summed
 _LOOKED_AT = 1000  # texts, for what they are
 
 
@@ -73,27 +73,13 @@ def as_numbers(table: Table, name: str, expected: str = "a number") -> np.ndarra
     ValueError
         If a cell is no finite number, or too large for a variance; its line and column are named.
     """
-    series = table.frame[name]
-    if kind_of(series.dtype) == "numbers":
-        values: np.ndarray = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
-        values = np.full(len(series), np.nan)
-        decimal, thousands = ".", None
-        if table.layout is not None:
-            decimal, thousands = table.layout.decimal, table.layout.thousands
-        missing = series.isna().to_numpy()
-        for row in np.flatnonzero(~missing).tolist():
-            cell = series.iloc[row]
-            number = number_in(str(cell), decimal, thousands)
-            if number is None:
-                table.blame(row, name, expected, repr(str(cell)[:40]))
-            values[row] = number
-    beyond = np.abs(values) > _LARGEST
-    if beyond.any():
-        worst = int(np.argmax(beyond))
-        what = "a finite number" if np.isinf(values[worst]) else f"a number up to {_LARGEST:g}"
-        table.blame(worst, name, what, str(values[worst]))
-    return values
+    decimal, thousands = ".", None
+    if table.layout is not None:
+        decimal, thousands = table.layout.decimal, table.layout.thousands
+    return numbers_of(
+        table.frame[name], lambda row, what, got: table.blame(row, name, what, got),
+        expected=expected, decimal=decimal, thousands=thousands,
+    )  # fmt: skip
 
 
 def _is_index(series: Any, name: str, first: bool, unnamed: bool) -> bool:
@@ -192,7 +178,7 @@ def describe(
             f"table: expected a Table, as read_table returns one, got {type(table).__name__}"
         )
     names = list(table.frame.columns)
-    chosen = label_column(names, None if label is None else str(label), f"{table.path}: ")
+    chosen = table.label_column(None if label is None else str(label))
     found = Columns(chosen, _is_regression(table, chosen, regression))
     headless = table.layout is not None and not table.layout.has_header
     for at, name in enumerate(names):

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ class Layout:
     has_header : bool
     spaces : bool
         Whether there are blanks between a separator and a cell.
+    repeated : tuple of (str, tuple of str)
+        Names that the header repeats, and what the other columns of each are called.
     """
 
     kind: str
@@ -77,6 +80,7 @@ class Layout:
     unnamed: tuple[int, ...]
     has_header: bool
     spaces: bool
+    repeated: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def describe(self) -> str:
         """Return what is out of the ordinary, in words; "" where nothing is."""
@@ -253,9 +257,15 @@ def first_is_header(
     return not any(head[at] in under[at] for at in words)
 
 
-def _named(head: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return names that are all different, and which columns have none of their own."""
+def _named(
+    head: Sequence[str],
+) -> tuple[tuple[str, ...], tuple[int, ...], dict[str, list[str]]]:
+    """Return names that are all different, which columns have none, and what repeated ones become.
+
+    Repeated ones become what pandas makes of them.
+    """
     names: list[str] = []
+    repeated: dict[str, list[str]] = {}
     unnamed = tuple(at for at, cell in enumerate(head) if not cell.strip())
     for at, cell in enumerate(head):
         name, number = cell.strip() or f"column {at}", 0
@@ -263,7 +273,9 @@ def _named(head: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
             number += 1
             name = f"{cell.strip()}.{number}"
         names.append(name)
-    return tuple(names), unnamed
+        if number:
+            repeated.setdefault(cell.strip(), []).append(name)
+    return tuple(names), unnamed, repeated
 
 
 def find_layout(path: Any, *, header: bool | None = None, known: Collection[str] = ()) -> Layout:
@@ -309,14 +321,14 @@ def find_layout(path: Any, *, header: bool | None = None, known: Collection[str]
     blank = len(text) - len(text.lstrip("\r\n"))
     lines = text[:blank].count("\n") or text[:blank].count("\r")
     if header:
-        names, unnamed = _named(rows[0])
+        names, unnamed, repeated = _named(rows[0])
         lines += 1
     else:
-        width = max(len(row) for row in rows)
-        names, unnamed = tuple(f"column {at}" for at in range(width)), ()
+        width = Counter(len(row) for row in rows).most_common(1)[0][0]
+        names, unnamed, repeated = tuple(f"column {at}" for at in range(width)), (), {}
     return Layout(
         kind, encoding, separator, decimal, thousands, skip + lines, names, unnamed, header,
-        separator + " " in text,
+        separator + " " in text, tuple((name, tuple(others)) for name, others in repeated.items()),
     )  # fmt: skip
 
 
@@ -359,6 +371,9 @@ def label_column(names: list[str], label: str | None, where: str = "") -> str:
         found = [name for name in names if name.strip().lower() == wanted]
         if len(found) == 1:
             return found[0]
+        if found:
+            raise ValueError(f"{where}--label: expected the name or the number of the label's "
+                             f"column, as there are {_listed(found)}")  # fmt: skip
     raise ValueError(
         f"{where}--label: expected the name or the number of the label's column, as no column is "
         f"called {', '.join(LABEL_NAMES)}; the columns are {_listed(names)}"

@@ -15,6 +15,7 @@ from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES
 from ..support.atomic import replacing
 from ..support.extras import require
+from ..support.frames import is_frame
 from ..support.interrupts import CtrlC
 from ..support.sources import check_directory, open_regular
 from ..support.validation import check_path
@@ -28,10 +29,7 @@ __all__ = [
     "save_model",
     "targets_of",
     "train_model",
-    "unseen",
 ]
-
-_NUMBERS, _CATEGORIES = "numbers", "categories"
 
 
 @dataclass
@@ -83,7 +81,7 @@ def _classes(texts: np.ndarray) -> np.ndarray:
 
 
 def features_of(table: Table, numbers: list[str], categories: list[str]) -> Any:
-    """Return a frame of the features: floats, and texts with "" for a missing one.
+    """Return a frame of the features: floats, and categories as they were read.
 
     Raises
     ------
@@ -92,51 +90,49 @@ def features_of(table: Table, numbers: list[str], categories: list[str]) -> Any:
     """
     pandas = require("pandas", "table")
     columns: dict[str, Any] = {name: as_numbers(table, name) for name in numbers}
-    columns |= {name: pandas.Series(as_texts(table.frame[name]), dtype=object)
-                for name in categories}  # fmt: skip
+    columns |= {name: table.frame[name] for name in categories}
     return pandas.DataFrame(columns)
 
 
-def _preparation(numbers: list[str], categories: list[str]) -> Any:
-    """Return what turns columns into numbers of one scale; learns from what it is fitted on."""
-    compose, impute = require("sklearn.compose", "table"), require("sklearn.impute", "table")
-    preprocessing = require("sklearn.preprocessing", "table")
-    pipeline = require("sklearn.pipeline", "table").Pipeline
-    parts: list[Any] = []
-    if numbers:
-        steps = [("fill", impute.SimpleImputer(strategy="median", keep_empty_features=True)),
-                 ("scale", preprocessing.StandardScaler())]  # fmt: skip
-        parts.append((_NUMBERS, pipeline(steps), numbers))
-    if categories:
-        # a category that training has not seen is zeros
-        encoder = preprocessing.OneHotEncoder(handle_unknown="ignore")
-        parts.append((_CATEGORIES, encoder, categories))
-    return compose.ColumnTransformer(parts)
+def _check_estimator(estimator: Any, columns: Any) -> None:
+    """Raise unless an estimator can learn what the columns say."""
+    if not isinstance(columns, Columns):
+        raise TypeError(
+            f"columns: expected Columns, as describe returns them, got {type(columns).__name__}"
+        )
+    if not columns.features:
+        raise ValueError("columns: expected numbers or categories, got neither")
+    sklearn = require("fastmlp.sklearn", "table")
+    wanted = sklearn.MLPRegressor if columns.regression else sklearn.MLPClassifier
+    if not isinstance(estimator, wanted):
+        kind = (
+            ValueError
+            if isinstance(estimator, sklearn.MLPClassifier | sklearn.MLPRegressor)
+            else TypeError
+        )
+        raise kind(
+            f"estimator: expected an {wanted.__name__} of fastmlp.sklearn, as the label "
+            f"{columns.label!r} holds {'values' if columns.regression else 'classes'}, got "
+            f"{type(estimator).__name__}"
+        )
 
 
-def unseen(model: Any, frame: Any) -> dict[str, tuple[int, str]]:
-    """Return in which columns there are categories that the training rows did not have.
-
-    Parameters
-    ----------
-    model : Pipeline
-        As `train_model` makes it.
-    frame : pandas.DataFrame
-        Of features, as `features_of` returns it.
-
-    Returns
-    -------
-    dict of str to (int, str)
-        By column, in how many rows, and the first of the values.
-    """
-    names = model.table_["categories"]
-    found = {}
-    kinds = model[0].named_transformers_[_CATEGORIES].categories_ if names else []
-    for name, known in zip(names, kinds, strict=True):
-        new = frame[name][~frame[name].isin(known)]
-        if len(new):
-            found[name] = len(new), str(new.iloc[0])
-    return found
+def _checked(name: str, part: Any, columns: Columns) -> tuple[Any, np.ndarray]:
+    """Return frame and labels, held against one another and the columns."""
+    if not isinstance(part, tuple | list) or len(part) != 2 or not is_frame(part[0]):
+        raise TypeError(
+            f"{name}: expected (frame, labels), got {type(part).__name__}"
+            + (f" of {len(part)}" if isinstance(part, tuple | list) else "")
+        )
+    frame, y = part[0], np.asarray(part[1])
+    if missing := [column for column in columns.features if column not in frame.columns]:
+        raise ValueError(
+            f"{name}: expected the columns {', '.join(map(repr, columns.features[:8]))}, got none "
+            f"called {', '.join(map(repr, missing[:8]))}"
+        )
+    if y.shape != (len(frame),):
+        raise ValueError(f"{name}: expected {len(frame)} labels, one a row, got shape {y.shape}")
+    return frame, y
 
 
 def train_model(
@@ -158,14 +154,27 @@ def train_model(
         gives them back in their own scale.
     columns : Columns
     training, validation : (frame, labels)
+        The frame has the features' columns by name, as `read_table` or pandas reads them.
     callbacks : sequence of Callback
 
     Returns
     -------
     sklearn.pipeline.Pipeline
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn or pandas is not installed.
+    TypeError, ValueError
+        If an argument is something else, or the frame lacks a column; it is named.
     """
     pipeline = require("sklearn.pipeline", "table").Pipeline
-    preparation = _preparation(columns.numbers, columns.categories)
+    _check_estimator(estimator, columns)
+    training = _checked("training", training, columns)
+    if validation is not None:
+        validation = _checked("validation", validation, columns)
+    prepare = require("fastmlp.tables.preparation", "table").preparation
+    preparation = prepare(columns.numbers, columns.categories)
     X = preparation.fit_transform(training[0])
     y, held = training[1], None
     mean, scale = 0.0, 1.0
@@ -198,6 +207,7 @@ def _trusted() -> list[str]:
     """Return the types beside scikit-learn's own that a table's model may be made of."""
     own = ["fastmlp.sklearn._classifier.MLPClassifier", "fastmlp.sklearn._regressor.MLPRegressor"]
     parts = [*OPTIMIZERS.values(), *SCHEDULES.values()]
+    own += [f"fastmlp.tables.preparation.{kind}Reader" for kind in ("Category", "Number")]
     return [*own, *(f"{part.__module__}.{part.__qualname__}" for part in parts), "numpy.dtype"]
 
 
@@ -215,7 +225,15 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
         If skops is not installed.
     OSError
         If the file cannot be written.
+    TypeError, ValueError
+        If the model is not as `train_model` returns it.
     """
+    pipeline = require("sklearn.pipeline", "table").Pipeline
+    expected = "model: expected a Pipeline, as train_model returns it, got"
+    if not isinstance(model, pipeline):
+        raise TypeError(f"{expected} {type(model).__name__}")
+    if not hasattr(model, "table_"):
+        raise ValueError(f"{expected} one of {', '.join(type(part).__name__ for part in model)}")
     skops = require("skops.io", "table")
     with CtrlC():  # a zip whose writing is broken off raises ValueError instead
         data = skops.dumps(model)
@@ -234,7 +252,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     -------
     sklearn.pipeline.Pipeline
         It predicts for frames with the features' names. ``model.table_`` says what the table's
-        columns were. Categories are texts, "" where one was missing.
+        columns were. A category that it was not trained on is zeros, with a warning.
 
     Raises
     ------
@@ -272,6 +290,8 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         if not all(isinstance(name, str) for name in [known["label"], *names]):
             raise ValueError("its columns have no names")
         model[-1].coefs_  # noqa: B018 - which a fitted network has
+        # early models took categories as texts, and nothing else
+        require("fastmlp.tables.preparation", "table").with_readers(model[0])
     except (MemoryError, OSError):
         raise
     except Exception as error:

@@ -41,6 +41,30 @@ class Table:
     path: Path
     layout: Layout | None
 
+    def label_column(self, label: str | None) -> str:
+        """Return the name of the label's column, as `layout.label_column` finds it.
+
+        Raises
+        ------
+        ValueError
+            If there is none, more than one, or a name that the header has more than once.
+        """
+        names = list(self.frame.columns)
+        found = label_column(names, label, f"{self.path}: ")
+        alike = [found, *self.repeated.get(found, ())]
+        if len(alike) > 1 and (label is None or label == found):
+            places = ", ".join(str(names.index(name)) for name in alike)
+            raise ValueError(
+                f"{self.path}: --label: expected a number, as {len(alike)} columns are called "
+                f"{found!r}: {places}"
+            )
+        return found
+
+    @property
+    def repeated(self) -> dict[str, tuple[str, ...]]:
+        """What other columns of the same name are called, by the name that the header repeats."""
+        return {} if self.layout is None else dict(self.layout.repeated)
+
     @property
     def unnamed(self) -> list[str]:
         """The columns that the header has no name for."""
@@ -49,11 +73,14 @@ class Table:
         return [self.layout.names[at] for at in self.layout.unnamed]
 
     def blame(self, row: int, column: str, expected: str, got: object) -> NoReturn:
-        """Raise ValueError that names a cell by its line in the file, row counted from 0."""
+        """Raise ValueError that names a cell by its line in the file.
+
+        Rows and columns are counted from 0, as ``--label`` does, lines from 1.
+        """
         where = f"row {row}" if self.layout is None else f"line {_line_of(self, row)}"
         at = list(self.frame.columns).index(column)
-        # without a name of its own it is called by its number from 0, as the label is
-        called = repr(column) if column == f"column {at}" else f"column {at + 1} ({column!r})"
+        # without a name of its own it is called by its number
+        called = repr(column) if column == f"column {at}" else f"column {at} ({column!r})"
         raise ValueError(f"{self.path}: {where}, {called}: expected {expected}, got {got}")
 
 
@@ -87,7 +114,7 @@ def _line_of(table: Table, row: int) -> int:
 
 
 def _check_widths(path: Path, layout: Layout) -> None:
-    """Raise ValueError for the first row that is not as wide as the header."""
+    """Raise ValueError for the first row that is not as wide as the header, or as most rows."""
     width = len(layout.names)
     with (
         open_plain(path, layout.kind) as stream,

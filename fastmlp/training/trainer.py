@@ -16,6 +16,7 @@ from ..support.frames import column_names, in_order
 from ..support.interrupts import BrokenOff, CtrlC, Halt
 from ..support.notices import notices, warn
 from ..support.validation import check_sample_weight
+from ..support.wording import counted
 from .divergence import DivergenceError, Watch
 from .evaluation import Evaluation
 from .history import History
@@ -77,7 +78,8 @@ def fit(net: MLP, X: Any, y: Any, options: FitOptions) -> History:
         history = plan.run(CtrlC(breakable=True), warn)
     if history.interrupted:
         warn(
-            f"fit was interrupted after {len(history)} whole epochs; the network is trained so far"
+            f"fit was interrupted after {counted(len(history), 'whole epoch')}; the network is "
+            "trained so far"
         )
     return history
 

@@ -403,7 +403,7 @@ def test_ctrl_c_ends_a_process_with_130_and_its_model(data):
         finally:
             process.kill()
     assert process.returncode == 130, err
-    told = r"fastmlp: interrupted after [1-9]\d* whole epochs, saved to model.npz\n"
+    told = r"fastmlp: interrupted after [1-9]\d* whole epochs?, saved to model.npz\n"
     assert re.fullmatch(told, err)
     assert fastmlp.MLP.load("model.npz").layer_sizes == (6, 8, 3)
     assert sorted(os.listdir()) == ["data.npz", "model.npz", "net.npz"]
@@ -433,3 +433,22 @@ def test_what_is_compiled_is_said_unless_quiet(data, capsys, monkeypatch):
     assert capsys.readouterr().err == "fastmlp: compiling\n"
     assert main([*arguments, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_one_epoch_is_not_some(data, capsys):
+    line = ["train", "data.npz", *SMALL, "--epochs", "1", "--out", "one.npz", "--plot", "none"]
+    assert main(line) == 0
+    assert main([*line, "--resume", "one.npz"]) == 0
+    out, err = capsys.readouterr()
+    assert "0: 1 epoch of 220 samples, " in out
+    assert "\n1 epoch in " in out
+    assert "after the 1 epoch of one.npz: 1 epoch of 220 samples" in out
+    assert err == "fastmlp: one.npz has 1 epoch behind it, --epochs 1 is all\n"
+
+
+def test_without_a_model_the_picture_is_still_drawn_and_help_says_so(data, capsys):
+    assert main(["train", "--help"]) == 0
+    assert "the picture goes where --plot says" in " ".join(capsys.readouterr().out.split())
+    assert main(["train", "data.npz", *SMALL, "--epochs", "1", "--out", "none"]) == 0
+    assert "written: loss.png\n" in capsys.readouterr().out
+    assert not Path("model.npz").exists()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fastmlp import MLP, Adam, kernels, reference
+from fastmlp import MLP, SGD, Adam, kernels, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
 from fastmlp.losses import OUTPUTS
@@ -339,3 +339,20 @@ def test_an_epoch_is_its_steps(batch_size):
         np.testing.assert_array_equal(a, b)
     assert result.loss == pytest.approx(seen / options["sample_weight"].sum(), rel=1e-13)
     assert result.samples == 8
+
+
+def test_a_batch_whose_weights_are_all_zero_teaches_nothing():
+    a = Architecture((4, 3), dtype="float64")
+    X, y = np.random.default_rng(0).standard_normal((4, 4)), np.array([0, 1, 2, 1])
+    optimizer = SGD(0.1)
+    trained = []
+    for order in (np.arange(4), np.array([2, 3])):
+        weights, biases = [np.ones((4, 3))], [np.zeros(3)]
+        state = optimizer.start([*weights, *biases])
+        reference.train_epoch(
+            X, y, weights, biases, a, optimizer, state, order=order, batch_size=2,
+            sample_weight=np.array([0.0, 0.0, 1.0, 2.0]),
+        )  # fmt: skip
+        trained.append([*weights, *biases])
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from fastmlp.cli import main
@@ -56,6 +58,13 @@ def parquet() -> bytes:
     stream = io.BytesIO()
     frame = mixed().assign(day=pd.date_range("2024", periods=N), c=pd.array(range(N), "Int64") % 7)
     frame.to_parquet(stream, index=False)
+    return stream.getvalue()
+
+
+def twice() -> bytes:
+    stream, columns = io.BytesIO(), [[1.5, 2.5], [3.5, 4.5], ["x", "y"]]
+    table = pyarrow.Table.from_arrays([pyarrow.array(c) for c in columns], ["a", "a", "label"])
+    pyarrow.parquet.write_table(table, stream)
     return stream.getvalue()
 
 
@@ -121,6 +130,14 @@ TABLES: dict[str, tuple[str, bytes, tuple[str, ...], tuple[str, ...]]] = {
     "xz": ("t.csv.xz", lzma.compress(text(plain())), (), ("xz",)),
     "zip": ("t.zip", zipped(text(plain())), (), ("zip",)),
     "Parquet": ("t.parquet", parquet(), (), ("2 categories", "'day' left out: it holds dates")),
+    "names that come twice": (
+        "t.csv", b"a,a,b,label\n" + text(plain()[["a", "b", "c", "label"]], header=False), (),
+        ("2 columns are called 'a': the first is 'a', the others are 'a.1'", "3 numbers"),
+    ),
+    "a label's name that comes twice": (
+        "t.csv", b"a,b,c,a\n" + text(plain()[["a", "b", "c", "label"]], header=False),
+        ("--label", "3"), ("2 columns are called 'a'", "label 'a.1': 3 classes"),
+    ),
     "labels from 1": ("t.csv", text(plain().assign(label=KIND + 1)), (), ("3 classes (",)),
     "codes as labels": (
         "t.csv", text(plain().assign(label=10_001 + 50_000 * KIND)), (), ("3 classes (",),
@@ -213,21 +230,40 @@ BAD: dict[str, tuple[str, bytes, tuple[str, ...], str]] = {
     "one class": ("t.csv", text(ONE[WORDS == "setosa"]), (), "at least 2 classes, got only setosa"),
     "a word among numbers": (
         "t.csv", text(holes(ONE, "?")).replace(b"?", b"many", 1), (),
-        "t.csv: line 5, column 2 .'b'.: expected a number, as most others are, got 'many'",
+        "t.csv: line 5, column 1 .'b'.: expected a number, as most others are, got 'many'",
     ),
     "an underscore": (
-        "t.csv", text(holes(ONE, "?")).replace(b"?", b"1_000", 1), (), "line 5, column 2 .*'1_000'",
+        "t.csv", text(holes(ONE, "?")).replace(b"?", b"1_000", 1), (), "line 5, column 1 .*'1_000'",
     ),
     "infinity": (
         "t.csv", text(holes(ONE, "?")).replace(b"?", b"inf", 1), (),
-        "line 5, column 2 .'b'.: expected a finite number, got inf",
+        "line 5, column 1 .'b'.: expected a finite number, got inf",
     ),
     "a short row": ("t.csv", text(ONE) + b"1,2,3\n", (), "line 152 should have 5 cells, got 3"),
     "a long row": (
         "t.csv", text(ONE) + b"1,2,3,4,x,6\n", (), "line 152 should have 5 cells, got 6",
     ),
+    "a long row without header": (
+        "t.csv", b"1,2,x\n4,5,y\n7,8,x\n1,2,x,4\n", ("--label", "2"),
+        "line 4 should have 3 cells, got 4",
+    ),
+    "a label of two columns": (
+        "t.csv", b"a,b,a\n" + text(plain()[["a", "b", "label"]], header=False), ("--label", "a"),
+        "t.csv: --label: expected a number, as 2 columns are called 'a': 0, 2",
+    ),
+    "two labels": (
+        "t.csv", b"label,b,label\n" + text(plain()[["a", "b", "label"]], header=False), (),
+        "t.csv: --label: expected a number, as 2 columns are called 'label': 0, 2",
+    ),
+    "Label and label": (
+        "t.csv", b"label,b,Label\n" + text(plain()[["a", "b", "label"]], header=False), (),
+        "t.csv: --label: expected the name or the number .*, as there are 'label', 'Label'",
+    ),
+    "a Parquet of names that come twice": (
+        "t.parquet", twice(), (), r"t.parquet: .*Multiple matches .*\(a\)",
+    ),
     "words as values": (
-        "t.csv", text(ONE), ("--regression",), "line 2, column 5 .*a number as the label, got '",
+        "t.csv", text(ONE), ("--regression",), "line 2, column 4 .*a number as the label, got '",
     ),
     "the last class not trained": (
         "t.csv", text(SORTED), ("--no-shuffle", "--test-size", "0.5"),

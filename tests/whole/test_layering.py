@@ -38,6 +38,7 @@ ABOVE = 5
 # Methods that hand over to what stands above them, imported when they are called.
 HANDED_OVER = {
     ("network", "training"), ("network", "report"), ("interchange", "sklearn"),
+    ("interchange", "tables"),
     ("training.history", "plots"), ("training.history", "report"),
 }  # fmt: skip
 CORE_LIBRARIES = {"numpy", "numba", "llvmlite", "tqdm"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 from ..emit.gemv import WIDTHS
@@ -27,7 +28,7 @@ def _output(job: Job, share: Share, samples: Samples, code: int) -> None:
 
 
 def _look(job: Job, share: Share, t: int, samples: Samples) -> None:
-    """Note whether samples are finite that were gathered, while they are in the caches."""
+    """Note whether samples are finite that were just read, while they are in the caches."""
     q = job.layers[0]
     share.add(
         "finite", found=At(Slot.FINITE, 8 * t), x=samples.at(q.a, q.ld_a), ldx=q.ld_a,
@@ -35,7 +36,8 @@ def _look(job: Job, share: Share, t: int, samples: Samples) -> None:
     )  # fmt: skip
 
 
-_IN_ORDER = (Slot.ROWS, Slot.OUT, Slot.LOSSES, Slot.CORRECT)  # arrays with a row a sample
+# arrays with a row a sample
+_IN_ORDER = (Slot.ROWS, Slot.OUT, Slot.LOSSES, Slot.CORRECT, Slot.X)
 _SLOTS = 2 * len(_IN_ORDER) + 2  # of a share
 
 
@@ -51,13 +53,22 @@ def told(share: int) -> tuple[dict[int | str, int], dict[int | str, int]]:
     return whole, rest | {"count": next(slots), "tiles": next(slots)}
 
 
-def blocks(job: Job, output: int, *, looks: bool = False) -> Program:
+def _reading_in_place(job: Job, samples: Samples) -> Job:
+    """Return the job with a first layer that reads whole rows of X, which lie side by side."""
+    q, *others = job.layers
+    row = q.n_in * job.item
+    first = samples.of(Slot.X, row) + -samples.row * row
+    return replace(job, layers=(replace(q, a=first, ld_a=row), *others))
+
+
+def blocks(job: Job, output: int, *, looks: bool = False, in_place: bool = False) -> Program:
     """Return a program that takes any number of samples forward, which is told at a run.
 
     A share has two loops: over whole blocks of `job.chunk` samples, and over what is left, which
     runs once or not at all. How often both run is entered with the rest. Outputs are written, by
     the code of the `output`, or losses and hits if the job has a loss. Where it `looks`, each share
-    notes if its part of the samples is finite.
+    notes if its part of the samples is finite. Whole blocks may be read `in_place`, of an X without
+    gaps that has the network's dtype.
     """
     size = job.chunk
 
@@ -69,9 +80,11 @@ def blocks(job: Job, output: int, *, looks: bool = False) -> Program:
             with share.times(1):
                 if job.lists is not None and job.lists.passing:
                     sparse_input.list_samples(job, share, samples)
-                forward(job, share, samples)
+                direct = in_place and samples.count > 0
+                reading = _reading_in_place(job, samples) if direct else job
+                forward(reading, share, samples, gathers=not direct)
                 if looks:
-                    _look(job, share, t, samples)
+                    _look(reading, share, t, samples)
                 if job.loss is None:
                     _output(job, share, samples, output)
                 else:

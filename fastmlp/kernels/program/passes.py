@@ -83,13 +83,13 @@ def _dropout(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa:
     )  # fmt: skip
 
 
-def forward(job: Job, share: Share, samples: Samples) -> None:
+def forward(job: Job, share: Share, samples: Samples, *, gathers: bool = True) -> None:
     """Take samples through all layers (where the first one's panels are done, through the
-    others); the last leaves logits.
+    others); the last leaves logits. They are gathered unless the first layer reads X itself.
     """
     for l in range(len(job.layers)):  # noqa: E741
         if l > 0 or job.lists is None:
-            if l == 0:
+            if l == 0 and gathers:
                 gather(job, share, samples)
             dense(job, share, job.layers[l], samples)
         elif job.packed is None:

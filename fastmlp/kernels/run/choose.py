@@ -28,6 +28,7 @@ from .caches import data_cache
 
 __all__ = [
     "BETTER",
+    "BLOCK_IN_PLACE",
     "BLOCK_ROWS",
     "CHUNK",
     "DELTA_BYTES",
@@ -63,6 +64,7 @@ __all__ = [
     "packing",
     "panel_count",
     "parts_of_steps",
+    "reads_in_place",
     "rows_pay",
     "rows_pay_in_sums",
     "thread_levels",
@@ -76,6 +78,10 @@ Mode = Literal["batch", "full", "single"]
 CHUNK = 512  # samples of a large batch that are gone through at a time
 BLOCK_ROWS = 64  # in full batch, and in inference: 64 rows of MNIST in float64 stay in a
 # second-level cache
+# Rows of inference that are read where they lie. 1,024 rows of 784-128-64-10, float32, a thread of
+# AMD Zen 4: gathered 2,233 us; in place 2,098 in blocks of 16, 2,091 of 32, 2,097 of 64. What is
+# left is gathered: the fewer, the better.
+BLOCK_IN_PLACE = 16
 GROUPS = 32  # groups of samples of a full batch, each with a gradient of its own
 _GROUPS_BYTES = 16 << 20  # what these gradients may take
 # How often a group of sparse samples has to use a row of W on average: to clear a gradient and add
@@ -184,6 +190,13 @@ def groups_of_lists(nonzeros: int, n_in: int) -> int:
     worth a gradient of their own.
     """
     return max(1, nonzeros // (_USES * n_in))
+
+
+def reads_in_place(row_bytes: int) -> bool:
+    """Tell whether inference reads rows of X where they lie, if it can: not where the same columns
+    of all of them fall into one set of a cache.
+    """
+    return row_bytes % _PAGE != 0
 
 
 def inference_shares(rows: int, threads: int) -> int:

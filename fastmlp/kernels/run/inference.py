@@ -122,9 +122,9 @@ class Inference:
         index, lists = self._lists(X, source, kept=kept) if n else (None, None)
         key = (source.kind, shares, lists, repr(loss))
         free = [] if kept else self._free.setdefault(key, [])
-        if free:
+        try:
             ready = free.pop()
-        else:
+        except IndexError:  # none yet, or other calls have them
             ready = Blocks(self.parameters, source, shares, block=block, loss=loss, lists=lists)
             if lists is not None and lists.passing:
                 ready.room = self._room(ready.workspace.rows)

@@ -45,9 +45,10 @@ def job_of(
 
 
 @lru_cache(maxsize=16)
-def _layout_of_blocks(job: Job, looks: bool, a: Architecture) -> Layout:
+def _layout_of_blocks(job: Job, looks: bool, in_place: bool, a: Architecture) -> Layout:
     """Return the layout of a program over blocks: writing it takes 0.1 ms."""
-    return layout_of(blocks(job, OUTPUTS[a.output], looks=looks), a.dtype, a.activations)
+    program = blocks(job, OUTPUTS[a.output], looks=looks, in_place=in_place)
+    return layout_of(program, a.dtype, a.activations)
 
 
 class _Ready:
@@ -108,15 +109,16 @@ class _Columns(_Ready):
 class Blocks(_Ready):
     """Any number of rows, read as those of `source`, which shares have blocks of.
 
-    With a loss it notes losses and hits instead of outputs; lists may stand for the rows.
+    With a loss it notes losses and hits instead of outputs; lists may stand for the rows. Those
+    that are read `in_place` lie without gaps.
     """
 
     room: Index | None = None  # for the non-zeros of rows on their way
 
     def __init__(
         self, parameters: Parameters, source: Source, shares: int, *,
-        block: int = choose.BLOCK_ROWS, looks: bool = False, loss: Loss | None = None,
-        lists: Lists | None = None,
+        block: int = choose.BLOCK_ROWS, looks: bool = False, in_place: bool = False,
+        loss: Loss | None = None, lists: Lists | None = None,
     ) -> None:  # fmt: skip
         a, workspace = (
             parameters.architecture,
@@ -125,8 +127,8 @@ class Blocks(_Ready):
         job = job_of(
             parameters, workspace, source.kind, shares=shares, chunk=block, loss=loss, lists=lists
         )
-        super().__init__(parameters, workspace, _layout_of_blocks(job, looks, a))
-        self._block, self._n_out = block, a.n_out
+        super().__init__(parameters, workspace, _layout_of_blocks(job, looks, in_place, a))
+        self._block, self._n_out, self._in_place = block, a.n_out, in_place
         self._dtype, self._row = parameters.dtype, parameters.dtype.itemsize * a.n_out
         self._n = -1  # rows of the call before
 
@@ -162,6 +164,8 @@ class Blocks(_Ready):
         out = np.empty((n, self._n_out), self._dtype)
         self.divide(n)
         bases[Slot.X], bases[Slot.LD_X] = address_of(X), X.strides[0]
+        if self._in_place:
+            self.enter(Slot.X, bases[Slot.X], X.strides[0])
         self.enter(Slot.OUT, address_of(out), self._row)
         return out if self.run() else None
 
@@ -190,7 +194,7 @@ class RowsInference:
     def __init__(self, parameters: Parameters) -> None:
         self._parameters, self._architecture = parameters, parameters.architecture
         self._sources: dict[np.dtype, Source] = {}  # how rows of a dtype are read
-        self._pools: dict[tuple[np.dtype, bool, int, int], _Pool] = {}
+        self._pools: dict[tuple[np.dtype, bool, bool, int, int], _Pool] = {}
         # by the rows' number of digits, those that go one by one apart
         self._choices: dict[tuple[np.dtype, bool, int], ThreadChoice] = {}
         self._ways: dict[tuple[Any, ...], _Way] = {}
@@ -248,6 +252,8 @@ class RowsInference:
         choice = None
         if threads is None and most > 1 and flops < choose.LEARNT_FLOPS:
             choice = self._choices.setdefault((dtype, few, n.bit_length()), ThreadChoice())
+        in_place = dtype == self._parameters.dtype and a.input_scale is None
+        in_place &= X.flags.c_contiguous and choose.reads_in_place(X.strides[0])
         by_columns = few or (most > 1 and choose.threads_of_columns(a, n) > 1)
 
         def pool(shares: int, count: int) -> _Pool:
@@ -256,11 +262,15 @@ class RowsInference:
             def make() -> _Columns | Blocks:
                 if count:
                     return _Columns(self._parameters, source, shares, count, looks=looks)
-                ready = Blocks(self._parameters, source, shares, looks=looks)
+                block = choose.BLOCK_IN_PLACE if in_place else choose.BLOCK_ROWS
+                ready = Blocks(
+                    self._parameters, source, shares, block=block, looks=looks, in_place=in_place
+                )
                 source.enter(ready.bases, source.X, scaled=False)  # the divisor: X comes later
                 return ready
 
-            return self._pools.setdefault((dtype, looks, shares, count), _Pool([], make))
+            kind = dtype, looks, in_place, shares, count
+            return self._pools.setdefault(kind, _Pool([], make))
 
         together = pool(most, n) if by_columns else pool(choose.inference_shares(n, most), 0)
         return _Way(choice, pool(1, n if few else 0), together)

@@ -194,15 +194,19 @@ def resolved(value, bases):
     return bases.get(value.slot, value) if isinstance(value, At) else value
 
 
+@pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("looks", [False, True])
 @pytest.mark.parametrize("shares", [1, 2, 3])
 @pytest.mark.parametrize("n", COUNTS)
-def test_shares_keep_to_their_rows(monkeypatch, n, shares, looks):
+def test_shares_keep_to_their_rows(monkeypatch, n, shares, looks, in_place):
     parameters, X = NETWORKS["float32"]._parameters, DATA["float32"][:n]
     programs = programs_of_blocks(monkeypatch)
     source = rows_inference.Source(X, parameters.architecture)
-    ready = rows_inference.Blocks(parameters, source, shares, looks=looks)
+    ready = rows_inference.Blocks(
+        parameters, source, shares, block=16 if in_place else 64, looks=looks, in_place=in_place
+    )
     out = ready.outputs(X)
+    np.testing.assert_array_equal(out, Inference(parameters, 1).outputs(X))
     phases = as_run(ready, programs[0])
     arrays = {
         Slot.ROWS: [Array("numbers", 0, 8 * n)], Slot.OUT: [Array("out", 0, out.nbytes)],
@@ -213,12 +217,17 @@ def test_shares_keep_to_their_rows(monkeypatch, n, shares, looks):
                          for name, (start, size) in ready.workspace.places.items()],
     }  # fmt: skip
     assert [f for f in faults(phases, 4, arrays, [0]) if "SCALE" not in f] == []
-    done = sum(
-        operation.named()["rows"] * loop.turns
-        for share in phases[0].shares for loop in share.loops for operation in loop.operations
-        if operation.kernel == "output"
-    )  # fmt: skip
-    assert done == n
+    done = {
+        kernel: sum(
+            operation.named()["rows"] * loop.turns
+            for share in phases[0].shares for loop in share.loops for operation in loop.operations
+            if operation.kernel == kernel
+        )
+        for kernel in ("output", "gather_f32", "finite")
+    }  # fmt: skip
+    assert done["output"] == n
+    assert done["finite"] == n * looks
+    assert done["gather_f32"] == (n % 16 if in_place else n)  # the last share's rest
 
 
 def test_calls_of_several_threads_have_programs_of_their_own():
