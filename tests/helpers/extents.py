@@ -100,9 +100,6 @@ def of_training(training: Any, listed: bool, samples: int, steps: int) -> Extent
     }  # fmt: skip
     if listed and training._packed is not None:
         found |= _of_panels(training._packed)
-    if hasattr(training, "_rows"):
-        places = training._rows.places
-        found[Slot.SEGMENT] = [Array(f"segment at {start}", start, size) for start, size in places]
     return found
 
 

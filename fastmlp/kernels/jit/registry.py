@@ -231,8 +231,13 @@ def _group_addresses(dtype: str, group: str) -> dict[str, int]:
     return {name: code.address(f"fastmlp_{name}") for name in names}
 
 
-def fill_record(name: str, values: dict[str, int]) -> np.ndarray:
-    """Return a kernel's record with these values.
+def call_kernel(address: int, record: int) -> None:
+    """Call the kernel at an address with the record at another; the GIL is free meanwhile."""
+    _KERNEL(address)(record)
+
+
+def launch(name: str, dtype: str, **values: int) -> None:
+    """Call one kernel by name, its record's fields by name; the GIL is free meanwhile.
 
     Raises
     ------
@@ -247,17 +252,7 @@ def fill_record(name: str, values: dict[str, int]) -> np.ndarray:
         raise TypeError(
             f"{name}: expected the fields {', '.join(fields)}; missing {missing}, unknown {unknown}"
         )
-    return np.array([int(values[field]) for field in fields], np.int64)
-
-
-def call_kernel(address: int, record: int) -> None:
-    """Call the kernel at an address with the record at another; the GIL is free meanwhile."""
-    _KERNEL(address)(record)
-
-
-def launch(name: str, dtype: str, **values: int) -> None:
-    """Call one kernel by name, its record's fields by name; the GIL is free meanwhile."""
-    record = fill_record(name, values)
+    record = np.array([int(values[field]) for field in fields], np.int64)
     addresses = kernel_addresses(dtype, KERNELS[name].family)
     call_kernel(addresses[name], record.ctypes.data)
 

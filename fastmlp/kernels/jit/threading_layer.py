@@ -235,15 +235,14 @@ def run_on_threads(
         False where there is no thread but the caller's own: then nothing was called.
     """
     limit = thread_limit()
-    if min(threads, limit) < 2:
-        return False
-    if not _can_start(min(threads, limit)):
+    wanted = min(threads, limit)
+    if wanted < 2 or not _can_start(wanted):
         return False
     layer = start_threads()
     if not _teams.usable:
         return False
     try:
-        running = _teams.take(threads, limit, layer)
+        running = _teams.take(wanted, limit, layer)
         if running < 2:
             return False
         begin()

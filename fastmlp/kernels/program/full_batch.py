@@ -59,7 +59,7 @@ def _block(job: Job, share: Share, samples: Samples, group: int) -> None:
     through(job, share, samples)
     for l, q in enumerate(job.layers):  # noqa: E741
         if l == 0 and job.lists is not None:
-            target = job.gradient_of(q.w) + group * job.group_bytes
+            target = job.gradient_of(q.w) + group * job.n_bytes
             sparse_input.add_gradient(job, share, samples, target, samples.at(q.d, q.ld_h))
         else:
             update_rows(job, share, l, (0, q.blocks * BLOCK), samples, ADD, group)
@@ -72,8 +72,8 @@ def _combine(job: Job, share: Share, t: int) -> None:
     def add(parameter: At, vectors: int) -> None:
         first = job.gradient_of(parameter)
         share.add(
-            "add", dst=first, src=first + job.group_bytes, vectors=vectors,
-            pieces=job.groups - 1, distance=job.group_bytes,
+            "add", dst=first, src=first + job.n_bytes, vectors=vectors,
+            pieces=job.groups - 1, distance=job.n_bytes,
         )  # fmt: skip
 
     for l, q in enumerate(job.layers):  # noqa: E741

@@ -290,9 +290,10 @@ class Job:
         By layer, the first row of W of each share; the last one's end.
     optimizer : int
         The code of the optimizer, or STORE, which leaves the gradient as it is.
-    state : int
-        Bytes from a parameter to the optimizer's state of it.
-    groups, group_samples, group_bytes : int
+    n_bytes : int
+        Of all parameters: so far the optimizer's state is behind them, and each group's gradient
+        behind the one before.
+    groups, group_samples : int
         Of a full batch: each group of samples has a gradient of its own.
     scaled : tuple of Scaled
         Layers whose weights have a common scale: of single samples under an L2 penalty.
@@ -309,13 +310,12 @@ class Job:
     chunk: int
     bounds: tuple[tuple[int, ...], ...] = ()
     optimizer: int = STORE
-    state: int = 0
+    n_bytes: int = 0
     lists: Lists | None = None
     packed: Packed | None = None
     regularizing: Regularizing = field(default_factory=Regularizing)
     groups: int = 1
     group_samples: int = 0
-    group_bytes: int = 0
     scaled: tuple[Scaled, ...] = ()
 
     def hyper(self, *, bias: bool = False) -> At:

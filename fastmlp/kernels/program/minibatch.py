@@ -19,7 +19,7 @@ from .operation import Phase, Share, Slot
 from .passes import through, update_bias, update_rows
 from .samples import Samples
 
-__all__ = ["add_penalties_of_step_before", "apply_sums", "penalties", "step", "sum_gradient"]
+__all__ = ["add_penalties_of_step_before", "penalties", "step", "sum_gradient"]
 
 
 def step(job: Job, size: int) -> list[Phase]:
@@ -39,13 +39,7 @@ def step(job: Job, size: int) -> list[Phase]:
 
 def sum_gradient(job: Job, size: int, code: int) -> list[Phase]:
     """Return the phases that sum the gradient of `size` samples, a chunk, as `code` says."""
-    plain = replace(job, regularizing=replace(job.regularizing, penalty=False))
-    return _chunk(plain, 0, size, size, code)
-
-
-def apply_sums(job: Job) -> list[Phase]:
-    """Return the phases of the optimizer's step from a gradient that was summed before."""
-    return [*post_gradient.phases(job), penalties(job, before=False)]
+    return _chunk(job, 0, size, size, code)
 
 
 def penalties(job: Job, *, before: bool) -> Phase:

@@ -29,7 +29,6 @@ class Slot(IntEnum):
     PARAMETERS = auto()  # weights and biases, the optimizer's state behind them
     GRADIENT = auto()  # sums over samples, laid out as the parameters; one after the other
     WORKSPACE = auto()  # activations, deltas, transposed weights
-    SEGMENT = auto()  # rows for every step of a segment (`run.decayed`)
     PACKED = auto()  # the first layer's weights in panels
     COUNTS = auto()  # of non-zeros by feature
     LISTED = auto()  # non-zeros by feature
@@ -168,14 +167,13 @@ class Program:
     sections: dict[Hashable, list[Phase]] = field(default_factory=dict)
     more_slots: int = 0
 
-    def operations(self) -> Iterator[Operation]:
-        """Return all operations, in their order."""
-        for phases in self.sections.values():
-            for phase in phases:
-                for share in phase.shares:
-                    for loop in share.loops:
-                        yield from loop.operations
-
     def kernels(self) -> set[str]:
         """Return the names of all kernels that it calls."""
-        return {operation.kernel for operation in self.operations()}
+        return {
+            operation.kernel
+            for phases in self.sections.values()
+            for phase in phases
+            for share in phase.shares
+            for loop in share.loops
+            for operation in loop.operations
+        }

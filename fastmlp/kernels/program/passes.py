@@ -155,10 +155,10 @@ def update_rows(
     i1 = min(i1, q.n_in)  # the rows behind the last input stay zeros
     if i1 <= i0:
         return
-    target = q.w if code < STORE else job.gradient_of(q.w) + group * job.group_bytes
+    target = q.w if code < STORE else job.gradient_of(q.w) + group * job.n_bytes
     values: dict[str, Value] = {
         "w": target + i0 * q.ld_w, "ldw": q.ld_w, "k": samples.count, "code": code,
-        "state": job.state, "hyper": job.hyper(), "tiles": -(-(i1 - i0) // job.tile_rows),
+        "state": job.n_bytes, "hyper": job.hyper(), "tiles": -(-(i1 - i0) // job.tile_rows),
         "vectors": q.vectors_out,
     }  # fmt: skip
     if q.wide is not None:
@@ -181,9 +181,9 @@ def update_bias(
     q, (v0, v1) = job.layers[number], vectors
     if not q.has_bias or v1 <= v0:
         return
-    target = q.bias if code < STORE else job.gradient_of(q.bias) + group * job.group_bytes
+    target = q.bias if code < STORE else job.gradient_of(q.bias) + group * job.n_bytes
     share.add(
         "bias_update", bias=target + v0 * job.vector, d=samples.at(q.d, q.ld_h) + v0 * job.vector,
-        ldd=q.ld_h, rows=samples.count, vectors=v1 - v0, code=code, state=job.state,
+        ldd=q.ld_h, rows=samples.count, vectors=v1 - v0, code=code, state=job.n_bytes,
         hyper=job.hyper(bias=True),
     )  # fmt: skip

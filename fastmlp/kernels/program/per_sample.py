@@ -41,13 +41,6 @@ def _forward(job: Job, share: Share) -> None:
             vector_forward(share, job.scaled[l].finished)
 
 
-def _backward(share: Share, q: Layer, p: Layer, d: At) -> None:
-    share.add(
-        "vector_backward", e=p.d, w=q.w, ldw=q.ld_w, d=d, vectors=q.vectors_out,
-        blocks=q.vectors_in, h=p.slope, code=p.code,
-    )  # fmt: skip
-
-
 def _update(job: Job, share: Share, l: int, step: At) -> None:  # noqa: E741
     """Step a layer's bias and weights; the weights' step, a row, is left at `step`."""
     q = job.layers[l]
@@ -89,7 +82,11 @@ def step(job: Job) -> list[Phase]:
             if l > 0:
                 if scaled is not None:
                     vector_forward(share, scaled)
-                _backward(share, q, job.layers[l - 1], d)
+                p = job.layers[l - 1]
+                share.add(
+                    "vector_backward", e=p.d, w=q.w, ldw=q.ld_w, d=d, vectors=q.vectors_out,
+                    blocks=q.vectors_in, h=p.slope, code=p.code,
+                )  # fmt: skip
             _update(job, share, l, d)
 
     return [Phase.of("sample", 1, build)]

@@ -139,7 +139,7 @@ def apply(job: Job, share: Share, t: int) -> None:
         if q.has_bias and t == 0:
             share.add(
                 "optimizer", w=q.bias, g=job.gradient_of(q.bias), vectors=q.vectors_out,
-                code=job.optimizer, state=job.state, hyper=bias_hyper,
+                code=job.optimizer, state=job.n_bytes, hyper=bias_hyper,
             )  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from ..emit.optimizers import STORE
 from . import full_batch, minibatch, per_sample, post_gradient
 from .job import Job
 from .operation import Phase
@@ -22,7 +21,7 @@ def phases_of(mode: str, job: Job, key: Hashable) -> list[Phase]:
         case "penalties":
             return [minibatch.penalties(job, before=True)]
         case "apply":
-            return minibatch.apply_sums(job) if job.optimizer < STORE else []
+            return [*post_gradient.phases(job), minibatch.penalties(job, before=False)]
         case ("sum", int(size), int(code)):
             return minibatch.sum_gradient(job, size, code)
         case ("step", int(size)):

@@ -9,12 +9,13 @@ shares, all take part in every panel: by samples forward, by rows in the update)
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
 from .job import BLOCK, Job, Layer, Lists, Packed
-from .operation import At, Share, Slot, Value
+from .operation import At, Share, Slot
 from .samples import Samples
 
 __all__ = [
@@ -41,20 +42,6 @@ def _packed(job: Job) -> Packed:
     return job.packed
 
 
-def _activate(
-    job: Job, share: Share, q: Layer, places: tuple[At, At], rows: Value, vectors: int
-) -> None:
-    """Apply the activation to rows of z where they lie, and write f'(z) if it is kept itself."""
-    h, slope = places
-    if q.code == ACTIVATIONS["identity"]:
-        return
-    share.add(
-        "activate_rows", y=h, ldy=q.ld_h, slope=slope if q.code in SLOPE_CODES else At(Slot.NONE),
-        lds=q.ld_h, x=h, ldx=q.ld_h, rows=rows, columns=vectors * job.vector // job.item,
-        code=q.code,
-    )  # fmt: skip
-
-
 def list_samples(job: Job, share: Share, samples: Samples) -> None:
     """List the non-zeros of samples on their way, in the places of their rows."""
     q, lists = job.layers[0], _lists(job)
@@ -69,16 +56,21 @@ def list_samples(job: Job, share: Share, samples: Samples) -> None:
 
 
 def forward(job: Job, share: Share, q: Layer, samples: Samples) -> None:
-    """Take samples through the first layer, q."""
-    lists = _lists(job)
+    """Take samples through the first layer, q: sums, then the activation where they lie, and
+    f'(z) if it is kept itself.
+    """
+    lists, h = _lists(job), samples.at(q.h, q.ld_h)
     order = samples.at(At(Slot.NUMBERS), 8) if lists.passing else samples.of(Slot.ROWS)
     share.add(
-        f"sparse_forward_{lists.kind}", z=samples.at(q.h, q.ld_h), ldz=q.ld_h, bias=q.bias,
-        order=order, **lists.where, at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.rows,
-        vectors=q.vectors_out,
+        f"sparse_forward_{lists.kind}", z=h, ldz=q.ld_h, bias=q.bias, order=order, **lists.where,
+        at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.rows, vectors=q.vectors_out,
     )  # fmt: skip
-    places = samples.at(q.h, q.ld_h), samples.at(q.slope, q.ld_h)
-    _activate(job, share, q, places, samples.rows, q.vectors_out)
+    if q.code != ACTIVATIONS["identity"]:
+        slope = samples.at(q.slope, q.ld_h) if q.code in SLOPE_CODES else At(Slot.NONE)
+        share.add(
+            "activate_rows", y=h, ldy=q.ld_h, slope=slope, lds=q.ld_h, x=h, ldx=q.ld_h,
+            rows=samples.rows, columns=q.vectors_out * job.vector // job.item, code=q.code,
+        )  # fmt: skip
 
 
 def add_gradient(
@@ -131,7 +123,7 @@ def whole_rows(job: Job, l: int, rows: tuple[int, int]) -> Piece:  # noqa: E741
     """Return rows of a layer's W as they lie."""
     q = job.layers[l]
     w, n = q.w + rows[0] * q.ld_w, q.vectors_out
-    return Piece(w, job.gradient_of(w), q.ld_w, 0, n, rows, job.state, n)
+    return Piece(w, job.gradient_of(w), q.ld_w, 0, n, rows, job.n_bytes, n)
 
 
 def pieces(job: Job, l: int, t: int) -> list[Piece]:  # noqa: E741
@@ -179,20 +171,14 @@ def _panels(job: Job, number: int) -> tuple[list[tuple[int, int, At]], int, int]
 
 def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> None:
     """Take a share's panels over all samples of a chunk."""
-    q, lists = job.layers[0], _lists(job)
     panels, part, parts = _panels(job, number)
     r0, r1 = samples.count * part // parts, samples.count * (part + 1) // parts
     if r1 <= r0:
         return
+    mine = replace(samples, first=samples.first + r0, row=r0, count=r1 - r0)
     for first, width, w in panels:
-        at, length = first * job.vector, width * job.vector
-        h, slope = (place + (r0 * q.ld_h + at) for place in (q.h, q.slope))
-        share.add(
-            f"sparse_forward_{lists.kind}", z=h, ldz=q.ld_h,
-            bias=q.bias + at, order=samples.of(Slot.ROWS) + r0 * 8, **lists.where,
-            at_once=lists.at_once, w=w, ldw=length, rows=r1 - r0, vectors=width,
-        )  # fmt: skip
-        _activate(job, share, q, (h, slope), r1 - r0, width)
+        panel = job.layers[0].part(first, first + width, job.vector)
+        forward(job, share, replace(panel, w=w, ld_w=width * job.vector), mine)
 
 
 def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:

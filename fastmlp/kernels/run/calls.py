@@ -16,7 +16,7 @@ import numpy as np
 from ...contract.parameters import aligned_zeros
 from ..program.operation import Phase, Program, Slot
 from . import choose
-from .executor import Executable, layout_of, run, serial_driver
+from .executor import Executable, layout_of, run
 from .thread_choice import ThreadChoice
 
 __all__ = ["Call", "address_of", "call"]
@@ -64,18 +64,14 @@ class Call:
         program = Program(shares, {"call": list(phases)})
         self._executable = Executable(layout_of(program, dtype, activations, rule))
         self._executable.enter((("call", 0, 1),))
-        self._run_alone = serial_driver()
-        self.shares, self.room, self._address = shares, room, self._executable.address
+        self.shares, self.room = shares, room
 
     def run(self, places: Iterable[tuple[int, int]]) -> None:
         """Run with these arrays: (slot, address)."""
         bases = self._executable.bases
         for slot, address in places:
             bases[slot] = address
-        if self.shares == 1:
-            self._run_alone(self._address)
-        else:
-            run(self._executable, self.shares)
+        run(self._executable, self.shares)
 
 
 class _Kind:

@@ -9,19 +9,20 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ...architecture import Architecture
 from ...contract.parameters import Parameters
-from ...contract.splitting import columns_fit, density, is_sparse
+from ...contract.splitting import columns_fit, density, is_sparse, layer_parts
 from ...optimizers import Optimizer
 from ...regularization import Regularization
+from ...support.notices import notice
 from ..emit.matrix_product import FEW_ROWS, PACK_A, PACK_B
 from ..emit.sparse import PANEL
-from ..emit.target import current_target
+from ..emit.target import current_target, multiplies_bfloat16
 from ..jit.threading_layer import core_count, start_threads, thread_limit
 from .caches import data_cache
 
@@ -61,12 +62,11 @@ __all__ = [
     "most_groups",
     "packed_operands",
     "packing",
-    "packings",
     "panel_count",
+    "parts_of_steps",
     "reads_in_place",
     "rows_pay",
     "rows_pay_in_sums",
-    "split_packing",
     "thread_levels",
     "threads_of_columns",
 ]
@@ -274,36 +274,45 @@ class Packing(NamedTuple):
     parts: int = 0
 
 
-def packing(n_in: int, n_out: int, samples: int) -> Packing | None:
-    """Return how a layer's operands are packed in steps over so many samples at a time; None where
-    they are not.
+def packing(n_in: int, n_out: int, samples: int, parts: int = 0) -> Packing | None:
+    """Return how a layer's operands are packed in steps over so many samples at a time, split into
+    so many bfloat16 parts; None where they are not.
     """
+    target = current_target()
+    row = target.tile_vectors * target.vector_bytes * max(1, parts)  # of a panel, a pair of k
+    near, far = (data_cache(level) // row for level in (1, 2))
+    block = max(_LEAST_BLOCK, far // 4)
+    if parts:
+        return Packing(block, forward=True, parts=parts)
     width = 2 * n_in * n_out / (n_in + n_out)
     if width < _LEAST_WIDTH or width * samples < _LEAST_AREA:
         return None
-    target = current_target()
-    row = target.tile_vectors * target.vector_bytes  # of a panel
-    near, far = (data_cache(level) // row for level in (1, 2))
     if near * 2 // 3 >= _LEAST_BLOCK:
         return Packing(_LEAST_BLOCK, forward=samples >= _LEAST_BLOCK)
-    return Packing(max(_LEAST_BLOCK, far // 4), forward=False)
+    return Packing(block, forward=False)
 
 
-def split_packing(parts: int) -> Packing:
-    """Return how a layer's operands are packed that are split into so many bfloat16 parts."""
-    target = current_target()
-    row = target.tile_vectors * target.vector_bytes * parts  # of a panel, a pair of k
-    return Packing(max(_LEAST_BLOCK, data_cache(2) // row // 4), forward=True, parts=parts)
+@cache
+def _tell(precision: str) -> None:
+    """Say, once a process, that a precision does not pay here."""
+    if precision == "high":
+        notice(
+            "precision='high': on this processor three products of bfloat16 parts take longer than "
+            "one of float32; precision='highest' is faster and no less exact"
+        )
+    elif not multiplies_bfloat16():
+        notice(
+            "precision='medium': this processor has no products of bfloat16 (avx512_bf16); "
+            "multiply-adds give the same values, but no faster than precision='highest'"
+        )
 
 
-def packings(
-    layers: Sequence[tuple[int, int]], parts: Sequence[int], samples: int
-) -> list[Packing | None]:
-    """Return how each layer is packed in steps over chunks of so many samples."""
-    return [
-        split_packing(of) if of else packing(*sizes, samples)
-        for sizes, of in zip(layers, parts, strict=True)
-    ]
+def parts_of_steps(architecture: Architecture, batch_size: int, X: Any) -> tuple[int, ...]:
+    """Return `layer_parts`, after a notice where they do not pay on this processor."""
+    parts = layer_parts(architecture, batch_size, X)
+    if any(parts):
+        _tell(architecture.precision)
+    return parts
 
 
 def flops(architecture: Architecture, rows: int) -> int:

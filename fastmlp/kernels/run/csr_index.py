@@ -107,7 +107,6 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
         )  # fmt: skip
 
     _in_parts(fill, n)
-    table = np.zeros(0, dtype)
     if kind == "u8":
         table = np.arange(256.0)
         table = (table if input_scale is None else table / input_scale).astype(dtype)

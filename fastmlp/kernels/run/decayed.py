@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from ...contract.operations import DataSet, StepSettings
-from ...contract.parameters import Parameters, aligned_zeros
+from ...contract.parameters import Parameters
 from ...regularization import Regularization
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import HYPERPARAMETERS
-from ..program.job import Job, Layer, Scaled
-from ..program.operation import At, Slot
+from ..program.job import Job, Scaled
 from .source import Source
 from .steps import Run
 from .training import Training
+from .workspace import Workspace
 
 __all__ = ["SEGMENT", "DecayedTraining"]
 
@@ -29,61 +29,6 @@ __all__ = ["SEGMENT", "DecayedTraining"]
 SEGMENT = 256  # the most steps before s goes into V
 _LEAST = 0.5  # of s; below it goes into V at once
 _RATE, _L2 = HYPERPARAMETERS.index("learning_rate"), HYPERPARAMETERS.index("l2")
-
-
-class _Rows:
-    """Memory with a row of every layer, and a scale, for each step of a segment."""
-
-    def __init__(self, layers: tuple[Layer, ...], dtype: np.dtype) -> None:
-        self._item, self._elements = dtype.itemsize, 0
-        self.places: list[tuple[int, int]] = []
-        self.scale = self._take(SEGMENT)
-        self.zeros = self._take(max(q.ld_h for q in layers) // self._item)
-        sizes = [SEGMENT * q.ld_h // self._item for q in layers]
-        # x V; f(s (x V) + b); s d, then the step
-        self.raw, self.out, self.steps = ([self._take(size) for size in sizes] for _ in range(3))
-        self._strides = [q.ld_h // self._item for q in layers]
-        self._buffer = aligned_zeros(self._elements, dtype)
-        self.scales = self._buffer[:SEGMENT]
-        self.address = int(self._buffer.ctypes.data)
-
-    def _take(self, elements: int) -> At:
-        place = At(Slot.SEGMENT, self._elements * self._item)
-        self.places.append((place.offset, elements * self._item))
-        self._elements += -(-elements // 1024) * 1024
-        return place
-
-    def arrays(self, places: list[At]) -> list[np.ndarray]:
-        """Return the rows of every layer, live."""
-        starts = [place.offset // self._item for place in places]
-        return [
-            self._buffer[start : start + SEGMENT * stride].reshape(SEGMENT, stride)
-            for start, stride in zip(starts, self._strides, strict=True)
-        ]
-
-
-def _scaled_layers(
-    own: tuple[Layer, ...], rows: _Rows, item: int
-) -> tuple[tuple[Layer, ...], tuple[Scaled, ...]]:
-    """Return the layers as other kernels see them, and those of scaled weights."""
-    seen, scaled = [], []
-    identity, scale = ACTIVATIONS["identity"], rows.scale.moving(step=item)
-    for l, q in enumerate(own):  # noqa: E741
-        raw, out, steps = (
-            places[l].moving(step=q.ld_h) for places in (rows.raw, rows.out, rows.steps)
-        )
-        a = rows.out[l - 1].moving(step=own[l - 1].ld_h) if l else q.a
-        slope = out if q.slope == q.h else q.slope
-        seen.append(replace(q, a=a, h=out, slope=slope))
-        plain = replace(q, bias=rows.zeros, code=identity)
-        scaled.append(
-            Scaled(
-                raw=replace(plain, a=a, h=raw),
-                finished=replace(q, a=scale, n_in=1, w=raw, h=out),
-                scaled=replace(plain, a=scale, n_in=1, w=q.d, h=steps),
-            )
-        )
-    return tuple(seen), tuple(scaled)
 
 
 class DecayedTraining(Training):
@@ -106,18 +51,41 @@ class DecayedTraining(Training):
         if self.architecture.input_scale is not None:
             self._squares /= self.architecture.input_scale**2
 
-    def _take_memory(self) -> None:
-        super()._take_memory()
-        own, dtype = self._workspace.layers, self.parameters.dtype
-        self._rows = _Rows(own, dtype)
-        self._layers, self._scaled = _scaled_layers(own, self._rows, dtype.itemsize)
+    def _make_workspace(self) -> Workspace:
+        """Return one with a row of every layer, and a scale, for each step of a segment."""
+        workspace = Workspace(self.parameters, SEGMENT)
+        layers, item = workspace.layers, self.parameters.dtype.itemsize
+        scales = workspace.take("scales", SEGMENT * item)
+        zeros = workspace.take("zeros", max(q.ld_h for q in layers))
+        # of x V, and of s d, then the step; those of f(s (x V) + b) are the layer's own
+        self._raw, self._steps = (
+            [
+                workspace.take(f"{name} of layer {number}", SEGMENT * q.ld_h)
+                for number, q in enumerate(layers)
+            ]
+            for name in ("products", "steps")
+        )
+        self._scales = workspace.array(scales, 1, item)[:, 0]
+        seen, scaled = [], []
+        scale, a = scales.moving(step=item), layers[0].a
+        # mutant False: all are of one length
+        for q, row, step in zip(layers, self._raw, self._steps, strict=True):
+            h, raw = q.h.moving(step=q.ld_h), row.moving(step=q.ld_h)
+            seen.append(replace(q, a=a, h=h, slope=h if q.slope == q.h else q.slope))
+            plain = replace(q, bias=zeros, code=ACTIVATIONS["identity"])
+            scaled.append(
+                Scaled(
+                    raw=replace(plain, a=a, h=raw),
+                    finished=replace(q, a=scale, n_in=1, w=raw, h=h),
+                    scaled=replace(plain, a=scale, n_in=1, w=q.d, h=step.moving(step=q.ld_h)),
+                )
+            )
+            a = h
+        self._layers, self._scaled = tuple(seen), tuple(scaled)
+        return workspace
 
     def _job(self) -> Job:
         return replace(super()._job(), layers=self._layers, scaled=self._scaled)
-
-    def _enter_memory(self, bases: Any, listed: bool) -> None:
-        super()._enter_memory(bases, listed)
-        bases[Slot.SEGMENT] = self._rows.address
 
     @staticmethod
     def fits(X: Any, parameters: Parameters, settings: StepSettings) -> bool:
@@ -151,10 +119,9 @@ class DecayedTraining(Training):
             part = slice(done, done + len(scales))
             hyper[part, 0, _RATE] = rates[part] / scales
             before = np.append(1.0, scales[:-1])
-            self._rows.scales[: len(scales)] = before
+            self._scales[: len(scales)] = before
             squares = sum(float(np.einsum("i,i->", w, w)) for w in self._flat_weights())
-            steps = run_of.part(done, done + len(scales), 1)
-            self._take_steps(steps, steps.order, self._source.X, scaled=False)
+            self._take_steps(run_of, part.start, part.stop, run_of.order[part], self._source.X)
             changes = np.append(0.0, np.cumsum(self._changes(order[part]))[:-1])
             penalty[part] = self.regularization.l2 / 2 * before**2 * (squares + changes)
             for w in self._flat_weights():
@@ -174,11 +141,14 @@ class DecayedTraining(Training):
         """Return what each step has added to |V|^2."""
         n, x = len(order), self._squares[order]
         total = np.zeros(n)
-        rows = self._rows
-        places = (rows.arrays(place) for place in (rows.raw, rows.steps, rows.out))
-        for raw, step, out in zip(*places, strict=True):  # mutant False: all are of one length
-            total += 2 * _dots(raw[:n], step[:n]) + x * _dots(step[:n], step[:n])
-            x = _dots(out[:n], out[:n])
+        layers, item = self._workspace.layers, self.parameters.dtype.itemsize
+        # mutant False: all are of one length
+        for q, *places in zip(layers, self._raw, self._steps, strict=True):
+            raw, step, out = (
+                self._workspace.array(place, q.ld_h // item, q.ld_h)[:n] for place in (*places, q.h)
+            )
+            total += 2 * _dots(raw, step) + x * _dots(step, step)
+            x = _dots(out, out)
         return total
 
 

@@ -52,10 +52,9 @@ def all_finite(x: np.ndarray, threads: int | None) -> bool:
     """
     if x.dtype.kind != "f" or not x.size:
         return True
-    known = x.dtype.char in "fd" and x.dtype.isnative
-    if known and x.size <= _SMALL and x.flags.c_contiguous:
+    if x.size <= _SMALL:
         return bool(np.isfinite(x).all())
-    layout = _layout(x) if known and x.size > _SMALL else None
+    layout = _layout(x) if x.dtype.char in "fd" and x.dtype.isnative else None
     if layout is None:
         return sum_is_finite(x)
     rows, columns, down, across = layout

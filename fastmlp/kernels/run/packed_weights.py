@@ -30,7 +30,7 @@ class PackedWeights:
         threads: int,
         chunk: int,
         slots: int,
-        most: int | None = None,
+        most: int,
     ) -> None:
         n_in, n_out = parameters.architecture.layers[0]
         item = parameters.dtype.itemsize
@@ -45,9 +45,7 @@ class PackedWeights:
         deltas = chunk * self.row_bytes
         self.portion = -(-chunk // -(-deltas // choose.DELTA_BYTES))
         self._counts = np.zeros((-(-chunk // self.portion) + 1, rows), np.uint32)
-        self._listed = np.zeros(
-            (rows, 2 * (chunk if most is None else most) + length), parameters.dtype
-        )
+        self._listed = np.zeros((rows, 2 * most + length), parameters.dtype)
         start = parameters.weight_offsets[0]
         self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
         edges = [vectors * p // self.count * length for p in range(self.count + 1)]

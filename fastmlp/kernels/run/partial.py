@@ -147,6 +147,6 @@ class Update(_OneGroup):
             self.parameters.dtype, r.l1,
         )  # fmt: skip
         part = Run(np.zeros(1, np.int64), hyper, None)
-        self._apply(part)
+        self._apply(part, 0)
         self.state.step += 1
         return float(part.penalty[0])

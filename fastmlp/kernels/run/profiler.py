@@ -6,10 +6,9 @@ operation. Others never come here: for them it is one comparison a share.
 
 from __future__ import annotations
 
-import ctypes
 import sys
+import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,14 +19,8 @@ from .training import Training
 __all__ = ["Timing", "time_steps"]
 
 
-def _tick() -> float:
-    """Return the seconds of a tick of the clock."""
-    if sys.platform != "win32":
-        return 1e-9
-    frequency = ctypes.c_int64()
-    kernel32: Any = ctypes.windll.kernel32  # type: ignore[attr-defined]
-    kernel32.QueryPerformanceFrequency(ctypes.byref(frequency))
-    return 1.0 / frequency.value
+# the seconds of a tick of the clock: on Windows it is the one that Python's own is read from
+_TICK = time.get_clock_info("perf_counter").resolution if sys.platform == "win32" else 1e-9
 
 
 @dataclass
@@ -52,4 +45,4 @@ def time_steps(training: Training, order: np.ndarray, rates: np.ndarray) -> list
         times[executable.places[key]],
         strict=True,
     )
-    return [Timing(line, float(ticks) * _tick() / len(rates)) for line, ticks in found]
+    return [Timing(line, float(ticks) * _TICK / len(rates)) for line, ticks in found]

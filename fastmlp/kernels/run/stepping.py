@@ -18,22 +18,13 @@ _ROW = 1024  # elements: arrays without gaps are cut into rows, for threads to s
 _STEP_FLOPS = 4  # what stepping an element takes, in floating-point operations of a product
 
 
-def _matrices(arrays: Arrays) -> list[np.ndarray] | None:
-    """Return views of two dimensions and one shape whose rows are contiguous, if there are any."""
-    if all(array.flags.f_contiguous for array in arrays):
-        return [array.T.reshape(1, -1) for array in arrays]
-    if all(array.ndim == 2 and array.strides[1] == array.itemsize for array in arrays):
-        return list(arrays)
-    return None
-
-
-def _without_gaps(places: list[int], elements: int, item: int, hyper: int) -> list[int]:
+def _without_gaps(arrays: Arrays, item: int, hyper: int) -> list[int]:
     """Return the numbers of the items of arrays that are each one stretch of elements."""
-    whole, rest = divmod(elements, _ROW)
-    if whole == 0 or elements == _ROW:
-        return _item([(at, 0) for at in places], 1, elements, hyper)
-    row = _ROW * item
-    numbers = _item([(at, row) for at in places], whole, _ROW, hyper)
+    places = [address_of(array) for array in arrays]
+    whole, rest = divmod(arrays[0].size, _ROW)
+    row, numbers = _ROW * item, list[int]()
+    if whole:
+        numbers += _item([(at, row) for at in places], whole, _ROW, hyper)
     if rest:
         numbers += _item([(at + whole * row, 0) for at in places], 1, rest, hyper)
     return numbers
@@ -56,18 +47,16 @@ def _numbers(arrays: Arrays, dtype: np.dtype, hyper: int, copies: _Copies) -> li
         if array.dtype is not dtype or not array.flags.c_contiguous:
             break
     else:
-        places = [address_of(array) for array in arrays]
-        return _without_gaps(places, arrays[0].size, dtype.itemsize, hyper)
-    matrices = _matrices(arrays) if all(array.dtype == dtype for array in arrays) else None
-    if matrices is None:
-        copied = [np.array(array, dtype, order="C") for array in arrays]
-        copies += zip([arrays[0], None, *arrays[2:]], copied, strict=True)
-        return _numbers(copied, dtype, hyper, copies)
-    if matrices[0].shape[0] == 1:
-        places = [address_of(array) for array in matrices]
-        return _without_gaps(places, matrices[0].size, dtype.itemsize, hyper)
-    rows, columns = matrices[0].shape
-    return _item([(address_of(a), a.strides[0]) for a in matrices], rows, columns, hyper)
+        return _without_gaps(arrays, dtype.itemsize, hyper)
+    if all(array.dtype == dtype for array in arrays):
+        if all(array.flags.f_contiguous for array in arrays):
+            return _without_gaps(arrays, dtype.itemsize, hyper)
+        if all(array.ndim == 2 and array.strides[1] == array.itemsize for array in arrays):
+            rows, columns = arrays[0].shape
+            return _item([(address_of(a), a.strides[0]) for a in arrays], rows, columns, hyper)
+    copied = [np.array(array, dtype, order="C") for array in arrays]
+    copies += zip([arrays[0], None, *arrays[2:]], copied, strict=True)
+    return _numbers(copied, dtype, hyper, copies)
 
 
 def step(
@@ -87,15 +76,13 @@ def step(
                 numbers += _numbers([w, *others], dtype, row, copies)
                 elements += w.size
         if elements:
-            _run(OPTIMIZERS[optimizer.rule], optimizer, dtype, numbers, elements)
+            _run(optimizer, dtype, numbers, elements)
             for array, copy in copies:
                 if array is not None:
                     array[...] = copy
 
 
-def _run(
-    code: int, optimizer: Optimizer, dtype: np.dtype, numbers: list[int], elements: int
-) -> None:
+def _run(optimizer: Optimizer, dtype: np.dtype, numbers: list[int], elements: int) -> None:
     items = np.array(numbers, np.int64)
     count = len(numbers) // (7 + 2 * optimizer.slots)
     flops = _STEP_FLOPS * elements * (1 + optimizer.slots) * dtype.itemsize
@@ -103,8 +90,9 @@ def _run(
     def make(threads: int) -> Call:
         def build(share: Share, t: int) -> None:
             share.add(
-                "optimizer_items", items=At(Slot.X), count=count, share=t, shares=threads, code=code
-            )
+                "optimizer_items", items=At(Slot.X), count=count, share=t, shares=threads,
+                code=OPTIMIZERS[optimizer.rule],
+            )  # fmt: skip
 
         return Call(dtype.name, threads, [Phase.of("step", threads, build)], rule=optimizer.rule)
 

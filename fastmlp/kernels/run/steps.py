@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,14 +38,14 @@ class Run:
         self.losses, self.correct = np.zeros(len(order)), np.zeros(len(order), np.int64)
         # a step adds up the penalties of the one before it, and the first one's lie before it
         self._penalty = np.zeros(len(hyper) + 1)
-        self._locate()
 
-    def _locate(self) -> None:
-        """Note by slot where the data are, and how far that moves with a step and a sample: asking
-        NumPy for an address takes a microsecond.
+    @cached_property
+    def _places(self) -> list[tuple[Slot, int, int, int]]:
+        """By slot where the data are, and how far that moves with a step and a sample: asking NumPy
+        for an address takes a microsecond.
         """
         hyper = self.hyper
-        self._places = [
+        return [
             (Slot.ORDER, self.order.ctypes.data, 0, 8),
             (Slot.LOSSES, self.losses.ctypes.data, 0, 8),
             (Slot.CORRECT, self.correct.ctypes.data, 0, 8),
@@ -57,19 +58,6 @@ class Run:
     def penalty(self) -> np.ndarray:
         """The penalties of the weights before each step."""
         return self._penalty[1:]
-
-    def part(self, first: int, last: int, batch_size: int) -> Run:
-        """Return some of the steps, as views."""
-        part = object.__new__(Run)
-        start, samples = first * batch_size, slice(first * batch_size, last * batch_size)
-        part.order, part.hyper, part.steps = self.order[samples], self.hyper[first:], last - first
-        part.losses, part.correct = self.losses[samples], self.correct[samples]
-        part._words, part._penalty = self._words, self._penalty[first : last + 1]
-        part._places = [
-            (slot, address + first * step + start * sample, step, sample)
-            for slot, address, step, sample in self._places
-        ]
-        return part
 
     def enter(self, bases: Any, step: int, sample: int) -> None:
         """Enter where steps from `step` on, whose samples begin at `sample`, find their data."""

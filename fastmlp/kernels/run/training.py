@@ -85,6 +85,7 @@ class Training:
         self.chunk = min(self.batch_size, most)
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
+        self._at_once = self.batch_size if self._mode == "full" else self.chunk
         self.threads, self._autotuner = self._choose_threads(threads), None
         if threads is None and self.threads > 1:
             first = 1 if choose.is_close(self._work(), self.threads, phases=2) else self.threads
@@ -97,7 +98,6 @@ class Training:
         if self._goes_through_lists():
             self._list_samples()
         self._executables: dict[bool, Executable] = {}
-        self._sections: dict[bool, tuple[Hashable, ...]] = {False: (), True: ()}
         self._prepare()
 
     # choices and memory
@@ -110,22 +110,17 @@ class Training:
 
     def _layer_parts(self) -> tuple[int, ...]:
         """Return into how many parts each layer's operands are split: in training alone."""
-        a = self.architecture
-        if self.optimizer is None or a.precision == "highest":
-            return (0,) * a.n_layers
-        from .split_products import parts_of_steps
-
-        return parts_of_steps(a, self.batch_size, self._source.X)
+        if self.optimizer is None:
+            return (0,) * self.architecture.n_layers
+        return choose.parts_of_steps(self.architecture, self.batch_size, self._source.X)
 
     def _work(self) -> int:
-        at_once = self.batch_size if self._mode == "full" else self.chunk
-        return choose.flops(self.architecture, at_once)
+        return choose.flops(self.architecture, self._at_once)
 
     def _choose_threads(self, threads: int | None) -> int:
         if self._mode == "single":
             return 1
-        at_once = self.batch_size if self._mode == "full" else self.chunk
-        steps = -(-len(self._y) // at_once)
+        steps = -(-len(self._y) // self._at_once)
         return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
 
     def _most_groups(self) -> int:
@@ -139,7 +134,10 @@ class Training:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         packing: list[choose.Packing | None] = []
         if self._mode == "batch":
-            packing = choose.packings(self.architecture.layers, self._parts, self.chunk)
+            packing = [
+                choose.packing(*sizes, self.chunk, parts)
+                for sizes, parts in zip(self.architecture.layers, self._parts, strict=True)
+            ]
         dropout = self.regularization.dropout
         return Workspace(self.parameters, rows, dropout=dropout, packing=packing)
 
@@ -162,20 +160,20 @@ class Training:
         """Return what programs over X as it lies are told."""
         r, trained, parameters = self.regularization, self.optimizer is not None, self.parameters
         layers, target = self._workspace.layers, current_target()
-        size = parameters.size * parameters.dtype.itemsize
         return Job(
             layers=layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
             tile_rows=target.tile_rows, shares=self.threads, input=self._source.kind,
             loss=loss_of(self.architecture, self._y), batch_size=self.batch_size, chunk=self.chunk,
             bounds=row_bounds(layers, self.threads, self.chunk)[1:],
-            optimizer=OPTIMIZERS[self.optimizer.rule] if self.optimizer else STORE, state=size,
+            optimizer=OPTIMIZERS[self.optimizer.rule] if self.optimizer else STORE,
+            n_bytes=parameters.size * parameters.dtype.itemsize,
             regularizing=Regularizing(
                 penalty=trained and (r.l1 > 0 or r.l2 > 0),
                 clips=trained and r.clip_norm is not None,
                 limits=trained and r.max_norm is not None, whole=trained and r.whole,
                 slots=self._penalties.size, norms=self._norms.size,
             ),
-            groups=self._groups, group_samples=self._group_samples, group_bytes=size,
+            groups=self._groups, group_samples=self._group_samples,
         )  # fmt: skip
 
     def _goes_through_lists(self) -> bool:
@@ -244,19 +242,19 @@ class Training:
 
     def _executable(self, listed: bool, segments: tuple[Segment, ...]) -> Executable:
         """Return the program over lists, or the other one, ready for these segments."""
-        sections, needed = self._sections[listed], tuple(key for key, _, _ in segments)
+        executable = self._executables.get(listed)
+        sections = () if executable is None else tuple(executable.places)
+        needed = tuple(key for key, _, _ in segments)
         missing = tuple(key for key in needed if key not in sections)
-        if missing or listed not in self._executables:
+        if executable is None or missing:
             if len(sections) + len(missing) > _SECTIONS:
                 sections = tuple(key for key in sections if key in needed)
-            self._sections[listed] = sections = sections + missing
             a, rule = self.architecture, self.optimizer.rule if self.optimizer else "sgd"
             layout = _layout_of_sections(
-                self._mode, self._jobs[listed], sections, a.dtype, a.activations, rule
+                self._mode, self._jobs[listed], sections + missing, a.dtype, a.activations, rule
             )
-            self._executables[listed] = Executable(layout)
-            self._enter_memory(self._executables[listed].bases, listed)
-        executable = self._executables[listed]
+            executable = self._executables[listed] = Executable(layout)
+            self._enter_memory(executable.bases, listed)
         executable.enter(segments)
         return executable
 
@@ -308,7 +306,7 @@ class Training:
         """
         run_of = Run(order, hyper, words)
         if self._source.direct:
-            self._take_steps(run_of, run_of.order, self._source.X, scaled=False)
+            self._take_steps(run_of, 0, run_of.steps, run_of.order, self._source.X)
         elif self.batch_size <= self.chunk:
             self._take_staged_steps(run_of)
         else:
@@ -324,64 +322,64 @@ class Training:
         """
         return self._index is not None and (self._source.listed or self.parameters.finite)
 
-    def _take_steps(self, part: Run, rows: np.ndarray, X: Any, *, scaled: bool) -> None:
-        """Take the steps of a run, whose samples lie at `rows` of X."""
-        listed, size = self._listed(), self.batch_size
+    def _take_steps(self, run_of: Run, first: int, last: int, rows: np.ndarray, X: Any) -> None:
+        """Take steps of a run, from the `first` to before the `last`: their samples lie at `rows`
+        of X, which is the source's, or staged.
+        """
+        listed, size, n = self._listed(), self.batch_size, len(rows)
         packed = self._packed if listed else None
         if listed and self._mode != "full":  # the next lists are asked for: there have to be some
             rows = np.concatenate([rows, rows[:size]])
         if packed is not None:
             packed.pack()
-        done, n = 0, len(part.order)
-        while done < part.steps:
-            begun, tuner, first = time.perf_counter(), self._autotuner, done * size
-            left = part.steps - done
-            count = left if tuner is None else tuner.steps(left)
-            segments = self._segments(count, min(count * size, n - first))
+        step = first
+        while step < last:
+            begun, tuner, seen = time.perf_counter(), self._autotuner, (step - first) * size
+            count = last - step if tuner is None else tuner.steps(last - step)
+            segments = self._segments(count, min(count * size, n - seen))
             executable = self._executable(listed, segments)
-            self._source.enter(executable.bases, X, scaled=scaled)
-            part.enter(executable.bases, done, first)
-            executable.bases[Slot.ROWS] = rows[first:].ctypes.data
+            self._source.enter(executable.bases, X, scaled=not self._source.direct)
+            run_of.enter(executable.bases, step, step * size)
+            executable.bases[Slot.ROWS] = rows[seen:].ctypes.data
             run(executable, self.threads if tuner is None else tuner.threads)
             if tuner is not None:
                 tuner.note(time.perf_counter() - begun, count)
-            done += count
+            step += count
         if packed is not None:
             packed.unpack()
 
-    def _take_staged_steps(self, whole: Run) -> None:
+    def _take_staged_steps(self, run_of: Run) -> None:
         """Take whole steps, as many at a time as there is room for converted rows."""
         size = self.batch_size
         steps = max(1, self._source.stage_rows // size)
-        for step in range(0, whole.steps, steps):
-            part = whole.part(step, min(step + steps, whole.steps), size)
-            staged = self._source.stage(part.order)
-            self._take_steps(part, np.arange(len(part.order), dtype=np.int64), staged, scaled=True)
+        for first in range(0, run_of.steps, steps):
+            last = min(first + steps, run_of.steps)
+            staged = self._source.stage(run_of.order[first * size : last * size])
+            self._take_steps(run_of, first, last, np.arange(len(staged), dtype=np.int64), staged)
             del staged  # before the next rows are converted
 
-    def _take_staged_step(self, whole: Run, step: int) -> None:
+    def _take_staged_step(self, run_of: Run, step: int) -> None:
         """Take one step whose batch is larger than the room: sum its gradient chunk by chunk."""
-        first, end = step * self.batch_size, min((step + 1) * self.batch_size, len(whole.order))
+        first, end = step * self.batch_size, min((step + 1) * self.batch_size, len(run_of.order))
         for start in range(first, end, self.chunk):
             stop = min(start + self.chunk, end)
             code = STORE if start == first else ADD
-            part = whole.part(step, step + 1, self.batch_size)
-            staged = self._source.stage(whole.order[start:stop])
+            staged = self._source.stage(run_of.order[start:stop])
             rows = np.arange(stop - start, dtype=np.int64)
             executable = self._executable(
                 False, (("copies", 0, 1), (("sum", stop - start, code), 0, 1))
             )
             bases = executable.bases
             self._source.enter(bases, staged, scaled=True)
-            part.enter(bases, 0, start - first)
+            run_of.enter(bases, step, start)
             bases[Slot.ROWS], bases[Slot.PLACE] = rows.ctypes.data, start - first
             run(executable, self.threads)
             del staged
         if self.optimizer is not None:
-            self._apply(whole.part(step, step + 1, self.batch_size))
+            self._apply(run_of, step)
 
-    def _apply(self, part: Run) -> None:
+    def _apply(self, run_of: Run, step: int) -> None:
         """Take the optimizer's step from the gradient that was summed."""
         executable = self._executable(False, (("apply", 0, 1),))
-        part.enter(executable.bases, 0, 0)
+        run_of.enter(executable.bases, step, 0)
         run(executable, self.threads)

@@ -6,6 +6,7 @@ A workspace is made once per fit; a step allocates nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Workspace:
             if i < len(names) - 1 and (names[i] in SLOPES or left_out):
                 slope, _ = self._rows_of(f"slopes of layer {i + 1}", n_out)
             if left_out:
-                factor = self._take(f"dropout of layer {i + 1}", item)
+                factor = self.take(f"dropout of layer {i + 1}", item)
                 self._factors.append((factor, 1 / (1 - left_out)))
                 slope_code = ACTIVATIONS[min(SLOPES)]  # f'(z) is kept itself
             d, wt, ld_wt, wide = At(Slot.NONE), At(Slot.NONE), 0, None
@@ -70,7 +71,7 @@ class Workspace:
                     wide, wt = self._packed(i + 1, n_in, n_out, packed)
                 elif backward and i > 0:
                     ld_wt = row_length(_padded(n_in), item) * item
-                    wt = self._take(f"transpose of layer {i + 1}", _padded(n_out) * ld_wt)
+                    wt = self.take(f"transpose of layer {i + 1}", _padded(n_out) * ld_wt)
             layers.append(
                 Layer(
                     n_in=n_in, n_out=n_out, vectors_in=-(-n_in // length),
@@ -86,9 +87,6 @@ class Workspace:
             )  # fmt: skip
             a, ld_a = h, ld_h
         self.layers = tuple(layers)
-        self._buffer = aligned_zeros(self._bytes // item, parameters.dtype)
-        for place, value in self._factors:
-            self._buffer[place.offset // item] = value
 
     def _packed(self, number: int, n_in: int, n_out: int, packing: Packing) -> tuple[Wide, At]:
         """Return the packed operands of a layer, and its transpose in panels."""
@@ -99,7 +97,7 @@ class Workspace:
         def take(name: str, k: int, row: int) -> At:
             """Rows of so many bytes each, for every k; of pairs, for every two."""
             rows = (k + 1) // 2 * parts if parts else k
-            return self._take(f"{name} of layer {number}", rows * row)
+            return self.take(f"{name} of layer {number}", rows * row)
 
         w = wt = At(Slot.NONE)
         if packing.forward:
@@ -109,7 +107,7 @@ class Workspace:
         wide = Wide(
             w=w, a=take("packed inputs", self.rows, _padded(n_in) * item),
             d=take("packed deltas", self.rows, width),
-            zeros=self._take(f"zeros of layer {number}", target.tile_vectors * vector),
+            zeros=self.take(f"zeros of layer {number}", target.tile_vectors * vector),
             block=packing.block, rows=packing.rows,
             split=self._split(number, n_in, n_out, parts) if parts else None,
         )  # fmt: skip
@@ -120,12 +118,13 @@ class Workspace:
         vector = current_target().vector_bytes
         pairs = 2 * vector // self._parameters.dtype.itemsize  # a vector has so many elements
         ld_a, ld_d = (-(-n // pairs) * vector * parts for n in (n_in, n_out))
-        a, d = self._take(f"split inputs of layer {number}", self.rows * ld_a), At(Slot.NONE)
+        a, d = self.take(f"split inputs of layer {number}", self.rows * ld_a), At(Slot.NONE)
         if number > 1:
-            d = self._take(f"split deltas of layer {number}", self.rows * ld_d)
+            d = self.take(f"split deltas of layer {number}", self.rows * ld_d)
         return Split(parts, a, ld_a, d, ld_d)
 
-    def _take(self, name: str, size: int) -> At:
+    def take(self, name: str, size: int) -> At:
+        """Return where there will be room for so many bytes: before any address is asked for."""
         place = At(Slot.WORKSPACE, self._bytes)
         self.places[name] = self._bytes, size
         self._bytes += -(-size // _PAGE) * _PAGE
@@ -134,7 +133,15 @@ class Workspace:
     def _rows_of(self, name: str, n: int) -> tuple[At, int]:
         item = self._parameters.dtype.itemsize
         stride = row_length(_padded(n), item) * item
-        return self._take(name, self.rows * stride), stride
+        return self.take(name, self.rows * stride), stride
+
+    @cached_property
+    def _buffer(self) -> np.ndarray:
+        dtype = self._parameters.dtype
+        buffer = aligned_zeros(self._bytes // dtype.itemsize, dtype)
+        for place, value in self._factors:
+            buffer[place.offset // dtype.itemsize] = value
+        return buffer
 
     @property
     def address(self) -> int:

@@ -83,7 +83,7 @@ def all_faults(made: Training, samples=N) -> list[str]:
         arrays = extents.of_training(made, listed, samples, steps)
         keys = [(key, {first, last - 1}) for key, first, last in made._segments(steps, samples)]
         if not made._source.direct:
-            keys = [(key, {0}) for key in made._sections[False]]
+            keys = [(key, {0}) for key in made._executables[False].places]
         for key, of_steps in keys:
             item = made.parameters.dtype.itemsize
             found += faults(phases_of(made._mode, job, key), item, arrays, sorted(of_steps))
@@ -147,7 +147,7 @@ def test_split_layers_keep_to_their_memory(monkeypatch, kind, parts):
         Training, "_layer_parts", lambda self: (parts,) * self.architecture.n_layers
     )
     way = Packing(16, True, 16, parts)
-    monkeypatch.setattr(choose, "split_packing", lambda parts: way)
+    monkeypatch.setattr(choose, "packing", lambda *_: way)
     for network, threads, penalties in itertools.product(
         ("float32 tanh", "wide relu"), (1, 3), PENALTIES
     ):
@@ -327,7 +327,7 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
     steps = -(-samples // made.batch_size)
     arrays = extents.of_training(made, listed, samples, steps)
     item, count = made.parameters.dtype.itemsize, 0
-    program = Program(3, {key: made.phases(listed, key) for key in made._sections[listed]})
+    program = Program(3, {key: made.phases(listed, key) for key in executable.places})
     a, rule = made.architecture, made.optimizer.rule if made.optimizer else "sgd"
     addresses = registry.kernel_addresses(
         a.dtype, *registry.groups_of(program.kernels(), a.activations, rule)
@@ -379,7 +379,7 @@ def test_of_packed_layers_only_what_is_declared_changes(monkeypatch, kind, batch
 def test_of_split_layers_only_what_is_declared_changes(monkeypatch, parts):
     monkeypatch.setattr(Training, "_layer_parts", lambda self: (parts,) * 3)
     way = Packing(16, True, 16, parts)
-    monkeypatch.setattr(choose, "split_packing", lambda parts: way)
+    monkeypatch.setattr(choose, "packing", lambda *_: way)
     test_only_what_is_declared_changes_and_the_executor_leaves_the_same(monkeypatch, "dense", 13)
 
 

@@ -146,7 +146,7 @@ def job_of(sizes, shares: int, size: int, *, listed: bool = False) -> Job:
     parameters = Parameters(Architecture(sizes, dtype="float64"))
     layers, lists, packed, index, panels = Workspace(parameters, size).layers, None, None, None, 0
     if listed:
-        weights = PackedWeights(parameters, shares, size, 0)
+        weights = PackedWeights(parameters, shares, size, 0, size)
         X = mostly_zeros(200, sizes[0]).astype("float64")
         index, panels = make_index(X, weights.row_bytes, X.dtype, None), weights.count
     blocks, *bounds = row_bounds(layers, shares, size, index, panels)
@@ -306,7 +306,7 @@ def test_portions_of_a_batch_leave_no_trace(optimizer, settings, dtype):
         return net._parameters.flat.copy()
 
     parameters = Parameters(Architecture((96, 320, 3), dtype=dtype))
-    packed = [PackedWeights(parameters, n, 400, optimizer.slots) for n in threads]
+    packed = [PackedWeights(parameters, n, 400, optimizer.slots, 400) for n in threads]
     portions = {-(-400 // weights.portion) for weights in packed}
     assert len(portions) > 1
     assert max(portions) > 2

@@ -148,7 +148,6 @@ class Guarded(Run):
             room[32:-32] = array
             setattr(self, name, room[32:-32])
             self.rooms.append(room)
-        self._locate()
         self.made.append(self)
 
 
