@@ -241,20 +241,6 @@ def test_train_model_names_what_it_cannot_take(arguments, error, message):
     assert not hasattr(ESTIMATOR, "coefs_")
 
 
-@pytest.mark.parametrize(
-    ("model", "error", "got"),
-    [
-        (3, TypeError, "int"),
-        (ESTIMATOR, TypeError, "MLPClassifier"),
-        (Pipeline([("scale", StandardScaler())]), ValueError, "one of StandardScaler"),
-    ],
-)
-def test_save_model_names_what_it_cannot_take(here, model, error, got):
-    with pytest.raises(error, match=f"model: expected a Pipeline, as train_model .*, got {got}"):
-        save_model(model, "m.skops")
-    assert not Path("m.skops").exists()
-
-
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_what_is_read_can_be_trained_on(here):
     PEOPLE.to_csv("u.csv", index=False)
