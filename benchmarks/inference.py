@@ -26,7 +26,9 @@ _PAUSE = _WARM = _TURN = 0.1  # seconds
 
 
 class Measured(NamedTuple):
-    """What calls of so many rows took: seconds of fastmlp's, and by how much others' are longer."""
+    """What calls of so many rows took: seconds of fastmlp's, the least of the medians beside each
+    peer, and how many times as long others' are, each over fastmlp's beside it.
+    """
 
     sizes: tuple[int, ...]
     rows: int
