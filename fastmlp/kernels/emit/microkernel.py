@@ -22,7 +22,7 @@ from .optimizers import OPTIMIZERS, state_arrays, updates
 from .records import record
 from .vector_math import Vec
 
-__all__ = ["packed_tile", "packed_tile_update", "tile", "tile_update"]
+__all__ = ["Left", "accumulate", "packed_tile", "packed_tile_update", "tile", "tile_update"]
 
 _LINE = 64  # bytes of a cache line
 _REGISTERS = {64: 32, 32: 16, 16: 16}  # vector registers there are at least, by their bytes
@@ -37,22 +37,22 @@ def _elements(tile: Tile) -> Iterator[tuple[int, int, Any]]:
     return ((i, j, x) for i, row in enumerate(tile) for j, x in enumerate(row))
 
 
-class _Left(NamedTuple):
-    """A: its address, and the bytes from row to row and from k to k.
+class Left(NamedTuple):
+    """A: its address, the bytes to each of its rows, and from k to k.
 
     Where both operands are split into `parts`, k counts pairs (`bfloat16`), and there are bytes
     from part to part.
     """
 
     address: Any
-    row_step: Any
+    rows: list[Any]
     k_step: Any
     parts: int = 0
     part_step: Any = None
 
 
-def _accumulate(
-    v: Vec, init: Tile, a: _Left, b: Any, ldb: Any, k: Any, ahead: tuple[int, int] | None = None,
+def accumulate(
+    v: Vec, init: Tile, a: Left, b: Any, ldb: Any, k: Any, ahead: tuple[int, int] | None = None,
     between: Callable[[Any], None] | None = None,
 ) -> Tile:  # fmt: skip
     """Emit the loop: init[i][j] + sum over k of A[i, k] B[k, j].
@@ -64,8 +64,6 @@ def _accumulate(
     rows, vectors = len(init), len(init[0])
     read = vectors * max(1, a.parts)
     multiply = _multiply_split(v, a) if a.parts else _multiply(v)
-    offsets = [v.b.mul(const(i), a.row_step) for i in range(rows)]
-
     flat = [x for row in init for x in row]
     room = len(flat) + read + 1 < _REGISTERS[v.bytes]
 
@@ -79,7 +77,7 @@ def _accumulate(
                     v.prefetch(b_k, distance + line, locality=level)
             for i in range(rows):
                 row = slice(i * vectors, (i + 1) * vectors)
-                sums[row] = multiply(v.at(a_k, offsets[i]), panel, sums[row])
+                sums[row] = multiply(v.at(a_k, a.rows[i]), panel, sums[row])
             state[:] = [v.at(a_k, a.k_step), v.at(b_k, ldb), *sums]
         return state
 
@@ -108,7 +106,7 @@ def _multiply(v: Vec) -> Multiply:
     return multiply
 
 
-def _multiply_split(v: Vec, a: _Left) -> Multiply:
+def _multiply_split(v: Vec, a: Left) -> Multiply:
     """Return the same for pairs of k, in parts."""
     from .bfloat16 import Products  # by those alone who have asked for it
 
@@ -184,11 +182,11 @@ def tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool) -> None:
     """
     out = v.rows(q.out, q.ldo, rows)
     start = v.load_row(q.begin, vectors) if forward else [v.c(0.0)] * vectors
-    left = _Left(q.a, q.lda, const(v.size))
+    left = Left(q.a, v.rows(const(0), q.lda, rows), const(v.size))
     # the vectors right of B's, which the next panel begins with: rows are too far apart for the
     # processor to foresee them
     ahead = vectors * v.bytes, _SECOND_LEVEL
-    sums = _accumulate(v, [start] * rows, left, q.b, q.ldb, q.k, ahead)
+    sums = accumulate(v, [start] * rows, left, q.b, q.ldb, q.k, ahead)
     (_store_forward if forward else _store_backward)(v, q, sums, out)
 
 
@@ -201,18 +199,18 @@ def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
     """
     out = v.rows(q.w, q.ldw, rows)
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
-    left = _Left(q.a, const(v.size), q.lda)
+    left = Left(q.a, v.rows(const(0), v.size, rows), q.lda)
     ask = _ask_for_state(v, q, vectors)
-    sums = _accumulate(v, zero, left, q.d, q.ldd, q.k, between=ask)
+    sums = accumulate(v, zero, left, q.d, q.ldd, q.k, between=ask)
     _store_update(v, q, sums, out)
 
 
 def _over_panel(
-    v: Vec, init: Tile, left: _Left, panel: Any, k: Any, between: Callable[[Any], None]
+    v: Vec, init: Tile, left: Left, panel: Any, k: Any, between: Callable[[Any], None]
 ) -> Tile:
     """Accumulate over a panel of the packed right operand, which is read from end to end."""
     row = len(init[0]) * v.bytes * max(1, left.parts)
-    return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL), between)
+    return accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL), between)
 
 
 @record("out ldo begin ldbegin a lda b k code kept")
@@ -224,7 +222,7 @@ def packed_tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool, parts: i
     begin = [v.load_row(row, vectors) for row in v.rows(q.begin, q.ldbegin, rows)]
     # the parts of a row lie one after the other
     part_step = v.b.udiv(q.lda, const(parts)) if parts else None
-    left = _Left(q.a, q.lda, const(v.size), parts, part_step)
+    left = Left(q.a, v.rows(const(0), q.lda, rows), const(v.size), parts, part_step)
     ask = _ask_for(v, vectors, q.ldo, *([q.out] if forward else [q.out, q.kept]))
     sums = _over_panel(v, begin, left, q.b, q.k, ask)
     (_store_forward if forward else _store_backward)(v, q, sums, out)
@@ -236,6 +234,8 @@ def packed_tile_update(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) 
     out = v.rows(q.w, q.ldw, rows)
     zero = [[v.c(0.0)] * vectors for _ in range(rows)]
     column = rows * v.size
-    left = _Left(q.a, const(v.size), const(column * max(1, parts)), parts, const(column))
+    left = Left(
+        q.a, v.rows(const(0), v.size, rows), const(column * max(1, parts)), parts, const(column)
+    )
     sums = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors))
     _store_update(v, q, sums, out)

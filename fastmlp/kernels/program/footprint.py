@@ -307,7 +307,7 @@ def _product(q: Any, m: _Memory) -> list[Access]:
         *_matrix(m, q.a, (q.rows, q.k), (q.lda, q.step_a)),
         *_matrix(m, q.b, (q.k, q.columns), (q.ldb, q.step_b)),
         *m.rows(q.bias, 1, 0, q.columns * m.item),
-        *(m.anywhere(q.room, writes=True) if q.packed else []),
+        *m.anywhere(q.room_a, q.room_b, writes=True),
     ]  # fmt: skip
 
 
