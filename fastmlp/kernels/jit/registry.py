@@ -23,7 +23,6 @@ from ..emit import (
     gemv,
     losses,
     matrix_product,
-    packed_gemm,
     packing,
     regularization,
     rows,
@@ -78,9 +77,9 @@ class Kernel:
 
 
 _PACKED = {
-    "packed_forward": Kernel(packed_gemm.packed_forward, "packed forward", "activations"),
-    "packed_backward": Kernel(packed_gemm.packed_backward, "packed backward", "derivatives"),
-    "packed_update": Kernel(packed_gemm.packed_update, "packed update", "rule"),
+    "packed_forward": Kernel(gemm.packed_forward, "packed forward", "activations"),
+    "packed_backward": Kernel(gemm.packed_backward, "packed backward", "derivatives"),
+    "packed_update": Kernel(gemm.packed_update, "packed update", "rule"),
     "pack_columns_left": Kernel(packing.pack_columns_left, "packing"),
     "pack_columns_right": Kernel(packing.pack_columns_right, "packing"),
     "pack_rows_right": Kernel(packing.pack_rows_right, "packing"),
