@@ -72,7 +72,8 @@ GROUPS = {
          ["tests/training/test_divergence.py", "tests/whole/test_kill.py", "-k",
           "(numpy or resume or goes_on) and not numba and not killed_anywhere"],
          ["tests/training/test_fit.py", "tests/training/test_options.py",
-          "tests/training/test_many.py", "tests/training/test_many_failures.py"]],
+          "tests/training/test_many.py", "tests/training/test_many_failures.py",
+          "tests/support/test_frames.py"]],
     ),
     "compiled": (
         [KERNELS / f"run/{name}.py" for name in ("training", "steps", "source", "workspace")],
