@@ -312,10 +312,9 @@ def _product(q: Any, m: _Memory) -> list[Access]:
 
 
 def _finite(q: Any, m: _Memory) -> list[Access]:
-    numbers = q.rows, q.columns, q.ldx, q.step
     looked_at = m.anywhere(q.x)  # what a run is told
-    if all(isinstance(number, int) for number in numbers):
-        looked_at = _matrix(m, q.x, numbers[:2], numbers[2:])
+    if isinstance(q.rows, int):
+        looked_at = m.rows(q.x, q.rows, q.ldx, q.columns * m.item)
     return [*m.rows(q.found, 1, 0, 8, writes=True), *looked_at]
 
 
