@@ -14,7 +14,6 @@ from .vector_math import Vec
 
 __all__ = ["encode", "index_count", "index_fill", "list_rows"]
 
-GATHER_FROM = "x ldx order n rows scale"
 _AT_ONCE = current_target().tile_rows  # rows that are listed while they are in the cache
 _GROUP = 16  # elements looked at together: a group of zeros costs one comparison
 
@@ -132,7 +131,7 @@ def index_fill(v: Vec, q: Any, kind: str) -> None:
             v.store_item(b.sub(at[0], start), cut, b.add(i, const(1)), I16)
 
 
-@record(f"columns values cuts starts stage ld_stage block n_cuts {GATHER_FROM}")
+@record("columns values cuts starts stage ld_stage block n_cuts x ldx order n rows scale")
 def list_rows(v: Vec, q: Any, kind: str) -> None:
     """As `index_fill`, of samples on their way through the network: a few at a time are gathered
     into the rows at `stage`, in the network's dtype, and listed.

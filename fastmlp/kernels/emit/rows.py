@@ -14,12 +14,9 @@ from .optimizers import OPTIMIZERS, load_hyperparameters, state_arrays, step_vec
 from .records import record
 from .vector_math import RowVec, Vec, along_row
 
-__all__ = ["ITEM", "SLOT", "activate_rows", "finite", "optimizer_items"]
+__all__ = ["activate_rows", "finite", "optimizer_items"]
 
 _ACCUMULATORS = 4  # of `finite`: more than a multiply-add's latency, so that memory decides
-# An item of `optimizer_items`, and each of its state arrays behind it.
-ITEM = ("w", "ldw", "g", "ldg", "rows", "columns", "hyper")
-SLOT = ("address", "ld")
 
 
 @record("y ldy slope lds x ldx rows columns code")
@@ -42,18 +39,17 @@ def activate_rows(v: Vec, q: Any) -> None:
 def optimizer_items(v: Vec, q: Any) -> None:
     """Step `count` arrays of parameters from their gradients, of each this share's rows.
 
-    An item is the numbers of ITEM, then those of SLOT for every array that the rule keeps.
+    An item is the numbers of rows and columns, the address of the hyperparameters, and address and
+    distance of rows of the parameters, the gradient, and every array that the rule keeps.
     """
     b = v.b
     for name in v.cases(q.code, OPTIMIZERS):
-        slots = state_arrays(OPTIMIZERS[name])
-        numbers = len(ITEM) + len(SLOT) * slots
+        numbers = 3 + 2 * (2 + state_arrays(OPTIMIZERS[name]))
         with v.each(q.count, 8 * numbers) as shift:
             here = v.at(q.items, shift)
             values = [v.load_scalar(here, 8 * n, I64) for n in range(numbers)]
-            w, ldw, g, ldg, rows, columns, hyper = values[: len(ITEM)]
-            arrays = [(w, ldw), (g, ldg)]
-            arrays += [(values[n], values[n + 1]) for n in range(len(ITEM), numbers, 2)]
+            rows, columns, hyper, *pairs = values
+            arrays = list(zip(pairs[::2], pairs[1::2], strict=True))
             h = load_hyperparameters(v, hyper)
             first, last = _part(v, q, rows)
             with v.each(b.sub(last, first)) as r:

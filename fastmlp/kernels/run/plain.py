@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -14,16 +15,9 @@ from ..program.operation import At, Phase, Share, Slot
 from . import choose
 from .calls import Call, address_of, call
 
-__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs", "rows_contiguous"]
+__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs"]
 
 OUT, X, W, BIAS, DELTA = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS, Slot.DELTA
-
-
-def rows_contiguous(array: np.ndarray) -> np.ndarray:
-    """Return a matrix whose rows are contiguous: itself, or a copy."""
-    if array.shape[1] <= 1 or array.strides[1] == array.itemsize:
-        return array
-    return np.ascontiguousarray(array)
 
 
 @cache
@@ -135,7 +129,7 @@ def backward(
 
 def _over_rows(
     kernel: str, z: np.ndarray, arrays: dict[str, tuple[Slot, np.ndarray]],
-    values: dict[str, int | At], *others: tuple[int, int], activations: Sequence[str] = (),
+    activations: Sequence[str] = (), others: Sequence[tuple[int, int]] = (), **values: int | At,
 ) -> None:  # fmt: skip
     """Run a kernel over the rows of z, on as many threads as pay.
 
@@ -163,25 +157,22 @@ def _over_rows(
 
 def activate(z: np.ndarray, activation: str, out: np.ndarray, derivative: np.ndarray) -> None:
     """Write f(z) to `out`, f'(z) to `derivative`: matrices whose rows are contiguous."""
-    if not z.size:
-        return
-    values: dict[str, int | At] = {
-        "ldy": out.strides[0], "lds": derivative.strides[0], "ldx": z.strides[0],
-        "columns": z.shape[1], "code": ACTIVATIONS[activation],
-    }  # fmt: skip
-    arrays = {"y": (OUT, out), "slope": (Slot.DERIVATIVE, derivative), "x": (X, z)}
-    _over_rows("activate_rows", z, arrays, values, activations=[activation])
+    if z.size:
+        arrays = {"y": (OUT, out), "slope": (Slot.DERIVATIVE, derivative), "x": (X, z)}
+        _over_rows(
+            "activate_rows", z, arrays, [activation], ldy=out.strides[0],
+            lds=derivative.strides[0], ldx=z.strides[0], columns=z.shape[1],
+            code=ACTIVATIONS[activation],
+        )  # fmt: skip
 
 
 def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
     """Write the outputs of logits to `out`: matrices whose rows are contiguous."""
-    if not logits.size:
-        return
-    values: dict[str, int | At] = {
-        "ldo": out.strides[0], "ldz": logits.strides[0], "n": logits.shape[1],
-        "code": OUTPUTS[output],
-    }  # fmt: skip
-    _over_rows("output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, values)
+    if logits.size:
+        _over_rows(
+            "output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, ldo=out.strides[0],
+            ldz=logits.strides[0], n=logits.shape[1], code=OUTPUTS[output],
+        )  # fmt: skip
 
 
 _numbers = np.arange(1024)
@@ -203,24 +194,25 @@ def loss(
 
     All but y are contiguous, and y too where it is no labels.
     """
-    n, n_out = logits.shape
+    n = len(logits)
     losses, correct, order = np.empty(n), np.empty(n, np.int64), count_to(n)
-    ldz = logits.strides[0]
+    values: dict[str, Any] = {"t": At(Slot.Y), "ldt": y.strides[0]}
     kernel = "elementwise_loss_of_rows"
-    values: dict[str, int | At] = {"ldz": ldz, "n": n_out, "y": At(Slot.Y)}
-    if names[0] == "softmax":
-        kernel = "softmax_labels_of_rows" if y.ndim == 1 else "softmax_targets_of_rows"
-    else:
+    if names[0] != "softmax":
         values["code"] = ELEMENTWISE[names]
-    if y.ndim == 2:
-        values |= {"t": values.pop("y"), "ldt": y.strides[0]}
-    values["weight"] = NOWHERE if weight is None else At(Slot.WEIGHT)
+    elif y.ndim == 2:
+        kernel = "softmax_targets_of_rows"
+    else:
+        kernel, values = "softmax_labels_of_rows", {"y": At(Slot.Y)}
+    others = [(Slot.Y, address_of(y))]
+    if weight is not None:
+        others.append((Slot.WEIGHT, address_of(weight)))
     arrays = {
         "d": (DELTA, delta), "loss": (Slot.LOSSES, losses), "correct": (Slot.CORRECT, correct),
         "z": (X, logits), "order": (Slot.ORDER, order),
     }  # fmt: skip
-    others = [(Slot.Y, address_of(y))]
-    if weight is not None:
-        others.append((Slot.WEIGHT, address_of(weight)))
-    _over_rows(kernel, logits, arrays, values, *others)
+    _over_rows(
+        kernel, logits, arrays, others=others, ldz=logits.strides[0], n=logits.shape[1],
+        weight=NOWHERE if weight is None else At(Slot.WEIGHT), **values,
+    )  # fmt: skip
     return losses
