@@ -13,8 +13,9 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
 from fastmlp.kernels.emit.matrix_product import COLUMN_BLOCK, K_BLOCK
 from fastmlp.kernels.jit.registry import launch
+from fastmlp.kernels.program.calls import Matrix, Product
 from fastmlp.kernels.program.footprint import Array
-from fastmlp.kernels.program.operation import Slot
+from fastmlp.kernels.program.operation import At, Slot
 from fastmlp.kernels.run import calls, choose, plain
 from fastmlp.optimizers import OptimizerState
 from fastmlp.verification import TOLERANCE
@@ -90,6 +91,23 @@ def test_columns_are_packed_block_by_block(dtype):
     for packs_a, packs_b in ((False, True), (True, False), (True, True)):
         again = product(columns, b, None, room, packs_a, packs_b)
         np.testing.assert_array_equal(again, first)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_packed_operands_keep_to_their_rooms(dtype):
+    nowhere, item = Matrix(At(Slot.NONE), 0, 0), np.dtype(dtype).itemsize
+    for n, k, m in itertools.product((1, 33, 257), (5, 64, 513), (1, 24, 64, 65, 521)):
+        a, b = np.asfortranarray(normal(dtype, n, k)), normal(dtype, k, m)
+        p = Product(
+            nowhere, nowhere, nowhere, None, n, m, k, item, (True, True), (1, 1), "identity"
+        )
+        of_a, of_b = p.rooms
+        room = np.zeros(ROOM_B + of_a + 4096, np.uint8)
+        for right in (b, np.asfortranarray(b)):
+            room[of_b:ROOM_B] = room[ROOM_B + of_a :] = 99
+            product(a, right, None, room, True, True)
+            assert (room[of_b:ROOM_B] == 99).all()
+            assert (room[ROOM_B + of_a :] == 99).all()
 
 
 # layouts and `out`
