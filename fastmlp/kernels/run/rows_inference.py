@@ -12,6 +12,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...contract.parameters import Parameters
+from ...contract.splitting import is_sparse
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
 from ..program.inference import blocks, by_columns, told
@@ -217,7 +218,7 @@ class RowsInference:
         pool = way.together if choice is None or choice.together else way.alone
         if pool is None:
             return None
-        if self._lists and len(X) >= choose.LISTS_FROM and choose.is_sparse(X):
+        if self._lists and len(X) >= choose.LISTS_FROM and is_sparse(X):
             return None
         try:
             ready = pool.free.pop()

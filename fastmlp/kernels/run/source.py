@@ -10,6 +10,7 @@ import numpy as np
 from ...architecture import Architecture
 from ...contract.operations import read_rows
 from ...contract.parameters import row_length
+from ...contract.splitting import is_sparse
 from ..emit.losses import ELEMENTWISE as LOSS_CODES
 from ..program.job import Loss
 from ..program.operation import At, Slot
@@ -86,7 +87,7 @@ class Source:
     @property
     def sparse(self) -> bool:
         """Whether lists of non-zeros are worth making: X is read as it is, and mostly zero."""
-        return self.listed or (self.direct and choose.is_sparse(self.X) and not self._outgrown())
+        return self.listed or (self.direct and is_sparse(self.X) and not self._outgrown())
 
     def _outgrown(self) -> bool:
         """Whether X lies in a file and its lists would take too much of the memory it spares."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ...contract.operations import DataSet, EpochResult, StepSettings
 from ...contract.parameters import Parameters, aligned_zeros
+from ...contract.splitting import layer_parts
 from ...optimizers import Optimizer
+from ...support.notices import notice
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
 from ..program.job import Job, Lists, Regularizing
@@ -31,6 +33,12 @@ from .workspace import Workspace
 __all__ = ["Training"]
 
 _SECTIONS = 8  # that a program may have before those which are not needed now are left out
+_NO_FASTER = {
+    "high": "on this processor three products of bfloat16 parts take longer than one of float32; "
+    "precision='highest' is faster and no less exact",
+    "medium": "this processor has no products of bfloat16 (avx512_bf16); multiply-adds give the "
+    "same values, but no faster than precision='highest'",
+}
 Segment = tuple[Hashable, int, int]
 
 
@@ -48,6 +56,13 @@ def _layout_of_sections(
     return layout_of(program, dtype, activations, rule)
 
 
+@cache
+def tell_precision(precision: str) -> None:
+    """Say, once a process, that a precision does not pay on this processor."""
+    if not choose.precision_pays(precision):
+        notice(f"precision='{precision}': {_NO_FASTER[precision]}")
+
+
 class Training:
     """Steps of gradient descent on one data set; all memory is taken here, once.
 
@@ -63,6 +78,7 @@ class Training:
         None: as many as are worth it.
     """
 
+    _one_group = False  # whether the batch is one group, summed as `full_batch` sums it
     _autotuner: Autotuner | None
 
     def __init__(
@@ -80,7 +96,12 @@ class Training:
         self._source = source = Source(data.X, self.architecture)
         self._y = padded_targets(data.y, parameters.dtype)
         self._parts = self._layer_parts()
-        self._mode = self._choose_mode()
+        self._mode: choose.Mode = "full"
+        if not self._one_group:
+            split = any(self._parts)
+            self._mode = choose.mode_of(
+                parameters, settings, listed=source.listed, direct=source.direct, split=split
+            )
         most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
         self.chunk = min(self.batch_size, most)
         if not source.direct:
@@ -102,17 +123,14 @@ class Training:
 
     # choices and memory
 
-    def _choose_mode(self) -> choose.Mode:
-        return choose.mode_of(
-            self.parameters, self.optimizer, self.regularization, self.batch_size,
-            listed=self._source.listed, direct=self._source.direct, split=any(self._parts),
-        )  # fmt: skip
-
     def _layer_parts(self) -> tuple[int, ...]:
         """Return into how many parts each layer's operands are split: in training alone."""
-        if self.optimizer is None:
+        if self.optimizer is None or self._one_group:
             return (0,) * self.architecture.n_layers
-        return choose.parts_of_steps(self.architecture, self.batch_size, self._source.X)
+        parts = layer_parts(self.architecture, self.batch_size, self._source.X)
+        if any(parts):
+            tell_precision(self.architecture.precision)
+        return parts
 
     def _work(self) -> int:
         return choose.flops(self.architecture, self._at_once)
@@ -124,6 +142,8 @@ class Training:
         return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
 
     def _most_groups(self) -> int:
+        if self._one_group:
+            return 1
         most = choose.most_groups(self.parameters)
         if self._source.listed and self.optimizer is None:
             X = self._source.X
@@ -243,15 +263,13 @@ class Training:
     def _executable(self, listed: bool, segments: tuple[Segment, ...]) -> Executable:
         """Return the program over lists, or the other one, ready for these segments."""
         executable = self._executables.get(listed)
-        sections = () if executable is None else tuple(executable.places)
-        needed = tuple(key for key, _, _ in segments)
-        missing = tuple(key for key in needed if key not in sections)
-        if executable is None or missing:
-            if len(sections) + len(missing) > _SECTIONS:
-                sections = tuple(key for key in sections if key in needed)
+        needed = [key for key, _, _ in segments]
+        if executable is None or not executable.places.keys() >= set(needed):
+            sections = [*(executable.places if executable else ()), *needed]
+            keys = tuple(dict.fromkeys(sections if len(sections) <= _SECTIONS else needed))
             a, rule = self.architecture, self.optimizer.rule if self.optimizer else "sgd"
             layout = _layout_of_sections(
-                self._mode, self._jobs[listed], sections + missing, a.dtype, a.activations, rule
+                self._mode, self._jobs[listed], keys, a.dtype, a.activations, rule
             )
             executable = self._executables[listed] = Executable(layout)
             self._enter_memory(executable.bases, listed)
