@@ -13,7 +13,6 @@ from ..initializers import RandomSource
 from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.run.choose import CHUNK
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
-from ..kernels.run.kept import Kept
 from ..kernels.run.steps import batches
 from ..kernels.run.training import Training
 from ..optimizers import Adam
@@ -240,13 +239,15 @@ class Epochs:
         """Return what the network has kept, if it can go over these samples."""
         kept, self.network.kept = self.network.kept, None
         threads = 1 if kind is DecayedTraining else self.network.threads
-        return None if kept is None else kept.take(kind, self._data, self._settings, threads)
+        if type(kept) is kind and kept.take(self._data, self._settings, threads):
+            return kept
+        return None
 
     def keep(self) -> None:
         """Leave what took the steps to the network, for its next call with as few samples."""
         if len(self._made) == 1 and len(self._data.y) <= CHUNK:
-            (training,) = self._made.values()
-            self.network.kept = Kept(training)
+            (self.network.kept,) = self._made.values()
+            self.network.kept.release()
 
     def run(
         self, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None, hooks: Hooks

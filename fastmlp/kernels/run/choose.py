@@ -9,7 +9,7 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -131,17 +131,13 @@ def mode_of(
     return "batch"
 
 
-def most_groups(parameters: Parameters) -> int:
-    """Return for how many groups of a full batch there is room."""
-    gradient_bytes = parameters.size * parameters.dtype.itemsize
-    return max(1, min(GROUPS, _GROUPS_BYTES // gradient_bytes))
-
-
-def groups_of_lists(nonzeros: int, n_in: int) -> int:
-    """Return how many groups of a full batch of sparse rows, with so many non-zeros in all, are
-    worth a gradient of their own.
+def most_groups(parameters: Parameters, X: Any = None) -> int:
+    """Return for how many groups of a full batch there is room, and of a sparse matrix X, how many
+    are worth a gradient of their own.
     """
-    return max(1, nonzeros // (_USES * n_in))
+    gradient_bytes = parameters.size * parameters.dtype.itemsize
+    most = min(GROUPS, _GROUPS_BYTES // gradient_bytes)
+    return max(1, most if X is None else min(most, X.nnz // (_USES * X.shape[1])))
 
 
 def reads_in_place(row_bytes: int) -> bool:

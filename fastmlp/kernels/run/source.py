@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,18 @@ from ..emit.losses import ELEMENTWISE as LOSS_CODES
 from ..program.job import Loss
 from ..program.operation import At, Slot
 from . import choose
-from .csr_index import Index, make_index
-from .csr_matrix import canonical, csr_lists, is_listed, make_index_of_csr
+from .csr_index import (
+    KINDS,
+    Index,
+    canonical,
+    csr_lists,
+    is_listed,
+    make_index,
+    make_index_of_csr,
+)
 from .sharing import shared
 
 __all__ = ["Source", "index_bases", "loss_of", "padded_targets"]
-
-_KINDS = {"uint8": "u8", "bool": "u8", "float32": "f32", "float64": "f64"}
 
 
 class Source:
@@ -52,7 +58,7 @@ class Source:
 
     def _readable(self) -> bool:
         X = self.X
-        if not isinstance(X, np.ndarray) or X.dtype.name not in _KINDS:
+        if not isinstance(X, np.ndarray) or X.dtype.name not in KINDS:
             return False
         if not X.dtype.isnative or not (X.shape[1] <= 1 or X.strides[1] == X.itemsize):
             return False
@@ -62,6 +68,19 @@ class Source:
             ours = values.astype(self.dtype) / self.dtype.type(self.scale)
             return bool((ours == (values / self.scale).astype(self.dtype)).all())
         return True
+
+    @cached_property
+    def row_squares(self) -> np.ndarray:
+        """The squared norm of every row, as the network reads it."""
+        X = self.X
+        if self.listed:
+            rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+            squares = np.bincount(rows, np.square(X.data, dtype=np.float64), X.shape[0])
+        else:
+            parts = [X[i : i + 1024] for i in range(0, len(X), 1024)]
+            dots = [np.einsum("ij,ij->i", part, part, dtype=np.float64) for part in parts]
+            squares = np.concatenate(dots)
+        return squares if self.scale is None else squares / self.scale**2
 
     def release(self) -> None:
         """Let go of X."""
@@ -82,7 +101,7 @@ class Source:
     def kind(self) -> str:
         """What rows are gathered from: "u8", "f32" or "f64"; of lists, none are."""
         dtype = self.X.dtype if self.direct and not self.listed else self.dtype
-        return _KINDS[dtype.name]
+        return KINDS[dtype.name]
 
     @property
     def sparse(self) -> bool:

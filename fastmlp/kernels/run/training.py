@@ -79,15 +79,9 @@ class Training:
     """
 
     _one_group = False  # whether the batch is one group, summed as `full_batch` sums it
-    _autotuner: Autotuner | None
 
     def __init__(
-        self,
-        parameters: Parameters,
-        data: DataSet,
-        settings: StepSettings,
-        *,
-        threads: int | None,
+        self, parameters: Parameters, data: DataSet, settings: StepSettings, *, threads: int | None
     ) -> None:
         self.parameters, self.architecture = parameters, parameters.architecture
         self.state, self.optimizer = settings.state, settings.optimizer
@@ -107,10 +101,10 @@ class Training:
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
         self._at_once = self.batch_size if self._mode == "full" else self.chunk
-        self.threads, self._autotuner = self._choose_threads(threads), None
-        if threads is None and self.threads > 1:
-            first = 1 if choose.is_close(self._work(), self.threads, phases=2) else self.threads
-            self._autotuner = Autotuner(self.threads, first)
+        self._asked, self.threads = threads, self._choose_threads(threads)
+        levels = choose.thread_levels(self.threads) if threads is None else [self.threads]
+        close = choose.is_close(self._work(), self.threads, phases=2)
+        self._autotuner = Autotuner(levels, levels[0] if close else self.threads)
         self._workspace = self._make_workspace()
         self._take_memory()
         self._index: Index | None = None
@@ -141,15 +135,6 @@ class Training:
         steps = -(-len(self._y) // self._at_once)
         return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
 
-    def _most_groups(self) -> int:
-        if self._one_group:
-            return 1
-        most = choose.most_groups(self.parameters)
-        if self._source.listed and self.optimizer is None:
-            X = self._source.X
-            return min(most, choose.groups_of_lists(X.nnz, X.shape[1]))
-        return most
-
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
         packing: list[choose.Packing | None] = []
@@ -168,7 +153,9 @@ class Training:
         self._norms = np.zeros(slots + self.architecture.n_layers)
         self._limits = np.array([r.l1, r.l2 / 2, r.clip_norm or 0.0, r.max_norm or 0.0])
         self._clipped = np.zeros((self.threads, 2, HYPER_ROW), parameters.dtype)
-        samples = -(-self.batch_size // (self._most_groups() * choose.BLOCK_ROWS))
+        sparse = self._source.X if self._source.listed and self.optimizer is None else None
+        most = 1 if self._one_group else choose.most_groups(parameters, sparse)
+        samples = -(-self.batch_size // (most * choose.BLOCK_ROWS))
         self._group_samples = samples * choose.BLOCK_ROWS
         self._groups = -(-self.batch_size // self._group_samples) if self._mode == "full" else 1
         self.gradient = np.zeros(0, parameters.dtype)
@@ -222,8 +209,38 @@ class Training:
             job = replace(job, bounds=tuple(bounds), packed=self._packed.described(edges))
         self._jobs[True] = job
 
-    def _look_at_samples(self) -> None:
-        """Note what else is known of the samples; of these, nothing is."""
+    # other samples: what was prepared serves all that are alike
+
+    def release(self) -> None:
+        """Let go of the samples: no steps are taken before `take` has brought others."""
+        self._had = self._kind_of_data()
+        self._source.release()
+        self._y, self.sample_weight = self._y[:0], None
+
+    def take(self, data: DataSet, settings: StepSettings, threads: int | None) -> bool:
+        """Go on with other samples and another state, as if made anew.
+
+        False where it cannot, and has to be made anew: samples have another shape or type than
+        those it had, lists of non-zeros are worth making, or settings are others.
+        """
+        had = self.optimizer, self.regularization, self.batch_size, self._asked
+        if had != (settings.optimizer, settings.regularization, settings.batch_size, threads):
+            return False
+        self._source = Source(data.X, self.architecture)
+        self._y = padded_targets(data.y, self.parameters.dtype)
+        if self._kind_of_data() != self._had or self._index is not None or self._source.sparse:
+            return False
+        if self._choose_threads(threads) != self.threads:
+            return False
+        self.state, self.sample_weight = settings.state, data.sample_weight
+        for executable in self._executables.values():
+            self._enter_memory(executable.bases, False)
+        return True
+
+    def _kind_of_data(self) -> tuple[Hashable, ...]:
+        """Return all that programs know of the samples."""
+        source, y = self._source, self._y
+        return source.X.shape, source.direct, source.kind, y.shape, y.dtype
 
     # programs
 
@@ -263,10 +280,11 @@ class Training:
     def _executable(self, listed: bool, segments: tuple[Segment, ...]) -> Executable:
         """Return the program over lists, or the other one, ready for these segments."""
         executable = self._executables.get(listed)
-        needed = [key for key, _, _ in segments]
+        needed = tuple(key for key, _, _ in segments)
         if executable is None or not executable.places.keys() >= set(needed):
-            sections = [*(executable.places if executable else ()), *needed]
-            keys = tuple(dict.fromkeys(sections if len(sections) <= _SECTIONS else needed))
+            known = () if executable is None else executable.places
+            keys = tuple(dict.fromkeys([*known, *needed]))
+            keys = keys if len(keys) <= _SECTIONS else needed
             a, rule = self.architecture, self.optimizer.rule if self.optimizer else "sgd"
             layout = _layout_of_sections(
                 self._mode, self._jobs[listed], keys, a.dtype, a.activations, rule
@@ -350,18 +368,17 @@ class Training:
             rows = np.concatenate([rows, rows[:size]])
         if packed is not None:
             packed.pack()
-        step = first
+        step, tuner = first, self._autotuner
         while step < last:
-            begun, tuner, seen = time.perf_counter(), self._autotuner, (step - first) * size
-            count = last - step if tuner is None else tuner.steps(last - step)
+            begun, seen = time.perf_counter(), (step - first) * size
+            count = tuner.steps(last - step)
             segments = self._segments(count, min(count * size, n - seen))
             executable = self._executable(listed, segments)
             self._source.enter(executable.bases, X, scaled=not self._source.direct)
             run_of.enter(executable.bases, step, step * size)
             executable.bases[Slot.ROWS] = rows[seen:].ctypes.data
-            run(executable, self.threads if tuner is None else tuner.threads)
-            if tuner is not None:
-                tuner.note(time.perf_counter() - begun, count)
+            run(executable, tuner.threads)
+            tuner.note(time.perf_counter() - begun, count)
             step += count
         if packed is not None:
             packed.unpack()

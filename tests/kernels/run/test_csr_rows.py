@@ -12,7 +12,7 @@ from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.optimizers import hyperparameters
 from fastmlp.kernels.run import choose
-from fastmlp.kernels.run.csr_matrix import canonical, csr_lists
+from fastmlp.kernels.run.csr_index import canonical, csr_lists
 from fastmlp.kernels.run.training import Training
 from fastmlp.optimizers import Optimizer, OptimizerState
 from fastmlp.verification import TOLERANCE, difference
