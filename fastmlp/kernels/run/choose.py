@@ -158,7 +158,7 @@ def threads_of_columns(architecture: Architecture, rows: int) -> int:
     """
     if rows >= 2 * FEWEST_ROWS:
         return 1
-    work = flops(architecture, rows) // 3
+    work = forward_flops(architecture, rows)
     return choose_threads(None, work, phases=len(architecture.layers) + 2)
 
 

@@ -138,7 +138,7 @@ class Inference:
             part = slice(start, min(start + piece, n))
             ready.divide(part.stop - start)
             rows = X if source.direct else source.stage(np.arange(start, part.stop))
-            source.enter(ready.bases, rows, scaled=not source.direct)
+            source.enter(ready.bases, rows)
             for slot, array in arrays.items():
                 address = array[part].ctypes.data
                 if slot in (Slot.Y, Slot.WEIGHT):  # whose rows are looked up

@@ -14,7 +14,7 @@ from ...contract.operations import DataSet, StepSettings, read_rows
 from ...contract.parameters import Parameters
 from ...optimizers import Optimizer, OptimizerState
 from ...regularization import Regularization
-from ..emit.optimizers import HYPER_ROW, hyperparameters
+from ..emit.optimizers import HYPER_ROW
 from ..program.operation import Slot
 from .choose import BLOCK_ROWS as BLOCK
 from .choose import GROUPS
@@ -50,11 +50,13 @@ class GroupSums(Training):
     ) -> None:
         settings = StepSettings(None, OptimizerState(), group_samples, regularization)
         a = parameters.architecture
-        self._scaled = not Source(X, a).direct
-        if self._scaled:
+        readable = Source(X, a).direct
+        if not readable:
             X = read_rows(X, slice(None), a.input_scale, a.dtype)
-        self._sparse = sparse and not self._scaled
+        self._sparse = sparse and readable
         super().__init__(parameters, DataSet(X, y, sample_weight), settings, threads=1)
+        if not readable:
+            self._source.scale = None  # by which X is divided already
         self._hyper = np.zeros((1, 2, HYPER_ROW), parameters.dtype)
         self.gradient = np.zeros(0, parameters.dtype)
 
@@ -83,7 +85,7 @@ class GroupSums(Training):
         segments = self._segments(1, len(order))
         executable = self._executable(self._listed(), segments)
         bases = executable.bases
-        self._source.enter(bases, self._source.X, scaled=self._scaled)
+        self._source.enter(bases, self._source.X)
         part.enter(bases, 0, 0)
         bases[Slot.ROWS], bases[Slot.PLACE] = part.order.ctypes.data, place
         bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
@@ -124,11 +126,7 @@ class Update(Training):
 
         The samples of the batch weigh `total`; `rate` is the learning rate.
         """
-        r = self.regularization
-        hyper = hyperparameters(
-            self.optimizer, np.array([rate]), np.array([total]), r.l2, self.state.step,
-            self.parameters.dtype, r.l1,
-        )  # fmt: skip
+        hyper = self._hyperparameters(np.array([rate]), np.array([total]))
         part = Run(np.zeros(1, np.int64), hyper, None)
         self._apply(part, 0)
         self.state.step += 1

@@ -97,7 +97,7 @@ class _Columns(_Ready):
         self._rows = np.zeros((count, a.n_in), source.X.dtype)
         self._out = np.zeros((count, a.n_out), parameters.dtype)
         self._held = source, count_to(count)
-        source.enter(self.bases, self._rows, scaled=False)
+        source.enter(self.bases, self._rows)
         self.bases[Slot.ROWS] = self._held[1].ctypes.data
         self.bases[Slot.OUT] = self._out.ctypes.data
 
@@ -267,7 +267,7 @@ class RowsInference:
                 ready = Blocks(
                     self._parameters, source, shares, block=block, looks=looks, in_place=in_place
                 )
-                source.enter(ready.bases, source.X, scaled=False)  # the divisor: X comes later
+                source.enter(ready.bases, source.X)  # the divisor: X comes later
                 return ready
 
             kind = dtype, looks, in_place, shares, count

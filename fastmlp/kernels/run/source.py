@@ -15,16 +15,8 @@ from ...contract.splitting import is_sparse
 from ..emit.losses import ELEMENTWISE as LOSS_CODES
 from ..program.job import Loss
 from ..program.operation import At, Slot
-from . import choose
-from .csr_index import (
-    KINDS,
-    Index,
-    canonical,
-    csr_lists,
-    is_listed,
-    make_index,
-    make_index_of_csr,
-)
+from . import choose, csr_index
+from .csr_index import KINDS, Index
 from .sharing import shared
 
 __all__ = ["Source", "index_bases", "loss_of", "padded_targets"]
@@ -44,9 +36,9 @@ class Source:
     """
 
     def __init__(self, X: Any, architecture: Architecture) -> None:
-        self.listed = is_listed(X)
+        self.listed = csr_index.is_listed(X)
         self._given = X
-        self.X = shared(X, "canonical", lambda: canonical(X)) if self.listed else X
+        self.X = shared(X, "canonical", lambda: csr_index.canonical(X)) if self.listed else X
         n, n_in = X.shape
         self.as_rows = self.listed and choose.rows_pay(n, n_in, self.X.nnz)
         self.scale = architecture.input_scale
@@ -90,11 +82,11 @@ class Source:
         """Return rows of X as the network reads them."""
         return read_rows(self.X, rows, self.scale, self.dtype)
 
-    def enter(self, bases: Any, X: np.ndarray, *, scaled: bool) -> None:
-        """Enter where X is, and how it is divided; `scaled` says that the division is done."""
+    def enter(self, bases: Any, X: np.ndarray) -> None:
+        """Enter where X is, or what was staged, and how it is divided: staged rows are already."""
         if not self.listed:
             bases[Slot.X], bases[Slot.LD_X] = X.ctypes.data, X.strides[0]
-            divided = not scaled and self.scale is not None
+            divided = self.direct and self.scale is not None
             bases[Slot.SCALE] = self._divisor.ctypes.data if divided else 0
 
     @property
@@ -127,13 +119,13 @@ class Source:
 
     def rows_as_they_lie(self) -> Index:
         """Return the rows of a sparse matrix, to be gone through once."""
-        return csr_lists(self.X, self.dtype, self.scale)
+        return csr_index.csr_lists(self.X, self.dtype, self.scale)
 
     def make_index(self, row_bytes: int) -> Index:
         """Return the non-zeros, in blocks for rows of W of that length."""
         if self.as_rows:
             return shared(self._given, (self.dtype, self.scale), self.rows_as_they_lie)
-        make = make_index_of_csr if self.listed else make_index
+        make = csr_index.make_index_of_csr if self.listed else csr_index.make_index
         key = (choose.block_columns(row_bytes), self.dtype, self.scale)
         return shared(self._given, key, lambda: make(self.X, row_bytes, self.dtype, self.scale))
 

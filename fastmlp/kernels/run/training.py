@@ -320,16 +320,18 @@ class Training:
         dropout with `words`, see `reference.dropout.key_words`.
         """
         starts, totals = batches(order, self.batch_size, self.sample_weight)
-        optimizer = self.optimizer or Optimizer(0.0)
-        hyper = hyperparameters(
-            optimizer, rates, totals, self.regularization.l2, self.state.step,
-            self.parameters.dtype, self.regularization.l1,
-        )  # fmt: skip
+        hyper = self._hyperparameters(rates, totals)
         losses, correct, penalty = self.steps(order, hyper, words)
         sums = np.add.reduceat(losses, starts) + penalty * totals
         if self.architecture.output == "identity":
             correct[:] = 0
         return EpochResult(sums, totals, np.add.reduceat(correct, starts), len(order))
+
+    def _hyperparameters(self, rates: np.ndarray, totals: np.ndarray) -> np.ndarray:
+        r, optimizer = self.regularization, self.optimizer or Optimizer(0.0)
+        return hyperparameters(
+            optimizer, rates, totals, r.l2, self.state.step, self.parameters.dtype, r.l1
+        )
 
     def steps(
         self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None = None
@@ -374,7 +376,7 @@ class Training:
             count = tuner.steps(last - step)
             segments = self._segments(count, min(count * size, n - seen))
             executable = self._executable(listed, segments)
-            self._source.enter(executable.bases, X, scaled=not self._source.direct)
+            self._source.enter(executable.bases, X)
             run_of.enter(executable.bases, step, step * size)
             executable.bases[Slot.ROWS] = rows[seen:].ctypes.data
             run(executable, tuner.threads)
@@ -405,7 +407,7 @@ class Training:
                 False, (("copies", 0, 1), (("sum", stop - start, code), 0, 1))
             )
             bases = executable.bases
-            self._source.enter(bases, staged, scaled=True)
+            self._source.enter(bases, staged)
             run_of.enter(bases, step, start)
             bases[Slot.ROWS], bases[Slot.PLACE] = rows.ctypes.data, start - first
             run(executable, self.threads)
