@@ -100,10 +100,12 @@ class Training:
         self.chunk = min(self.batch_size, most)
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
-        self._at_once = self.batch_size if self._mode == "full" else self.chunk
+        at_once = self.batch_size if self._mode == "full" else self.chunk
+        self._flops = choose.flops(self.architecture, at_once)
+        self._times = -(-len(self._y) // at_once)  # that so many are gone through
         self._asked, self.threads = threads, self._choose_threads(threads)
         levels = choose.thread_levels(self.threads) if threads is None else [self.threads]
-        close = choose.is_close(self._work(), self.threads, phases=2)
+        close = choose.is_close(self._flops, self.threads, phases=2)
         self._autotuner = Autotuner(levels, levels[0] if close else self.threads)
         self._workspace = self._make_workspace()
         self._take_memory()
@@ -126,14 +128,10 @@ class Training:
             tell_precision(self.architecture.precision)
         return parts
 
-    def _work(self) -> int:
-        return choose.flops(self.architecture, self._at_once)
-
     def _choose_threads(self, threads: int | None) -> int:
         if self._mode == "single":
             return 1
-        steps = -(-len(self._y) // self._at_once)
-        return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
+        return choose.choose_threads(threads, self._flops, steps=self._times, phases=2)
 
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
@@ -261,9 +259,7 @@ class Training:
         return phases_of(self._mode, self._jobs[listed], key)
 
     def _segments(self, steps: int, samples: int) -> tuple[Segment, ...]:
-        """Return what is run for so many steps over so many samples, which may end with a smaller
-        batch.
-        """
+        """Return what is run for so many steps over samples whose last batch may be smaller."""
         if self._mode == "single":
             return ((("step", 1), 0, steps),)
         full = min(steps, samples // self.batch_size)
