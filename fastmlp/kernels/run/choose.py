@@ -171,11 +171,11 @@ def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
     return not columns_fit(n_in) or non_zeros < _SCATTERED * samples * n_in
 
 
-def rows_pay_in_sums(blocks: int, non_zeros: int) -> bool:
-    """Tell whether rows of a sparse matrix, of so many blocks in all, are gone through as they lie
-    in a full batch whose gradient is summed for L-BFGS.
+def rows_pay_in_sums(X: Any, block: int) -> bool:
+    """Tell whether rows of a sparse matrix are gone through as they lie, not in blocks of so many
+    columns, in a full batch whose gradient is summed for L-BFGS.
     """
-    return non_zeros < _FEW_IN_A_BLOCK * blocks
+    return X.nnz < _FEW_IN_A_BLOCK * X.shape[0] * -(-X.shape[1] // block)
 
 
 def lists_outgrow_file(X: np.ndarray) -> bool:

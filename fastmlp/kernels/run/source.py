@@ -108,11 +108,6 @@ class Source:
             holder = getattr(holder, "base", None)
         return mapped and choose.lists_outgrow_file(self.X)
 
-    def sum_as_rows(self, row_bytes: int) -> None:
-        """Go through a sparse matrix as it lies where that is quicker for sums of gradients."""
-        blocks = -(-self.X.shape[1] // choose.block_columns(row_bytes))
-        self.as_rows |= choose.rows_pay_in_sums(self.X.shape[0] * blocks, self.X.nnz)
-
     def most_in_a_column(self) -> int:
         """Return the most non-zeros that a column of a sparse matrix has."""
         return int(np.bincount(self.X.indices, minlength=1).max())
@@ -121,12 +116,16 @@ class Source:
         """Return the rows of a sparse matrix, to be gone through once."""
         return csr_index.csr_lists(self.X, self.dtype, self.scale)
 
-    def make_index(self, row_bytes: int) -> Index:
-        """Return the non-zeros, in blocks for rows of W of that length."""
-        if self.as_rows:
+    def make_index(self, row_bytes: int, *, summed: bool = False) -> Index:
+        """Return the non-zeros, in blocks for rows of W of that length, or a sparse matrix as it
+        lies where that is quicker: for all, or for gradients that are `summed`.
+        """
+        block = choose.block_columns(row_bytes)
+        summed &= self.listed and choose.rows_pay_in_sums(self.X, block)
+        if self.as_rows or summed:
             return shared(self._given, (self.dtype, self.scale), self.rows_as_they_lie)
         make = csr_index.make_index_of_csr if self.listed else csr_index.make_index
-        key = (choose.block_columns(row_bytes), self.dtype, self.scale)
+        key = (block, self.dtype, self.scale)
         return shared(self._given, key, lambda: make(self.X, row_bytes, self.dtype, self.scale))
 
 

@@ -189,14 +189,12 @@ class Training:
     def _list_samples(self) -> None:
         """Make lists of non-zeros, and note what programs over them are told."""
         source, row_bytes = self._source, self._workspace.layers[0].ld_w
-        if source.listed and self.optimizer is None:
-            source.sum_as_rows(row_bytes)
         if self._mode == "batch" and self.optimizer is not None:
             most = min(self.chunk, source.most_in_a_column()) if source.as_rows else self.chunk
             slots = self.optimizer.slots
             self._packed = PackedWeights(self.parameters, self.threads, self.chunk, slots, most)
             row_bytes = self._packed.row_bytes
-        self._index = index = source.make_index(row_bytes)
+        self._index = index = source.make_index(row_bytes, summed=self.optimizer is None)
         cuts = index.cuts.shape[1]
         at_once = cuts if self.batch_size == 1 else 1  # not by threads: the bits would tell
         job = replace(self._jobs[False], lists=Lists(index.kind, cuts, index.block, at_once))
