@@ -219,29 +219,19 @@ class Epochs:
         self._one_by_one = batch_size == 1 and DecayedTraining.fits(
             samples.X, network.parameters, settings
         )
-        self._made: dict[bool, Training] = {}
+        self._made: dict[type[Training], Training] = {}
 
     def _training(self, rates: np.ndarray) -> Training:
-        """Return what takes an epoch's steps."""
+        """Return what takes an epoch's steps: what the network has kept, if it can."""
         decayed = self._one_by_one and DecayedTraining.steady(rates, self._strongest)
-        if decayed not in self._made:
-            kind = DecayedTraining if decayed else Training
-            self._made[decayed] = self._kept(kind) or self._new(decayed)
-        return self._made[decayed]
-
-    def _new(self, decayed: bool) -> Training:
-        given = self.network.parameters, self._data, self._settings
-        if decayed:
-            return DecayedTraining(*given)
-        return Training(*given, threads=self.network.threads)
-
-    def _kept(self, kind: type[Training]) -> Training | None:
-        """Return what the network has kept, if it can go over these samples."""
-        kept, self.network.kept = self.network.kept, None
-        threads = 1 if kind is DecayedTraining else self.network.threads
-        if type(kept) is kind and kept.take(self._data, self._settings, threads):
-            return kept
-        return None
+        kind = DecayedTraining if decayed else Training
+        if kind not in self._made:
+            made, self.network.kept = self.network.kept, None
+            given, threads = (self._data, self._settings), self.network.threads
+            if made is None or type(made) is not kind or not made.take(*given, threads):
+                made = kind(self.network.parameters, *given, threads=threads)
+            self._made[kind] = made
+        return self._made[kind]
 
     def keep(self) -> None:
         """Leave what took the steps to the network, for its next call with as few samples."""

@@ -39,10 +39,12 @@ class DecayedTraining(Training):
     steps, or the last of an epoch.
     """
 
-    def __init__(self, parameters: Parameters, data: DataSet, settings: StepSettings) -> None:
+    def __init__(
+        self, parameters: Parameters, data: DataSet, settings: StepSettings, *,
+        threads: int | None = None,
+    ) -> None:  # fmt: skip
         plain = replace(settings, regularization=Regularization())
-        # mutant 2: single samples are for a single thread, whatever is said
-        super().__init__(parameters, data, plain, threads=1)
+        super().__init__(parameters, data, plain, threads=threads)
         self.regularization = settings.regularization
 
     def _make_workspace(self) -> Workspace:
