@@ -65,19 +65,12 @@ class Index:
         """How kernels read it."""
         return self.rows or ("codes" if self.table.size else "values")
 
-    @property
-    def per_block(self) -> np.ndarray:
-        """How many non-zeros some of the samples have in each block."""
-        some = self.cuts[:: max(1, len(self.cuts) // _COUNTED)].astype(np.int64)
-        return np.diff(some, axis=1).sum(axis=0)
-
     def shares(self, count: int) -> np.ndarray:
         """Return the blocks where `count` shares of about equally many non-zeros begin."""
-        per_block = self.per_block
-        sums = np.concatenate([[0], np.cumsum(per_block)])
-        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1, dtype=np.int64) / count)
-        cuts[0], cuts[-1] = 0, len(per_block)
-        return np.maximum.accumulate(cuts).astype(np.int64)
+        sums = self.cuts[:: max(1, len(self.cuts) // _COUNTED)].sum(axis=0, dtype=np.int64)
+        blocks = np.searchsorted(sums, sums[-1] * np.arange(count + 1, dtype=np.int64) / count)
+        blocks[0], blocks[-1] = 0, len(sums) - 1
+        return np.maximum.accumulate(blocks).astype(np.int64)
 
 
 def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
@@ -115,8 +108,7 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
 
     _in_parts(fill, n)
     if kind == "u8":
-        table = np.arange(256.0)
-        table = (table if input_scale is None else table / input_scale).astype(dtype)
+        table = _as_read(np.arange(256.0), dtype, input_scale)
     else:
         values, table = _coded(values, dtype, input_scale)
     return Index(starts, cuts, columns, values, table, block)
