@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from footprint import Array
 
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.optimizers import HYPER_ROW
-from fastmlp.kernels.program.footprint import Array
 from fastmlp.kernels.program.inference import told
 from fastmlp.kernels.program.job import BLOCK, Layer
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot

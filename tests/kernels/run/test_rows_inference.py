@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from checker import faults
 from extents import as_run, programs_of_blocks
+from footprint import Array
 
 from fastmlp import MLP
 from fastmlp.kernels.program import inference
-from fastmlp.kernels.program.footprint import Array
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
 from fastmlp.kernels.run import choose, rows_inference
 from fastmlp.kernels.run.inference import Inference
