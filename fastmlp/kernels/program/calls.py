@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from ..emit.activations import ACTIVATIONS
 from ..emit.matrix_product import COLUMN_BLOCK, K_BLOCK, PACK_A, PACK_B, ROW_BLOCK
-from .operation import At, Phase, Share, Slot
+from .operation import NOWHERE, At, Phase, Share, Slot
 
 __all__ = ["Matrix", "Product", "add_product", "cut", "rows_of"]
 
-NOWHERE = At(Slot.NONE)
 _ROUND = 64  # elements that rows and columns are rounded up to when they are packed
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..jit.registry import KERNELS
 
-__all__ = ["At", "Loop", "Operation", "Phase", "Program", "Share", "Slot"]
+__all__ = ["NOWHERE", "At", "Loop", "Operation", "Phase", "Program", "Share", "Slot"]
 
 
 class Slot(IntEnum):
@@ -83,6 +83,7 @@ class At(NamedTuple):
 
 
 Value = int | At
+NOWHERE = At(Slot.NONE)
 
 
 class Operation(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..emit.optimizers import STORE
 from . import sparse_input
 from .job import BLOCK, Job, Layer, Wide
-from .operation import At, Share, Slot, Value
+from .operation import NOWHERE, At, Share, Slot, Value
 from .samples import Samples
 
 __all__ = [
@@ -40,10 +40,10 @@ def dense(job: Job, share: Share, q: Layer, samples: Samples) -> None:
     wide = q.wide
     if wide is not None:
         _pack("columns_left", share, wide, wide.a, samples, q.a, q.ld_a, q.n_in)
-    if wide is not None and wide.w.slot != Slot.NONE:
+    if wide is not None and wide.w != NOWHERE:
         values |= {"w": wide.w, "depth": wide.depth(q.blocks * BLOCK), "block": wide.block}
-        if wide.split:
-            dst, ld = samples.at(wide.split.a, wide.split.ld_a), wide.split.ld_a
+        if wide.parts:
+            dst, ld = samples.at(wide.split_a, wide.ld_split_a), wide.ld_split_a
             _split_rows(share, wide, samples, dst, ld, q.a, q.ld_a, q.n_in)
             values |= {"a": dst, "lda": ld, "k": wide.depth(q.n_in)}
         share.add(f"packed_forward{wide.suffix}", **values)
@@ -127,8 +127,8 @@ def backward(job: Job, share: Share, samples: Samples) -> None:
         if wide is None:
             share.add("backward", ldwt=q.ld_wt, **values)
             continue
-        if wide.split:
-            dst, ld = samples.at(wide.split.d, wide.split.ld_d), wide.split.ld_d
+        if wide.parts:
+            dst, ld = samples.at(wide.split_d, wide.ld_split_d), wide.ld_split_d
             _split_rows(share, wide, samples, dst, ld, q.d, q.ld_h, q.n_out)
             values |= {"d": dst, "ldd": ld, "k": wide.depth(q.n_out)}
         share.add(
@@ -162,8 +162,7 @@ def update_rows(
         "vectors": q.vectors_out,
     }  # fmt: skip
     if q.wide is not None:
-        row = job.item * (q.wide.split.parts if q.wide.split else 1)
-        a = q.wide.a + i0 * q.wide.depth(samples.depth) * row
+        a = q.wide.a + i0 * q.wide.depth(samples.depth) * job.item * max(1, q.wide.parts)
         values["k"] = q.wide.depth(samples.count)
         share.add(f"packed_update{q.wide.suffix}", a=a, d=q.wide.d, **values)
         return

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..emit.optimizers import HYPER_ROW, STORE
 from .job import BLOCK, Job
-from .operation import At, Phase, Share, Slot
+from .operation import NOWHERE, At, Phase, Share, Slot
 from .sparse_input import Piece, columns, pieces
 
 __all__ = ["add_penalties", "apply", "copies", "copy_rows", "note_penalties", "phases"]
@@ -58,7 +58,7 @@ def copy_rows(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  #
     if i1 <= i0 or (l == 0 and job.lists is not None):
         return
     src, wide = q.w + i0 * q.ld_w, q.wide
-    if wide is not None and wide.w.slot != Slot.NONE:
+    if wide is not None and wide.w != NOWHERE:
         share.add(
             f"pack_columns_right{wide.suffix}", dst=wide.w, src=src, lds=q.ld_w,
             first=wide.depth(i0), k=i1 - i0, n=q.n_out, depth=wide.depth(q.blocks * BLOCK),

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
 from .job import BLOCK, Job, Layer, Lists, Packed
-from .operation import At, Share, Slot
+from .operation import NOWHERE, At, Share, Slot
 from .samples import Samples
 
 __all__ = [
@@ -66,7 +66,7 @@ def forward(job: Job, share: Share, q: Layer, samples: Samples) -> None:
         at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.rows, vectors=q.vectors_out,
     )  # fmt: skip
     if q.code != ACTIVATIONS["identity"]:
-        slope = samples.at(q.slope, q.ld_h) if q.code in SLOPE_CODES else At(Slot.NONE)
+        slope = samples.at(q.slope, q.ld_h) if q.code in SLOPE_CODES else NOWHERE
         share.add(
             "activate_rows", y=h, ldy=q.ld_h, slope=slope, lds=q.ld_h, x=h, ldx=q.ld_h,
             rows=samples.rows, columns=q.vectors_out * job.vector // job.item, code=q.code,
@@ -219,7 +219,7 @@ def update_panel(job: Job, share: Share, piece: Piece, count: int, code: int) ->
             hyper=job.hyper(),
         )  # fmt: skip
 
-    sums = At(Slot.NONE)
+    sums = NOWHERE
     for portion in range(before_last):
         features(portion, portion + 1, sums, STORE, piece.gradient)
         sums = piece.gradient

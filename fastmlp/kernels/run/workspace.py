@@ -14,8 +14,8 @@ from ...contract.parameters import Parameters, aligned_zeros, row_length
 from ...regularization import threshold
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.target import current_target
-from ..program.job import BLOCK, Layer, Split, Wide
-from ..program.operation import At, Slot
+from ..program.job import BLOCK, Layer, Wide
+from ..program.operation import NOWHERE, At, Slot
 from .choose import Packing
 
 __all__ = ["Workspace"]
@@ -63,7 +63,7 @@ class Workspace:
                 factor = self.take(f"dropout of layer {i + 1}", item)
                 self._factors.append((factor, 1 / (1 - left_out)))
                 slope_code = ACTIVATIONS[min(SLOPES)]  # f'(z) is kept itself
-            d, wt, ld_wt, wide = At(Slot.NONE), At(Slot.NONE), 0, None
+            d, wt, ld_wt, wide = NOWHERE, NOWHERE, 0, None
             packed = packing[i] if i < len(packing) else None
             if backward or i == architecture.n_layers - 1:
                 d, _ = self._rows_of(f"deltas of layer {i + 1}", n_out)
@@ -99,29 +99,26 @@ class Workspace:
             rows = (k + 1) // 2 * parts if parts else k
             return self.take(f"{name} of layer {number}", rows * row)
 
-        w = wt = At(Slot.NONE)
+        w = wt = NOWHERE
         if packing.forward:
             w = take("panels", _padded(n_in), width)
         if number > 1:
             wt = take("transpose", n_out, -(-n_in * item // vector) * vector)
+        split_a, split_d, ld_a, ld_d = NOWHERE, NOWHERE, 0, 0
+        if parts:
+            pairs = 2 * vector // item  # each part of a row in whole vectors, of so many elements
+            ld_a, ld_d = (-(-n // pairs) * vector * parts for n in (n_in, n_out))
+            split_a = self.take(f"split inputs of layer {number}", self.rows * ld_a)
+        if parts and number > 1:
+            split_d = self.take(f"split deltas of layer {number}", self.rows * ld_d)
         wide = Wide(
             w=w, a=take("packed inputs", self.rows, _padded(n_in) * item),
             d=take("packed deltas", self.rows, width),
             zeros=self.take(f"zeros of layer {number}", target.tile_vectors * vector),
-            block=packing.block, rows=packing.rows,
-            split=self._split(number, n_in, n_out, parts) if parts else None,
+            block=packing.block, rows=packing.rows, parts=parts, split_a=split_a,
+            ld_split_a=ld_a, split_d=split_d, ld_split_d=ld_d,
         )  # fmt: skip
         return wide, wt
-
-    def _split(self, number: int, n_in: int, n_out: int, parts: int) -> Split:
-        """Return rows of a layer in bfloat16 parts, each part in whole vectors of pairs."""
-        vector = current_target().vector_bytes
-        pairs = 2 * vector // self._parameters.dtype.itemsize  # a vector has so many elements
-        ld_a, ld_d = (-(-n // pairs) * vector * parts for n in (n_in, n_out))
-        a, d = self.take(f"split inputs of layer {number}", self.rows * ld_a), At(Slot.NONE)
-        if number > 1:
-            d = self.take(f"split deltas of layer {number}", self.rows * ld_d)
-        return Split(parts, a, ld_a, d, ld_d)
 
     def take(self, name: str, size: int) -> At:
         """Return where there will be room for so many bytes: before any address is asked for."""

@@ -152,7 +152,7 @@ def test_split_layers_keep_to_their_memory(monkeypatch, kind, parts):
         ("float32 tanh", "wide relu"), (1, 3), PENALTIES
     ):
         made = training(network, kind, "adam", 61, threads, penalties, dropout=penalties == "all")
-        assert all(q.wide and q.wide.split for q in made._workspace.layers)
+        assert all(q.wide and q.wide.parts for q in made._workspace.layers)
         assert all_faults(made) == []
 
 
