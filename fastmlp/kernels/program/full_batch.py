@@ -57,13 +57,13 @@ def _groups(job: Job, share: Share, t: int, size: int) -> None:
 def _block(job: Job, share: Share, samples: Samples, group: int) -> None:
     """Take samples through, and add their gradient to the group's."""
     through(job, share, samples)
-    for l, q in enumerate(job.layers):  # noqa: E741
-        if l == 0 and job.lists is not None:
+    for q in job.layers:
+        if q.number == 0 and job.lists is not None:
             target = job.gradient_of(q.w) + group * job.n_bytes
             sparse_input.add_gradient(job, share, samples, target, samples.at(q.d, q.ld_h))
         else:
-            update_rows(job, share, l, (0, q.blocks * BLOCK), samples, ADD, group)
-        update_bias(job, share, l, (0, q.vectors_out), samples, ADD, group)
+            update_rows(job, share, q, (0, q.blocks * BLOCK), samples, ADD, group)
+        update_bias(job, share, q, (0, q.vectors_out), samples, ADD, group)
 
 
 def _combine(job: Job, share: Share, t: int) -> None:
@@ -76,8 +76,8 @@ def _combine(job: Job, share: Share, t: int) -> None:
             pieces=job.groups - 1, distance=job.n_bytes,
         )  # fmt: skip
 
-    for l, q in enumerate(job.layers):  # noqa: E741
-        i0, i1 = job.rows_of(l, t)
+    for q in job.layers:
+        i0, i1 = job.rows_of(q, t)
         if i1 > i0 and job.groups > 1:
             add(q.w + i0 * q.ld_w, (i1 - i0) * q.ld_w // job.vector)
         if q.has_bias and t == 0 and job.groups > 1:

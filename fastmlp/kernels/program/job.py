@@ -46,6 +46,7 @@ class Wide:
 class Layer:
     """A layer of weights, and where its arrays lie. Strides (``ld...``) are in bytes."""
 
+    number: int  # from 0 on
     n_in: int
     n_out: int
     vectors_in: int  # that hold as many elements
@@ -64,9 +65,11 @@ class Layer:
     code: int  # the activation
     slope_code: int  # that by which f'(z) is found in `slope`
     has_bias: bool
+    first_slot: int = 0  # in the tables of penalties and norms
     threshold: int = 0  # for dropout: draws below it leave a unit out
     factor: At | None = None  # for dropout: by which kept units are multiplied; None without it
     wide: Wide | None = None  # where the layer's operands are packed; `wt` lies in panels then
+    scaled: Scaled | None = None  # where W has a common scale: single samples under l2
 
     @property
     def blocks(self) -> int:
@@ -93,9 +96,9 @@ class Layer:
 class Scaled:
     """A layer whose weights are s V, as layers that read one another's rows."""
 
-    raw: Layer  # x V, before s and the bias
+    product: Layer  # x V, before s and the bias
     finished: Layer  # f(s (x V) + b), with one input, s, whose row of weights is x V
-    scaled: Layer  # s d, with one input, s, whose row of weights is d; these rows become the steps
+    delta: Layer  # s d, with one input, s, whose row of weights is d; its rows become the steps
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,6 @@ class Job:
     regularizing: Regularizing = field(default_factory=Regularizing)
     groups: int = 1  # of samples of a full batch, each with a gradient of its own
     group_samples: int = 0
-    scaled: tuple[Scaled, ...] = ()  # layers with a common scale: single samples under l2
 
     def hyper(self, *, bias: bool = False) -> At:
         """Return where the step's hyperparameters are, those of the weights or of the biases."""
@@ -188,9 +190,9 @@ class Job:
         """Return where the gradient of a parameter is summed."""
         return At(Slot.GRADIENT, parameter.offset)
 
-    def rows_of(self, layer: int, share: int) -> tuple[int, int]:
+    def rows_of(self, q: Layer, share: int) -> tuple[int, int]:
         """Return a share's first row of a layer's W, and the one behind its last."""
-        return self.bounds[layer][share], self.bounds[layer][share + 1]
+        return self.bounds[q.number][share], self.bounds[q.number][share + 1]
 
     def part(self, n: int, share: int) -> tuple[int, int]:
         """Return a share's part of n pieces."""

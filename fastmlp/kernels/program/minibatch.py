@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ..emit.optimizers import ADD, STORE
 from . import post_gradient, sparse_input
-from .job import Job
+from .job import Job, Layer
 from .operation import Phase, Share, Slot
 from .passes import through, update_bias, update_rows
 from .samples import Samples
@@ -93,29 +93,28 @@ def _samples(job: Job, share: Share, t: int, samples: Samples) -> None:
 
 def _weights(job: Job, share: Share, t: int, samples: Samples, code: int) -> None:
     """A share's rows of every W, and its part of every bias: gradient and update."""
-    for l, q in enumerate(job.layers):  # noqa: E741
-        if l == 0 and job.packed is not None:
-            for piece in sparse_input.pieces(job, l, t):
+    for q in job.layers:
+        if q.number == 0 and job.packed is not None:
+            for piece in sparse_input.pieces(job, q, t):
                 if code < STORE:
-                    post_gradient.note_penalties(job, share, l, piece)
+                    post_gradient.note_penalties(job, share, q, piece)
                 sparse_input.update_panel(job, share, piece, samples.count, code)
         else:
-            _step_rows(job, share, l, job.rows_of(l, t), samples, code)
-        update_bias(job, share, l, job.part(q.vectors_out, t), samples, code)
+            _step_rows(job, share, q, job.rows_of(q, t), samples, code)
+        update_bias(job, share, q, job.part(q.vectors_out, t), samples, code)
 
 
 def _step_rows(
-    job: Job, share: Share, number: int, rows: tuple[int, int], samples: Samples, code: int
+    job: Job, share: Share, q: Layer, rows: tuple[int, int], samples: Samples, code: int
 ) -> None:
     """Rows of a W: those of a wide one some at a time, so that they are copied from a cache."""
     i0, end = rows
-    wide = job.layers[number].wide
     while i0 < end:
-        i1 = end if wide is None else min(i0 + wide.rows, end)
+        i1 = end if q.wide is None else min(i0 + q.wide.rows, end)
         if code < STORE:
-            piece = sparse_input.whole_rows(job, number, (i0, i1))
-            post_gradient.note_penalties(job, share, number, piece)
-        update_rows(job, share, number, (i0, i1), samples, code)
+            piece = sparse_input.whole_rows(job, q, (i0, i1))
+            post_gradient.note_penalties(job, share, q, piece)
+        update_rows(job, share, q, (i0, i1), samples, code)
         if code < STORE:
-            post_gradient.copy_rows(job, share, number, (i0, i1))
+            post_gradient.copy_rows(job, share, q, (i0, i1))
         i0 = i1

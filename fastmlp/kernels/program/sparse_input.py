@@ -114,23 +114,22 @@ class Piece(NamedTuple):
     state: int
     together: int
 
-    def place(self, q: Layer, vector: int = 0) -> int:
-        """Return where in tables of sums by vectors and blocks of rows one of its vectors is."""
-        return (self.first + vector) * q.blocks + self.rows[0] // BLOCK
+    def slot(self, q: Layer, vector: int = 0) -> int:
+        """Return where one of its vectors is in tables of sums by vectors and blocks of rows."""
+        return q.first_slot + (self.first + vector) * q.blocks + self.rows[0] // BLOCK
 
 
-def whole_rows(job: Job, l: int, rows: tuple[int, int]) -> Piece:  # noqa: E741
+def whole_rows(job: Job, q: Layer, rows: tuple[int, int]) -> Piece:
     """Return rows of a layer's W as they lie."""
-    q = job.layers[l]
     w, n = q.w + rows[0] * q.ld_w, q.vectors_out
     return Piece(w, job.gradient_of(w), q.ld_w, 0, n, rows, job.n_bytes, n)
 
 
-def pieces(job: Job, l: int, t: int) -> list[Piece]:  # noqa: E741
+def pieces(job: Job, q: Layer, t: int) -> list[Piece]:
     """Return what of a layer's W is a share's own: rows, or panels."""
-    rows, packed = job.rows_of(l, t), job.packed
-    if l == 0 and packed is not None:
-        q, found = job.layers[0], []
+    rows, packed = job.rows_of(q, t), job.packed
+    if q.number == 0 and packed is not None:
+        found = []
         if packed.count >= job.shares:
             rows = 0, q.blocks * BLOCK
         for first, width, at in _panels(job, t)[0]:
@@ -140,14 +139,13 @@ def pieces(job: Job, l: int, t: int) -> list[Piece]:  # noqa: E741
                 Piece(w, gradient, width * job.vector, first, width, rows, packed.state, 1)
             )
     else:
-        found = [whole_rows(job, l, rows)]
+        found = [whole_rows(job, q, rows)]
     return found if rows[1] > rows[0] else []
 
 
-def columns(job: Job, l: int, t: int) -> list[tuple[At, int, int]]:  # noqa: E741
+def columns(job: Job, q: Layer, t: int) -> list[tuple[At, int, int]]:
     """Return columns of a layer's W, one share's: where they begin, from row to row, vectors."""
-    q = job.layers[l]
-    if l == 0 and job.packed is not None:
+    if q.number == 0 and job.packed is not None:
         panels, part, _ = _panels(job, t)  # what all take part in, the first of them does
         return [(at, width * job.vector, width) for _, width, at in panels if part == 0]
     v0, v1 = job.part(q.vectors_out, t)

@@ -17,7 +17,7 @@ from ...contract.parameters import Parameters
 from ...regularization import Regularization
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import HYPERPARAMETERS
-from ..program.job import Job, Scaled
+from ..program.job import Scaled
 from .source import Source
 from .steps import Run
 from .training import Training
@@ -54,38 +54,28 @@ class DecayedTraining(Training):
     def _make_workspace(self) -> Workspace:
         """Return one with a row of every layer, and a scale, for each step of a segment."""
         workspace = Workspace(self.parameters, SEGMENT)
-        layers, item = workspace.layers, self.parameters.dtype.itemsize
+        item, a = self.parameters.dtype.itemsize, workspace.layers[0].a
         scales = workspace.take("scales", SEGMENT * item)
-        zeros = workspace.take("zeros", max(q.ld_h for q in layers))
-        # of x V, and of s d, then the step; those of f(s (x V) + b) are the layer's own
-        self._raw, self._steps = (
-            [
-                workspace.take(f"{name} of layer {number}", SEGMENT * q.ld_h)
-                for number, q in enumerate(layers)
-            ]
-            for name in ("products", "steps")
-        )
-        self._scales = workspace.array(scales, 1, item)[:, 0]
-        seen, scaled = [], []
-        scale, a = scales.moving(step=item), layers[0].a
-        # mutant False: all are of one length
-        for q, row, step in zip(layers, self._raw, self._steps, strict=True):
-            h, raw = q.h.moving(step=q.ld_h), row.moving(step=q.ld_h)
-            seen.append(replace(q, a=a, h=h, slope=h if q.slope == q.h else q.slope))
-            plain = replace(q, bias=zeros, code=ACTIVATIONS["identity"])
-            scaled.append(
-                Scaled(
-                    raw=replace(plain, a=a, h=raw),
-                    finished=replace(q, a=scale, n_in=1, w=raw, h=h),
-                    scaled=replace(plain, a=scale, n_in=1, w=q.d, h=step.moving(step=q.ld_h)),
-                )
+        zeros = workspace.take("zeros", max(q.ld_h for q in workspace.layers))
+        scale, layers = scales.moving(step=item), []
+        for q in workspace.layers:
+            products, steps = (
+                workspace.take(f"{name} of layer {q.number}", SEGMENT * q.ld_h)
+                for name in ("products", "steps")
             )
+            h, product, delta = (row.moving(step=q.ld_h) for row in (q.h, products, steps))
+            plain = replace(q, bias=zeros, code=ACTIVATIONS["identity"])
+            scaled = Scaled(
+                product=replace(plain, a=a, h=product),
+                finished=replace(q, a=scale, n_in=1, w=product, h=h),
+                delta=replace(plain, a=scale, n_in=1, w=q.d, h=delta),
+            )
+            slope = h if q.slope == q.h else q.slope
+            layers.append(replace(q, a=a, h=h, slope=slope, scaled=scaled))
             a = h
-        self._layers, self._scaled = tuple(seen), tuple(scaled)
+        workspace.layers = tuple(layers)
+        self._scales = workspace.array(scales, 1, item)[:, 0]
         return workspace
-
-    def _job(self) -> Job:
-        return replace(super()._job(), layers=self._layers, scaled=self._scaled)
 
     @staticmethod
     def fits(X: Any, parameters: Parameters, settings: StepSettings) -> bool:
@@ -141,13 +131,14 @@ class DecayedTraining(Training):
         """Return what each step has added to |V|^2."""
         n, x = len(order), self._squares[order]
         total = np.zeros(n)
-        layers, item = self._workspace.layers, self.parameters.dtype.itemsize
-        # mutant False: all are of one length
-        for q, *places in zip(layers, self._raw, self._steps, strict=True):
-            raw, step, out = (
-                self._workspace.array(place, q.ld_h // item, q.ld_h)[:n] for place in (*places, q.h)
+        item = self.parameters.dtype.itemsize
+        for q in self._workspace.layers:
+            assert q.scaled is not None
+            rows = q.scaled.product.h, q.scaled.delta.h, q.h
+            product, step, out = (
+                self._workspace.array(row, q.ld_h // item, q.ld_h)[:n] for row in rows
             )
-            total += 2 * _dots(raw, step) + x * _dots(step, step)
+            total += 2 * _dots(product, step) + x * _dots(step, step)
             x = _dots(out, out)
         return total
 

@@ -52,7 +52,7 @@ class Workspace:
         length = current_target().vector_bytes // item
         names = (*architecture.activations, "identity")
         a, ld_a = self._rows_of("inputs", architecture.n_in)
-        layers = []
+        layers: list[Layer] = []
         for i, (n_in, n_out) in enumerate(architecture.layers):
             h, ld_h = self._rows_of(f"outputs of layer {i + 1}", n_out)
             left_out = dropout[i] if i < len(dropout) else 0.0
@@ -74,15 +74,15 @@ class Workspace:
                     wt = self.take(f"transpose of layer {i + 1}", _padded(n_out) * ld_wt)
             layers.append(
                 Layer(
-                    n_in=n_in, n_out=n_out, vectors_in=-(-n_in // length),
+                    number=i, n_in=n_in, n_out=n_out, vectors_in=-(-n_in // length),
                     vectors_out=-(-n_out // length),
                     w=At(Slot.PARAMETERS, parameters.weight_offsets[i] * item),
                     ld_w=row_length(n_out, item) * item,
                     bias=At(Slot.PARAMETERS, parameters.bias_offsets[i] * item),
                     wt=wt, ld_wt=ld_wt, a=a, ld_a=ld_a, h=h, ld_h=ld_h, d=d, slope=slope,
                     code=ACTIVATIONS[names[i]], slope_code=slope_code,
-                    has_bias=architecture.bias, threshold=int(threshold(left_out)),
-                    factor=factor, wide=wide,
+                    has_bias=architecture.bias, first_slot=sum(q.slots for q in layers),
+                    threshold=int(threshold(left_out)), factor=factor, wide=wide,
                 )
             )  # fmt: skip
             a, ld_a = h, ld_h
