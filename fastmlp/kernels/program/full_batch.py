@@ -10,7 +10,6 @@ from __future__ import annotations
 from ..emit.optimizers import ADD, STORE
 from . import post_gradient, sparse_input
 from .job import BLOCK, Job
-from .minibatch import add_penalties_of_step_before
 from .operation import At, Phase, Share
 from .passes import through, update_bias, update_rows
 from .samples import Samples
@@ -32,7 +31,7 @@ def step(job: Job, size: int) -> list[Phase]:
         Phase.of("groups", job.shares, lambda share, t: _groups(job, share, t, size)),
         Phase.of("combine", job.shares, combine),
     ]
-    add_penalties_of_step_before(job, phases[0])
+    post_gradient.add_penalties_of_step_before(job, phases[0])
     return phases if alone else phases + following
 
 

@@ -13,7 +13,15 @@ from .job import BLOCK, Job, Layer
 from .operation import NOWHERE, At, Phase, Share, Slot
 from .sparse_input import Piece, columns, pieces
 
-__all__ = ["add_penalties", "apply", "copies", "copy_rows", "note_penalties", "phases"]
+__all__ = [
+    "add_penalties_of_step_before",
+    "apply",
+    "copies",
+    "copy_rows",
+    "note_penalties",
+    "penalties",
+    "phases",
+]
 
 
 def phases(job: Job) -> list[Phase]:
@@ -39,14 +47,22 @@ def note_penalties(job: Job, share: Share, q: Layer, piece: Piece) -> None:
     )  # fmt: skip
 
 
-def add_penalties(job: Job, share: Share, *, before: bool) -> None:
-    """Add up what was noted in this step, or in the one before it."""
-    if job.regularizing.penalty:
-        penalty = At(Slot.PENALTY, -8 if before else 0, step=8)
-        share.add(
-            "reduce_penalties", penalty=penalty, totals=At(Slot.PENALTIES),
-            count=job.regularizing.slots,
-        )  # fmt: skip
+def penalties(job: Job, *, before: bool) -> Phase:
+    """Return the phase that adds up what was noted in this step, or in the one before it."""
+
+    def build(share: Share, t: int) -> None:
+        if t == 0 and job.regularizing.penalty:
+            share.add(
+                "reduce_penalties", penalty=At(Slot.PENALTY, -8 if before else 0, step=8),
+                totals=At(Slot.PENALTIES), count=job.regularizing.slots,
+            )  # fmt: skip
+
+    return Phase.of("penalties", job.shares, build)
+
+
+def add_penalties_of_step_before(job: Job, phase: Phase) -> None:
+    """Let a step's first phase add up the last step's penalties: no phase of its own for them."""
+    phase.shares[0].loops[:0] = penalties(job, before=True).shares[0].loops
 
 
 def copy_rows(job: Job, share: Share, q: Layer, rows: tuple[int, int]) -> None:
@@ -133,8 +149,8 @@ def apply(job: Job, share: Share, t: int) -> None:
                 vectors=(i1 - i0) * piece.ld // job.vector, code=job.optimizer, state=piece.state,
                 hyper=hyper,
             )  # fmt: skip
-        if not job.regularizing.limits:
-            copy_rows(job, share, q, job.rows_of(q, t))
+            if not job.regularizing.limits:
+                copy_rows(job, share, q, piece.rows)
         if q.has_bias and t == 0:
             share.add(
                 "optimizer", w=q.bias, g=job.gradient_of(q.bias), vectors=q.vectors_out,

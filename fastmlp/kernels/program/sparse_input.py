@@ -28,7 +28,6 @@ __all__ = [
     "list_samples",
     "pieces",
     "update_panel",
-    "whole_rows",
 ]
 
 
@@ -119,28 +118,26 @@ class Piece(NamedTuple):
         return q.first_slot + (self.first + vector) * q.blocks + self.rows[0] // BLOCK
 
 
-def whole_rows(job: Job, q: Layer, rows: tuple[int, int]) -> Piece:
-    """Return rows of a layer's W as they lie."""
-    w, n = q.w + rows[0] * q.ld_w, q.vectors_out
-    return Piece(w, job.gradient_of(w), q.ld_w, 0, n, rows, job.n_bytes, n)
-
-
 def pieces(job: Job, q: Layer, t: int) -> list[Piece]:
-    """Return what of a layer's W is a share's own: rows, or panels."""
-    rows, packed = job.rows_of(q, t), job.packed
+    """Return what of a layer's W is a share's own: panels, or rows as they lie; those of a wide one
+    are so few at a time that they are copied from a cache.
+    """
+    packed, (i0, i1) = job.packed, job.rows_of(q, t)
+    found = []
     if q.number == 0 and packed is not None:
-        found = []
         if packed.count >= job.shares:
-            rows = 0, q.blocks * BLOCK
-        for first, width, at in _panels(job, t)[0]:
-            w = at + rows[0] * width * job.vector
+            i0, i1 = 0, q.blocks * BLOCK
+        for first, width, at in _panels(job, t)[0] if i1 > i0 else ():
+            ld = width * job.vector
+            w = at + i0 * ld
             gradient = w + packed.gradient
-            found.append(
-                Piece(w, gradient, width * job.vector, first, width, rows, packed.state, 1)
-            )
-    else:
-        found = [whole_rows(job, q, rows)]
-    return found if rows[1] > rows[0] else []
+            found.append(Piece(w, gradient, ld, first, width, (i0, i1), packed.state, 1))
+        return found
+    n, at_once = q.vectors_out, q.wide.rows if q.wide else max(1, i1 - i0)
+    for i in range(i0, i1, at_once):
+        w, rows = q.w + i * q.ld_w, (i, min(i + at_once, i1))
+        found.append(Piece(w, job.gradient_of(w), q.ld_w, 0, n, rows, job.n_bytes, n))
+    return found
 
 
 def columns(job: Job, q: Layer, t: int) -> list[tuple[At, int, int]]:

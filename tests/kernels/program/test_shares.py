@@ -13,7 +13,7 @@ from fastmlp.architecture import Architecture
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.optimizers import OPTIMIZERS
 from fastmlp.kernels.emit.target import current_target
-from fastmlp.kernels.program import minibatch, per_sample
+from fastmlp.kernels.program import minibatch, per_sample, post_gradient
 from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
 from fastmlp.kernels.program.operation import At, Slot
 from fastmlp.kernels.run import rows_inference
@@ -130,5 +130,5 @@ def test_a_step_adds_up_the_penalties_of_the_one_before():
     for phase in others:
         assert not any(records(phase, "reduce_penalties"))
     assert all(records(others[0], "penalties"))
-    last = minibatch.penalties(job, before=True)
+    last = post_gradient.penalties(job, before=True)
     assert records(last, "reduce_penalties") == [before, []]
