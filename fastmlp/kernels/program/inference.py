@@ -128,12 +128,5 @@ def by_columns(job: Job, count: int, output: int, *, one_by_one: bool, looks: bo
             _output(job, share, samples, output)
 
     builds = [bring, *map(through, job.layers), finish]
-
-    def alone(share: Share, t: int) -> None:  # who waits for nobody needs no phases
-        for build in builds:
-            build(share, t)
-
-    phases = [
-        Phase.of("columns", job.shares, build) for build in (builds if job.shares > 1 else [alone])
-    ]
+    phases = [Phase.of("columns", job.shares, build) for build in builds]
     return Program(job.shares, {"columns": phases})

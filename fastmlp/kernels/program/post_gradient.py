@@ -95,8 +95,7 @@ def copies(job: Job) -> Phase:
 
     def build(share: Share, t: int) -> None:
         for q in job.layers:
-            b0, b1 = job.part(q.blocks, t)
-            copy_rows(job, share, q, (b0 * BLOCK, b1 * BLOCK))
+            copy_rows(job, share, q, job.rows_of(q, t))
 
     return Phase.of("copies", job.shares, build)
 
