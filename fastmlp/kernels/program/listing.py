@@ -19,27 +19,16 @@ _RULES = {code: name for name, code in OPTIMIZERS.items()} | {STORE: "store sums
 
 
 class Line(NamedTuple):
-    """An operation of a listing.
-
-    Attributes
-    ----------
-    phase : str
-    share, place : int
-        Which of the phase's shares, and which of its operations, from 0 on.
-    turns : int
-        How often it runs in a step.
-    kernel, shape : str
-    flops : int
-        Floating-point operations of one turn, multiplications and additions of sums alone, zeros
-        included; 0 for kernels whose work is of another kind.
-    """
+    """An operation of a listing."""
 
     phase: str
-    share: int
-    place: int
-    turns: int
+    share: int  # which of the phase's shares, from 0 on
+    place: int  # which of its operations
+    turns: int  # how often it runs in a step
     kernel: str
     shape: str
+    # floating-point operations of one turn, multiplications and additions of sums alone, zeros
+    # included; 0 for kernels whose work is of another kind
     flops: int
 
 

@@ -153,20 +153,11 @@ class Phase:
 
 @dataclass
 class Program:
-    """Sections of phases, all of the same number of shares.
-
-    Attributes
-    ----------
-    shares : int
-    sections : dict
-        A list of phases by its key, such as ``("step", 64)``.
-    more_slots : int
-        How many slots the program has of its own, behind those of `Slot`.
-    """
+    """Sections of phases, all of the same number of shares."""
 
     shares: int
-    sections: dict[Hashable, list[Phase]] = field(default_factory=dict)
-    more_slots: int = 0
+    sections: dict[Hashable, list[Phase]]  # by keys such as ``("step", 64)``
+    more_slots: int = 0  # that the program has of its own, behind those of `Slot`
 
     def kernels(self) -> set[str]:
         """Return the names of all kernels that it calls."""

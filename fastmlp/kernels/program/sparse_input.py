@@ -87,31 +87,16 @@ def add_gradient(
 
 
 class Piece(NamedTuple):
-    """Rows of columns of a W that are a share's own: of a panel, or of all columns as they lie.
+    """Rows of columns of a W that are a share's own: of a panel, or of all columns as they lie."""
 
-    Attributes
-    ----------
-    w, gradient : At
-        Of its first row, whose first vector is the `first` one of W's rows.
-    ld : int
-        Bytes from row to row.
-    first, vectors : int
-    rows : (int, int)
-        Its first row, and the one behind its last.
-    state : int
-        Bytes from a weight to the optimizer's state of it.
-    together : int
-        Vectors whose squares are summed together.
-    """
-
-    w: At
+    w: At  # its first row
     gradient: At
-    ld: int
-    first: int
+    ld: int  # bytes from row to row
+    first: int  # which vector of W's rows is its first
     vectors: int
-    rows: tuple[int, int]
-    state: int
-    together: int
+    rows: tuple[int, int]  # its first row, and the one behind its last
+    state: int  # bytes from a weight to the optimizer's state of it
+    together: int  # vectors whose squares are summed together
 
     def slot(self, q: Layer, vector: int = 0) -> int:
         """Return where one of its vectors is in tables of sums by vectors and blocks of rows."""
