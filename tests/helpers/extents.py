@@ -36,7 +36,7 @@ def _of_parameters(parameters: Parameters, layers: tuple[Layer, ...], copies: in
 
 
 def _of_workspace(workspace: Workspace) -> list[Array]:
-    return [Array(name, *place) for name, place in workspace.places.items()]
+    return [Array("workspace", *place) for place in workspace.places]
 
 
 def _of_samples(samples: int, steps: int, layers: tuple[Layer, ...], item: int) -> Extents:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..emit.optimizers import ADD, STORE
 from . import post_gradient, sparse_input
 from .job import BLOCK, Job
-from .operation import At, Phase, Share
+from .operation import Phase, Share
 from .passes import through, update_bias, update_rows
 from .samples import Samples
 
@@ -58,7 +58,7 @@ def _block(job: Job, share: Share, samples: Samples, group: int) -> None:
     through(job, share, samples)
     for q in job.layers:
         if q.number == 0 and job.lists is not None:
-            target = job.gradient_of(q.w) + group * job.n_bytes
+            target = job.gradient_of(q.w, group)
             sparse_input.add_gradient(job, share, samples, target, samples.at(q.d, q.ld_h))
         else:
             update_rows(job, share, q, (0, q.blocks * BLOCK), samples, ADD, group)
@@ -67,17 +67,14 @@ def _block(job: Job, share: Share, samples: Samples, group: int) -> None:
 
 def _combine(job: Job, share: Share, t: int) -> None:
     """A share's rows of every W: add up the groups in order."""
-
-    def add(parameter: At, vectors: int) -> None:
-        first = job.gradient_of(parameter)
-        share.add(
-            "add", dst=first, src=first + job.n_bytes, vectors=vectors,
-            pieces=job.groups - 1, distance=job.n_bytes,
-        )  # fmt: skip
-
     for q in job.layers:
         i0, i1 = job.rows_of(q, t)
-        if i1 > i0 and job.groups > 1:
-            add(q.w + i0 * q.ld_w, (i1 - i0) * q.ld_w // job.vector)
-        if q.has_bias and t == 0 and job.groups > 1:
-            add(q.bias, q.vectors_out)
+        summed = [(q.w + i0 * q.ld_w, (i1 - i0) * q.ld_w // job.vector)]
+        if q.has_bias and t == 0:
+            summed.append((q.bias, q.vectors_out))
+        for parameter, vectors in summed:
+            if vectors and job.groups > 1:
+                share.add(
+                    "add", dst=job.gradient_of(parameter), src=job.gradient_of(parameter, 1),
+                    vectors=vectors, pieces=job.groups - 1, distance=job.n_bytes,
+                )  # fmt: skip

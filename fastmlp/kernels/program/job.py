@@ -186,9 +186,9 @@ class Job:
         row = HYPER_ROW * self.item
         return At(Slot.HYPER, row if bias else 0, step=2 * row)
 
-    def gradient_of(self, parameter: At) -> At:
-        """Return where the gradient of a parameter is summed."""
-        return At(Slot.GRADIENT, parameter.offset)
+    def gradient_of(self, parameter: At, group: int = 0) -> At:
+        """Return where the gradient of a parameter is summed, over a group of samples."""
+        return At(Slot.GRADIENT, parameter.offset + group * self.n_bytes)
 
     def rows_of(self, q: Layer, share: int) -> tuple[int, int]:
         """Return a share's first row of a layer's W, and the one behind its last."""

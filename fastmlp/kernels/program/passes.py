@@ -153,7 +153,7 @@ def update_rows(
     i0, i1 = rows[0], min(rows[1], q.n_in)  # the rows behind the last input stay zeros
     if i1 <= i0:
         return
-    target = q.w if code < STORE else job.gradient_of(q.w) + group * job.n_bytes
+    target = q.w if code < STORE else job.gradient_of(q.w, group)
     values: dict[str, Value] = {
         "w": target + i0 * q.ld_w, "ldw": q.ld_w, "k": samples.count, "code": code,
         "state": job.n_bytes, "hyper": job.hyper(), "tiles": -(-(i1 - i0) // job.tile_rows),
@@ -178,7 +178,7 @@ def update_bias(
     v0, v1 = vectors
     if not q.has_bias or v1 <= v0:
         return
-    target = q.bias if code < STORE else job.gradient_of(q.bias) + group * job.n_bytes
+    target = q.bias if code < STORE else job.gradient_of(q.bias, group)
     share.add(
         "bias_update", bias=target + v0 * job.vector, d=samples.at(q.d, q.ld_h) + v0 * job.vector,
         ldd=q.ld_h, rows=samples.count, vectors=v1 - v0, code=code, state=job.n_bytes,

@@ -55,14 +55,11 @@ class DecayedTraining(Training):
         """Return one with a row of every layer, and a scale, for each step of a segment."""
         workspace = Workspace(self.parameters, SEGMENT)
         item, a = self.parameters.dtype.itemsize, workspace.layers[0].a
-        scales = workspace.take("scales", SEGMENT * item)
-        zeros = workspace.take("zeros", max(q.ld_h for q in workspace.layers))
+        scales = workspace.take(SEGMENT * item)
+        zeros = workspace.take(max(q.ld_h for q in workspace.layers))
         scale, layers = scales.moving(step=item), []
         for q in workspace.layers:
-            products, steps = (
-                workspace.take(f"{name} of layer {q.number}", SEGMENT * q.ld_h)
-                for name in ("products", "steps")
-            )
+            products, steps = (workspace.take(SEGMENT * q.ld_h) for _ in range(2))
             h, product, delta = (row.moving(step=q.ld_h) for row in (q.h, products, steps))
             plain = replace(q, bias=zeros, code=ACTIVATIONS["identity"])
             scaled = Scaled(
