@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ..emit.optimizers import HYPER_ROW, STORE
 from ..jit.registry import SPLIT
-from .operation import NOWHERE, At, Slot, Value
+from .operation import NOWHERE, At, Slot, Value, cut
 
 __all__ = ["BLOCK", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing", "Scaled", "Wide"]
 
@@ -152,8 +152,6 @@ class Regularizing:
     # the whole gradient is summed before the optimizer's step: it is clipped, or has an l1 part, or
     # the weights are bounded
     whole: bool = False
-    slots: int = 0  # sums in the table of penalties, a multiple of 4
-    norms: int = 0  # sums in the table of norms, the biases' last
 
 
 @dataclass(frozen=True)
@@ -181,6 +179,11 @@ class Job:
     groups: int = 1  # of samples of a full batch, each with a gradient of its own
     group_samples: int = 0
 
+    @property
+    def slots(self) -> int:
+        """The sums of all layers' W in the tables of penalties and norms."""
+        return sum(q.slots for q in self.layers)
+
     def hyper(self, *, bias: bool = False) -> At:
         """Return where the step's hyperparameters are, those of the weights or of the biases."""
         row = HYPER_ROW * self.item
@@ -194,6 +197,6 @@ class Job:
         """Return a share's first row of a layer's W, and the one behind its last."""
         return self.bounds[q.number][share], self.bounds[q.number][share + 1]
 
-    def part(self, n: int, share: int) -> tuple[int, int]:
-        """Return a share's part of n pieces."""
-        return n * share // self.shares, n * (share + 1) // self.shares
+    def part(self, n: int, share: int, unit: int = 1) -> tuple[int, int]:
+        """Return where a share's part of n begins and ends, on multiples of `unit`."""
+        return cut(n, self.shares, share, unit)

@@ -10,8 +10,6 @@ up.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..emit.optimizers import ADD, STORE
 from . import post_gradient, sparse_input
 from .job import Job
@@ -64,11 +62,9 @@ def _panels(job: Job, share: Share, t: int, samples: Samples, full: bool) -> Non
 
 def _samples(job: Job, share: Share, t: int, samples: Samples) -> None:
     """A share's samples, from gathering them to their deltas."""
-    tiles = -(-samples.count // job.tile_rows)
-    r0, r1 = (edge * job.tile_rows for edge in job.part(tiles, t))
-    mine = min(r1, samples.count) - r0
-    if mine > 0:
-        through(job, share, replace(samples, first=samples.first + r0, row=r0, count=mine))
+    r0, r1 = job.part(samples.count, t, job.tile_rows)
+    if r1 > r0:
+        through(job, share, samples.part(r0, r1))
 
 
 def _weights(job: Job, share: Share, t: int, samples: Samples, code: int) -> None:

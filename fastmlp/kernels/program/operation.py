@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..jit.registry import KERNELS
 
-__all__ = ["NOWHERE", "At", "Loop", "Operation", "Phase", "Program", "Share", "Slot"]
+__all__ = ["NOWHERE", "At", "Loop", "Operation", "Phase", "Program", "Share", "Slot", "cut"]
 
 
 class Slot(IntEnum):
@@ -133,6 +133,12 @@ class Share:
         self.loops.append(self._open)
         yield
         self._open = None
+
+
+def cut(n: int, parts: int, part: int, unit: int = 1) -> tuple[int, int]:
+    """Return where a part of n begins and ends, on multiples of `unit` but for the last one."""
+    units = -(-n // unit)
+    return min(n, units * part // parts * unit), min(n, units * (part + 1) // parts * unit)
 
 
 @dataclass

@@ -54,7 +54,7 @@ def penalties(job: Job, *, before: bool) -> Phase:
         if t == 0 and job.regularizing.penalty:
             share.add(
                 "reduce_penalties", penalty=At(Slot.PENALTY, -8 if before else 0, step=8),
-                totals=At(Slot.PENALTIES), count=job.regularizing.slots,
+                totals=At(Slot.PENALTIES), count=-(-job.slots // 4) * 4,
             )  # fmt: skip
 
     return Phase.of("penalties", job.shares, build)
@@ -102,7 +102,7 @@ def copies(job: Job) -> Phase:
 
 def _norms(job: Job, share: Share, t: int) -> None:
     """Note the sums of squares of the whole gradient, the biases' last."""
-    biases = At(Slot.NORMS, (job.regularizing.norms - len(job.layers)) * 8)
+    biases = At(Slot.NORMS, job.slots * 8)
     for q in job.layers:
         for piece in pieces(job, q, t):
             i0, i1 = piece.rows
@@ -127,7 +127,7 @@ def _clipped(job: Job, share: Share, t: int) -> At:
     copy = At(Slot.CLIPPED, t * 2 * row)
     share.add(
         "clip", to=copy, hyper=job.hyper(), row_bytes=row, squares=At(Slot.NORMS),
-        count=job.regularizing.norms, limit=At(Slot.LIMITS, 16),
+        count=job.slots + len(job.layers), limit=At(Slot.LIMITS, 16),
     )  # fmt: skip
     return copy
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .job import Job
 from .operation import At, Value
@@ -24,6 +24,10 @@ class Samples:
     # what is entered at a run, in slots beyond those of `Slot`: the slot of an array in order ->
     # that of these samples' part of it, and "count" and "tiles" -> slots of these numbers
     told: Mapping[int | str, int] = field(default_factory=dict)
+
+    def part(self, first: int, last: int) -> Samples:
+        """Return those of some rows, of samples that begin in row 0."""
+        return replace(self, first=self.first + first, row=first, count=last - first)
 
     def of(self, slot: int, bytes_each: int = 8) -> At:
         """Return the address of the first one's element in an array that is in order."""

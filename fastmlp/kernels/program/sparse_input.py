@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
 from .job import BLOCK, Job, Layer, Lists, Packed
-from .operation import NOWHERE, At, Share, Slot
+from .operation import NOWHERE, At, Share, Slot, cut
 from .samples import Samples
 
 __all__ = [
@@ -144,7 +144,7 @@ def _panels(job: Job, number: int) -> tuple[list[tuple[int, int, At]], int, int]
         (first, last), part, parts = job.part(count, number), 0, 1
     panels = []
     for p in range(first, last):
-        v0, v1 = q.vectors_out * p // count, q.vectors_out * (p + 1) // count
+        v0, v1 = cut(q.vectors_out, count, p)
         panels.append((v0, v1 - v0, At(Slot.PACKED, v0 * q.blocks * BLOCK * job.vector)))
     return panels, part, parts
 
@@ -152,13 +152,12 @@ def _panels(job: Job, number: int) -> tuple[list[tuple[int, int, At]], int, int]
 def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> None:
     """Take a share's panels over all samples of a chunk."""
     panels, part, parts = _panels(job, number)
-    r0, r1 = samples.count * part // parts, samples.count * (part + 1) // parts
+    r0, r1 = cut(samples.count, parts, part)
     if r1 <= r0:
         return
-    mine = replace(samples, first=samples.first + r0, row=r0, count=r1 - r0)
     for first, width, w in panels:
         panel = job.layers[0].part(first, first + width, job.vector)
-        forward(job, share, replace(panel, w=w, ld_w=width * job.vector), mine)
+        forward(job, share, replace(panel, w=w, ld_w=width * job.vector), samples.part(r0, r1))
 
 
 def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:

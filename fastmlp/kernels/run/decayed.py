@@ -97,7 +97,10 @@ class DecayedTraining(Training):
         # mutant 1: the rate of biases is that of weights
         rates = hyper[:, 0, _RATE].astype(np.float64)
         factors = 1 - rates * hyper[:, 0, _L2].astype(np.float64)
-        done = 0
+        p, done = self.parameters, 0
+        # mutant False: both are of one length
+        ends = zip(p.weight_offsets, p.bias_offsets, strict=True)
+        weights = [p.flat[start:end] for start, end in ends]  # with their padding, which is 0
         while done < n:
             scales = np.cumprod(factors[done : done + SEGMENT])
             low = np.flatnonzero(scales < _LEAST)  # mutant <=: another number of steps does as well
@@ -107,22 +110,15 @@ class DecayedTraining(Training):
             hyper[part, 0, _RATE] = rates[part] / scales
             before = np.append(1.0, scales[:-1])
             self._scales[: len(scales)] = before
-            squares = sum(float(np.einsum("i,i->", w, w)) for w in self._flat_weights())
+            squares = sum(float(np.einsum("i,i->", w, w)) for w in weights)
             self._take_steps(run_of, part.start, part.stop, run_of.order[part], self._source.X)
             changes = np.append(0.0, np.cumsum(self._changes(order[part]))[:-1])
             penalty[part] = self.regularization.l2 / 2 * before**2 * (squares + changes)
-            for w in self._flat_weights():
+            for w in weights:
                 w *= scales[-1]
             done += len(scales)
         self.state.step += n
         return run_of.losses, run_of.correct, penalty
-
-    def _flat_weights(self) -> list[np.ndarray]:
-        """Return each layer's weights with their padding, which is 0."""
-        p = self.parameters
-        # mutant False: both are of one length
-        pairs = zip(p.weight_offsets, p.bias_offsets, strict=True)
-        return [p.flat[start:end] for start, end in pairs]
 
     def _changes(self, order: np.ndarray) -> np.ndarray:
         """Return what each step has added to |V|^2."""
