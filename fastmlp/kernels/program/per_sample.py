@@ -54,8 +54,7 @@ def _update(job: Job, share: Share, q: Layer, step: At) -> None:
             "vector_update", w=q.w, ldw=q.ld_w, x=q.a, n=q.n_in, d=step, vectors=q.vectors_out
         )
         return
-    at_once = job.lists.n_cuts
-    sparse_input.add_gradient(job, share, _ONE, q.w, step, at_once=at_once)
+    sparse_input.add_gradient(job, share, _ONE, q.w, step)
 
 
 def step(job: Job) -> list[Phase]:

@@ -160,8 +160,8 @@ def apply(job: Job, share: Share, t: int) -> None:
 def _limit(job: Job, share: Share, t: int) -> None:
     """Bound a share's columns of every W: none is left longer than the limit."""
     for q in job.layers:
-        for w, ld, vectors in columns(job, q, t):
+        for part in columns(job, q, t):
             share.add(
-                "limit_columns", w=w, ldw=ld, rows=q.blocks * BLOCK, vectors=vectors,
-                limit=At(Slot.LIMITS, 24),
+                "limit_columns", w=part.w, ldw=part.ld_w, rows=q.blocks * BLOCK,
+                vectors=part.vectors_out, limit=At(Slot.LIMITS, 24),
             )  # fmt: skip

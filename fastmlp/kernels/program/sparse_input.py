@@ -72,17 +72,13 @@ def forward(job: Job, share: Share, q: Layer, samples: Samples) -> None:
         )  # fmt: skip
 
 
-def add_gradient(
-    job: Job, share: Share, samples: Samples, target: At, d: At, *, at_once: int = 1
-) -> None:
-    """Add the gradient of the first layer's W to `target`, from rows of deltas at `d`, `at_once`
-    blocks at a time.
-    """
+def add_gradient(job: Job, share: Share, samples: Samples, target: At, d: At) -> None:
+    """Add the gradient of the first layer's W to `target`, from rows of deltas at `d`."""
     q, lists = job.layers[0], _lists(job)
     share.add(
         f"sparse_gradient_{lists.kind}", g=target, ldg=q.ld_w, d=d, ldd=q.ld_h,
-        order=samples.of(Slot.ROWS), **lists.where, at_once=at_once, rows=samples.count,
-        vectors=q.vectors_out,
+        order=samples.of(Slot.ROWS), **lists.where, at_once=lists.at_once,
+        rows=samples.count, vectors=q.vectors_out,
     )  # fmt: skip
 
 
@@ -112,11 +108,10 @@ def pieces(job: Job, q: Layer, t: int) -> list[Piece]:
     if q.number == 0 and packed is not None:
         if packed.count >= job.shares:
             i0, i1 = 0, q.blocks * BLOCK
-        for first, width, at in _panels(job, t)[0] if i1 > i0 else ():
-            ld = width * job.vector
-            w = at + i0 * ld
-            gradient = w + packed.gradient
-            found.append(Piece(w, gradient, ld, first, width, (i0, i1), packed.state, 1))
+        for first, panel in _panels(job, t)[0] if i1 > i0 else ():
+            ld, n = panel.ld_w, panel.vectors_out
+            w = panel.w + i0 * ld
+            found.append(Piece(w, w + packed.gradient, ld, first, n, (i0, i1), packed.state, 1))
         return found
     n, at_once = q.vectors_out, q.wide.rows if q.wide else max(1, i1 - i0)
     for i in range(i0, i1, at_once):
@@ -125,18 +120,18 @@ def pieces(job: Job, q: Layer, t: int) -> list[Piece]:
     return found
 
 
-def columns(job: Job, q: Layer, t: int) -> list[tuple[At, int, int]]:
-    """Return columns of a layer's W, one share's: where they begin, from row to row, vectors."""
+def columns(job: Job, q: Layer, t: int) -> list[Layer]:
+    """Return the layer with only the columns that are a share's own."""
     if q.number == 0 and job.packed is not None:
         panels, part, _ = _panels(job, t)  # what all take part in, the first of them does
-        return [(at, width * job.vector, width) for _, width, at in panels if part == 0]
+        return [panel for _, panel in panels if part == 0]
     v0, v1 = job.part(q.vectors_out, t)
-    return [(q.w + v0 * job.vector, q.ld_w, v1 - v0)] if v1 > v0 else []
+    return [q.part(v0, v1, job.vector)] if v1 > v0 else []
 
 
-def _panels(job: Job, number: int) -> tuple[list[tuple[int, int, At]], int, int]:
-    """Return a share's panels, their first vector, width and address, and which of how many parts
-    of them it has.
+def _panels(job: Job, number: int) -> tuple[list[tuple[int, Layer]], int, int]:
+    """Return a share's panels, their first vector and the layer with only their columns, and which
+    of how many parts of them it has.
     """
     q, count = job.layers[0], _packed(job).count
     first, last, part, parts = 0, count, number, job.shares
@@ -145,7 +140,9 @@ def _panels(job: Job, number: int) -> tuple[list[tuple[int, int, At]], int, int]
     panels = []
     for p in range(first, last):
         v0, v1 = cut(q.vectors_out, count, p)
-        panels.append((v0, v1 - v0, At(Slot.PACKED, v0 * q.blocks * BLOCK * job.vector)))
+        w = At(Slot.PACKED, v0 * q.blocks * BLOCK * job.vector)
+        panel = replace(q.part(v0, v1, job.vector), w=w, ld_w=(v1 - v0) * job.vector)
+        panels.append((v0, panel))
     return panels, part, parts
 
 
@@ -155,9 +152,8 @@ def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> Non
     r0, r1 = cut(samples.count, parts, part)
     if r1 <= r0:
         return
-    for first, width, w in panels:
-        panel = job.layers[0].part(first, first + width, job.vector)
-        forward(job, share, replace(panel, w=w, ld_w=width * job.vector), samples.part(r0, r1))
+    for _, panel in panels:
+        forward(job, share, panel, samples.part(r0, r1))
 
 
 def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:
