@@ -13,7 +13,7 @@ from __future__ import annotations
 from ..emit.optimizers import ADD, STORE
 from . import post_gradient, sparse_input
 from .job import Job
-from .operation import Phase, Share, Slot
+from .operation import Phase, Share
 from .passes import through, update_bias, update_rows
 from .samples import Samples
 
@@ -30,34 +30,30 @@ def step(job: Job, size: int) -> list[Phase]:
         code = job.optimizer
         if whole or len(starts) > 1:
             code = STORE if start == 0 else ADD
-        phases += chunk(job, start, min(job.chunk, size - start), size, code)
+        phases += chunk(job, start, min(job.chunk, size - start), code)
     post_gradient.add_penalties_of_step_before(job, phases[0])
     return phases + (post_gradient.phases(job) if whole else [])
 
 
-def chunk(job: Job, start: int, count: int, size: int, code: int) -> list[Phase]:
-    """Return the phases that sum the gradient of a chunk of samples, from the `start` of a step's
-    `size` on, and do with it what `code` says.
+def chunk(job: Job, start: int, count: int, code: int) -> list[Phase]:
+    """Return the phases that sum the gradient of a chunk of a step's samples, from the `start` one
+    on, and do with it what `code` says.
     """
     n, samples = job.shares, Samples(start, 0, count, step=job.batch_size, depth=count)
     phases = []
     if job.packed is not None:
-        full = size == job.batch_size
-        phases.append(Phase.of("panels", n, lambda share, t: _panels(job, share, t, samples, full)))
+        phases.append(Phase.of("panels", n, lambda share, t: _panels(job, share, t, samples)))
     phases.append(Phase.of("samples", n, lambda share, t: _samples(job, share, t, samples)))
     phases.append(Phase.of("weights", n, lambda share, t: _weights(job, share, t, samples, code)))
     return phases
 
 
-def _panels(job: Job, share: Share, t: int, samples: Samples, full: bool) -> None:
-    """A share's panels of the first layer; meanwhile the lists of the next step's samples are
-    asked for (the order is padded: there is always a next step's).
+def _panels(job: Job, share: Share, t: int, samples: Samples) -> None:
+    """A share's panels of the first layer; meanwhile the lists of the samples behind these are
+    asked for (the order is padded: there are always as many).
     """
     sparse_input.forward_panels(job, share, t, samples)
-    following = samples.of(Slot.ROWS)
-    if full:
-        following += samples.count * 8
-    sparse_input.list_by_feature(job, share, t, samples, following)
+    sparse_input.list_by_feature(job, share, t, samples)
 
 
 def _samples(job: Job, share: Share, t: int, samples: Samples) -> None:

@@ -23,7 +23,7 @@ def phases_of(mode: str, job: Job, key: Hashable) -> list[Phase]:
         case "apply":
             return [*post_gradient.phases(job), post_gradient.penalties(job, before=False)]
         case ("sum", int(size), int(code)):
-            return minibatch.chunk(job, 0, size, size, code)
+            return minibatch.chunk(job, 0, size, code)
         case ("step", int(size)):
             if mode == "single":
                 return per_sample.step(job)

@@ -156,19 +156,19 @@ def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> Non
         forward(job, share, panel, samples.part(r0, r1))
 
 
-def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:
+def list_by_feature(job: Job, share: Share, number: int, samples: Samples) -> None:
     """List in which samples of a chunk each feature of a share's blocks is not zero."""
     q, lists, packed = job.layers[0], _lists(job), _packed(job)
     first, last = packed.blocks[number], packed.blocks[number + 1]
     i0, i1 = (min(block * lists.block, q.blocks * BLOCK) for block in (first, last))
     counts = At(Slot.COUNTS)
     for r in range(0, samples.count, packed.portion):
+        order = samples.of(Slot.ROWS) + r * 8
         share.add(
             f"by_feature_{lists.kind}", counts=counts + packed.ld_counts, before=counts,
             listed=At(Slot.LISTED), ld_listed=packed.ld_listed, ldd=q.ld_h, first_row=r,
-            order=samples.of(Slot.ROWS) + r * 8, **lists.where, first=first, last=last,
-            rows=min(packed.portion, samples.count - r), begin=i0, features=i1 - i0,
-            following=following + r * 8,
+            order=order, **lists.where, first=first, last=last, begin=i0, features=i1 - i0,
+            rows=min(packed.portion, samples.count - r), following=order + samples.count * 8,
         )  # fmt: skip
         counts += packed.ld_counts
 
