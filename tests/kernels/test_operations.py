@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from checker import faults
+from footprint import Array
 
 from fastmlp import Adam, kernels, reference
 from fastmlp.activations import ACTIVATIONS
@@ -14,8 +15,7 @@ from fastmlp.architecture import Architecture
 from fastmlp.kernels.emit.matrix_product import COLUMN_BLOCK, K_BLOCK
 from fastmlp.kernels.jit.registry import launch
 from fastmlp.kernels.program.calls import Matrix, Product
-from fastmlp.kernels.program.footprint import Array
-from fastmlp.kernels.program.operation import At, Slot
+from fastmlp.kernels.program.operation import NOWHERE, Slot
 from fastmlp.kernels.run import calls, choose, plain
 from fastmlp.optimizers import OptimizerState
 from fastmlp.verification import TOLERANCE
@@ -95,7 +95,7 @@ def test_columns_are_packed_block_by_block(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_packed_operands_keep_to_their_rooms(dtype):
-    nowhere, item = Matrix(At(Slot.NONE), 0, 0), np.dtype(dtype).itemsize
+    nowhere, item = Matrix(NOWHERE, 0, 0), np.dtype(dtype).itemsize
     for n, k, m in itertools.product((1, 33, 257), (5, 64, 513), (1, 24, 64, 65, 521)):
         a, b = np.asfortranarray(normal(dtype, n, k)), normal(dtype, k, m)
         p = Product(

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from ..emit.activations import ACTIVATIONS
 from ..emit.matrix_product import COLUMN_BLOCK, K_BLOCK, ROW_BLOCK
 from ..emit.target import current_target
-from .operation import At, Share, Slot
+from .operation import NOWHERE, At, Share, Slot, cut
 
-__all__ = ["NOWHERE", "Matrix", "Product", "add_product", "cut"]
+__all__ = ["Matrix", "Product", "add_product"]
 
-NOWHERE = At(Slot.NONE)
 _ROUND = 64  # elements that rows and columns are rounded up to when they are packed
 _TARGET = current_target()
 
@@ -70,12 +69,6 @@ class Product:
             for n, packed in zip(sizes, self.packed, strict=True)
         )
         return a, b
-
-
-def cut(n: int, parts: int, part: int, unit: int) -> tuple[int, int]:
-    """Return where a part of n begins and ends, on multiples of `unit` but for the last one."""
-    units = -(-n // unit)
-    return min(n, units * part // parts * unit), min(n, units * (part + 1) // parts * unit)
 
 
 def add_product(share: Share, t: int, p: Product) -> None:

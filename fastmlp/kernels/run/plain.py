@@ -10,8 +10,8 @@ import numpy as np
 
 from ..emit.activations import ACTIVATIONS
 from ..emit.losses import ELEMENTWISE, OUTPUTS
-from ..program.calls import NOWHERE, Matrix, Product, add_product, cut
-from ..program.operation import At, Phase, Share, Slot
+from ..program.calls import Matrix, Product, add_product
+from ..program.operation import NOWHERE, At, Phase, Share, Slot, cut
 from . import choose
 from .calls import Call, address_of, call
 
@@ -142,7 +142,7 @@ def _over_rows(
 
     def make(threads: int) -> Call:
         def build(share: Share, t: int) -> None:
-            first, last = cut(rows, threads, t, 1)
+            first, last = cut(rows, threads, t)
             if first < last:
                 places = {field: At(slot, first * stride) for field, slot, stride in moving}
                 share.add(kernel, rows=last - first, **places, **values)
