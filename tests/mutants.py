@@ -88,7 +88,7 @@ GROUPS = {
          ["tests/kernels/run/test_partition.py"], *STEPS],
     ),
     "machine code": (
-        [KERNELS / "emit/executor.py", KERNELS / "emit/integers.py", KERNELS / "run/executor.py"],
+        [KERNELS / "emit/executor.py", KERNELS / "emit/threads.py", KERNELS / "run/executor.py"],
         [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_executor_threads.py"],
          ["tests/kernels/run/test_steps.py"], *STEPS],
     ),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from .flow import F32, F64, I8, I32, I64, VOID, Flow, call_by_name, const, constant, ir
+from .flow import F32, F64, I8, I32, I64, VOID, Flow, const, constant, ir
 
 __all__ = ["Vectors"]
 
@@ -24,7 +24,6 @@ class Vectors(Flow):
 
     def __init__(self, builder: ir.IRBuilder, dtype: str, length: int, fma: bool) -> None:
         super().__init__(builder)
-        self.module = builder.module
         self.dtype, self.length = dtype, length
         single = dtype == "float32"
         self.scalar, self.suffix, self.size = (F32, "f32", 4) if single else (F64, "f64", 8)
@@ -49,21 +48,9 @@ class Vectors(Flow):
         """Return an integer vector with `value` in every lane."""
         return constant(self.int_type, int(value))
 
-    def at(self, address: Any, offset: Any = 0, step: Any = None) -> Any:
-        """Return `address` + `offset` bytes, or `offset` times `step` bytes."""
-        if step is not None:
-            offset = self.times(offset, step)
-        if isinstance(offset, int):
-            return address if offset == 0 else self.b.add(address, const(offset))
-        return self.b.add(address, offset)
-
     def rows(self, address: Any, stride: Any, count: int) -> list[Any]:
         """Return where `count` rows begin, `stride` bytes from one to the next."""
         return [self.at(address, const(i), stride) for i in range(count)]
-
-    def pointer(self, address: Any, kind: Any = None) -> Any:
-        """Turn an integer address into a pointer to `kind` (a vector unless told)."""
-        return self.b.inttoptr(address, (kind or self.type).as_pointer())
 
     def load(self, address: Any, offset: Any = 0, length: int | None = None) -> Any:
         """Load a vector, of another `length` where told; it need not be aligned."""
@@ -97,7 +84,7 @@ class Vectors(Flow):
 
     def store_lanes(self, value: Any, mask: Any, address: Any, offset: Any = 0) -> None:
         """Store the lanes of a mask; nothing else is touched."""
-        pointer = self.pointer(self.at(address, offset))
+        pointer = self.pointer(self.at(address, offset), self.type)
         arguments = [value, pointer, I32(self.size), mask]
         self.call(f"llvm.masked.store.v{self.length}{self.suffix}.p0", VOID, arguments)
 
@@ -145,10 +132,6 @@ class Vectors(Flow):
         return self.b.icmp_signed("<", lanes, limit)
 
     # arithmetic
-
-    def call(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
-        """Call one of LLVM's own functions by its whole name."""
-        return call_by_name(self.b, name, result, arguments)
 
     def intrinsic(self, name: str, arguments: Sequence[Any]) -> Any:
         """Call the LLVM intrinsic ``llvm.<name>`` for this vector type."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...contract.parameters import aligned_zeros
 from ..emit import executor as emitted
-from ..emit.integers import WORD, emit_functions
+from ..emit.flow import WORD
 from ..jit.compiler import MachineCode, machine_code
 from ..jit.registry import groups_of, kernel_addresses
 from ..jit.threading_layer import run_on_threads
@@ -25,15 +25,13 @@ __all__ = ["Executable", "Layout", "layout_of", "run", "serial_driver"]
 
 @cache
 def _code() -> MachineCode:
-    names = ("run_serial", "run_timed", "take_parts")
-    functions = {f"fastmlp_{name}_entry": getattr(emitted, name) for name in names}
-    return machine_code("executor", lambda module: emit_functions(module, functions))
+    return machine_code("executor", emitted.emit)
 
 
 @cache  # llvmlite looks for it anew each time, for 5 us
 def function_address(name: str) -> int:
     """Return where a function of the executor begins."""
-    return _code().address(f"fastmlp_{name}_entry")
+    return _code().address(name)
 
 
 @cache

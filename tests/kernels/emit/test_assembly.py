@@ -15,7 +15,6 @@ import pytest
 from llvmlite import ir
 
 from fastmlp.kernels.emit import bfloat16, executor, microkernel, target
-from fastmlp.kernels.emit.integers import emit_functions
 from fastmlp.kernels.emit.records import subroutine
 from fastmlp.kernels.emit.target import _TARGETS, Target, current_target, is_arm, processor
 from fastmlp.kernels.jit import registry
@@ -245,7 +244,7 @@ def library_calls(lines: list[str]) -> set[str]:
 def test_the_executor_waits_and_flushes_in_the_processors_own_words(processor):
     module = ir.Module()
     module.triple = processor[0]
-    emit_functions(module, {n: getattr(executor, n) for n in ("run_serial", "take_parts")})
+    executor.emit(module)
     lines = compiled(module, processor)
     text = "\n".join(lines)
     if processor[0] == ARM:
