@@ -2,7 +2,9 @@
 
 Its folder is named by a hash of every kernel source, the list of activations that they number, the
 processor, and the versions of numba, llvmlite, numpy and Python: whatever changes, machine code is
-made anew. A file holds the object code of a module behind a digest of it.
+made anew. A file holds the object code of a module behind a digest of it. Where sources change in a
+running process, by an update or an edit, it keeps no more: what it has imported is not what the
+hash is of.
 """
 
 from __future__ import annotations
@@ -32,6 +34,24 @@ _DIGEST = hashlib.sha256().digest_size
 def _sources() -> list[Path]:
     here = Path(__file__).parent.parent
     return [*sorted(here.rglob("*.py")), here.parent / "activations.py"]  # whose order is compiled
+
+
+def _stamps() -> set[tuple[Path, int, int]]:
+    """Return when each source was changed, and its size."""
+    stamps = set()
+    for path in _sources():
+        with suppress(OSError):  # it is just being replaced
+            told = path.stat()
+            stamps.add((path, told.st_mtime_ns, told.st_size))
+    return stamps
+
+
+_IMPORTED = _stamps()
+
+
+def _changed() -> bool:
+    """Tell whether sources are others than those that this process has imported: 1 ms."""
+    return _stamps() != _IMPORTED
 
 
 def _numba_version() -> str:
@@ -91,8 +111,11 @@ def _usable(folder: Path) -> bool:
 def cache_folder() -> Path | None:
     """Return the folder of compiled code, or None where no folder can be written.
 
-    ``FASTMLP_CACHE_DIR`` names another one. Without a folder every process compiles anew.
+    ``FASTMLP_CACHE_DIR`` names another one. Without a folder every process compiles anew; so does
+    one whose sources have changed since it has imported them.
     """
+    if _changed():
+        return None
     for folder in _candidates():
         place = folder / _fingerprint()
         if _usable(place):
@@ -105,10 +128,10 @@ def announce() -> None:
     """Say once that what follows is compiled, and whether the next process is spared it."""
     folder = cache_folder()
     if folder is None:
-        notice(
-            "compiling kernels, for this process only: no cache folder can be written, "
-            "FASTMLP_CACHE_DIR names another"
-        )
+        why = "no cache folder can be written, FASTMLP_CACHE_DIR names another"
+        if _changed():
+            why = "fastmlp was changed since this process has imported it"
+        notice(f"compiling kernels, for this process only: {why}")
     else:
         notice(f"compiling kernels that are new to this processor; kept in {folder}")
         remove_old(folder)
@@ -137,7 +160,7 @@ def load_code(name: str) -> bytes | None:
 def save_code(name: str, code: bytes) -> None:
     """Keep the object code of a module; where that fails it costs time, never an error."""
     path = _file(name)
-    if path is None:
+    if path is None or _changed():
         return
     with suppress(OSError):
         number, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")

@@ -123,6 +123,26 @@ def test_a_second_process_loads_and_an_edit_anywhere_compiles_anew(house):
     assert outside not in (folder, edited, another)
 
 
+def test_an_edit_under_a_running_process_is_not_kept_as_if_it_had_been_imported(house):
+    tiny = house / "house/fastmlp/kernels/tiny.py"
+    edit = f"""
+import pathlib
+tiny = pathlib.Path({str(tiny)!r})
+tiny.write_text(tiny.read_text().replace("value * 3", "value * 5"))
+"""
+    # the module is that of before the edit, a hash that is made now that of the new one
+    late = SCRIPT.replace("compiled = []", edit + "compiled = []")
+    assert ended(start(house, late)) == (42, False, "None")
+    assert call(house)[:2] == (70, False)  # not what the other one has compiled
+    # the hash is that of before the edit, the module the new one
+    tiny.write_text(TINY.replace("FACTOR", "3"))
+    imported = "from fastmlp.kernels.tiny import triple"
+    early = SCRIPT.replace(imported, f"cache.cache_folder(){edit}{imported}")
+    assert ended(start(house, early))[:2] == (70, False)
+    tiny.write_text(TINY.replace("FACTOR", "3"))
+    assert call(house)[:2] == (42, False)
+
+
 def test_what_kernels_take_from_elsewhere_is_code_or_in_the_hash():
     """A constant of another file is compiled in: its file has to count, or there is none."""
     here = {path.resolve() for path in cache._sources()}
