@@ -232,4 +232,4 @@ def take_parts(x: Threads, q: Any) -> None:
 def emit(module: ir.Module) -> None:
     """Emit all that is called from outside, by its name."""
     for function in (run_serial, run_timed, take_parts):
-        emit_function(module, function.__name__, function, Threads)
+        emit_function(module, f"fastmlp_{function.__name__}", function, Threads)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, Self, TypeVar
 
 from llvmlite import ir
@@ -47,7 +48,7 @@ def constant(kind: Any, value: float) -> ir.Constant:
 
 
 class Flow:
-    """Emit control flow through `builder`."""
+    """Emit memory accesses, integers and control flow through `builder`."""
 
     def __init__(self, builder: ir.IRBuilder) -> None:
         self.b, self.module = builder, builder.module
@@ -55,7 +56,9 @@ class Flow:
 
     def over(self, builder: ir.IRBuilder) -> Self:
         """Return what emits the same through another builder."""
-        return type(self)(builder)
+        other = copy(self)
+        other.b, other.module = builder, builder.module
+        return other
 
     # addresses are integers, offsets bytes
 

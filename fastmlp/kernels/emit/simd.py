@@ -8,9 +8,10 @@ bytes, so that callers need no pointers, slices or reshapes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 from .flow import F32, F64, I8, I32, I64, VOID, Flow, const, constant, ir
+from .target import Target
 
 __all__ = ["Vectors"]
 
@@ -20,23 +21,17 @@ def _bytes_of(kind: Any) -> int:
 
 
 class Vectors(Flow):
-    """Emit arithmetic on vectors of `length` elements of `dtype` through `builder`."""
+    """Emit arithmetic on a processor's vectors of `dtype` through `builder`."""
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str, length: int, fma: bool) -> None:
+    def __init__(self, builder: ir.IRBuilder, dtype: str, target: Target) -> None:
         super().__init__(builder)
-        self.dtype, self.length = dtype, length
+        self.dtype, self.target = dtype, target
         single = dtype == "float32"
         self.scalar, self.suffix, self.size = (F32, "f32", 4) if single else (F64, "f64", 8)
-        self.bytes = length * self.size
-        self.type = ir.VectorType(self.scalar, length)
-        self.int_type = ir.VectorType(ir.IntType(8 * self.size), length)
-        self.has_fma = fma
-
-    def over(self, builder: ir.IRBuilder) -> Self:
-        """Return vectors of the same kind through another builder."""
-        other = type(self)(builder, self.dtype, self.length, self.has_fma)
-        other.kept = self.kept
-        return other
+        self.bytes = target.vector_bytes
+        self.length = self.bytes // self.size
+        self.type = ir.VectorType(self.scalar, self.length)
+        self.int_type = ir.VectorType(ir.IntType(8 * self.size), self.length)
 
     # constants, memory
 
@@ -139,7 +134,7 @@ class Vectors(Flow):
 
     def fma(self, x: Any, y: Any, z: Any) -> Any:
         """Return ``x * y + z``, with one rounding where the processor can."""
-        if not self.has_fma:
+        if not self.target.fma:
             return self.b.fadd(self.b.fmul(x, y), z)
         return self.intrinsic("fma", [x, y, z])
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .flow import const, ir
 from .simd import Vectors
+from .target import Target
 
 __all__ = ["RowVec", "Vec", "along_row"]
 
@@ -51,8 +52,8 @@ _CONSTANTS: dict[str, dict[str, Any]] = {
 class Vec(Vectors):
     """Vectors that also know the functions of a network."""
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str, length: int, fma: bool) -> None:
-        super().__init__(builder, dtype, length, fma)
+    def __init__(self, builder: ir.IRBuilder, dtype: str, target: Target) -> None:
+        super().__init__(builder, dtype, target)
         self.k = _CONSTANTS[self.suffix]
 
     def _polynomial(self, coefficients: Sequence[float], x: Any) -> Any:
@@ -73,7 +74,7 @@ class Vec(Vectors):
 
     def _subtract_ln2(self, x: Any, n: Any) -> Any:
         """Return x - n ln 2; without FMA the high part has few bits: n times it is exact."""
-        if self.has_fma:
+        if self.target.fma:
             r = self.fma(n, self.c(-self.k["ln2_high"]), x)
             return self.fma(n, self.c(-self.k["ln2_low"]), r)
         high = self.k["log_ln2_high"]
@@ -172,7 +173,7 @@ class RowVec(Vec):
     """
 
     def __init__(self, v: Vec, n: Any, ready: int = 0) -> None:
-        super().__init__(v.b, v.dtype, v.length, v.has_fma)
+        super().__init__(v.b, v.dtype, v.target)
         self.kept, self._n = v.kept, n
         self._ready: dict[Any, Any] = {}
         for offset in range(0, ready * self.bytes, self.bytes):

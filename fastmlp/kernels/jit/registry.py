@@ -32,39 +32,33 @@ from ..emit import (
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.optimizers import ADD, OPTIMIZERS, STORE
 from ..emit.records import Emitter, emit_kernel, fields_of
-from ..emit.target import Target, current_target
+from ..emit.target import current_target
 from ..emit.vector_math import Vec
 from .compiler import machine_code
 
 __all__ = [
+    "KERNEL",
     "KERNELS",
     "KINDS",
     "SPLIT",
     "Kernel",
-    "call_kernel",
     "groups_of",
     "kernel_addresses",
     "launch",
-    "variant",
 ]
 
-_KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64)
-KINDS = ("u8", "f32", "f64")  # of inputs
+KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64)
+KINDS = tuple(elementwise.INPUTS)
 SPLIT = {1: "bf16", 2: "bf16x2"}  # how kernels over so many parts end
 Cases = Literal["all", "activations", "derivatives", "rule"]
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel: what emits it, and with which others it is compiled.
+    """A kernel: what emits it, and with which others it is compiled, its family.
 
-    Attributes
-    ----------
-    emit : callable
-    family : str
-    cases : {"all", "activations", "derivatives", "rule"}
-        Which cases of its switch are compiled: all, or those of the network's activations (forward
-        or backward) or of the optimizer's rule. All of a family have the same.
+    Which `cases` of its switch are compiled: all, or those of the network's activations (forward
+    or backward) or of the optimizer's rule. All of a family have the same.
     """
 
     emit: Emitter
@@ -151,89 +145,61 @@ for _kind in KINDS:
     KERNELS |= _variants(
         _OF_INPUTS if _kind == "u8" else _OF_INPUTS | _OF_VALUES, _kind, kind=_kind
     )
-_FAMILIES = frozenset(kernel.family for kernel in KERNELS.values())
-
-
-def variant(kernel: Kernel, activations: Iterable[str], rule: str) -> str:
-    """Return the group of a kernel that has the cases which a network needs.
-
-    Parameters
-    ----------
-    kernel : Kernel
-    activations : iterable of str
-        Of the hidden layers; the identity is the last one's.
-    rule : str
-        The optimizer's.
-    """
-    if kernel.cases == "all":
-        return kernel.family
-    if kernel.cases == "rule":
-        return f"{kernel.family}:{rule}"
-    names = {"identity", *activations}
-    if kernel.cases == "derivatives":
-        names.add(min(SLOPES))  # where dropout has saved f'(z) itself
-    return f"{kernel.family}:{'+'.join(sorted(names))}"
 
 
 def groups_of(names: Iterable[str], activations: Iterable[str], rule: str) -> list[str]:
-    """Return the groups that hold the kernels of these names.
+    """Return the groups that hold the kernels of these names, as ``family`` or ``family:cases``.
 
     Parameters
     ----------
     names : iterable of str
     activations : iterable of str
-        Of the hidden layers; no others are compiled.
+        Of the hidden layers; no others are compiled but the last one's, the identity.
     rule : str
         The optimizer's; no other is compiled.
     """
-    activations = tuple(activations)
-    return sorted({variant(KERNELS[name], activations, rule) for name in names})
-
-
-def _kept(group: str) -> frozenset[int] | None:
-    """Return the codes of the cases that a group has; None for all."""
-    family, colon, names = group.partition(":")
-    if family in _FAMILIES and not colon:
-        return None
-    codes = {**ACTIVATIONS, **OPTIMIZERS} if family in _FAMILIES else {}
-    if not all(name in codes for name in names.split("+")):
-        raise ValueError(f"group: expected a family of kernels, or family:cases, got {group!r}")
-    return frozenset({*(codes[name] for name in names.split("+")), STORE, ADD})
-
-
-def vectors_through(dtype: str, target: Target, kept: frozenset[int] | None) -> Any:
-    """Return what makes the `Vec` of a builder, with only the `kept` cases of a switch."""
-
-    def new(builder: ir.IRBuilder) -> Vec:
-        size = 4 if dtype == "float32" else 8
-        v = Vec(builder, dtype, target.vector_bytes // size, target.fma)
-        v.kept = kept
-        return v
-
-    return new
+    forward = {"identity", *activations}
+    backward = {*forward, min(SLOPES)}  # where dropout has saved f'(z) itself
+    cases = {
+        "all": "", "rule": f":{rule}", "activations": ":" + "+".join(sorted(forward)),
+        "derivatives": ":" + "+".join(sorted(backward)),
+    }  # fmt: skip
+    kernels = [KERNELS[name] for name in names]
+    return sorted({kernel.family + cases[kernel.cases] for kernel in kernels})
 
 
 def _emit_group(dtype: str, group: str, module: ir.Module) -> None:
-    family, _, _ = group.partition(":")
-    new = vectors_through(dtype, current_target(), _kept(group))
-    for name, kernel in KERNELS.items():
-        if kernel.family == family:
-            emit_kernel(module, f"fastmlp_{name}", kernel.emit, new)
+    family, _, names = group.partition(":")
+    codes = {**ACTIVATIONS, **OPTIMIZERS}
+    kept = frozenset({*(codes[name] for name in names.split("+")), STORE, ADD}) if names else None
+
+    def over(builder: ir.IRBuilder) -> Vec:
+        v = Vec(builder, dtype, current_target())
+        v.kept = kept
+        return v
+
+    for name in _family(family):
+        emit_kernel(module, f"fastmlp_{name}", KERNELS[name].emit, over)
+
+
+def _family(family: str) -> list[str]:
+    return [name for name, kernel in KERNELS.items() if kernel.family == family]
 
 
 @cache
 def _group_addresses(dtype: str, group: str) -> dict[str, int]:
     """Compile (or load) a group of kernels and return their addresses by name."""
-    family, _, _ = group.partition(":")
-    _kept(group)  # raises if there is no such group
     code = machine_code(f"{group} {dtype}", partial(_emit_group, dtype, group))
-    names = [name for name, kernel in KERNELS.items() if kernel.family == family]
-    return {name: code.address(f"fastmlp_{name}") for name in names}
+    return {name: code.address(f"fastmlp_{name}") for name in _family(group.partition(":")[0])}
 
 
-def call_kernel(address: int, record: int) -> None:
-    """Call the kernel at an address with the record at another; the GIL is free meanwhile."""
-    _KERNEL(address)(record)
+@cache
+def kernel_addresses(dtype: str, *groups: str) -> dict[str, int]:
+    """Compile (or load) groups of kernels, see `groups_of`, and return their addresses by name."""
+    addresses: dict[str, int] = {}
+    for group in groups:
+        addresses |= _group_addresses(dtype, group)
+    return addresses
 
 
 def launch(name: str, dtype: str, **values: int) -> None:
@@ -241,48 +207,11 @@ def launch(name: str, dtype: str, **values: int) -> None:
 
     Raises
     ------
-    KeyError
-        If there is no kernel of that name.
     TypeError
         If a field is missing or unknown.
     """
-    fields = KERNELS[name].fields
-    if set(values) != set(fields):
-        missing, unknown = sorted(set(fields) - set(values)), sorted(set(values) - set(fields))
-        raise TypeError(
-            f"{name}: expected the fields {', '.join(fields)}; missing {missing}, unknown {unknown}"
-        )
-    record = np.array([int(values[field]) for field in fields], np.int64)
-    addresses = kernel_addresses(dtype, KERNELS[name].family)
-    call_kernel(addresses[name], record.ctypes.data)
-
-
-class Addresses(dict[str, int]):
-    """Addresses of kernels by name.
-
-    Raises
-    ------
-    LookupError
-        For a kernel that is not among them: an error over a jump to nowhere.
-    """
-
-    def __missing__(self, name: str) -> int:
-        known = "is in no group that was compiled" if name in KERNELS else "is no kernel"
-        raise LookupError(f"{name}: {known}")
-
-
-@cache
-def kernel_addresses(dtype: str, *groups: str) -> Addresses:
-    """Compile (or load) groups of kernels and return their addresses by name.
-
-    See `groups_of`. Asking for a kernel of no group raises.
-
-    Raises
-    ------
-    ValueError
-        If there is no such family or case.
-    """
-    addresses = Addresses()
-    for group in groups:
-        addresses |= _group_addresses(dtype, group)
-    return addresses
+    kernel = KERNELS[name]
+    if values.keys() != set(kernel.fields):
+        raise TypeError(f"{name}: expected the fields {kernel.fields}, got {tuple(values)}")
+    record = np.array([int(values[field]) for field in kernel.fields], np.int64)
+    KERNEL(kernel_addresses(dtype, kernel.family)[name])(record.ctypes.data)

@@ -31,7 +31,7 @@ def _code() -> MachineCode:
 @cache  # llvmlite looks for it anew each time, for 5 us
 def function_address(name: str) -> int:
     """Return where a function of the executor begins."""
-    return _code().address(name)
+    return _code().address(f"fastmlp_{name}")
 
 
 @cache

@@ -17,8 +17,9 @@ from llvmlite import ir
 from fastmlp.kernels.emit import bfloat16, executor, microkernel, target
 from fastmlp.kernels.emit.records import subroutine
 from fastmlp.kernels.emit.target import _TARGETS, Target, current_target, is_arm, processor
+from fastmlp.kernels.emit.vector_math import Vec
 from fastmlp.kernels.jit import registry
-from fastmlp.kernels.jit.registry import SPLIT, vectors_through
+from fastmlp.kernels.jit.registry import SPLIT
 
 TILES = {
     "tile_forward": partial(microkernel.tile, forward=True),
@@ -69,7 +70,7 @@ def assembly(
     module = ir.Module()
     module.triple = processor[0]
     caller = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "caller")
-    v = vectors_through(dtype, target, None)(ir.IRBuilder(caller.append_basic_block()))
+    v = Vec(ir.IRBuilder(caller.append_basic_block()), dtype, target)
     split = {"parts": parts} if parts else {}
     emit = partial(TILES[tile], rows=target.tile_rows, vectors=width, **split)
     subroutine(v, tile, emit)

@@ -43,7 +43,8 @@ from .jit.compiler import machine_code
 
 @record("number")
 def multiply(x, q):
-    x.set_word(x.times(x.word(q.number), FACTOR), q.number)
+    value = x.word(q.number)
+    x.set_word(x.times(value, FACTOR), q.number)
 
 def triple(value):
     code = machine_code("tiny", lambda module: emit_function(module, "triple", multiply, Flow))
@@ -128,7 +129,7 @@ def test_an_edit_under_a_running_process_is_not_kept_as_if_it_had_been_imported(
     edit = f"""
 import pathlib
 tiny = pathlib.Path({str(tiny)!r})
-tiny.write_text(tiny.read_text().replace("value * 3", "value * 5"))
+tiny.write_text(tiny.read_text().replace("value, 3", "value, 5"))
 """
     # the module is that of before the edit, a hash that is made now that of the new one
     late = SCRIPT.replace("compiled = []", edit + "compiled = []")
