@@ -50,20 +50,19 @@ __all__ = [
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 KINDS = tuple(elementwise.INPUTS)
 SPLIT = {1: "bf16", 2: "bf16x2"}  # how kernels over so many parts end
-Cases = Literal["all", "activations", "derivatives", "rule"]
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel: what emits it, and with which others it is compiled, its family.
+    """A kernel: what emits it, and the family that it is compiled with.
 
-    Which `cases` of its switch are compiled: all, or those of the network's activations (forward
-    or backward) or of the optimizer's rule. All of a family have the same.
+    `cases` of its switch are compiled: all, or those of the network's activations (forward or
+    backward) or of the optimizer's rule.
     """
 
     emit: Emitter
     family: str
-    cases: Cases = "all"
+    cases: Literal["all", "activations", "derivatives", "rule"]
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -71,80 +70,75 @@ class Kernel:
         return fields_of(self.emit)
 
 
-_PACKED = {
-    "packed_forward": Kernel(packed_gemm.packed_forward, "packed forward", "activations"),
-    "packed_backward": Kernel(packed_gemm.packed_backward, "packed backward", "derivatives"),
-    "packed_update": Kernel(packed_gemm.packed_update, "packed update", "rule"),
-    "pack_columns_left": Kernel(packing.pack_columns_left, "packing"),
-    "pack_columns_right": Kernel(packing.pack_columns_right, "packing"),
-    "pack_rows_right": Kernel(packing.pack_rows_right, "packing"),
-}
-# there are these for every kind of lists of non-zeros, of inputs, and of inputs with few values
-_OF_LISTS = {
-    "sparse_forward": Kernel(sparse.forward, "lists of"),
-    "by_feature": Kernel(sparse.by_feature, "lists of"),
-    "prefetch": Kernel(sparse.prefetch, "lists of"),
-    "sparse_gradient": Kernel(sparse.gradient, "gradient of"),
-}
-_OF_INPUTS = {
-    "gather": Kernel(elementwise.gather, "gather"),
-    "list_rows": Kernel(csr.list_rows, "listing"),
-    "index_count": Kernel(csr.index_count, "index"),
-    "index_fill": Kernel(csr.index_fill, "index"),
-}
-_OF_VALUES = {"encode": Kernel(csr.encode, "index")}
+# families: their names, their cases, and what emits their kernels, which are called like it
+_FAMILIES: tuple[tuple[Any, ...], ...] = (
+    ("forward", "activations", gemm.forward),
+    ("backward", "derivatives", gemm.backward, gemm.transpose),
+    ("update", "rule", gemm.update, elementwise.bias_update),
+    ("optimizer", "rule", elementwise.optimizer),
+    ("groups", "all", elementwise.add),
+    ("labels", "all", losses.softmax_labels),
+    ("targets", "all", losses.softmax_targets, losses.elementwise_loss),
+    ("outputs", "all", losses.output),
+    ("dropout", "all", regularization.dropout),
+    ("penalties", "all", regularization.penalties, regularization.reduce_penalties),
+    ("whole gradient", "all", regularization.gradient_squares, regularization.clip,
+     regularization.limit_columns),
+    ("feature update", "rule", sparse.feature_update),
+    ("vector forward", "activations", gemv.vector_forward),
+    ("vector update", "all", gemv.vector_backward, gemv.vector_update, elementwise.step_row),
+    ("products", "all", matrix_product.matrix_product),
+    ("rows activated", "activations", rows.activate_rows),
+    ("items stepped", "rule", rows.optimizer_items),
+    ("finite", "all", rows.finite),
+)  # fmt: skip
+_PACKED = (
+    ("packed forward", "activations", packed_gemm.packed_forward),
+    ("packed backward", "derivatives", packed_gemm.packed_backward),
+    ("packed update", "rule", packed_gemm.packed_update),
+    ("packing", "all", packing.pack_columns_left, packing.pack_columns_right,
+     packing.pack_rows_right),
+)  # fmt: skip
+_OF_ROWS = (
+    ("labels", "all", losses.softmax_labels),
+    ("targets", "all", losses.softmax_targets),
+    ("losses", "all", losses.elementwise_loss),
+    ("outputs", "all", losses.output),
+)
+_OF_LISTS = (
+    ("lists of", "all", sparse.sparse_forward, sparse.by_feature, sparse.prefetch),
+    ("gradient of", "all", sparse.sparse_gradient),
+)
+_OF_INPUTS = (
+    ("gather", "all", elementwise.gather),
+    ("listing", "all", csr.list_rows),
+    ("index", "all", csr.index_count, csr.index_fill),
+)
 
 
-def _variants(kernels: dict[str, Kernel], name: str, **options: Any) -> dict[str, Kernel]:
-    """Return kernels with options, whose names and families end with `name`."""
+def _kernels(
+    families: tuple[tuple[Any, ...], ...], ending: str = "", **options: Any
+) -> dict[str, Kernel]:
+    """Return the kernels of families; with options they, and their families, end with a name."""
     return {
-        f"{kernel}_{name}": Kernel(partial(of.emit, **options), f"{of.family} {name}", of.cases)
-        for kernel, of in kernels.items()
+        "_".join(filter(None, (emit.__name__, ending))): Kernel(
+            partial(emit, **options), f"{family} {ending}".rstrip(), cases
+        )
+        for family, cases, *emitters in families
+        for emit in emitters
     }
 
 
-KERNELS: dict[str, Kernel] = {
-    "forward": Kernel(gemm.forward, "forward", "activations"),
-    "backward": Kernel(gemm.backward, "backward", "derivatives"),
-    "transpose": Kernel(gemm.transpose, "backward", "derivatives"),
-    **_PACKED,
-    "add": Kernel(elementwise.add, "groups"),
-    "softmax_labels": Kernel(losses.softmax_labels, "labels"),
-    "softmax_targets": Kernel(losses.softmax_targets, "targets"),
-    "elementwise_loss": Kernel(losses.elementwise_loss, "targets"),
-    "output": Kernel(losses.output, "outputs"),
-    "penalties": Kernel(regularization.penalties, "penalties"),
-    "reduce_penalties": Kernel(regularization.reduce_penalties, "penalties"),
-    "update": Kernel(gemm.update, "update", "rule"),
-    "bias_update": Kernel(elementwise.bias_update, "update", "rule"),
-    "optimizer": Kernel(elementwise.optimizer, "optimizer", "rule"),
-    "feature_update": Kernel(sparse.feature_update, "feature update", "rule"),
-    "vector_forward": Kernel(gemv.vector_forward, "vector forward", "activations"),
-    "vector_backward": Kernel(gemv.vector_backward, "vector update"),
-    "vector_update": Kernel(gemv.vector_update, "vector update"),
-    "step_row": Kernel(elementwise.step_row, "vector update"),
-    "dropout": Kernel(regularization.dropout, "dropout"),
-    "gradient_squares": Kernel(regularization.gradient_squares, "whole gradient"),
-    "clip": Kernel(regularization.clip, "whole gradient"),
-    "limit_columns": Kernel(regularization.limit_columns, "whole gradient"),
-    "matrix_product": Kernel(matrix_product.matrix_product, "products"),
-    "activate_rows": Kernel(rows.activate_rows, "rows activated", "activations"),
-    "optimizer_items": Kernel(rows.optimizer_items, "items stepped", "rule"),
-    "finite": Kernel(rows.finite, "finite"),
-    **{
-        f"{name}_of_rows": Kernel(partial(getattr(losses, name), padded=False), f"rows of {name}")
-        for name in ("softmax_labels", "softmax_targets", "elementwise_loss", "output")
-    },
-}
+KERNELS: dict[str, Kernel] = _kernels(_FAMILIES + _PACKED)
+KERNELS |= _kernels(_OF_ROWS, "of_rows", padded=False)
 for _parts, _name in SPLIT.items():
-    _split = {**_PACKED, "split_rows_left": Kernel(packing.split_rows_left, "packing")}
-    KERNELS |= _variants(_split, _name, parts=_parts)
+    _split = (*_PACKED, ("packing", "all", packing.split_rows_left))
+    KERNELS |= _kernels(_split, _name, parts=_parts)
 for _kind in sparse.LISTS:
-    KERNELS |= _variants(_OF_LISTS, _kind, kind=_kind)
+    KERNELS |= _kernels(_OF_LISTS, _kind, kind=_kind)
 for _kind in KINDS:
-    KERNELS |= _variants(
-        _OF_INPUTS if _kind == "u8" else _OF_INPUTS | _OF_VALUES, _kind, kind=_kind
-    )
+    _few = () if _kind == "u8" else (("index", "all", csr.encode),)  # few values: encoded
+    KERNELS |= _kernels(_OF_INPUTS + _few, _kind, kind=_kind)
 
 
 def groups_of(names: Iterable[str], activations: Iterable[str], rule: str) -> list[str]:

@@ -69,12 +69,6 @@ def test_kernels_are_in_the_groups_that_are_asked_for():
     assert groups_of(["forward"], ["relu", "identity"], "sgd") == ["forward:identity+relu"]
 
 
-def test_kernels_of_a_family_have_the_same_cases():
-    families = {}
-    for kernel in KERNELS.values():
-        assert families.setdefault(kernel.family, kernel.cases) == kernel.cases
-
-
 @pytest.mark.parametrize(
     "fields",
     [
