@@ -11,7 +11,7 @@ from typing import Any
 from fastmlp.kernels.emit import executor
 from fastmlp.kernels.emit.records import Emitter, emit_function, fields_of, record
 from fastmlp.kernels.emit.threads import Threads
-from fastmlp.kernels.jit.compiler import MachineCode, compile_module, module_for
+from fastmlp.kernels.jit.compiler import compile_module, loaded, module_for
 from fastmlp.kernels.jit.registry import KERNELS
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
 from fastmlp.kernels.run.executor import Executable, run, serial_driver
@@ -25,10 +25,10 @@ def compiled(*emitters: Emitter) -> list[Callable[..., None]]:
     module, functions = module_for("parts"), {f"entry_{n}": e for n, e in enumerate(emitters)}
     for name, emit in functions.items():
         emit_function(module, name, emit, Threads)
-    code = MachineCode(compile_module(module))
+    address = loaded(compile_module(module))
     integers = [(ctypes.c_int64,) * len(fields_of(emit)) for emit in emitters]
     kinds = [ctypes.CFUNCTYPE(None, *arguments) for arguments in integers]
-    return [kind(code.address(name)) for kind, name in zip(kinds, functions, strict=True)]
+    return [kind(address(name)) for kind, name in zip(kinds, functions, strict=True)]
 
 
 @record("looks")

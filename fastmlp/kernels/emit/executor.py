@@ -43,6 +43,7 @@ SEQUENCE, PLACE, CLAIMS = LINE, 2 * LINE, 3 * LINE
 OVER = -1  # announced when nothing follows
 # mutant 4001: how often it looks before it gives way
 SPINS = 4000  # looks, some 50 us, before the system is asked whether another thread is due
+# mutant 3: any word behind the system's two
 BEFORE = 2  # in a clock's line, behind what the system writes: ticks before an operation
 _MONOTONIC = 6 if sys.platform == "darwin" else 1
 
@@ -69,8 +70,8 @@ def _operations(x: Threads, q: Any, then: Callable[[Any], None] = lambda i: None
     operations, loops, moves, spans, shares = (
         x.word(q.program, place) for place in (OPERATIONS, LOOPS, MOVES, SPANS, SHARES)
     )
-    phase = x.at(spans, q.phase, x.times(x.at(shares, 1), WORD))
-    span = x.at(phase, q.share, WORD)
+    place = x.b.add(x.b.mul(q.phase, x.b.add(shares, const(1))), q.share)
+    span = x.at(spans, place, WORD)
     with x.between(x.word(span), x.word(span, 1)) as number:
         loop = x.at(loops, number, LOOP)
         first, last = x.word(loop, FIRST_OPERATION), x.word(loop, LAST_OPERATION)
@@ -91,7 +92,7 @@ def _now(x: Threads, place: Any) -> Any:
         x.call("QueryPerformanceCounter", I32, [place])
         return x.word(place)
     x.call("clock_gettime", I32, [I32(_MONOTONIC), place])
-    return x.at(x.word(place, 1), x.word(place), 1_000_000_000)
+    return x.b.add(x.times(x.word(place), 1_000_000_000), x.word(place, 1))
 
 
 @record("program phase share step")
@@ -103,7 +104,7 @@ def run_timed(x: Threads, q: Any) -> None:
     def note(i: Any) -> None:
         after, place = _now(x, clock), x.at(times, i, WORD)
         took = x.b.sub(after, x.word(clock, BEFORE))
-        x.set_word(x.at(x.word(place), took), place)
+        x.set_word(x.b.add(x.word(place), took), place)
         x.set_word(after, clock, BEFORE)
 
     _operations(x, q, note)
@@ -124,8 +125,11 @@ def _phases(x: Threads, program: Any, use: Callable[..., None]) -> None:
     """Emit ``use(phase=..., step=...)`` for the phases of all steps of all segments."""
     with x.each(x.word(program, N_SEGMENTS), SEGMENT) as at:
         segment = x.at(x.word(program, SEGMENTS), at)
-        first_phase, last_phase, first_step, last_step = (x.word(segment, n) for n in range(4))
-        with x.between(first_step, last_step) as step, x.between(first_phase, last_phase) as phase:
+        first, last = x.word(segment, FIRST_PHASE), x.word(segment, LAST_PHASE)
+        with (
+            x.between(x.word(segment, FIRST_STEP), x.word(segment, LAST_STEP)) as step,
+            x.between(first, last) as phase,
+        ):
             use(phase=phase, step=step)
 
 
@@ -159,7 +163,7 @@ def work_on(x: Threads, q: Any) -> None:
 def spin_wait(x: Threads, looks: Any) -> Any:
     """Pause; return how often somebody has looked for what is not there yet."""
     x.pause()
-    looks = x.at(looks, 1)
+    looks = x.b.add(looks, const(1))
     enough = x.b.icmp_signed(">=", looks, const(SPINS))
     with x.when(enough):
         x.give_way()
@@ -184,7 +188,7 @@ def _lead(x: Threads, q: Any) -> None:
     announced = x.at(q.sync, SEQUENCE)
 
     def use(phase: Any, step: Any) -> None:
-        sequence = x.at(x.word(announced), 1)
+        sequence = x.b.add(x.word(announced), const(1))
         x.store(x.at(q.sync, PLACE), phase)
         x.store(x.at(q.sync, PLACE + WORD), step)
         x.store(announced, sequence)
@@ -225,7 +229,7 @@ def take_parts(x: Threads, q: Any) -> None:
     begin at numbers[0] and are steps[0] apart.
     """
     with x.each(x.word(q.counts), x.word(q.steps)) as far:
-        own = x.at(x.word(q.numbers), far)
+        own = x.b.add(x.word(q.numbers), far)
         subroutine(x, "take_part", take_part)(q, own=own)
 
 

@@ -23,27 +23,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Target:
-    """What the microkernels need to know of a processor.
+    """What the microkernels need to know of a processor."""
 
-    Attributes
-    ----------
-    name : str
-        The processor class, as `fastmlp info` prints it.
-    vector_bytes : int
-        Width of a vector register in bytes.
-    tile_rows : int
-        Rows of the tile (MR). Divides 16, to which every buffer is padded.
-    tile_vectors : int
-        Vectors in a row of the tile; narrower edges have their own kernels.
-    fma : bool
-        Whether a fused multiply-add instruction exists. Without one ``llvm.fma`` would become
-        a library call per lane, so multiply and add are emitted instead.
-    """
-
-    name: str
-    vector_bytes: int
-    tile_rows: int
-    tile_vectors: int
+    name: str  # the processor class, as `fastmlp info` prints it
+    vector_bytes: int  # of a register
+    tile_rows: int  # of the tile (MR); divides 16, to which every buffer is padded
+    tile_vectors: int  # in a row of the tile; narrower edges have their own kernels
+    # whether a fused multiply-add instruction exists: without one ``llvm.fma`` would become a
+    # library call per lane, so multiply and add are emitted instead
     fma: bool
 
 
@@ -158,13 +145,9 @@ def _row_compiled(name: str, features: str) -> str:
 
 
 def current_target() -> Target:
-    """Return the table row of the processor that is compiled for.
+    """Return the table row of what LLVM makes of `processor`.
 
-    Returns
-    -------
-    Target
-        That of what LLVM makes of `processor`. Every 64-bit ARM has NEON; what has no row of its
-        own gets the generic one.
+    Every 64-bit ARM has NEON; what has no row of its own gets the generic one.
     """
     if is_arm(process_triple()):
         return _TARGETS["neon"]

@@ -19,20 +19,11 @@ _MOST_SECONDS = 365 * 24 * 3600.0
 
 @dataclass(frozen=True)
 class CacheFolder:
-    """A folder of compiled code, of one version on one processor.
-
-    Attributes
-    ----------
-    path : Path
-    n_bytes : int
-        Of its files.
-    changed : float
-        When something was compiled into it last, in seconds as of `time.time`.
-    """
+    """A folder of compiled code, of one version on one processor."""
 
     path: Path
-    n_bytes: int
-    changed: float
+    n_bytes: int  # of its files
+    changed: float  # when something was compiled into it last, in seconds as of `time.time`
 
 
 def cache_folders(parent: Path) -> list[CacheFolder]:

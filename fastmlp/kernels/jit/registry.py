@@ -144,13 +144,7 @@ for _kind in KINDS:
 def groups_of(names: Iterable[str], activations: Iterable[str], rule: str) -> list[str]:
     """Return the groups that hold the kernels of these names, as ``family`` or ``family:cases``.
 
-    Parameters
-    ----------
-    names : iterable of str
-    activations : iterable of str
-        Of the hidden layers; no others are compiled but the last one's, the identity.
-    rule : str
-        The optimizer's; no other is compiled.
+    Compiled are the hidden layers' `activations`, the identity, and the optimizer's `rule` only.
     """
     forward = {"identity", *activations}
     backward = {*forward, min(SLOPES)}  # where dropout has saved f'(z) itself
@@ -183,8 +177,8 @@ def _family(family: str) -> list[str]:
 @cache
 def _group_addresses(dtype: str, group: str) -> dict[str, int]:
     """Compile (or load) a group of kernels and return their addresses by name."""
-    code = machine_code(f"{group} {dtype}", partial(_emit_group, dtype, group))
-    return {name: code.address(f"fastmlp_{name}") for name in _family(group.partition(":")[0])}
+    address = machine_code(f"{group} {dtype}", partial(_emit_group, dtype, group))
+    return {name: address(f"fastmlp_{name}") for name in _family(group.partition(":")[0])}
 
 
 @cache
@@ -197,13 +191,7 @@ def kernel_addresses(dtype: str, *groups: str) -> dict[str, int]:
 
 
 def launch(name: str, dtype: str, **values: int) -> None:
-    """Call one kernel by name, its record's fields by name; the GIL is free meanwhile.
-
-    Raises
-    ------
-    TypeError
-        If a field is missing or unknown.
-    """
+    """Call one kernel by name, its record's fields by name; the GIL is free meanwhile."""
     kernel = KERNELS[name]
     if values.keys() != set(kernel.fields):
         raise TypeError(f"{name}: expected the fields {kernel.fields}, got {tuple(values)}")

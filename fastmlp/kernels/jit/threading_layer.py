@@ -195,28 +195,13 @@ def _take(wanted: int, limit: int) -> int:
 def run_on_threads(
     function: int, data: int, count: int, threads: int, begin: Callable[[], None]
 ) -> bool:
-    """Call a compiled function for the numbers below `count` on threads, if there are some.
+    """Call a compiled function for the numbers below `count` on `threads` threads or fewer, after
+    ``begin()``; return False, and call nothing, where there is none but the caller's own.
 
-    All calls of a process together never run more threads than it may use; further numbers wait
-    their turn. The threading layer is not touched where one thread is all that may be used, and
-    in the child of a fork whose parent had started it.
-
-    Parameters
-    ----------
-    function : int
-        The address of a function of four addresses: of the first number, of how many numbers, of
-        the distance between them, and `data`.
-    data : int
-    count : int
-    threads : int
-        How many are wanted.
-    begin : callable
-        Called before, if there are threads.
-
-    Returns
-    -------
-    bool
-        False where there is no thread but the caller's own: then nothing was called.
+    The function takes four addresses: of its first number, of how many numbers, of the distance
+    between them, and `data`. All calls of a process together never run more threads than it may
+    use; further numbers wait their turn. The threading layer is not touched where one thread is all
+    that may be used, and in the child of a fork whose parent had started it.
     """
     limit = thread_limit()
     wanted = min(threads, limit)

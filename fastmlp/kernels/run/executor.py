@@ -15,7 +15,7 @@ import numpy as np
 from ...contract.parameters import aligned_zeros
 from ..emit import executor as emitted
 from ..emit.flow import WORD
-from ..jit.compiler import MachineCode, machine_code
+from ..jit.compiler import machine_code
 from ..jit.registry import groups_of, kernel_addresses
 from ..jit.threading_layer import run_on_threads
 from ..program.operation import At, Operation, Program, Slot
@@ -24,14 +24,14 @@ __all__ = ["Executable", "Layout", "layout_of", "run", "serial_driver"]
 
 
 @cache
-def _code() -> MachineCode:
+def _code() -> Callable[[str], int]:
     return machine_code("executor", emitted.emit)
 
 
 @cache  # llvmlite looks for it anew each time, for 5 us
 def function_address(name: str) -> int:
     """Return where a function of the executor begins."""
-    return _code().address(f"fastmlp_{name}")
+    return _code()(f"fastmlp_{name}")
 
 
 @cache

@@ -47,9 +47,9 @@ def multiply(x, q):
     x.set_word(x.times(value, FACTOR), q.number)
 
 def triple(value):
-    code = machine_code("tiny", lambda module: emit_function(module, "triple", multiply, Flow))
+    address = machine_code("tiny", lambda module: emit_function(module, "triple", multiply, Flow))
     number = ctypes.c_int64(value)
-    ctypes.CFUNCTYPE(None, ctypes.c_int64)(code.address("triple"))(ctypes.addressof(number))
+    ctypes.CFUNCTYPE(None, ctypes.c_int64)(address("triple"))(ctypes.addressof(number))
     return number.value
 """
 PARTS = (

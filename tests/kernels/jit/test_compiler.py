@@ -159,9 +159,9 @@ def test_integers_are_pythons(a, b):
 def test_a_function_that_was_not_compiled_is_refused():
     module = compiler.module_for("one")
     emit_function(module, "one", of_integers, Flow)
-    code = compiler.MachineCode(compiler.compile_module(module))
+    address = compiler.loaded(compiler.compile_module(module))
     with pytest.raises(LookupError, match="another: no function of that name was compiled"):
-        code.address("another")
+        address("another")
 
 
 # what goes wrong

@@ -155,7 +155,7 @@ def test_a_kernel_without_an_address_is_refused():
     share = Share()
     share.add("add", dst=0, src=0, vectors=0, pieces=0, distance=0)
     program = Program(1, {"all": [Phase("one", [share])]})
-    with pytest.raises(LookupError, match="add: is in no group that was compiled"):
+    with pytest.raises(LookupError, match="add"):
         Executable(Layout(program, kernel_addresses("float64", "update:sgd")))
 
 
