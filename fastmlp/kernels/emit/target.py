@@ -92,11 +92,11 @@ def is_arm(triple: str) -> bool:
 
 
 @cache
-def _host() -> tuple[str, dict[str, bool]]:
+def _host() -> tuple[str, str]:
     """Name and features of this processor; LLVM takes 0.2 ms to tell."""
-    features: dict[str, bool] = {}
+    features = ""
     with suppress(RuntimeError):  # of some processors it cannot
-        features = dict(llvm.get_host_cpu_features())
+        features = llvm.get_host_cpu_features().flatten()
     return llvm.get_host_cpu_name(), features
 
 
@@ -104,8 +104,10 @@ def _told() -> tuple[str, str] | None:
     """Return the processor that is asked for; None where that is the host with its features."""
     name, features = os.environ.get("NUMBA_CPU_NAME", ""), os.environ.get("NUMBA_CPU_FEATURES")
     if name in ("", "host"):
-        return None if features is None else (_host()[0], features)
-    return name, features or ""
+        if features is None:
+            return None
+        name = _host()[0]
+    return name, (features or "").replace(" ", "")
 
 
 def processor() -> tuple[str, str]:
@@ -115,13 +117,9 @@ def processor() -> tuple[str, str]:
     features that it knows of it. AVX-512 that has no instructions for shorter vectors, or does not
     name them, is left out: LLVM 20 ends the process over it.
     """
-    told, arm = _told(), is_arm(process_triple())
-    if told is None:
-        name, there = _host()
-        features = ",".join(f"{'+' if on else '-'}{flag}" for flag, on in sorted(there.items()))
-    else:
-        name, features = told[0], told[1].replace(" ", "")
-    if arm:
+    told = _told()
+    name, features = told or _host()
+    if is_arm(process_triple()):
         return _ARM_NAME if name == "generic" else name, ",".join(filter(None, (_ARM, features)))
     features = ",".join(filter(None, (_X86, features)))
     flags = features.split(",")
@@ -153,12 +151,10 @@ def current_target() -> Target:
         return _TARGETS["neon"]
     if _told() is not None:
         return _TARGETS[_row_compiled(*processor())]
-    _, features = _host()
-    if features.get("avx512f") and features.get("avx512vl"):
+    flags = set(_host()[1].split(","))
+    if {"+avx512f", "+avx512vl"} <= flags:
         return _TARGETS["avx512"]
-    if features.get("avx2") and features.get("fma"):
-        return _TARGETS["avx2"]
-    return _TARGETS["generic"]
+    return _TARGETS["avx2" if {"+avx2", "+fma"} <= flags else "generic"]
 
 
 def multiplies_bfloat16() -> bool:

@@ -207,7 +207,7 @@ def test_the_processor_that_is_asked_for_is_compiled_for(name, features, monkeyp
     check(current_target(), (X86, *processor()), "float32", "tile_forward")
 
 
-@pytest.mark.parametrize("features", [{}, {"neon": True, "sve": False}])
+@pytest.mark.parametrize("features", ["", "+neon,-sve"])
 @pytest.mark.parametrize("triple", [ARM, "arm64-apple-darwin20.0.0"])
 def test_arm_has_neon_whatever_llvm_tells_of_it(triple, features, monkeypatch):
     monkeypatch.setattr(target, "process_triple", lambda: triple)
