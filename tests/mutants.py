@@ -313,7 +313,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("group", choices=GROUPS, nargs="?")
     parser.add_argument("--list", action="store_true", help="the groups and their modules")
-    parser.add_argument("--modules", help="only some of them, as executor,integers")
+    parser.add_argument("--modules", help="only some of them, as executor,threads")
     parser.add_argument("--function", help="only what is in one of this name")
     parser.add_argument("--part", default="1/1", help="which share of the mutants, as 2/5")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")

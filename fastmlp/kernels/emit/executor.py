@@ -17,11 +17,11 @@ from .flow import I32, WORD, const, ir
 from .records import emit_function, record, subroutine
 from .threads import Threads
 
-__all__ = ["emit", "run_serial", "run_timed", "take_part", "take_parts", "work_on"]
+__all__ = ["emit", "run_serial", "take_part", "take_parts", "work_on"]
 
 (RECORDS, VALUE_SLOTS, VALUE_OFFSETS, N_VALUES, BASES, OPERATIONS, MOVES, N_MOVES, LOOPS, SPANS,
- SHARES, SEGMENTS, N_SEGMENTS, SYNC, TIMED, TIMES, CLOCKS) = range(17)  # fmt: skip
-HEADER = 17
+ SHARES, SEGMENTS, N_SEGMENTS, SYNC, TIMES, CLOCKS) = range(16)  # fmt: skip
+HEADER = 16
 # an operation: its kernel, its record, its first move and the one behind its last
 KERNEL, RECORD, FIRST_MOVE, LAST_MOVE = range(4)
 OPERATION = 4 * WORD
@@ -65,7 +65,7 @@ def _enter_bases(x: Threads, program: Any) -> None:
         x.set_word(x.at(base(x.word(move, MOVE_SLOT)), x.word(move, MOVE_OFFSET)), move, START)
 
 
-def _operations(x: Threads, q: Any, then: Callable[[Any], None] = lambda i: None) -> None:
+def _operations(x: Threads, q: Any, then: Callable[[Any], None]) -> None:
     """Run the operations of a share, each of them followed by `then`."""
     operations, loops, moves, spans, shares = (
         x.word(q.program, place) for place in (OPERATIONS, LOOPS, MOVES, SPANS, SHARES)
@@ -95,10 +95,9 @@ def _now(x: Threads, place: Any) -> Any:
     return x.b.add(x.times(x.word(place), 1_000_000_000), x.word(place, 1))
 
 
-@record("program phase share step")
-def run_timed(x: Threads, q: Any) -> None:
-    """Run the operations of a share, and add up what each takes."""
-    times, clock = x.word(q.program, TIMES), x.at(x.word(q.program, CLOCKS), q.share, LINE)
+def _note_times(x: Threads, q: Any, times: Any) -> Callable[[Any], None]:
+    """Return what adds up what each operation of a share takes, beginning now."""
+    clock = x.at(x.word(q.program, CLOCKS), q.share, LINE)
     x.set_word(_now(x, clock), clock, BEFORE)
 
     def note(i: Any) -> None:
@@ -107,18 +106,15 @@ def run_timed(x: Threads, q: Any) -> None:
         x.set_word(x.b.add(x.word(place), took), place)
         x.set_word(after, clock, BEFORE)
 
-    _operations(x, q, note)
+    return note
 
 
 @record("program phase share step")
 def run_share(x: Threads, q: Any) -> None:
-    """Run one share of a phase, by way of `run_timed` where times are wanted."""
-    timed = x.word(q.program, TIMED)
-    for wanted in x.either(x.b.icmp_signed("!=", timed, const(0))):
-        if wanted:
-            x.call_at(timed, q.program, q.phase, q.share, q.step)
-        else:
-            _operations(x, q)
+    """Run one share of a phase; where there is a table of times, take those of operations."""
+    times = x.word(q.program, TIMES)
+    for timed in x.either(x.b.icmp_signed("!=", times, const(0))):
+        _operations(x, q, _note_times(x, q, times) if timed else lambda i: None)
 
 
 def _phases(x: Threads, program: Any, use: Callable[..., None]) -> None:
@@ -235,5 +231,5 @@ def take_parts(x: Threads, q: Any) -> None:
 
 def emit(module: ir.Module) -> None:
     """Emit all that is called from outside, by its name."""
-    for function in (run_serial, run_timed, take_parts):
+    for function in (run_serial, take_parts):
         emit_function(module, f"fastmlp_{function.__name__}", function, Threads)

@@ -180,9 +180,9 @@ class Executable:
         self._header[emitted.SEGMENTS] = self._segments.ctypes.data
         self._header[emitted.N_SEGMENTS] = len(rows)
 
-    def time(self, function: int) -> np.ndarray:
-        """Let the function at an address run shares, and return what it adds ticks of its clock to:
-        an element an operation, in their order.
+    def time(self) -> np.ndarray:
+        """Have operations timed, and return what ticks of the clock are added to: an element an
+        operation, in their order.
         """
         times = np.zeros(len(self._tables[emitted.OPERATIONS]), np.int64)
         clocks = shared_memory(self.shares)
@@ -191,7 +191,6 @@ class Executable:
             times.ctypes.data,
             clocks.ctypes.data,
         )
-        self._header[emitted.TIMED] = function
         return times
 
     def clear(self) -> None:
