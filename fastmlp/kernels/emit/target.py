@@ -142,6 +142,15 @@ def _row_compiled(name: str, features: str) -> str:
     return "avx2" if both else "generic"
 
 
+@cache
+def _row_listed(features: str) -> str:
+    """Return the row of an x86 processor that LLVM tells all features of."""
+    flags = set(features.split(","))
+    if {"+avx512f", "+avx512vl"} <= flags:
+        return "avx512"
+    return "avx2" if {"+avx2", "+fma"} <= flags else "generic"
+
+
 def current_target() -> Target:
     """Return the table row of what LLVM makes of `processor`.
 
@@ -149,12 +158,7 @@ def current_target() -> Target:
     """
     if is_arm(process_triple()):
         return _TARGETS["neon"]
-    if _told() is not None:
-        return _TARGETS[_row_compiled(*processor())]
-    flags = set(_host()[1].split(","))
-    if {"+avx512f", "+avx512vl"} <= flags:
-        return _TARGETS["avx512"]
-    return _TARGETS["avx2" if {"+avx2", "+fma"} <= flags else "generic"]
+    return _TARGETS[_row_compiled(*processor()) if _told() else _row_listed(_host()[1])]
 
 
 def multiplies_bfloat16() -> bool:
