@@ -1,4 +1,4 @@
-"""Integers, functions and control flow as LLVM IR.
+"""Memory, integers and control flow as LLVM IR.
 
 Control flow is written as it is in Python: a ``with`` block is emitted into a loop or a condition,
 and the body of a ``for``, which none may leave by ``break``, once for every case.
@@ -36,9 +36,9 @@ WORD = 8  # bytes of a 64-bit integer
 Name = TypeVar("Name")
 
 
-def const(value: int) -> ir.Constant:
-    """Return `value` as a 64-bit integer constant."""
-    return ir.Constant(I64, value)
+def const(value: Any) -> Any:
+    """Return a 64-bit integer as LLVM has it: of a plain number a constant."""
+    return ir.Constant(I64, value) if isinstance(value, int) else value
 
 
 def constant(kind: Any, value: float) -> ir.Constant:
@@ -66,9 +66,7 @@ class Flow:
         """Return `address` + `offset` bytes, or `offset` times `step` bytes."""
         if step is not None:
             offset = self.times(offset, step)
-        if isinstance(offset, int):
-            return address if offset == 0 else self.b.add(address, const(offset))
-        return self.b.add(address, offset)
+        return address if offset == 0 else self.b.add(address, const(offset))
 
     def pointer(self, address: Any, kind: Any) -> Any:
         """Turn an address into a pointer to `kind`."""
@@ -92,12 +90,11 @@ class Flow:
 
     def times(self, number: Any, step: Any) -> Any:
         """Return the product of two 64-bit integers, either of which may be a plain number."""
-        number, step = (const(x) if isinstance(x, int) else x for x in (number, step))
-        return self.b.mul(number, step)
+        return self.b.mul(const(number), const(step))
 
     def ceil(self, n: Any, size: Any) -> Any:
         """Return how many of `size`, which may be a plain number, it takes to hold n."""
-        size = const(size) if isinstance(size, int) else size
+        size = const(size)
         return self.b.udiv(self.b.sub(self.b.add(n, size), const(1)), size)
 
     def least(self, a: Any, b: Any) -> Any:
@@ -209,7 +206,7 @@ class Flow:
             count = self.b.select(few, const(least), count)
         with self.each(count, size) as first:
             left = self.b.sub(n, first)
-            yield first, self.least(left, const(size) if isinstance(size, int) else size)
+            yield first, self.least(left, const(size))
 
     def _never_unrolled(self) -> Any:
         """Return the metadata of a loop; its first operand is itself, which tells loops apart."""

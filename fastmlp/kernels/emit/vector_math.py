@@ -182,8 +182,7 @@ class RowVec(Vec):
     def _mask(self, offset: Any, length: int | None = None) -> Any:
         if offset in self._ready:
             return self._ready[offset]
-        offset = const(offset) if isinstance(offset, int) else offset
-        left = self.b.sub(self._n, self.b.udiv(offset, const(self.size)))
+        left = self.b.sub(self._n, self.b.udiv(const(offset), const(self.size)))
         return self.lanes_below(left, length)
 
     def load(self, address: Any, offset: Any = 0, length: int | None = None) -> Any:
