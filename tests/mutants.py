@@ -330,7 +330,7 @@ def main() -> int:
     if args.modules:
         names = args.modules.split(",")
         modules = [path for path in modules if path.stem in names]
-        if len(modules) != len(names):
+        if {path.stem for path in modules} != set(names):
             parser.error(f"argument --modules: {args.group!r} has no such ones: {args.modules}")
     part, parts = map(int, args.part.split("/"))
     record = Path(args.record) if args.record else None
