@@ -3,13 +3,12 @@
 A kernel is emitted by a function ``emit(v, q)`` whose decorator names the fields of its record.
 In the emitter ``q.w`` is the value of field w. From the same names come the layout in memory (a
 64-bit integer a field, in their order), the checks when a record is filled in, and listings.
-A tile, the inner part of several kernels, takes its fields as arguments instead of a record.
+The executor's functions and tiles, the inner parts of kernels, take their fields as arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,9 +39,8 @@ def record(fields: str) -> Callable[[Emitter], Emitter]:
 
 def fields_of(emit: Emitter) -> tuple[str, ...]:
     """Return the fields that an emitter's decorator names."""
-    while isinstance(emit, partial):
-        emit = emit.func
-    return emit.fields  # type: ignore[attr-defined]
+    fields: tuple[str, ...] = getattr(emit, "func", emit).fields  # type: ignore[attr-defined]
+    return fields
 
 
 def emit_function(module: ir.Module, name: str, emit: Emitter, over: Callable[..., Any]) -> Any:
