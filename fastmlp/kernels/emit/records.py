@@ -39,7 +39,7 @@ def record(fields: str) -> Callable[[Emitter], Emitter]:
 
 def fields_of(emit: Emitter) -> tuple[str, ...]:
     """Return the fields that an emitter's decorator names."""
-    fields: tuple[str, ...] = getattr(emit, "func", emit).fields  # type: ignore[attr-defined]
+    fields: tuple[str, ...] = getattr(emit, "func", emit).fields
     return fields
 
 
