@@ -39,7 +39,8 @@ def record(fields: str) -> Callable[[Emitter], Emitter]:
 
 def fields_of(emit: Emitter) -> tuple[str, ...]:
     """Return the fields that an emitter's decorator names."""
-    fields: tuple[str, ...] = getattr(emit, "func", emit).fields
+    inner: Any = getattr(emit, "func", emit)  # a partial's
+    fields: tuple[str, ...] = inner.fields
     return fields
 
 
