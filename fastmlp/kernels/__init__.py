@@ -15,7 +15,8 @@ one thread's work; the shares of a **phase** run at the same time. A **program**
 follow a step on a mini-batch: `run.training` has it written by `program.minibatch`
 (`program.passes` is the forward and backward pass, `program.post_gradient` what follows) and laid
 out by `run.executor` for `emit.executor`, which runs it; the kernels it names are listed in
-`jit.registry` and emitted by `emit.gemm` and its neighbours. ``fastmlp profile`` shows one.
+`jit.registry` and emitted by `emit.gemm` and its neighbours. ``print(listing(phases, item))`` of
+`program.listing` shows one, ``fastmlp profile`` times it.
 
 `layer_operations` and `network_operations` are the public operations, on a caller's arrays as they
 lie: `run.plain` has them written by `program.calls`, and `run.calls` keeps the programs ready.

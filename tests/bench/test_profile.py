@@ -11,7 +11,7 @@ from fastmlp import MLP, Adam
 from fastmlp.bench import profile_step
 from fastmlp.cli import main
 from fastmlp.contract.operations import DataSet, StepSettings
-from fastmlp.kernels.program.listing import lines
+from fastmlp.kernels.program.listing import lines, listing
 from fastmlp.kernels.run.profiler import time_steps
 from fastmlp.kernels.run.training import Training
 from fastmlp.optimizers import OptimizerState
@@ -40,6 +40,11 @@ def test_a_listing_has_every_operation_with_its_shape():
     }
     operations = [o for p in phases for s in p.shares for loop in s.loops for o in loop.operations]
     assert len(others) == len(operations) - 2
+    text = listing(phases, 4).splitlines()
+    assert text[0] == "phase samples, share 0"
+    assert text[1].split() == ["gather_f32", "16", "x", "30"]
+    assert sum(line.startswith("phase") for line in text) == 4
+    assert len(text) == 4 + len(operations)
 
 
 def test_products_are_counted_and_nothing_else():

@@ -5,5 +5,5 @@ stand in `target`. `records` names the fields of a kernel's argument record. Ker
 are in `microkernel` (the tile), `gemm` (over whole matrices), `packing` (of wide ones) and `gemv`
 (one sample); of inputs with many zeros in `csr` (finding the non-zeros) and `sparse`; of arrays as
 they lie in `matrix_product` and `rows`; the others in `elementwise`, `losses`, `regularization`;
-what they have in common in `activations` and `optimizers`. `executor` is made of `integers`.
+what they have in common in `activations` and `optimizers`. `executor` runs programs, on `threads`.
 """

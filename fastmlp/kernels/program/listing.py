@@ -12,7 +12,7 @@ from ..emit.target import current_target
 from ..jit.registry import SPLIT
 from .operation import Operation, Phase
 
-__all__ = ["Line", "lines"]
+__all__ = ["Line", "lines", "listing"]
 
 _NAMES = {code: name for name, code in ACTIVATIONS.items()}
 _RULES = {code: name for name, code in OPTIMIZERS.items()} | {STORE: "store sums", ADD: "add sums"}
@@ -94,3 +94,16 @@ def lines(phases: Sequence[Phase], item: int) -> Iterator[Line]:
                     named = _numbers(operation, item)
                     shape, flops = _shape(*named), _flops(*named)
                     yield Line(phase.name, number, loop.turns, operation.kernel, shape, flops)
+
+
+def listing(phases: Sequence[Phase], item: int) -> str:
+    """Return phases as text, a line an operation; `item` is the bytes of an element."""
+    text, before = [], ""
+    for line in lines(phases, item):
+        heading = f"phase {line.phase}, share {line.share}"
+        if heading != before:
+            text.append(heading)
+            before = heading
+        times = f"  {line.turns} times" if line.turns > 1 else ""
+        text.append(f"  {line.kernel:22} {line.shape}{times}")
+    return "\n".join(text)
