@@ -1,9 +1,9 @@
 """The operations of a layer over a caller's arrays, as they lie.
 
-Nothing is copied but what has another dtype than the result, or rows that are not contiguous where
-an operation goes over rows. The network's own training and inference do not pass through here:
-their arrays are padded. `fastmlp.reference` has the same operations, and docstrings with formulas
-and shapes.
+Nothing is copied but what has another dtype than the result, has gaps where an operation goes over
+rows, or is to be packed and has neither contiguous rows nor columns. The network's own training and
+inference do not pass through here: their arrays are padded. `fastmlp.reference` has the same
+operations, and docstrings with formulas and shapes.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     if out is not None:
         check_out(out, logits.shape, logits.dtype)
     target = _target(out, logits.shape, logits.dtype, logits)
-    plain.outputs(plain.rows_contiguous(logits), "softmax", target)
+    plain.outputs(np.ascontiguousarray(logits), "softmax", target)
     return _given(out, target)
 
 

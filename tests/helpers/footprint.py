@@ -129,7 +129,7 @@ FOOTPRINTS: dict[str, tuple[str, ...]] = {
     "step_row": (">dst, vectors*V", "src, vectors*V", "hyper, 2*item"),
     "matrix_product": (
         ">c, rows, ldc, columns*item", "matrix a", "matrix b", "bias, columns*item",
-        ">room if packed else NONE",
+        ">room_a", ">room_b",
     ),
     "activate_rows": (
         ">y, rows, ldy, columns*item", ">slope, rows, lds, columns*item",
@@ -181,7 +181,7 @@ def _names(operation: Operation, item: int) -> dict[str, Any]:
         "PANEL": target.tile_vectors * vector * side_by_side,
         "padded": padded, "pairs": lambda k: (k + 1) // 2 if parts else k, "by_row": by_row,
         "up": _up, "line": n * item if loose else padded(n) if isinstance(n, int) else 0,
-        "saves": fields.get("code") in SLOPE_CODES, "NONE": At(Slot.NONE),
+        "saves": fields.get("code") in SLOPE_CODES,
     }  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def _matrix(q: dict[str, Any], name: str) -> Iterator[str]:
     rows, columns, down, across = (
         q[field] for field in {
             "a": ("rows", "k", "lda", "step_a"), "b": ("k", "columns", "ldb", "step_b"),
-            "x": ("rows", "columns", "ldx", "step"),
+            "x": ("rows", "columns", "ldx", "item"),
         }[name]
     )  # fmt: skip
     if not all(isinstance(number, int) for number in (rows, columns, down, across)):

@@ -12,9 +12,10 @@ from footprint import Array
 from fastmlp import Adam, kernels, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
-from fastmlp.kernels.emit.matrix_product import PACK_A, PACK_B
+from fastmlp.kernels.emit.matrix_product import COLUMN_BLOCK, K_BLOCK
 from fastmlp.kernels.jit.registry import launch
-from fastmlp.kernels.program.operation import Slot
+from fastmlp.kernels.program.calls import Matrix, Product
+from fastmlp.kernels.program.operation import NOWHERE, Slot
 from fastmlp.kernels.run import calls, choose, plain
 from fastmlp.optimizers import OptimizerState
 from fastmlp.verification import TOLERANCE
@@ -43,14 +44,18 @@ def layouts(x: np.ndarray):
 # products
 
 
-def product(a, b, bias, packed, room):
+ROOM_B = 2 * COLUMN_BLOCK * K_BLOCK * 8
+
+
+def product(a, b, bias, room, packs_a=False, packs_b=False):
     """Return bias + a b by the kernel alone, with NaN wherever it wrote nothing."""
     c = np.full((a.shape[0], b.shape[1]), np.nan, a.dtype)
     launch(
         "matrix_product", a.dtype.name, c=c.ctypes.data, ldc=c.strides[0], a=a.ctypes.data,
         lda=a.strides[0], step_a=a.strides[1], b=b.ctypes.data, ldb=b.strides[0],
         step_b=b.strides[1], bias=0 if bias is None else bias.ctypes.data, rows=a.shape[0],
-        columns=b.shape[1], k=a.shape[1], packed=packed, room=room.ctypes.data,
+        columns=b.shape[1], k=a.shape[1], room_a=packs_a and room.ctypes.data + ROOM_B,
+        room_b=packs_b and room.ctypes.data,
     )  # fmt: skip
     return c
 
@@ -60,28 +65,49 @@ ROWS, WIDTHS, DEPTHS = (1, 2, 3, 8, 9, 21, 257), (1, 16, 17, 33, 65), (0, 1, 17,
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_products_have_the_same_bits_whatever_is_packed(dtype):
-    room = np.zeros(4 << 20, np.uint8)
+    room = np.zeros(2 * ROOM_B, np.uint8)
     for n, k, m in itertools.product(ROWS, DEPTHS, WIDTHS):
         a, b, bias = normal(dtype, n, k), normal(dtype, k, m), normal(dtype, m)
         wanted = a.astype("float64") @ b + bias
-        first = product(a, b, bias, 0, room)
+        first = product(a, b, bias, room)
         gap = np.abs(first - wanted).max() / np.abs(wanted).max()
         assert gap <= TOLERANCE[dtype], (n, k, m)
-        for there, packed in itertools.product((a, np.asfortranarray(a)), range(4)):
-            again = product(there, b, bias, packed, room)
-            np.testing.assert_array_equal(again, first, err_msg=f"{n, k, m, packed}")
-        for packed in (PACK_B, PACK_A | PACK_B):
-            again = product(a, np.asfortranarray(b), bias, packed, room)
-            np.testing.assert_array_equal(again, first, err_msg=f"{n, k, m, packed}")
+        columns = np.asfortranarray(a)
+        for left, right, packs_a, packs_b in (
+            (a, b, False, True), (columns, b, False, False), (columns, b, True, False),
+            (columns, b, True, True), (a, np.asfortranarray(b), False, True),
+            (columns, np.asfortranarray(b), True, True),
+        ):  # fmt: skip
+            again = product(left, right, bias, room, packs_a, packs_b)
+            np.testing.assert_array_equal(again, first, err_msg=f"{n, k, m, packs_a, packs_b}")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_columns_are_packed_block_by_block(dtype):
-    room = np.zeros(8 << 20, np.uint8)
+    room = np.zeros(2 * ROOM_B, np.uint8)
     a, b = normal(dtype, 130, 300), normal(dtype, 300, 1100)
-    first = product(a, b, None, 0, room)
-    for packed in range(1, 4):
-        np.testing.assert_array_equal(product(a, b, None, packed, room), first)
+    first = product(a, b, None, room)
+    columns = np.asfortranarray(a)
+    for packs_a, packs_b in ((False, True), (True, False), (True, True)):
+        again = product(columns, b, None, room, packs_a, packs_b)
+        np.testing.assert_array_equal(again, first)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_packed_operands_keep_to_their_rooms(dtype):
+    nowhere, item = Matrix(NOWHERE, 0, 0), np.dtype(dtype).itemsize
+    for n, k, m in itertools.product((1, 33, 257), (5, 64, 513), (1, 24, 64, 65, 521)):
+        a, b = np.asfortranarray(normal(dtype, n, k)), normal(dtype, k, m)
+        p = Product(
+            nowhere, nowhere, nowhere, None, n, m, k, item, (True, True), (1, 1), "identity"
+        )
+        of_a, of_b = p.rooms
+        room = np.zeros(ROOM_B + of_a + 4096, np.uint8)
+        for right in (b, np.asfortranarray(b)):
+            room[of_b:ROOM_B] = room[ROOM_B + of_a :] = 99
+            product(a, right, None, room, True, True)
+            assert (room[of_b:ROOM_B] == 99).all()
+            assert (room[ROOM_B + of_a :] == 99).all()
 
 
 # layouts and `out`
@@ -375,10 +401,9 @@ def test_a_grid_covers_a_product_with_as_little_reading_as_can_be():
 @pytest.mark.parametrize("sign", [1, -1])
 def test_few_rows_pack_weights_that_come_from_memory(sign):
     far, near = (1024 * 8, 8, sign * 2048 * 8, 8), (1024 * 8, 8, sign * 1024 * 8, 8)
-    assert [choose.packed_operands(rows, 1024, 2048, 8, far) for rows in (2, 3, 47)] == [
-        0, PACK_B, PACK_B,
-    ]  # fmt: skip
-    assert choose.packed_operands(47, 512, 1024, 8, near) == 0
+    found = [choose.packed_operands(rows, 1024, 2048, 8, far) for rows in (2, 3, 47)]
+    assert found == [(False, False), (False, True), (False, True)]
+    assert choose.packed_operands(47, 512, 1024, 8, near) == (False, False)
 
 
 def test_few_calls_are_kept(monkeypatch):

@@ -14,17 +14,8 @@ from .vector_math import Vec
 
 __all__ = ["encode", "index_count", "index_fill", "list_rows"]
 
-GATHER_FROM = "x ldx order n rows scale"
 _AT_ONCE = current_target().tile_rows  # rows that are listed while they are in the cache
 _GROUP = 16  # elements looked at together: a group of zeros costs one comparison
-
-
-def _nonzero_bits(v: Vec, address: Any, kind: str, count: int) -> Any:
-    """Return a 64-bit integer whose low bits tell which of `count` elements are not zero."""
-    b, values = v.b, v.load_any(address, INPUTS[kind][0], count)
-    compare = b.icmp_unsigned if kind == "u8" else b.fcmp_unordered
-    found = compare("!=", values, ir.Constant(values.type, None))
-    return b.zext(b.bitcast(found, ir.IntType(count)), I64)
 
 
 def _bit_count(v: Vec, name: str, bits: Any) -> Any:
@@ -36,13 +27,16 @@ def _over_groups(
     v: Vec, x: Any, first: Any, last: Any, kind: str, state: list[Any]
 ) -> Iterator[tuple[Any, Any, bool]]:
     """Emit the body of a ``for`` over x[first .. last) in groups of 16, and then over what is left
-    element by element: it is given the bits of what is not zero, the first one's column, and
-    whether it is a group; it changes `state`.
+    element by element: it is given a 64-bit integer whose low bits tell what is not zero, the first
+    one's column, and whether it is a group; it changes `state`.
     """
-    for start, count in v.groups(v.b.sub(last, first), _GROUP, state):
-        column = v.b.add(first, start)
-        bits = _nonzero_bits(v, v.at(x, column, INPUTS[kind][1]), kind, count)
-        yield bits, column, count > 1
+    b, (scalar, size) = v.b, INPUTS[kind]
+    compare = b.icmp_unsigned if kind == "u8" else b.fcmp_unordered
+    for start, count in v.groups(b.sub(last, first), _GROUP, state):
+        column = b.add(first, start)
+        values = v.load_any(v.at(x, column, size), scalar, count)
+        found = compare("!=", values, ir.Constant(values.type, None))
+        yield b.zext(b.bitcast(found, ir.IntType(count)), I64), column, count > 1
 
 
 def _pack(v: Vec, bits: Any, elements: Any) -> Any:
@@ -132,7 +126,7 @@ def index_fill(v: Vec, q: Any, kind: str) -> None:
             v.store_item(b.sub(at[0], start), cut, b.add(i, const(1)), I16)
 
 
-@record(f"columns values cuts starts stage ld_stage block n_cuts {GATHER_FROM}")
+@record("columns values cuts starts stage ld_stage block n_cuts x ldx order n rows scale")
 def list_rows(v: Vec, q: Any, kind: str) -> None:
     """As `index_fill`, of samples on their way through the network: a few at a time are gathered
     into the rows at `stage`, in the network's dtype, and listed.

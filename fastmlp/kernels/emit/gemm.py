@@ -2,6 +2,11 @@
 
 Loops run over panels of columns, and within a panel over row tiles, so that a panel of the second
 operand stays in the first-level cache. How a matrix is cut into tiles cannot be seen in its bits.
+
+Operands of wide layers are packed (`packing`). W and its transpose lie in panels, so the passes
+read them from end to end, `block` of k at a time: so much of a panel stays in a cache while all row
+tiles go by. From one block to the next the sums lie in the result, unrounded. With `parts` both
+operands are split into so many bfloat16 parts (`bfloat16`), and k, `depth` and `block` count pairs.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from .activations import ACTIVATIONS
 from .flow import const
 from .microkernel import tile, tile_update
 from .records import Emitter, Renamed, record, subroutine
@@ -22,9 +28,9 @@ __all__ = [
     "backward",
     "forward",
     "over_panels",
-    "over_tiles",
-    "rows_of",
-    "tile_of",
+    "packed_backward",
+    "packed_forward",
+    "packed_update",
     "transpose",
     "update",
 ]
@@ -56,47 +62,50 @@ def over_panels(v: Vec, vectors: Any, *, even: bool = True) -> Iterator[tuple[in
             offset = v.at(offset, width * v.bytes)
 
 
-def over_tiles(v: Vec, q: Any, *, even: bool = True) -> Iterator[tuple[int, Any, Any]]:
+def _over_tiles(
+    v: Vec, q: Any, name: str, emit: Emitter, **options: Any
+) -> Iterator[tuple[int, Any, Any, Callable[..., None]]]:
     """Emit the body of a ``for`` over all tiles, of `q.vectors` and `q.tiles` of rows, panel by
-    panel: it is given their width, offset and number.
+    panel: it is given their width, offset and number, and what calls the tile of `microkernel`.
     """
-    for width, offset in over_panels(v, q.vectors, even=even):
+    for width, offset in over_panels(v, q.vectors, even=not options["packed"]):
+        call = subroutine(v, f"{name}_{width}", partial(emit, rows=MR, vectors=width, **options))
         with v.each(q.tiles) as number:
-            yield width, offset, number
+            yield width, offset, number, call
 
 
-def tile_of(v: Vec, name: str, emit: Emitter, width: int, **options: int) -> Callable[..., None]:
-    """Return what calls a tile of `microkernel`, so many vectors wide."""
-    emit = partial(emit, rows=MR, vectors=width, **options)
-    return subroutine(v, f"{name}_{width}", emit)
-
-
-def rows_of(v: Vec, tile: Any, stride: Any) -> Any:
+def _rows_of(v: Vec, tile: Any, stride: Any) -> Any:
     """Return where a tile's rows begin, in bytes."""
     return v.times(tile, v.times(stride, MR))
+
+
+_FORWARD = {"out": "c", "ldo": "ldc", "b": "w", "ldb": "ldw", "begin": "bias", "kept": "slope"}
+_BACKWARD = {
+    "out": "e", "ldo": "lde", "a": "d", "lda": "ldd", "b": "wt", "ldb": "ldwt", "begin": "zeros",
+    "kept": "h", "depth": "k",
+}  # fmt: skip
 
 
 @record("c ldc a lda w ldw k bias code slope tiles vectors")
 def forward(v: Vec, q: Any) -> None:
     """c = f(a W + bias) for `tiles` row tiles; see `microkernel.tile`."""
-    names = {"out": "c", "ldo": "ldc", "b": "w", "ldb": "ldw", "begin": "bias", "kept": "slope"}
-    _pass(v, Renamed(q, names), True)
+    _pass(v, Renamed(q, _FORWARD), True)
 
 
 @record("e lde d ldd wt ldwt k h code tiles vectors")
 def backward(v: Vec, q: Any) -> None:
     """e = (d W^T) f'(z) for `tiles` row tiles; see `microkernel.tile`."""
-    names = {"out": "e", "ldo": "lde", "a": "d", "lda": "ldd", "b": "wt", "ldb": "ldwt"}
-    _pass(v, Renamed(q, {**names, "kept": "h"}), False)
+    _pass(v, Renamed(q, _BACKWARD), False)
 
 
 def _pass(v: Vec, q: Any, forward: bool) -> None:
-    for width, offset, r in over_tiles(v, q):
-        at = v.b.add(rows_of(v, r, q.ldo), offset)
-        name = "tile_forward" if forward else "tile_backward"
-        tile_of(v, name, tile, width, forward=forward)(
-            q, out=v.at(q.out, at), a=v.at(q.a, rows_of(v, r, q.lda)), b=v.at(q.b, offset),
-            begin=v.at(q.begin, offset) if forward else const(0), kept=v.at(q.kept, at),
+    name = "tile_forward" if forward else "tile_backward"
+    for _, offset, r, call in _over_tiles(v, q, name, tile, forward=forward, packed=False):
+        at = v.b.add(_rows_of(v, r, q.ldo), offset)
+        begin = v.at(q.begin, offset) if forward else const(0)
+        call(
+            q, out=v.at(q.out, at), begin=begin, ldbegin=const(0),
+            a=v.at(q.a, _rows_of(v, r, q.lda)), b=v.at(q.b, offset), kept=v.at(q.kept, at),
         )  # fmt: skip
 
 
@@ -105,10 +114,55 @@ def update(v: Vec, q: Any) -> None:
     """dW = A^T delta for `tiles` tiles of rows of W, then the optimizer; see
     `microkernel.tile_update`.
     """
-    for width, offset, r in over_tiles(v, q):
-        tile_of(v, "tile_update", tile_update, width)(
-            q, w=v.at(q.w, v.b.add(rows_of(v, r, q.ldw), offset)), a=v.at(q.a, r, MR * v.size),
+    for _, offset, r, call in _over_tiles(v, q, "tile_update", tile_update, packed=False):
+        call(
+            q, w=v.at(q.w, v.b.add(_rows_of(v, r, q.ldw), offset)), a=v.at(q.a, r, MR * v.size),
             d=v.at(q.d, offset),
+        )  # fmt: skip
+
+
+@record("c ldc a lda w depth k bias code slope tiles vectors block")
+def packed_forward(v: Vec, q: Any, parts: int = 0) -> None:
+    """As `forward`; panels of W have `depth` rows."""
+    _packed_pass(v, Renamed(q, _FORWARD), True, parts)
+
+
+@record("e lde d ldd wt k zeros h code tiles vectors block")
+def packed_backward(v: Vec, q: Any, parts: int = 0) -> None:
+    """As `backward`; the sums begin at a row of `zeros`."""
+    _packed_pass(v, Renamed(q, _BACKWARD), False, parts)
+
+
+def _packed_pass(v: Vec, q: Any, forward: bool, parts: int) -> None:
+    b, name = v.b, "tile_forward" if forward else "tile_backward"
+    options = {"forward": forward, "packed": True, "parts": parts}
+    with v.blocks(q.k, q.block) as (k0, k):
+        first = b.icmp_signed("==", k0, const(0))
+        last = b.icmp_signed("<=", b.sub(q.k, k0), q.block)
+        code = b.select(last, q.code, const(ACTIVATIONS["identity"]))
+        a, ldbegin = v.at(q.a, k0, v.size), b.select(first, const(0), q.ldo)
+        for width, offset, r, call in _over_tiles(v, q, name, tile, **options):
+            at = b.add(_rows_of(v, r, q.ldo), offset)
+            out, begin = v.at(q.out, at), v.at(q.begin, offset) if forward else q.begin
+            # where k0 is in a panel of B, of which there are `width` vectors from `offset` on
+            place = b.add(b.mul(offset, q.depth), v.times(k0, width * v.bytes))
+            call(
+                q, out=out, begin=b.select(first, begin, out), ldbegin=ldbegin,
+                a=v.at(a, _rows_of(v, r, q.lda)), b=v.at(q.b, place, max(1, parts)),
+                ldb=const(width * v.bytes * max(1, parts)), k=k, code=code, kept=v.at(q.kept, at),
+            )  # fmt: skip
+
+
+@record("w ldw a d k code state hyper tiles vectors")
+def packed_update(v: Vec, q: Any, parts: int = 0) -> None:
+    """As `update`."""
+    each, options = max(1, parts), {"packed": True, "parts": parts}
+    depth = v.times(q.k, each)
+    for width, offset, r, call in _over_tiles(v, q, "tile_update", tile_update, **options):
+        call(
+            q, w=v.at(q.w, v.b.add(_rows_of(v, r, q.ldw), offset)),
+            a=v.at(q.a, r, v.times(depth, MR * v.size)), lda=const(MR * v.size * each),
+            d=v.at(q.d, offset, depth), ldd=const(width * v.bytes * each),
         )  # fmt: skip
 
 

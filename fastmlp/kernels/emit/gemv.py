@@ -19,7 +19,6 @@ __all__ = ["vector_backward", "vector_forward", "vector_update"]
 
 WIDTHS = (8, 4, 2, 1)  # vectors of one pass over W; a layer is cut greedily
 _SUMS = 8  # sums in flight hide the latency of the multiply-add
-_ROWS = ("c", "w", "bias", "slope")  # fields of what a panel has its own columns of
 
 
 @record("c x n w ldw bias code slope")
@@ -47,8 +46,8 @@ def vector_forward(v: Vec, q: Any) -> None:
     for width in WIDTHS:
         panel = subroutine(v, f"vector_forward_{width}", partial(_forward_panel, width=width))
         with v.loop(b.udiv(b.sub(q.vectors, done), const(width)), [done]) as (_, state):
-            moved = {name: v.at(getattr(q, name), state[0], v.bytes) for name in _ROWS}
-            panel(q, **moved)
+            c, w, bias, slope = (v.at(at, state[0], v.bytes) for at in (q.c, q.w, q.bias, q.slope))
+            panel(q, c=c, w=w, bias=bias, slope=slope)
             state[0] = b.add(state[0], const(width))
         (done,) = state
 

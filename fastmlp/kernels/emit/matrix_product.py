@@ -1,35 +1,35 @@
-"""Products of matrices as they lie in memory: any strides, no padding, nothing touched outside.
+"""Products of matrices as they lie in memory: no padding, nothing touched outside.
 
 The sums run over k in ascending order, from the bias or from zero, whatever the strides, the tiles
 and the packing: a result has the same bits for all of them, and those of `microkernel`.
 
 Blocks of k are gone through one after the other, C keeps the sums in between. Within a block an
-operand is read as it is, or packed first in the order in which the tile reads it: A in tiles of MR
-rows, k-major, B in panels of NV vectors, k-major (Goto and van de Geijn 2008). A tile at the lower
-edge stores the rows that are not there to where the last row goes afterwards; at the right edge
-lanes are masked.
+operand is read as it is, or packed first in the order in which the tile reads it (`packing`; Goto
+and van de Geijn 2008). A tile at the lower edge stores the rows that are not there to where the
+last row goes afterwards; at the right edge lanes are masked.
 
 Arguments are addresses and distances in bytes, outputs first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from .flow import const
 from .gemm import MR, NV
-from .operand_packing import pack_a, pack_b, rounded
+from .microkernel import Left, accumulate
+from .packing import pack_columns_left, pack_columns_right, pack_rows_right
 from .records import record, subroutine
 from .vector_math import RowVec, Vec, along_row
 
-__all__ = ["COLUMN_BLOCK", "FEW_ROWS", "K_BLOCK", "PACK_A", "PACK_B", "ROW_BLOCK", "matrix_product"]
+__all__ = ["COLUMN_BLOCK", "FEW_ROWS", "K_BLOCK", "ROW_BLOCK", "matrix_product"]
 
 K_BLOCK = 512  # C is read and written once for so many k: with 256, 5 % slower at 1000x1024x1024
 ROW_BLOCK = 256  # rows of A that are packed at a time
 COLUMN_BLOCK = 512  # columns of B that are packed at a time: with K_BLOCK 1 or 2 MB
-PACK_A, PACK_B = 1, 2  # bits of `packed`
+_TOGETHER = 8  # rows of B that are packed at a time
 FROM_ZERO, FROM_BIAS, FROM_C = range(3)  # where the sums of a block of k begin
 
 FEW_ROWS = 2  # so few rows of A at most go along the rows of B instead of down its columns
@@ -38,7 +38,7 @@ _SECOND_LEVEL = 2
 
 
 @record("c ldc a lda step_a b ldb k bias begin rows columns")
-def _tile(v: Vec, q: Any, rows: int, vectors: int, edge: bool, packed: bool) -> None:
+def _tile(v: Vec, q: Any, rows: int, vectors: int, edge: bool) -> None:
     """C = begin + A B for up to `rows` rows and `vectors` vectors of columns."""
     b = v.b
     places = [const(0)]
@@ -61,31 +61,13 @@ def _tile(v: Vec, q: Any, rows: int, vectors: int, edge: bool, packed: bool) -> 
         for line in range(0, vectors * v.bytes, _LINE):
             v.prefetch(row, line)
     begin = v.choose(b.icmp_signed("==", q.begin, const(FROM_C)), from_c, fresh)
-    if packed:
-        offsets: list[Any] = [const(i * v.size) for i in range(rows)]
-        step_a: Any = const(rows * v.size)
-    else:
-        offsets, step_a = [b.mul(place, q.lda) for place in places], q.step_a
-    with v.loop(q.k, [q.a, q.b, *begin]) as (_, state):
-        a_k, b_k, *sums = state
-        panel = u.load_row(b_k, vectors)
-        for line in range(0, 0 if packed else vectors * v.bytes, _LINE):
-            v.prefetch(b_k, vectors * v.bytes + line, locality=_SECOND_LEVEL)
-        for i in range(rows):
-            x = v.splat(v.load_scalar(v.at(a_k, offsets[i])))
-            for j in range(vectors):
-                sums[i * vectors + j] = v.fma(x, panel[j], sums[i * vectors + j])
-        state[:] = [v.at(a_k, step_a), v.at(b_k, q.ldb), *sums]
+    tile = [begin[i * vectors : (i + 1) * vectors] for i in range(rows)]
+    left = Left(q.a, [b.mul(place, q.lda) for place in places], q.step_a)
+    sums = accumulate(u, tile, left, q.b, q.ldb, q.k, (vectors * v.bytes, _SECOND_LEVEL))
     # from the lowest row up: what stands in for rows that are not there is overwritten
-    for i, address in reversed(list(enumerate(out))):
-        for j in range(vectors):
-            u.store(state[2 + i * vectors + j], address, j * v.bytes)
-
-
-def _tile_of(v: Vec, rows: int, vectors: int, edge: bool, packed: bool) -> Callable[..., None]:
-    emit = partial(_tile, rows=rows, vectors=vectors, edge=edge, packed=packed)
-    name = f"product_{rows}x{vectors}{'_edge' if edge else ''}{'_packed' if packed else ''}"
-    return subroutine(v, name, emit)
+    for address, row in reversed(list(zip(out, sums, strict=True))):
+        for j, total in enumerate(row):
+            u.store(total, address, j * v.bytes)
 
 
 def _over_tiles(v: Vec, rows: Any) -> Iterator[tuple[int, Any, Any]]:
@@ -116,20 +98,21 @@ def _over_panels(v: Vec, columns: Any) -> Iterator[tuple[int, bool, Any, Any]]:
         yield n, True, whole, left
 
 
-@record("c ldc a lda step_a b ldb panel k bias begin rows columns")
-def _block(v: Vec, q: Any, packed: bool) -> None:
-    """Multiply a block of A, as it lies or in tiles: all panels of columns, and for each all tiles
-    of rows.
+@record("c ldc a lda step_a row b ldb panel k bias begin rows columns")
+def _block(v: Vec, q: Any) -> None:
+    """Multiply blocks: all panels of columns of B, `panel` bytes apart, and for each all tiles of
+    rows of A, `row` bytes for each of their rows.
     """
-    row_bytes = v.times(rounded(v, q.k, v.length), v.size) if packed else q.lda
+    b = v.b
+    packed = b.icmp_signed("!=", q.panel, const(NV * v.bytes))  # of one k it does not matter
     for vectors, edge, number, columns in _over_panels(v, q.columns):
-        column = v.times(number, NV * v.bytes)
+        column, ldb = v.times(number, NV * v.bytes), const(vectors * v.bytes)
         for rows, first, rows_left in _over_tiles(v, q.rows):
-            # a tile that is packed has all its rows
-            _tile_of(v, MR if packed else rows, vectors, edge, packed)(
-                q, c=v.at(v.at(q.c, first, q.ldc), column), a=v.at(q.a, first, row_bytes),
-                b=v.at(q.b, number, q.panel), bias=v.at(q.bias, column), rows=rows_left,
-                columns=columns,
+            name = f"product_{rows}x{vectors}{'_edge' if edge else ''}"
+            subroutine(v, name, partial(_tile, rows=rows, vectors=vectors, edge=edge))(
+                q, c=v.at(v.at(q.c, first, q.ldc), column), a=v.at(q.a, first, q.row),
+                b=v.at(q.b, number, q.panel), ldb=b.select(packed, ldb, q.ldb),
+                bias=v.at(q.bias, column), rows=rows_left, columns=columns,
             )  # fmt: skip
 
 
@@ -170,17 +153,16 @@ def _few_rows(v: Vec, q: Any, rows: int) -> None:
                 u.store(value, address)
 
 
-@record("c ldc a lda step_a b ldb step_b bias rows columns k packed room")
+@record("c ldc a lda step_a b ldb step_b bias rows columns k room_a room_b")
 def matrix_product(v: Vec, q: Any) -> None:
     """c = bias + A B, of any strides but for c, whose rows are contiguous.
 
-    `bias` may be 0. `packed` has the bits PACK_A and PACK_B; where a column step of B is not an
-    element's size, B has to be packed. `room`, on a vector's boundary, is for what is packed: B's
-    block, then A's.
+    `bias` may be 0. An operand is packed where there is room for it, on a vector's boundary: A,
+    whose columns are contiguous then, and B, whose rows or columns are. The rows of a B that is not
+    packed are contiguous.
     """
     b = v.b
-    panels_b = b.icmp_signed("!=", b.and_(q.packed, const(PACK_B)), const(0))
-    as_it_lies = b.icmp_signed("==", q.packed, const(0))
+    as_it_lies = b.icmp_signed("==", b.or_(q.room_a, q.room_b), const(0))
     few = b.and_(b.icmp_signed("<=", q.rows, const(FEW_ROWS)), as_it_lies)
     for of_few in v.either(few):
         if of_few:
@@ -188,46 +170,52 @@ def matrix_product(v: Vec, q: Any) -> None:
                 rows = 1 if one else FEW_ROWS
                 subroutine(v, f"few_rows_{rows}", partial(_few_rows, rows=rows))(q)
             continue
-        for in_panels in v.either(panels_b):
-            if in_panels:
-                with v.blocks(q.columns, COLUMN_BLOCK) as (column, columns):
-                    _columns_block(v, q, panels_b, column, columns)
-            else:
-                _columns_block(v, q, panels_b, const(0), q.columns)
+        packed_b = b.icmp_signed("!=", q.room_b, const(0))
+        at_once = b.select(packed_b, const(COLUMN_BLOCK), q.columns)
+        with v.blocks(q.columns, at_once) as columns, v.blocks(q.k, K_BLOCK, least=1) as depth:
+            _over_row_blocks(v, q, columns, depth, packed_b)
 
 
-def _columns_block(v: Vec, q: Any, panels_b: Any, column: Any, columns: Any) -> None:
-    """Multiply all of A and some columns of B, block of k by block of k."""
-    b, wide = v.b, NV * v.bytes
-    tiles_a = b.icmp_signed("!=", b.and_(q.packed, const(PACK_A)), const(0))
+def _over_row_blocks(
+    v: Vec, q: Any, columns: tuple[Any, Any], depth: tuple[Any, Any], packed_b: Any
+) -> None:
+    """Multiply all of A and a block of B: its first column and how many it has, and likewise k."""
+    b, (column, n), (start, k) = v.b, columns, depth
     fresh = b.select(b.icmp_signed("==", q.bias, const(0)), const(FROM_ZERO), const(FROM_BIAS))
-    with v.blocks(q.k, K_BLOCK, least=1) as (start, k):
-        begin = b.select(b.icmp_signed("==", start, const(0)), fresh, const(FROM_C))
-        b_here = b.add(v.at(q.b, start, q.ldb), b.mul(column, q.step_b))
-        length = rounded(v, k, v.length)
+    begin = b.select(b.icmp_signed("==", start, const(0)), fresh, const(FROM_C))
+    packed_a = b.icmp_signed("!=", q.room_a, const(0))
+    of_b = v.at(v.at(q.b, start, q.ldb), column, q.step_b)
 
-        def pack() -> list[Any]:
-            subroutine(v, "pack_b", pack_b)(q, dst=q.room, b=b_here, k=k, columns=columns)
-            return [q.room, const(wide), v.times(length, wide)]
-
-        source, ldb, panel = v.choose(panels_b, pack, lambda: [b_here, q.ldb, const(wide)])
-        size_b = v.times(b.mul(rounded(v, columns, NV * v.length), length), v.size)
-        room_a = b.select(panels_b, b.add(q.room, size_b), q.room)
-        shift = v.times(column, v.size)
-        c, a = b.add(q.c, shift), v.at(q.a, start, q.step_a)
-        common = {
-            "b": source, "ldb": ldb, "panel": panel, "k": k, "bias": v.at(q.bias, shift),
-            "begin": begin, "columns": columns,
-        }  # fmt: skip
-        for in_tiles in v.either(tiles_a):
-            if in_tiles:
-                with v.blocks(q.rows, ROW_BLOCK) as (first, rows):
-                    subroutine(v, "pack_a", pack_a)(
-                        q, dst=room_a, a=v.at(a, first, q.lda), rows=rows, k=k
-                    )
-                    subroutine(v, "block_packed", partial(_block, packed=True))(
-                        q, c=v.at(c, first, q.ldc), a=room_a, rows=rows, **common
-                    )
+    def pack_b() -> list[Any]:
+        for rows_contiguous in v.either(b.icmp_signed("==", q.step_b, const(v.size))):
+            if rows_contiguous:  # some at a time: read from end to end, they come fastest
+                with v.blocks(k, _TOGETHER) as (row, some):
+                    subroutine(v, "pack_columns_right", pack_columns_right)(
+                        q, dst=q.room_b, src=v.at(of_b, row, q.ldb), lds=q.ldb, first=row,
+                        k=some, n=n, depth=k,
+                    )  # fmt: skip
             else:
-                as_it_is = subroutine(v, "block_as_it_is", partial(_block, packed=False))
-                as_it_is(q, c=c, a=a, **common)
+                subroutine(v, "pack_rows_right", pack_rows_right)(
+                    q, dst=q.room_b, src=of_b, lds=q.step_b, first=const(0), rows=n,
+                    vectors=v.ceil(n, v.length), depth=k,
+                )  # fmt: skip
+        return [q.room_b, v.times(k, NV * v.bytes)]
+
+    source, panel = v.choose(packed_b, pack_b, lambda: [of_b, const(NV * v.bytes)])
+    with v.blocks(q.rows, b.select(packed_a, const(ROW_BLOCK), q.rows)) as (first, rows):
+        of_a = v.at(v.at(q.a, start, q.step_a), first, q.lda)
+
+        def pack_a() -> list[Any]:
+            with v.blocks(k, _TOGETHER) as (line, some):
+                subroutine(v, "pack_columns_left", pack_columns_left)(
+                    q, dst=q.room_a, src=v.at(of_a, line, q.step_a), lds=q.step_a, first=line,
+                    k=some, n=rows, depth=k,
+                )  # fmt: skip
+            return [q.room_a, const(v.size), const(MR * v.size), v.times(k, v.size)]
+
+        a, lda, step_a, row = v.choose(packed_a, pack_a, lambda: [of_a, q.lda, q.step_a, q.lda])
+        c = v.at(v.at(q.c, first, q.ldc), column, v.size)
+        subroutine(v, "block", _block)(
+            q, c=c, a=a, lda=lda, step_a=step_a, row=row, b=source, panel=panel, k=k,
+            bias=v.at(q.bias, column, v.size), begin=begin, rows=rows, columns=n,
+        )  # fmt: skip

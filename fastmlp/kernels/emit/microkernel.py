@@ -1,10 +1,10 @@
 """The dense tile: C[MR, NV vectors] = sum_k A[i, k] B[k, j], held in registers, and its epilogues.
 
-Three kernels, each for operands as they lie and packed, share one loop. They differ in where the
-sums begin and in what happens to the accumulators before they are stored: bias and activation
-(forward), the activation's derivative (backward), the optimizer's step (update). Every sum runs
-over k in ascending order, so a result depends neither on the tile it fell into nor on the number of
-threads.
+Three kernels, each for operands as they lie and packed (`packing`), share one loop. They differ in
+where the sums begin and in what happens to the accumulators before they are stored: bias and
+activation (forward), the activation's derivative (backward), the optimizer's step (update). Every
+sum runs over k in ascending order, so a result depends neither on the tile it fell into nor on the
+number of threads.
 
 Arguments are addresses and strides in bytes, outputs first. Rows are padded to whole vectors and
 buffers to 16 rows, so a tile never reads or writes outside of them; padding columns stay zero
@@ -22,7 +22,7 @@ from .optimizers import OPTIMIZERS, state_arrays, updates
 from .records import record
 from .vector_math import Vec
 
-__all__ = ["packed_tile", "packed_tile_update", "tile", "tile_update"]
+__all__ = ["Left", "accumulate", "tile", "tile_update"]
 
 _LINE = 64  # bytes of a cache line
 _REGISTERS = {64: 32, 32: 16, 16: 16}  # vector registers there are at least, by their bytes
@@ -37,22 +37,22 @@ def _elements(tile: Tile) -> Iterator[tuple[int, int, Any]]:
     return ((i, j, x) for i, row in enumerate(tile) for j, x in enumerate(row))
 
 
-class _Left(NamedTuple):
-    """A: its address, and the bytes from row to row and from k to k.
+class Left(NamedTuple):
+    """A: its address, the bytes to each of its rows, and from k to k.
 
     Where both operands are split into `parts`, k counts pairs (`bfloat16`), and there are bytes
     from part to part.
     """
 
     address: Any
-    row_step: Any
+    rows: list[Any]
     k_step: Any
     parts: int = 0
     part_step: Any = None
 
 
-def _accumulate(
-    v: Vec, init: Tile, a: _Left, b: Any, ldb: Any, k: Any, ahead: tuple[int, int] | None = None,
+def accumulate(
+    v: Vec, init: Tile, a: Left, b: Any, ldb: Any, k: Any, ahead: tuple[int, int] | None = None,
     between: Callable[[Any], None] | None = None,
 ) -> Tile:  # fmt: skip
     """Emit the loop: init[i][j] + sum over k of A[i, k] B[k, j].
@@ -64,8 +64,6 @@ def _accumulate(
     rows, vectors = len(init), len(init[0])
     read = vectors * max(1, a.parts)
     multiply = _multiply_split(v, a) if a.parts else _multiply(v)
-    offsets = [v.b.mul(const(i), a.row_step) for i in range(rows)]
-
     flat = [x for row in init for x in row]
     room = len(flat) + read + 1 < _REGISTERS[v.bytes]
 
@@ -79,7 +77,7 @@ def _accumulate(
                     v.prefetch(b_k, distance + line, locality=level)
             for i in range(rows):
                 row = slice(i * vectors, (i + 1) * vectors)
-                sums[row] = multiply(v.at(a_k, offsets[i]), panel, sums[row])
+                sums[row] = multiply(v.at(a_k, a.rows[i]), panel, sums[row])
             state[:] = [v.at(a_k, a.k_step), v.at(b_k, ldb), *sums]
         return state
 
@@ -108,7 +106,7 @@ def _multiply(v: Vec) -> Multiply:
     return multiply
 
 
-def _multiply_split(v: Vec, a: _Left) -> Multiply:
+def _multiply_split(v: Vec, a: Left) -> Multiply:
     """Return the same for pairs of k, in parts."""
     from .bfloat16 import Products  # by those alone who have asked for it
 
@@ -174,68 +172,48 @@ def _ask_for_state(v: Vec, q: Any, vectors: int) -> Callable[[Any], None]:
     return _ask_for(v, vectors, q.ldw, *places)
 
 
-@record("out ldo a lda b ldb k begin code kept")
-def tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool) -> None:
-    """out = f(a b + bias) forward, out = (a b) f'(z) backward.
+@record("out ldo begin ldbegin a lda b ldb k code kept")
+def tile(
+    v: Vec, q: Any, rows: int, vectors: int, forward: bool, packed: bool, parts: int = 0
+) -> None:
+    """out = f(begin + a b) forward, out = (begin + a b) f'(z) backward.
 
-    Forward the sums start at the bias row, at `begin`, and `kept` takes f'(z) of the SLOPES
-    activations. Backward it holds the layer's activations, or f'(z) for the SLOPES activations. It
-    is strided as out. `code` is the activation's.
+    Rows at `begin` are the bias or zeros, or what was summed before; backward, unless b is
+    `packed`, the sums begin with zeros. `kept`, strided as out, takes f'(z) of the SLOPES
+    activations forward. Backward it holds the layer's activations, or f'(z) for these. `code` is
+    the activation's. With `parts` operands are split, and k counts pairs.
     """
-    out = v.rows(q.out, q.ldo, rows)
-    start = v.load_row(q.begin, vectors) if forward else [v.c(0.0)] * vectors
-    left = _Left(q.a, q.lda, const(v.size))
+    out, begin = v.rows(q.out, q.ldo, rows), [[v.c(0.0)] * vectors] * rows
+    if forward or packed:
+        begin = [v.load_row(row, vectors) for row in v.rows(q.begin, q.ldbegin, rows)]
+    # the parts of a row lie one after the other
+    part_step = v.b.udiv(q.lda, const(parts)) if parts else None
+    left = Left(q.a, v.rows(const(0), q.lda, rows), const(v.size), parts, part_step)
     # the vectors right of B's, which the next panel begins with: rows are too far apart for the
     # processor to foresee them
-    ahead = vectors * v.bytes, _SECOND_LEVEL
-    sums = _accumulate(v, [start] * rows, left, q.b, q.ldb, q.k, ahead)
+    ahead, ask = (vectors * v.bytes, _SECOND_LEVEL), None
+    if packed:
+        ahead = _further_down(v, vectors, parts)
+        ask = _ask_for(v, vectors, q.ldo, *([q.out] if forward else [q.out, q.kept]))
+    sums = accumulate(v, begin, left, q.b, q.ldb, q.k, ahead, ask)
     (_store_forward if forward else _store_backward)(v, q, sums, out)
 
 
 @record("w ldw a lda d ldd k code state hyper")
-def tile_update(v: Vec, q: Any, rows: int, vectors: int) -> None:
+def tile_update(v: Vec, q: Any, rows: int, vectors: int, packed: bool, parts: int = 0) -> None:
     """dW = A^T delta over k samples, then the optimizer.
 
-    With STORE or ADD `w` is the gradient's own address. MR consecutive columns of A are the
-    tile's rows; `lda` and `ldd` step from sample to sample.
+    With STORE or ADD `w` is the gradient's own address. MR consecutive columns of A are the tile's
+    rows; `lda` and `ldd` step from sample to sample. With `parts` operands are split, and k counts
+    pairs.
     """
-    out = v.rows(q.w, q.ldw, rows)
-    zero = [[v.c(0.0)] * vectors for _ in range(rows)]
-    left = _Left(q.a, const(v.size), q.lda)
-    ask = _ask_for_state(v, q, vectors)
-    sums = _accumulate(v, zero, left, q.d, q.ldd, q.k, between=ask)
+    out, zero = v.rows(q.w, q.ldw, rows), [[v.c(0.0)] * vectors] * rows
+    left = Left(q.a, v.rows(const(0), v.size, rows), q.lda, parts, const(rows * v.size))
+    ahead = _further_down(v, vectors, parts) if packed else None
+    sums = accumulate(v, zero, left, q.d, q.ldd, q.k, ahead, _ask_for_state(v, q, vectors))
     _store_update(v, q, sums, out)
 
 
-def _over_panel(
-    v: Vec, init: Tile, left: _Left, panel: Any, k: Any, between: Callable[[Any], None]
-) -> Tile:
-    """Accumulate over a panel of the packed right operand, which is read from end to end."""
-    row = len(init[0]) * v.bytes * max(1, left.parts)
-    return _accumulate(v, init, left, panel, const(row), k, (_AHEAD * row, _FIRST_LEVEL), between)
-
-
-@record("out ldo begin ldbegin a lda b k code kept")
-def packed_tile(v: Vec, q: Any, rows: int, vectors: int, forward: bool, parts: int = 0) -> None:
-    """As `tile`, B in panels; the sums begin with rows at `begin`: the bias or zeros, or what was
-    summed before. With `parts` operands are split, and k counts pairs.
-    """
-    out = v.rows(q.out, q.ldo, rows)
-    begin = [v.load_row(row, vectors) for row in v.rows(q.begin, q.ldbegin, rows)]
-    # the parts of a row lie one after the other
-    part_step = v.b.udiv(q.lda, const(parts)) if parts else None
-    left = _Left(q.a, q.lda, const(v.size), parts, part_step)
-    ask = _ask_for(v, vectors, q.ldo, *([q.out] if forward else [q.out, q.kept]))
-    sums = _over_panel(v, begin, left, q.b, q.k, ask)
-    (_store_forward if forward else _store_backward)(v, q, sums, out)
-
-
-@record("w ldw a d k code state hyper")
-def packed_tile_update(v: Vec, q: Any, rows: int, vectors: int, parts: int = 0) -> None:
-    """As `tile_update`, both operands packed; with `parts` split, and k counts pairs."""
-    out = v.rows(q.w, q.ldw, rows)
-    zero = [[v.c(0.0)] * vectors for _ in range(rows)]
-    column = rows * v.size
-    left = _Left(q.a, const(v.size), const(column * max(1, parts)), parts, const(column))
-    sums = _over_panel(v, zero, left, q.d, q.k, _ask_for_state(v, q, vectors))
-    _store_update(v, q, sums, out)
+def _further_down(v: Vec, vectors: int, parts: int) -> tuple[int, int]:
+    """Return what is asked for ahead in a panel, which is read from end to end."""
+    return _AHEAD * vectors * v.bytes * max(1, parts), _FIRST_LEVEL

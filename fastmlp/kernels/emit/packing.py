@@ -18,6 +18,7 @@ odd number of k the last pair has a zero. The left operand of the passes has its
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from .flow import const, constant
@@ -25,13 +26,7 @@ from .gemm import MR, NV, over_panels
 from .records import record
 from .vector_math import RowVec, Vec, along_row
 
-__all__ = [
-    "over_squares",
-    "pack_columns_left",
-    "pack_columns_right",
-    "pack_rows_right",
-    "split_rows_left",
-]
+__all__ = ["pack_columns_left", "pack_columns_right", "pack_rows_right", "split_rows_left"]
 
 _AT_ONCE = 4  # blocks of the left operand: their columns are a cache line or more of a row
 
@@ -116,14 +111,14 @@ def pack_rows_right(v: Vec, q: Any, parts: int = 0) -> None:
         step = v.times(v.least(b.sub(q.vectors, before), const(NV)), v.bytes)
         dst = v.at(q.dst, b.add(b.mul(before, depth), inside), v.bytes)
         rows = v.rows(v.at(q.src, v.times(t, v.length), q.lds), q.lds, v.length)
-        for number, values in over_squares(v, rows, left, q.depth, parts):
+        for number, values in _over_squares(v, rows, left, q.depth, parts):
             to = v.at(dst, v.times(number, parts) if parts else number, step)
             for i, value in enumerate(values):
                 v.store(value, v.at(to, i, step) if i else to)
 
 
-def over_squares(
-    v: Vec, rows: Sequence[Any], left: Any, depth: Any, parts: int = 0
+def _over_squares(
+    v: Vec, rows: Sequence[Any], left: Any, depth: Any, parts: int
 ) -> Iterator[tuple[Any, list[Any]]]:
     """Emit the body of a ``for`` for every one of `depth` columns of a vector of rows, or pair of
     columns: its number, and what comes of it. Of the rows so many are `left`, zeros the others.
@@ -137,19 +132,17 @@ def over_squares(
         mask = v.lanes_below(b.select(there, b.sub(depth, k), const(0)))
         return v.load_lanes(mask, rows[i], v.times(k, v.size))
 
-    def square(k: Any, columns: list[Any]) -> Iterator[tuple[Any, Any, list[Any]]]:
+    def square(k: Any, columns: list[Any], edge: bool) -> Iterator[tuple[Any, list[Any]]]:
         for j, values in enumerate(_together(v, v.transpose(columns), parts)):
             column = b.add(k, const(2 * j if parts else j))
-            yield column, b.lshr(column, const(1)) if parts else column, values
+            with v.when(b.icmp_signed("<", column, depth)) if edge else nullcontext():
+                yield b.lshr(column, const(1)) if parts else column, values
 
     with v.each(squares, length) as k:
-        for _, number, values in square(k, [v.load(row, v.times(k, v.size)) for row in rows]):
-            yield number, values
+        yield from square(k, [v.load(row, v.times(k, v.size)) for row in rows], False)
     with v.each(b.sub(v.ceil(depth, length), squares)) as t:
         k = v.times(b.add(squares, t), length)
-        for column, number, values in square(k, [load(i, k) for i in range(length)]):
-            with v.when(b.icmp_signed("<", column, depth)):
-                yield number, values
+        yield from square(k, [load(i, k) for i in range(length)], True)
 
 
 @record("dst ldd src lds n rows")

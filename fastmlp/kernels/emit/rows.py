@@ -14,12 +14,9 @@ from .optimizers import OPTIMIZERS, load_hyperparameters, state_arrays, step_vec
 from .records import record
 from .vector_math import RowVec, Vec, along_row
 
-__all__ = ["ITEM", "SLOT", "activate_rows", "finite", "optimizer_items"]
+__all__ = ["activate_rows", "finite", "optimizer_items"]
 
 _ACCUMULATORS = 4  # of `finite`: more than a multiply-add's latency, so that memory decides
-# An item of `optimizer_items`, and each of its state arrays behind it.
-ITEM = ("w", "ldw", "g", "ldg", "rows", "columns", "hyper")
-SLOT = ("address", "ld")
 
 
 @record("y ldy slope lds x ldx rows columns code")
@@ -42,18 +39,17 @@ def activate_rows(v: Vec, q: Any) -> None:
 def optimizer_items(v: Vec, q: Any) -> None:
     """Step `count` arrays of parameters from their gradients, of each this share's rows.
 
-    An item is the numbers of ITEM, then those of SLOT for every array that the rule keeps.
+    An item is the numbers of rows and columns, the address of the hyperparameters, and address and
+    distance of rows of the parameters, the gradient, and every array that the rule keeps.
     """
     b = v.b
     for name in v.cases(q.code, OPTIMIZERS):
-        slots = state_arrays(OPTIMIZERS[name])
-        numbers = len(ITEM) + len(SLOT) * slots
+        numbers = 3 + 2 * (2 + state_arrays(OPTIMIZERS[name]))
         with v.each(q.count, 8 * numbers) as shift:
             here = v.at(q.items, shift)
             values = [v.load_scalar(here, 8 * n, I64) for n in range(numbers)]
-            w, ldw, g, ldg, rows, columns, hyper = values[: len(ITEM)]
-            arrays = [(w, ldw), (g, ldg)]
-            arrays += [(values[n], values[n + 1]) for n in range(len(ITEM), numbers, 2)]
+            rows, columns, hyper, *pairs = values
+            arrays = list(zip(pairs[::2], pairs[1::2], strict=True))
             h = load_hyperparameters(v, hyper)
             first, last = _part(v, q, rows)
             with v.each(b.sub(last, first)) as r:
@@ -70,45 +66,32 @@ def _part(v: Vec, q: Any, n: Any) -> tuple[Any, Any]:
     return b.udiv(b.mul(n, q.share), q.shares), b.udiv(following, q.shares)
 
 
-@record("found x ldx step rows columns share shares")
+@record("found x ldx rows columns share shares")
 def finite(v: Vec, q: Any) -> None:
     """found = 0 unless this share's elements are all finite; then it stays what it is.
 
-    `step` bytes lie from column to column. A share has some of the rows; of one row alone, some of
-    the columns. What is not finite makes a NaN of its product with 0, and of every sum after it.
+    A share has some of the rows; of one row alone, some of the columns. What is not finite makes a
+    NaN of its product with 0, and of every sum after it.
     """
     b = v.b
-    zero, none = v.c(0.0), v.scalar(0.0)
+    zero = v.c(0.0)
     alone = b.icmp_signed("==", q.rows, const(1))
     (top, bottom), (begin, end) = _part(v, q, q.rows), _part(v, q, q.columns)
     rows = b.select(alone, const(1), b.sub(bottom, top))
     columns = b.select(alone, b.sub(end, begin), q.columns)
-    shift = b.select(alone, b.mul(begin, q.step), b.mul(top, q.ldx))
-    start = b.add(q.x, shift)
+    start = b.add(q.x, b.select(alone, v.times(begin, v.size), b.mul(top, q.ldx)))
     whole = b.udiv(columns, const(v.length * _ACCUMULATORS))
-    left = b.sub(columns, v.times(whole, v.length * _ACCUMULATORS))
+    rest = RowVec(v, b.sub(columns, v.times(whole, v.length * _ACCUMULATORS)))
 
-    def together(x: Any, sums: list[Any]) -> list[Any]:
-        with v.loop(whole, [x, *sums]) as (_, state):
-            at, *sums = state
-            some = v.load_row(at, _ACCUMULATORS)
-            sums = [v.fma(x, zero, s) for x, s in zip(some, sums, strict=True)]
-            state[:] = [v.at(at, _ACCUMULATORS * v.bytes), *sums]
-        at, *sums = state
-        rest = RowVec(v, left).load_row(at, _ACCUMULATORS)
-        return [v.fma(x, zero, s) for x, s in zip(rest, sums, strict=True)]
-
-    def apart(x: Any, sums: list[Any]) -> list[Any]:
-        with v.loop(columns, [x, none]) as (_, state):
-            at, total = state
-            product = b.fmul(v.load_scalar(at), v.scalar(0.0))
-            state[:] = [v.at(at, q.step), b.fadd(total, product)]
-        return [b.fadd(sums[0], v.splat(state[1])), *sums[1:]]
+    def add(u: Vec, at: Any, sums: list[Any]) -> list[Any]:
+        some = u.load_row(at, _ACCUMULATORS)
+        return [v.fma(x, zero, s) for x, s in zip(some, sums, strict=True)]
 
     with v.loop(rows, [zero] * _ACCUMULATORS) as (r, sums):
-        x, before = v.at(start, r, q.ldx), sums[:]
-        contiguous = b.icmp_signed("==", q.step, const(v.size))
-        sums[:] = v.choose(contiguous, lambda: together(x, before), lambda: apart(x, before))
+        with v.loop(whole, [v.at(start, r, q.ldx), *sums]) as (_, state):
+            at = state[0]
+            state[:] = [v.at(at, _ACCUMULATORS * v.bytes), *add(v, at, state[1:])]
+        sums[:] = add(rest, state[0], state[1:])
     total = v.first(v.reduce(reduce(b.fadd, sums), b.fadd))
-    kept = b.select(b.fcmp_ordered("==", total, none), v.load_scalar(q.found, 0, I64), const(0))
-    v.store_scalar(kept, q.found)
+    none = b.fcmp_ordered("==", total, v.scalar(0.0))
+    v.store_scalar(b.select(none, v.load_scalar(q.found, 0, I64), const(0)), q.found)

@@ -112,15 +112,6 @@ def over_even_panels(v: Vec, vectors: Any) -> Iterator[tuple[int, Any]]:
         done[0] = b.add(done[0], width)
 
 
-@contextmanager
-def _blocks(v: Vec, q: Any) -> Iterator[tuple[Any, Any]]:
-    """Emit a loop around the block over the blocks of columns, `at_once` of them at a time: the
-    first, and the one behind the last.
-    """
-    with v.blocks(v.b.sub(q.n_cuts, const(1)), q.at_once) as (first, count):
-        yield first, v.b.add(first, count)
-
-
 @record(f"order {_Lists.FIELDS}")
 def prefetch(v: Vec, q: Any, kind: str) -> None:
     """Ask for the list of sample order[0]: it may lie anywhere in memory."""
@@ -152,9 +143,9 @@ def sparse_forward(v: Vec, q: Any, kind: str) -> None:
     for width, offset in over_even_panels(v, q.vectors):
         emit = partial(_forward_panel, width=width, kind=kind)
         panel = subroutine(v, f"sparse_forward_{kind}_{width}", emit)
-        with _blocks(v, q) as (first, last):
+        with v.blocks(v.b.sub(q.n_cuts, const(1)), q.at_once) as (first, blocks):
             z, bias, w = (v.at(address, offset) for address in (q.z, q.bias, q.w))
-            panel(q, z=z, bias=bias, w=w, first=first, last=last)
+            panel(q, z=z, bias=bias, w=w, first=first, last=v.b.add(first, blocks))
 
 
 @record(f"g ldg d ldd order {_Lists.FIELDS} first last rows")
@@ -175,11 +166,12 @@ def _gradient_panel(v: Vec, q: Any, width: int, kind: str) -> None:
 @record(f"g ldg d ldd order {_Lists.FIELDS} at_once rows vectors")
 def sparse_gradient(v: Vec, q: Any, kind: str) -> None:
     """g[k] += x[k] d for samples order[0 .. rows), `at_once` blocks of columns at a time."""
-    with _blocks(v, q) as (first, last):
+    with v.blocks(v.b.sub(q.n_cuts, const(1)), q.at_once) as (first, blocks):
         for width, offset in over_even_panels(v, q.vectors):
             emit = partial(_gradient_panel, width=width, kind=kind)
             panel = subroutine(v, f"sparse_gradient_{kind}_{width}", emit)
-            panel(q, g=v.at(q.g, offset), d=v.at(q.d, offset), first=first, last=last)
+            g, d = v.at(q.g, offset), v.at(q.d, offset)
+            panel(q, g=g, d=d, first=first, last=v.b.add(first, blocks))
 
 
 @record(

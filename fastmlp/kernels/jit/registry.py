@@ -23,7 +23,6 @@ from ..emit import (
     gemv,
     losses,
     matrix_product,
-    packed_gemm,
     packing,
     regularization,
     rows,
@@ -93,9 +92,9 @@ _FAMILIES: tuple[tuple[Any, ...], ...] = (
     ("finite", "all", rows.finite),
 )  # fmt: skip
 _PACKED = (
-    ("packed forward", "activations", packed_gemm.packed_forward),
-    ("packed backward", "derivatives", packed_gemm.packed_backward),
-    ("packed update", "rule", packed_gemm.packed_update),
+    ("packed forward", "activations", gemm.packed_forward),
+    ("packed backward", "derivatives", gemm.packed_backward),
+    ("packed update", "rule", gemm.packed_update),
     ("packing", "all", packing.pack_columns_left, packing.pack_columns_right,
      packing.pack_rows_right),
 )  # fmt: skip

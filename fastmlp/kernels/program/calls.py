@@ -1,4 +1,4 @@
-"""Programs of single operations over arrays as they lie: a product, and what is done to its rows.
+"""Programs of products over arrays as they lie, and of what is done to their rows.
 
 Arrays come in slots, whose addresses are entered at every call. Each share has a part of the
 result of its own.
@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..emit.activations import ACTIVATIONS
-from ..emit.matrix_product import COLUMN_BLOCK, K_BLOCK, PACK_A, PACK_B, ROW_BLOCK
-from .operation import NOWHERE, At, Phase, Share, Slot, cut
+from ..emit.matrix_product import COLUMN_BLOCK, K_BLOCK, ROW_BLOCK
+from ..emit.target import current_target
+from .operation import NOWHERE, At, Share, Slot, cut
 
-__all__ = ["Matrix", "Product", "add_product", "rows_of"]
+__all__ = ["Matrix", "Product", "add_product"]
 
 _ROUND = 64  # elements that rows and columns are rounded up to when they are packed
+_TARGET = current_target()
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Product:
-    """C = bias + A B, then the activation.
+    """C = bias + A B, then the activation, in elements of `item` bytes.
 
-    `packed` are the bits of the operands that are packed, PACK_A and PACK_B; rows and columns are
-    cut in as many parts as the `grid` says.
+    `packed` says whether A and B are packed; rows and columns are cut in as many parts as the
+    `grid` says.
     """
 
     c: Matrix
@@ -52,64 +54,46 @@ class Product:
     rows: int
     columns: int
     k: int
-    packed: int
+    item: int
+    packed: tuple[bool, bool]
     grid: tuple[int, int]
     activation: str
 
-    def room(self, item: int) -> int:
-        """Return the bytes that a share packs its operands in."""
-        k = _rounded(min(self.k, K_BLOCK))
-        room = 0
-        if self.packed & PACK_B:
-            room += _rounded(min(self.columns, COLUMN_BLOCK)) * k * item
-        if self.packed & PACK_A:
-            room += _rounded(min(self.rows, ROW_BLOCK)) * k * item
-        return room
+    @property
+    def rooms(self) -> tuple[int, int]:
+        """The bytes that a share packs A in, and B."""
+        line = min(self.k, K_BLOCK) * self.item
+        sizes = min(self.rows, ROW_BLOCK), min(self.columns, COLUMN_BLOCK)
+        a, b = (
+            -(-n // _ROUND) * _ROUND * line if packed else 0
+            for n, packed in zip(sizes, self.packed, strict=True)
+        )
+        return a, b
 
 
-def _rounded(n: int) -> int:
-    return -(-n // _ROUND) * _ROUND
-
-
-def add_product(share: Share, t: int, p: Product, item: int, unit: tuple[int, int]) -> None:
-    """Add share t's part of a product; rows and columns are cut on multiples of `unit`."""
+def add_product(share: Share, t: int, p: Product) -> None:
+    """Add share t's part of a product, whole tiles of it."""
     down, across = p.grid
     if t >= down * across:
         return
-    top, bottom = cut(p.rows, down, t // across, unit[0])
-    left, right = cut(p.columns, across, t % across, unit[1])
-    if top == bottom or left == right:
+    panel = _TARGET.tile_vectors * _TARGET.vector_bytes // p.item
+    top, bottom = cut(p.rows, down, t // across, _TARGET.tile_rows)
+    left, right = cut(p.columns, across, t % across, panel)
+    rows, columns = bottom - top, right - left
+    if not rows * columns:
         return
-    c = p.c.part(top, left)
+    c, (of_a, of_b) = p.c.part(top, left), p.rooms
+    room = At(Slot.WORKSPACE, t * (of_a + of_b))
     share.add(
         "matrix_product", c=c, ldc=p.c.down, a=p.a.part(top, 0), lda=p.a.down, step_a=p.a.across,
         b=p.b.part(0, left), ldb=p.b.down, step_b=p.b.across,
-        bias=NOWHERE if p.bias is None else p.bias + left * item, rows=bottom - top,
-        columns=right - left, k=p.k, packed=p.packed, room=At(Slot.WORKSPACE, t * p.room(item)),
+        bias=NOWHERE if p.bias is None else p.bias + left * p.item, rows=rows, columns=columns,
+        k=p.k, room_a=room if of_a else NOWHERE, room_b=room + of_a if of_b else NOWHERE,
     )  # fmt: skip
     if p.activation != "identity":
-        rows, columns = bottom - top, right - left
-        if columns * item == p.c.down:
+        if columns * p.item == p.c.down:
             rows, columns = 1, rows * columns  # without gaps: no vector is left half empty
         share.add(
             "activate_rows", y=c, ldy=p.c.down, slope=NOWHERE, lds=0, x=c, ldx=p.c.down,
             rows=rows, columns=columns, code=ACTIVATIONS[p.activation],
         )  # fmt: skip
-
-
-def rows_of(kernel: str, shares: int, rows: int, moving: dict[str, tuple[At, int]],
-            **values: int | At) -> list[Phase]:  # fmt: skip
-    """Return the one phase of a kernel over rows, each share with a stretch of its own.
-
-    The kernel has a field `rows`. The values of those in `moving` move: where the first row's is,
-    and the bytes to the next one's.
-    """
-
-    def build(share: Share, t: int) -> None:
-        first, last = cut(rows, shares, t)
-        if first == last:
-            return
-        places = {name: at + first * stride for name, (at, stride) in moving.items()}
-        share.add(kernel, rows=last - first, **places, **values)
-
-    return [Phase.of("rows", shares, build)]

@@ -63,7 +63,6 @@ class Slot(IntEnum):
     DERIVATIVE = auto()
     N_ROWS = auto()  # numbers
     N_COLUMNS = auto()
-    STEP = auto()  # bytes from column to column
 
 
 class At(NamedTuple):

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from ..emit.activations import ACTIVATIONS
 from ..emit.losses import ELEMENTWISE, OUTPUTS
-from ..emit.target import current_target
-from ..program.calls import Matrix, Product, add_product, rows_of
-from ..program.operation import NOWHERE, At, Phase, Share, Slot
+from ..program.calls import Matrix, Product, add_product
+from ..program.operation import NOWHERE, At, Phase, Share, Slot, cut
 from . import choose
 from .calls import Call, address_of, call
 
-__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs", "rows_contiguous"]
+__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs"]
 
-_TILE = current_target()
 OUT, X, W, BIAS, DELTA = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS, Slot.DELTA
-
-
-def rows_contiguous(array: np.ndarray) -> np.ndarray:
-    """Return a matrix whose rows are contiguous: itself, or a copy."""
-    if array.shape[1] <= 1 or array.strides[1] == array.itemsize:
-        return array
-    return np.ascontiguousarray(array)
 
 
 @cache
@@ -49,21 +41,17 @@ def _product(
     grid = choose.grid(rows, columns, shares)
     strides = (a.down, a.across, b.down, b.across)
     packed = choose.packed_operands(-(-rows // grid[0]), -(-columns // grid[1]), k, item, strides)
-    return Product(c, a, b, bias, rows, columns, k, packed, grid, activation)
+    return Product(c, a, b, bias, rows, columns, k, item, packed, grid, activation)
 
 
-def _call_of(
-    dtype: np.dtype, shares: int, products: Sequence[Product], activations: Sequence[str]
-) -> Call:
-    item = dtype.itemsize
-    unit = _TILE.tile_rows, _TILE.tile_vectors * _TILE.vector_bytes // item
-
+def _call_of(dtype: np.dtype, shares: int, products: Sequence[Product]) -> Call:
     def build(share: Share, t: int) -> None:
         for product in products:
-            add_product(share, t, product, item, unit)
+            add_product(share, t, product)
 
     phases = [Phase.of("products", shares, build)]
-    room = shares * max(product.room(item) for product in products)
+    room = shares * max(sum(product.rooms) for product in products)
+    activations = [product.activation for product in products]
     return Call(dtype.name, shares, phases, activations=activations, room=room)
 
 
@@ -74,6 +62,9 @@ def dense(
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     if not out.size:
         return
+    item = dtype.itemsize
+    if item not in weights.strides:  # rows or columns have to be contiguous to be packed
+        weights = np.ascontiguousarray(weights)
     flops = 2 * max(n, choose.WAITING_ROWS) * n_in * n_out
     if activation != "identity":
         flops += choose.ELEMENTWISE_FLOPS * n * n_out
@@ -85,11 +76,11 @@ def dense(
     def make(threads: int) -> Call:
         product = _product(
             threads, _matrix(OUT, out), _matrix(X, x), _matrix(W, weights), (n, n_out, n_in),
-            dtype.itemsize, None if bias is None else At(BIAS), activation,
+            item, None if bias is None else At(BIAS), activation,
         )  # fmt: skip
-        return _call_of(dtype, threads, [product], [activation])
+        return _call_of(dtype, threads, [product])
 
-    flops = flops * dtype.itemsize // 4
+    flops = flops * item // 4
     places = ((OUT, address_of(out)), (X, address_of(x)), (W, address_of(weights)))
     if bias is None:
         call(key, flops, make, *places)
@@ -105,27 +96,30 @@ def backward(
     """Write x^T delta, the sum of delta and delta W^T, whose rows are contiguous, to `results`."""
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     dw, db, dx = results
-    flops = (4 if dx is None else 6) * n * n_in * n_out * dtype.itemsize // 4
+    item = dtype.itemsize
+    if item not in delta.strides:
+        delta = np.ascontiguousarray(delta)
+    if item not in weights.strides:
+        weights = np.ascontiguousarray(weights)
     key = (
         "backward", dtype.num, n, n_in, n_out, delta.strides, x.strides, weights.strides,
         dw.strides, None if dx is None else dx.strides,
     )  # fmt: skip
 
     def make(threads: int) -> Call:
-        item = dtype.itemsize
         d, a, w = _matrix(DELTA, delta), _matrix(X, x), _matrix(W, weights)
+        gradient, sums = _matrix(Slot.GRADIENT, dw), Matrix(At(BIAS), 0, item)
+        ones = Matrix(At(Slot.HYPER), 0, 0)
         products = [
-            _product(threads, _matrix(Slot.GRADIENT, dw), a.transposed, d, (n_in, n_out, n), item),
-            _product(
-                threads, Matrix(At(BIAS), 0, item), Matrix(At(Slot.HYPER), 0, 0), d,
-                (1, n_out, n), item,
-            ),
-        ]  # fmt: skip
+            _product(threads, gradient, a.transposed, d, (n_in, n_out, n), item),
+            _product(threads, sums, ones, d, (1, n_out, n), item),
+        ]
         if dx is not None:
             c = _matrix(OUT, dx)
             products.append(_product(threads, c, d, w.transposed, (n, n_in, n_out), item))
-        return _call_of(dtype, threads, products, [])
+        return _call_of(dtype, threads, products)
 
+    flops = (4 if dx is None else 6) * n * n_in * n_out * item // 4
     call(
         key, flops, make, (DELTA, address_of(delta)), (X, address_of(x)), (W, address_of(weights)),
         (Slot.GRADIENT, address_of(dw)), (BIAS, address_of(db)),
@@ -135,7 +129,7 @@ def backward(
 
 def _over_rows(
     kernel: str, z: np.ndarray, arrays: dict[str, tuple[Slot, np.ndarray]],
-    values: dict[str, int | At], *others: tuple[int, int], activations: Sequence[str] = (),
+    activations: Sequence[str] = (), others: Sequence[tuple[int, int]] = (), **values: int | At,
 ) -> None:  # fmt: skip
     """Run a kernel over the rows of z, on as many threads as pay.
 
@@ -144,42 +138,41 @@ def _over_rows(
     """
     rows, columns = z.shape
     flops = choose.ELEMENTWISE_FLOPS * rows * columns * z.itemsize // 4
-    strides = [array.strides[0] for _, array in arrays.values()]
+    moving = [(field, slot, array.strides[0]) for field, (slot, array) in arrays.items()]
 
     def make(threads: int) -> Call:
-        places = {
-            field: (At(slot), stride)
-            for (field, (slot, _)), stride in zip(arrays.items(), strides, strict=True)
-        }
-        phases = rows_of(kernel, threads, rows, places, **values)
+        def build(share: Share, t: int) -> None:
+            first, last = cut(rows, threads, t)
+            if first < last:
+                places = {field: At(slot, first * stride) for field, slot, stride in moving}
+                share.add(kernel, rows=last - first, **places, **values)
+
+        phases = [Phase.of("rows", threads, build)]
         return Call(z.dtype.name, threads, phases, activations=activations)
 
-    key = kernel, z.dtype.num, rows, columns, *strides, *values.values()
+    key = kernel, z.dtype.num, rows, columns, *moving, *values.values()
     places = [(slot, address_of(array)) for slot, array in arrays.values()]
     call(key, flops, make, *places, *others)
 
 
 def activate(z: np.ndarray, activation: str, out: np.ndarray, derivative: np.ndarray) -> None:
     """Write f(z) to `out`, f'(z) to `derivative`: matrices whose rows are contiguous."""
-    if not z.size:
-        return
-    values: dict[str, int | At] = {
-        "ldy": out.strides[0], "lds": derivative.strides[0], "ldx": z.strides[0],
-        "columns": z.shape[1], "code": ACTIVATIONS[activation],
-    }  # fmt: skip
-    arrays = {"y": (OUT, out), "slope": (Slot.DERIVATIVE, derivative), "x": (X, z)}
-    _over_rows("activate_rows", z, arrays, values, activations=[activation])
+    if z.size:
+        arrays = {"y": (OUT, out), "slope": (Slot.DERIVATIVE, derivative), "x": (X, z)}
+        _over_rows(
+            "activate_rows", z, arrays, [activation], ldy=out.strides[0],
+            lds=derivative.strides[0], ldx=z.strides[0], columns=z.shape[1],
+            code=ACTIVATIONS[activation],
+        )  # fmt: skip
 
 
 def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
     """Write the outputs of logits to `out`: matrices whose rows are contiguous."""
-    if not logits.size:
-        return
-    values: dict[str, int | At] = {
-        "ldo": out.strides[0], "ldz": logits.strides[0], "n": logits.shape[1],
-        "code": OUTPUTS[output],
-    }  # fmt: skip
-    _over_rows("output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, values)
+    if logits.size:
+        _over_rows(
+            "output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, ldo=out.strides[0],
+            ldz=logits.strides[0], n=logits.shape[1], code=OUTPUTS[output],
+        )  # fmt: skip
 
 
 _numbers = np.arange(1024)
@@ -201,24 +194,25 @@ def loss(
 
     All but y are contiguous, and y too where it is no labels.
     """
-    n, n_out = logits.shape
+    n = len(logits)
     losses, correct, order = np.empty(n), np.empty(n, np.int64), count_to(n)
-    ldz = logits.strides[0]
+    values: dict[str, Any] = {"t": At(Slot.Y), "ldt": y.strides[0]}
     kernel = "elementwise_loss_of_rows"
-    values: dict[str, int | At] = {"ldz": ldz, "n": n_out, "y": At(Slot.Y)}
-    if names[0] == "softmax":
-        kernel = "softmax_labels_of_rows" if y.ndim == 1 else "softmax_targets_of_rows"
-    else:
+    if names[0] != "softmax":
         values["code"] = ELEMENTWISE[names]
-    if y.ndim == 2:
-        values |= {"t": values.pop("y"), "ldt": y.strides[0]}
-    values["weight"] = NOWHERE if weight is None else At(Slot.WEIGHT)
+    elif y.ndim == 2:
+        kernel = "softmax_targets_of_rows"
+    else:
+        kernel, values = "softmax_labels_of_rows", {"y": At(Slot.Y)}
+    others = [(Slot.Y, address_of(y))]
+    if weight is not None:
+        others.append((Slot.WEIGHT, address_of(weight)))
     arrays = {
         "d": (DELTA, delta), "loss": (Slot.LOSSES, losses), "correct": (Slot.CORRECT, correct),
         "z": (X, logits), "order": (Slot.ORDER, order),
     }  # fmt: skip
-    others = [(Slot.Y, address_of(y))]
-    if weight is not None:
-        others.append((Slot.WEIGHT, address_of(weight)))
-    _over_rows(kernel, logits, arrays, values, *others)
+    _over_rows(
+        kernel, logits, arrays, others=others, ldz=logits.strides[0], n=logits.shape[1],
+        weight=NOWHERE if weight is None else At(Slot.WEIGHT), **values,
+    )  # fmt: skip
     return losses

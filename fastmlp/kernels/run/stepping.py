@@ -31,10 +31,8 @@ def _without_gaps(arrays: Arrays, item: int, hyper: int) -> list[int]:
 
 
 def _item(places: list[tuple[int, int]], rows: int, columns: int, hyper: int) -> list[int]:
-    """Return the numbers of parameters, gradient and state: those of `rows.ITEM` and SLOT."""
-    parameter, gradient, *slots = places
-    slot_numbers = [number for slot in slots for number in slot]
-    return [*parameter, *gradient, rows, columns, hyper, *slot_numbers]
+    """Return the numbers of parameters, gradient and state, as `optimizer_items` takes them."""
+    return [rows, columns, hyper, *(number for place in places for number in place)]
 
 
 # what has to be copied to be stepped, and where a copy is brought back to: all but gradients are

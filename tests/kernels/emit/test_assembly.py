@@ -22,12 +22,12 @@ from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import SPLIT
 
 TILES = {
-    "tile_forward": partial(microkernel.tile, forward=True),
-    "tile_backward": partial(microkernel.tile, forward=False),
-    "tile_update": microkernel.tile_update,
-    "packed_tile_forward": partial(microkernel.packed_tile, forward=True),
-    "packed_tile_backward": partial(microkernel.packed_tile, forward=False),
-    "packed_tile_update": microkernel.packed_tile_update,
+    "tile_forward": partial(microkernel.tile, forward=True, packed=False),
+    "tile_backward": partial(microkernel.tile, forward=False, packed=False),
+    "tile_update": partial(microkernel.tile_update, packed=False),
+    "packed_tile_forward": partial(microkernel.tile, forward=True, packed=True),
+    "packed_tile_backward": partial(microkernel.tile, forward=False, packed=True),
+    "packed_tile_update": partial(microkernel.tile_update, packed=True),
 }
 DTYPES = ("float32", "float64")
 X86, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
