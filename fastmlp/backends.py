@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,8 +53,11 @@ class Backend(Protocol):
         """Return the mean loss with its penalty, and the gradients."""
         ...
 
-    def finite(self, X: np.ndarray, threads: int | None) -> bool:
-        """Tell whether all elements are finite; False may be wrong where they are very large."""
+    def finite(self, X: np.ndarray, threads: int | None, most: float = math.inf) -> bool:
+        """Tell whether all elements are finite, and at most so large.
+
+        False may be wrong where they are about as large.
+        """
         ...
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
@@ -127,9 +131,9 @@ class NumpyBackend:
             l2=l2, sample_weight=sample_weight,
         )  # fmt: skip
 
-    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+    def finite(self, X: np.ndarray, threads: int | None, most: float = math.inf) -> bool:
         """See `Backend`."""
-        return sum_is_finite(X)
+        return sum_is_finite(X, most=most)
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
         """See `Backend`."""
@@ -234,9 +238,9 @@ class NumbaBackend:
 
         return gradients(parameters, X, y, l2, sample_weight, threads)
 
-    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+    def finite(self, X: np.ndarray, threads: int | None, most: float = math.inf) -> bool:
         """See `Backend`."""
-        found: bool = _finite().all_finite(X, threads)
+        found: bool = _finite().all_finite(X, threads, most)
         return found
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:

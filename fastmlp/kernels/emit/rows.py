@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Any
 
 from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
-from .flow import I64, const
+from .flow import F64, I64, const
 from .optimizers import OPTIMIZERS, load_hyperparameters, state_arrays, step_vector
 from .records import record
 from .vector_math import RowVec, Vec, along_row
@@ -70,15 +70,19 @@ def _part(v: Vec, q: Any, n: Any) -> tuple[Any, Any]:
     return b.udiv(b.mul(n, q.share), q.shares), b.udiv(following, q.shares)
 
 
-@record("found x ldx step rows columns share shares")
+@record("found x ldx step rows columns share shares factor")
 def finite(v: Vec, q: Any) -> None:
-    """found = 0 unless this share's elements are all finite; then it stays what it is.
+    """found = 0 unless the sum of this share's elements, times a factor, is finite; then it stays
+    what it is.
 
     `step` bytes lie from column to column. A share has some of the rows; of one row alone, some of
-    the columns. What is not finite makes a NaN of its product with 0, and of every sum after it.
+    the columns. What is not finite makes a NaN of its product with 0, and an infinity or a NaN of
+    that with another factor, and of every sum after it. The `factor` is the bits of a float64.
     """
     b = v.b
     zero, none = v.c(0.0), v.scalar(0.0)
+    factor = v.cast(b.bitcast(q.factor, F64), v.scalar)
+    factors = v.splat(factor)
     alone = b.icmp_signed("==", q.rows, const(1))
     (top, bottom), (begin, end) = _part(v, q, q.rows), _part(v, q, q.columns)
     rows = b.select(alone, const(1), b.sub(bottom, top))
@@ -92,16 +96,16 @@ def finite(v: Vec, q: Any) -> None:
         with v.loop(whole, [x, *sums]) as (_, state):
             at, *sums = state
             some = v.load_row(at, _ACCUMULATORS)
-            sums = [v.fma(x, zero, s) for x, s in zip(some, sums, strict=True)]
+            sums = [v.fma(x, factors, s) for x, s in zip(some, sums, strict=True)]
             state[:] = [v.at(at, _ACCUMULATORS * v.bytes), *sums]
         at, *sums = state
         rest = RowVec(v, left).load_row(at, _ACCUMULATORS)
-        return [v.fma(x, zero, s) for x, s in zip(rest, sums, strict=True)]
+        return [v.fma(x, factors, s) for x, s in zip(rest, sums, strict=True)]
 
     def apart(x: Any, sums: list[Any]) -> list[Any]:
         with v.loop(columns, [x, none]) as (_, state):
             at, total = state
-            product = b.fmul(v.load_scalar(at), v.scalar(0.0))
+            product = b.fmul(v.load_scalar(at), factor)
             state[:] = [v.at(at, q.step), b.fadd(total, product)]
         return [b.fadd(sums[0], v.splat(state[1])), *sums[1:]]
 
@@ -109,6 +113,6 @@ def finite(v: Vec, q: Any) -> None:
         x, before = v.at(start, r, q.ldx), sums[:]
         contiguous = b.icmp_signed("==", q.step, const(v.size))
         sums[:] = v.choose(contiguous, lambda: together(x, before), lambda: apart(x, before))
-    total = v.first(v.reduce(reduce(b.fadd, sums), b.fadd))
+    total = b.fmul(v.first(v.reduce(reduce(b.fadd, sums), b.fadd)), none)
     kept = b.select(b.fcmp_ordered("==", total, none), v.load_scalar(q.found, 0, I64), const(0))
     v.store_scalar(kept, q.found)

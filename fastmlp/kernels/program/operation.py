@@ -64,6 +64,7 @@ class Slot(IntEnum):
     N_ROWS = auto()  # numbers
     N_COLUMNS = auto()
     STEP = auto()  # bytes from column to column
+    FACTOR = auto()  # the bits of a float64
 
 
 class At(NamedTuple):

@@ -75,10 +75,29 @@ def test_what_is_not_finite_is_seen_wherever_it_is(kind, threads, value):
 def test_only_what_needs_no_other_check_is_taken_unchecked():
     rows = RowsInference(NETWORKS["float32"]._parameters)
     X = DATA["float32"]
-    for other in (X[:, :39], DATA["float64"], X.astype("float16"), np.ma.array(X), X.astype("M8")):
+    for other in (X[:, :39], X.astype("float16"), np.ma.array(X), X.astype("M8")):
         assert rows.outputs(other, 1, checked=False) is None
-    for other in (X, DATA["uint8"], DATA["bool"], DATA["every other"].astype("float32")):
+    for other in (X, DATA["float64"], DATA["uint8"], DATA["bool"], DATA["every other"]):
         assert rows.outputs(other, 1, checked=False) is not None
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("kind", ["float64", "every other", "backwards"])
+def test_what_is_infinite_in_the_network_s_dtype_is_seen_once_it_is_converted(kind, threads):
+    net, X = NETWORKS["float32"], DATA[kind][:67].copy()
+    rows, largest = RowsInference(net._parameters), float(np.finfo("float32").max)
+    beyond = largest + 2.0**103  # half an ulp more, which rounds to even
+    for place in ((0, 0), (15, 39), (16, 0), (33, 8), (66, 39)):
+        for count in {place[0] + 1, 67}:
+            part = X[:count].copy()
+            for fine in (np.nextafter(beyond, 0), -largest, 1e-310, 5e-324):
+                part[place] = fine
+                assert rows.outputs(part, threads, checked=False) is not None
+            for value in (beyond, -beyond, 1e300):
+                part[place] = value
+                assert rows.outputs(part, threads, checked=False) is None
+                with pytest.raises(ValueError, match=rf"float32 can hold.*row {place[0]}, "):
+                    net.predict_proba(part)
 
 
 def test_what_kernels_cannot_read_takes_the_general_way():
