@@ -58,7 +58,7 @@ def forward(
     """As a network predicts, but every layer is kept."""
     X = check_network_call(X, weights, biases, architecture)
     if not isinstance(X, np.ndarray):
-        return Inference(_parameters(weights, biases, architecture), None).activations(X)
+        return Inference(_parameters(weights, biases, architecture)).activations(X, None)
     activations = network.hidden_and_logits(_rows(X, architecture), weights, biases, architecture)
     plain.outputs(activations[-1], architecture.output, activations[-1])
     return activations

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 from functools import lru_cache
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -170,19 +170,7 @@ class Blocks(_Ready):
         return out if self.run() else None
 
 
-class _Pool(NamedTuple):
-    """Programs of one kind: those that nobody uses, and what makes others."""
-
-    free: list[_Columns | Blocks]
-    make: Callable[[], _Columns | Blocks]
-
-
-class _Way(NamedTuple):
-    """How calls alike are made; where there is a choice, it says which of two ways."""
-
-    choice: ThreadChoice | None = None
-    alone: _Pool | None = None  # nor is there the other: the general way
-    together: _Pool | None = None
+_Pool = tuple[list[Any], Callable[[], Any]]  # programs that nobody uses, what makes others
 
 
 class RowsInference:
@@ -192,14 +180,13 @@ class RowsInference:
     """
 
     def __init__(self, parameters: Parameters) -> None:
-        self._parameters, self._architecture = parameters, parameters.architecture
+        a, self._parameters = parameters.architecture, parameters
         self._sources: dict[np.dtype, Source] = {}  # how rows of a dtype are read
-        self._pools: dict[tuple[np.dtype, bool, bool, int, int], _Pool] = {}
+        self._free: dict[tuple[Any, ...], list[_Columns | Blocks]] = {}
         # by the rows' number of digits, those that go one by one apart
         self._choices: dict[tuple[np.dtype, bool, int], ThreadChoice] = {}
-        self._ways: dict[tuple[Any, ...], _Way] = {}
-        sizes = self._architecture.layers[0]
-        self._lists = choose.lists_pay_in_passing(*sizes, parameters.dtype.itemsize)
+        self._way = lru_cache(_KEPT)(self._way_of)
+        self._lists = choose.lists_pay_in_passing(*a.layers[0], parameters.dtype.itemsize)
 
     def outputs(self, X: Any, threads: int | None, *, checked: bool = True) -> np.ndarray | None:
         """Return the outputs; None where X takes the general way, or is not finite as far as is
@@ -207,42 +194,40 @@ class RowsInference:
         """
         if not isinstance(X, np.ndarray):
             return None
-        alike = type(X), X.dtype, X.shape, X.strides, threads, checked
-        way = self._ways.get(alike)
+        way = self._way(X.dtype, X.shape, X.strides, threads, checked, type(X) is np.ndarray)
         if way is None:
-            if len(self._ways) >= _KEPT:
-                self._ways.clear()
-            way = self._ways[alike] = self._way_of(X, threads, checked)
-        choice = way.choice
-        pool = way.together if choice is None or choice.together else way.alone
-        if pool is None:
             return None
+        choice, alone, together = way
+        free, make = together if choice is None or choice.together else alone
         if self._lists and len(X) >= choose.LISTS_FROM and choose.is_sparse(X):
             return None
         try:
-            ready = pool.free.pop()
+            ready = free.pop()
         except IndexError:
-            ready, choice = pool.make(), None
+            ready, choice = make(), None
         begun = perf_counter()
-        out = ready.outputs(X)
+        out: np.ndarray | None = ready.outputs(X)
         if choice is not None:
             choice.note(perf_counter() - begun)
-        if not pool.free:
-            pool.free.append(ready)
+        if not free:
+            free.append(ready)
         return out
 
-    def _way_of(self, X: np.ndarray, threads: int | None, checked: bool) -> _Way:
-        general, a, dtype = _Way(), self._architecture, X.dtype
-        if X.ndim != 2 or not X.size or not (checked or self._is_plain(X)):
-            return general
-        if X.strides[1] != X.itemsize and X.shape[1] > 1:
-            return general
-        source = self._sources.get(dtype)
-        if source is None:
-            source = self._sources[dtype] = Source(np.zeros((1, X.shape[1]), dtype), a)
-        if not source.direct:
-            return general
-        n, looks = len(X), not checked and dtype.kind == "f"
+    def _way_of(
+        self, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[int, ...],
+        threads: int | None, checked: bool, plain: bool,
+    ) -> tuple[ThreadChoice | None, _Pool, _Pool] | None:  # fmt: skip
+        """Return how calls alike are made: what chooses between one thread and several, if there is
+        a choice, and their programs. None is the general way, which is also for what has to be
+        asked more than whether it is finite.
+        """
+        a = self._parameters.architecture
+        n, n_in = shape if len(shape) == 2 else (0, 0)
+        if not n or n_in != a.n_in or not (checked or (plain and dtype.kind in "iubf")):
+            return None
+        source = self._sources.setdefault(dtype, Source(np.zeros((1, n_in), dtype), a))
+        if not source.direct or (n_in > 1 and strides[1] != dtype.itemsize):
+            return None
         few, flops = n <= choose.FEW, choose.forward_flops(a, n)
         if few:
             most = choose.threads_of_columns(a, choose.WAITING_ROWS)
@@ -252,9 +237,9 @@ class RowsInference:
         choice = None
         if threads is None and most > 1 and flops < choose.LEARNT_FLOPS:
             choice = self._choices.setdefault((dtype, few, n.bit_length()), ThreadChoice())
+        looks = not checked and dtype.kind == "f"
         in_place = dtype == self._parameters.dtype and a.input_scale is None
-        in_place &= X.flags.c_contiguous and choose.reads_in_place(X.strides[0])
-        by_columns = few or (most > 1 and choose.threads_of_columns(a, n) > 1)
+        in_place &= strides[0] == n_in * dtype.itemsize and choose.reads_in_place(strides[0])
 
         def pool(shares: int, count: int) -> _Pool:
             """Those of columns of so many rows, or of blocks."""
@@ -269,14 +254,8 @@ class RowsInference:
                 source.enter(ready.bases, source.X, scaled=False)  # the divisor: X comes later
                 return ready
 
-            kind = dtype, looks, in_place, shares, count
-            return self._pools.setdefault(kind, _Pool([], make))
+            return self._free.setdefault((dtype, looks, in_place, shares, count), []), make
 
+        by_columns = few or (most > 1 and choose.threads_of_columns(a, n) > 1)
         together = pool(most, n) if by_columns else pool(choose.inference_shares(n, most), 0)
-        return _Way(choice, pool(1, n if few else 0), together)
-
-    def _is_plain(self, X: np.ndarray) -> bool:
-        """Tell whether nothing but finiteness has to be asked of X, and a program can do it."""
-        if type(X) is not np.ndarray or X.shape[1] != self._architecture.n_in:
-            return False
-        return X.dtype.kind in "iubf"
+        return choice, pool(1, n if few else 0), together

@@ -200,8 +200,8 @@ def inference_faults(monkeypatch, kind, call, change=lambda phases: phases) -> l
     programs = extents.programs_of_blocks(monkeypatch)
     monkeypatch.setattr(inference, "Blocks", Noted)
     X = DATA[kind].astype("float32") if kind in ("dense", "values") else DATA[kind]
-    watched = Watched(MLP((40, 70, 9, 3), rng=0)._parameters, 3)
-    getattr(watched, call)(X, *((Y, None) if call == "losses" else ()))
+    watched = Watched(MLP((40, 70, 9, 3), rng=0)._parameters)
+    getattr(watched, call)(X, *((Y, None) if call == "losses" else ()), 3)
     (ready,), (program,) = ran, programs
     phases = extents.as_run(ready, program)
     arrays = extents.of_inference(watched, ready.workspace, watched.data, watched.index, N)

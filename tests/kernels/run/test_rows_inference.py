@@ -43,9 +43,9 @@ DATA = {
 @pytest.mark.parametrize("network", NETWORKS)
 def test_bits_are_those_of_the_general_way(network, kind, threads):
     parameters, X = NETWORKS[network]._parameters, DATA[kind]
-    rows, general = RowsInference(parameters), Inference(parameters, 1)
+    rows, general = RowsInference(parameters), Inference(parameters)
     for n in (*COUNTS, *COUNTS[::-3]):
-        ours, theirs = rows.outputs(X[:n], threads), general.outputs(X[:n])
+        ours, theirs = rows.outputs(X[:n], threads), general.outputs(X[:n], 1)
         if n > choose.FEW:
             np.testing.assert_array_equal(ours, theirs, err_msg=str(n))
         else:  # one by one, by kernels of their own
@@ -119,7 +119,7 @@ def test_where_shares_have_columns_the_bits_are_the_same(monkeypatch, network, k
     monkeypatch.setattr(choose, "choose_threads", lambda threads, flops, **more: threads or 3)
     net = NETWORKS.get(network) or MLP((40, 999, 300, 130), activation="elu", rng=0)
     parameters, X = net._parameters, DATA[kind]
-    rows, general = RowsInference(parameters), Inference(parameters, 1)
+    rows, general = RowsInference(parameters), Inference(parameters)
     seen: list[int] = []
     honest = inference.by_columns
 
@@ -133,7 +133,7 @@ def test_where_shares_have_columns_the_bits_are_the_same(monkeypatch, network, k
         for threads in (2, 3, None):
             np.testing.assert_array_equal(rows.outputs(X[:n], threads), alone)
     for n in (5, 8, 9, 31):
-        alone = general.outputs(X[:n])
+        alone = general.outputs(X[:n], 1)
         for threads in (2, 3):
             np.testing.assert_array_equal(rows.outputs(X[:n], threads), alone)
     assert seen == [1, 2, 3] * 3 + [2, 3] * 4
@@ -187,8 +187,7 @@ def test_few_rows_fill_their_outputs_and_no_more():
     rows, X = RowsInference(NETWORKS["float32"]._parameters), DATA["float32"]
     for n in range(1, choose.FEW + 1):
         expected = rows.outputs(X[:n], 1)
-        *_, way = rows._ways.values()
-        ((ready,), _) = way.alone
+        *_, (ready,) = rows._free.values()
         room = np.full((n + 8, 3), np.nan, "float32")
         ready.bases[Slot.OUT] = room[4:].ctypes.data
         ready.run()
@@ -199,12 +198,12 @@ def test_few_rows_fill_their_outputs_and_no_more():
 
 def test_no_array_of_the_caller_is_kept_alive():
     parameters = NETWORKS["float32"]._parameters
-    rows, general = RowsInference(parameters), Inference(parameters, 1)
+    rows, general = RowsInference(parameters), Inference(parameters)
     for n in (1, 100):
         for X in (DATA["float32"][:n].copy(), DATA["float32"][:n].astype("int16")):
             before = sys.getrefcount(X)
             rows.outputs(X, 1)
-            general.outputs(X)
+            general.outputs(X, 1)
             assert sys.getrefcount(X) == before
 
 
@@ -225,7 +224,7 @@ def test_shares_keep_to_their_rows(monkeypatch, n, shares, looks, in_place):
         parameters, source, shares, block=16 if in_place else 64, looks=looks, in_place=in_place
     )
     out = ready.outputs(X)
-    np.testing.assert_array_equal(out, Inference(parameters, 1).outputs(X))
+    np.testing.assert_array_equal(out, Inference(parameters).outputs(X, 1))
     phases = as_run(ready, programs[0])
     arrays = {
         Slot.ROWS: [Array("numbers", 0, 8 * n)], Slot.OUT: [Array("out", 0, out.nbytes)],
