@@ -40,11 +40,9 @@ _ALONE = 32_768  # elements that one thread is done with before another one has 
 
 
 def _target(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, *inputs: Any) -> np.ndarray:
-    """Return what a kernel writes to: `out`, or an array to be copied into it."""
-    if out is None:
-        return np.empty(shape, dtype)
-    apart = len(shape) == 2 and shape[1] > 1 and out.strides[1] != out.itemsize
-    if apart or any(np.may_share_memory(out, array) for array in inputs):
+    """Return what a kernel writes to: `out`, or a contiguous array to be copied into it."""
+    usable = out is not None and out.flags.c_contiguous
+    if out is None or not usable or any(np.may_share_memory(out, array) for array in inputs):
         return np.empty(shape, dtype)
     return out
 
@@ -77,12 +75,7 @@ def activate(
     z = check_activate(z, activation)
     outs = (None, None) if out is None else check_outs(out, (z.shape, z.shape), z.dtype)
     plain_z = np.ascontiguousarray(z)
-    a, derivative = (
-        np.empty(z.shape, z.dtype)
-        if each is None or not each.flags.c_contiguous or np.may_share_memory(each, z)
-        else each
-        for each in outs
-    )
+    a, derivative = (_target(each, z.shape, z.dtype, z) for each in outs)
     if activation == "identity":  # NumPy copies as fast as memory can
         a[...], derivative[...] = z, 1
         return _given(outs[0], a), _given(outs[1], derivative)
@@ -101,7 +94,7 @@ def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     if out is not None:
         check_out(out, logits.shape, logits.dtype)
     target = _target(out, logits.shape, logits.dtype, logits)
-    plain.outputs(plain.rows_contiguous(logits), "softmax", target)
+    plain.outputs(np.ascontiguousarray(logits), "softmax", target)
     return _given(out, target)
 
 
@@ -133,10 +126,7 @@ def output_loss(
     logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
     if out is not None:
         check_out(out, logits.shape, logits.dtype)
-    apart = out is not None and (
-        not out.flags.c_contiguous or any(np.may_share_memory(out, a) for a in (logits, y))
-    )
-    delta = np.empty(logits.shape, logits.dtype) if out is None or apart else out
+    delta = _target(out, logits.shape, logits.dtype, logits, y)
     losses = plain.loss(np.ascontiguousarray(logits), y, weight, (output, loss), delta)
     total = len(losses) if weight is None else weight.sum()
     return float(losses.sum() / total), _given(out, delta)
@@ -177,8 +167,6 @@ def dense_backward(
         _target(each, shape, weights.dtype, delta, x, weights)
         for each, shape in zip(outs, shapes, strict=True)
     ]
-    if not targets[1].flags.c_contiguous:
-        targets[1] = np.empty(shapes[1], weights.dtype)
     plain.backward(delta, x, weights, (targets[0], targets[1], targets[2]))
     dw, db, dx = (_given(each, target) for each, target in zip(outs, targets, strict=True))
     return dw, db, dx

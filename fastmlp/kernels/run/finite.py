@@ -13,7 +13,7 @@ import numpy as np
 
 from ...support.validation import sum_is_finite
 from ..program.operation import At, Phase, Share, Slot
-from .calls import Call, address_of, call
+from .calls import Call, call
 
 __all__ = ["all_finite"]
 
@@ -21,20 +21,17 @@ _SMALL = 16_384  # elements: NumPy is done with fewer before a program has begun
 _FLOPS = 20  # what looking at an element takes, in floating-point operations of a product
 
 
-def _layout(x: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Return rows, columns, and the bytes from row to row and from column to column, if a kernel
-    goes through x as it is.
-    """
-    if x.flags.c_contiguous or x.flags.f_contiguous:
-        return 1, x.size, 0, x.itemsize
+def _matrix(x: np.ndarray) -> np.ndarray | None:
+    """Return x as a matrix that is gone through row by row as it lies, or None."""
+    if x.flags.c_contiguous:
+        return x.reshape(1, -1)
+    if x.flags.f_contiguous:
+        return x.T.reshape(1, -1)
     if x.ndim == 1:
-        return 1, x.size, 0, x.strides[0]
-    if x.ndim != 2:
-        return None
-    (rows, columns), (down, across) = x.shape, x.strides
-    if abs(down) < abs(across):
-        return columns, rows, across, down
-    return rows, columns, down, across
+        return x[None]
+    if x.ndim == 2:
+        return x.T if abs(x.strides[0]) < abs(x.strides[1]) else x
+    return None
 
 
 @cache
@@ -69,10 +66,9 @@ def all_finite(x: np.ndarray, threads: int | None, most: float = math.inf) -> bo
         return True
     if x.size <= _SMALL:
         return bool(np.maximum.reduce(np.abs(x), axis=None) < most)  # NaN is the largest
-    layout = _layout(x) if x.dtype.char in "fd" and x.dtype.isnative else None
-    if layout is None:
+    matrix = _matrix(x) if x.dtype.char in "fd" and x.dtype.isnative else None
+    if matrix is None:
         return sum_is_finite(x, most=most)
-    rows, columns, down, across = layout
     found = np.ones(64 if threads is None else threads, np.int64)
     dtype = x.dtype.name
 
@@ -86,10 +82,11 @@ def all_finite(x: np.ndarray, threads: int | None, most: float = math.inf) -> bo
 
         return Call(dtype, shares, [Phase.of("finite", shares, build)])
 
-    key = ("finite", dtype, x.size.bit_length(), threads)
+    digits = x.size.bit_length()
+    (rows, columns), (down, across) = matrix.shape, matrix.strides
     shares = call(
-        key, _FLOPS * x.size * x.itemsize // 4, make, (Slot.OUT, address_of(found)),
-        (Slot.X, address_of(x)), (Slot.LD_X, down), (Slot.STEP, across), (Slot.N_ROWS, rows),
+        ("finite", dtype, digits), _FLOPS * x.itemsize // 8 << digits, make, (Slot.OUT, found),
+        (Slot.X, matrix), (Slot.LD_X, down), (Slot.STEP, across), (Slot.N_ROWS, rows),
         (Slot.N_COLUMNS, columns), (Slot.FACTOR, _factor(dtype, most)), threads=threads,
     )  # fmt: skip
     return bool(found[:shares].all())

@@ -13,19 +13,13 @@ from ..emit.target import current_target
 from ..program.calls import NOWHERE, Matrix, Product, add_product, rows_of
 from ..program.operation import At, Phase, Share, Slot
 from . import choose
-from .calls import Call, address_of, call
+from .calls import Call, call
 
-__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs", "rows_contiguous"]
+__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs"]
 
 _TILE = current_target()
-OUT, X, W, BIAS, DELTA = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS, Slot.DELTA
-
-
-def rows_contiguous(array: np.ndarray) -> np.ndarray:
-    """Return a matrix whose rows are contiguous: itself, or a copy."""
-    if array.shape[1] <= 1 or array.strides[1] == array.itemsize:
-        return array
-    return np.ascontiguousarray(array)
+OUT, X, W, BIAS = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS
+DELTA, GRADIENT, HYPER = Slot.DELTA, Slot.GRADIENT, Slot.HYPER
 
 
 @cache
@@ -36,20 +30,23 @@ def _one(dtype: np.dtype) -> np.ndarray:
 
 def _matrix(slot: Slot, array: np.ndarray) -> Matrix:
     down, across = array.strides
-    item = array.itemsize
-    return Matrix(At(slot), down, item if array.shape[1] <= 1 else across)
+    return Matrix(At(slot), down, array.itemsize if array.shape[1] <= 1 else across)
+
+
+_Operand = tuple[Slot, np.ndarray]
 
 
 def _product(
-    shares: int, c: Matrix, a: Matrix, b: Matrix, shape: tuple[int, int, int], item: int,
-    bias: At | None = None, activation: str = "identity",
+    shares: int, c: _Operand, a: _Operand, b: _Operand, bias: At | None = None,
+    activation: str = "identity",
 ) -> Product:  # fmt: skip
-    """Return a product of this shape (rows, columns, k), cut for so many threads."""
-    rows, columns, k = shape
+    """Return a product, cut for so many threads."""
+    (rows, k), columns, item = a[1].shape, b[1].shape[1], a[1].itemsize
+    of_c, of_a, of_b = _matrix(*c), _matrix(*a), _matrix(*b)
     grid = choose.grid(rows, columns, shares)
-    strides = (a.down, a.across, b.down, b.across)
+    strides = (of_a.down, of_a.across, of_b.down, of_b.across)
     packed = choose.packed_operands(-(-rows // grid[0]), -(-columns // grid[1]), k, item, strides)
-    return Product(c, a, b, bias, rows, columns, k, packed, grid, activation)
+    return Product(of_c, of_a, of_b, bias, rows, columns, k, packed, grid, activation)
 
 
 def _call_of(
@@ -70,7 +67,7 @@ def _call_of(
 def dense(
     x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None, activation: str, out: np.ndarray
 ) -> None:
-    """out = f(x W + b); rows of `out` are contiguous."""
+    """out = f(x W + b)."""
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     if not out.size:
         return
@@ -78,64 +75,54 @@ def dense(
     if activation != "identity":
         flops += choose.ELEMENTWISE_FLOPS * n * n_out
     key = (
-        "dense", dtype.num, n, n_in, n_out, x.strides, weights.strides, out.strides,
-        bias is None, activation,
+        "dense", dtype.num, n, n_in, n_out, x.strides, weights.strides, bias is None, activation,
     )  # fmt: skip
 
     def make(threads: int) -> Call:
-        product = _product(
-            threads, _matrix(OUT, out), _matrix(X, x), _matrix(W, weights), (n, n_out, n_in),
-            dtype.itemsize, None if bias is None else At(BIAS), activation,
-        )  # fmt: skip
+        at = None if bias is None else At(BIAS)
+        product = _product(threads, (OUT, out), (X, x), (W, weights), at, activation)
         return _call_of(dtype, threads, [product], [activation])
 
-    flops = flops * dtype.itemsize // 4
-    places = ((OUT, address_of(out)), (X, address_of(x)), (W, address_of(weights)))
-    if bias is None:
-        call(key, flops, make, *places)
-    else:
-        bias = np.ascontiguousarray(bias)
-        call(key, flops, make, *places, (BIAS, address_of(bias)))
+    call(
+        key, flops * dtype.itemsize // 4, make, (OUT, out), (X, x), (W, weights),
+        (BIAS, 0 if bias is None else np.ascontiguousarray(bias)),
+    )  # fmt: skip
 
 
 def backward(
     delta: np.ndarray, x: np.ndarray, weights: np.ndarray,
     results: tuple[np.ndarray, np.ndarray, np.ndarray | None],
 ) -> None:  # fmt: skip
-    """Write x^T delta, the sum of delta and delta W^T, whose rows are contiguous, to `results`."""
+    """Write x^T delta, the sum of delta and delta W^T to `results`."""
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     dw, db, dx = results
     flops = (4 if dx is None else 6) * n * n_in * n_out * dtype.itemsize // 4
     key = (
         "backward", dtype.num, n, n_in, n_out, delta.strides, x.strides, weights.strides,
-        dw.strides, None if dx is None else dx.strides,
+        dx is None,
     )  # fmt: skip
+    one = _one(dtype)
 
     def make(threads: int) -> Call:
-        item = dtype.itemsize
-        d, a, w = _matrix(DELTA, delta), _matrix(X, x), _matrix(W, weights)
+        d = DELTA, delta
+        ones = HYPER, np.broadcast_to(one, (1, n))
         products = [
-            _product(threads, _matrix(Slot.GRADIENT, dw), a.transposed, d, (n_in, n_out, n), item),
-            _product(
-                threads, Matrix(At(BIAS), 0, item), Matrix(At(Slot.HYPER), 0, 0), d,
-                (1, n_out, n), item,
-            ),
-        ]  # fmt: skip
+            _product(threads, (GRADIENT, dw), (X, x.T), d),
+            _product(threads, (BIAS, db[None]), ones, d),
+        ]
         if dx is not None:
-            c = _matrix(OUT, dx)
-            products.append(_product(threads, c, d, w.transposed, (n, n_in, n_out), item))
+            products.append(_product(threads, (OUT, dx), d, (W, weights.T)))
         return _call_of(dtype, threads, products, [])
 
     call(
-        key, flops, make, (DELTA, address_of(delta)), (X, address_of(x)), (W, address_of(weights)),
-        (Slot.GRADIENT, address_of(dw)), (BIAS, address_of(db)),
-        (OUT, 0 if dx is None else address_of(dx)), (Slot.HYPER, address_of(_one(dtype))),
+        key, flops, make, (DELTA, delta), (X, x), (W, weights), (GRADIENT, dw), (BIAS, db),
+        (OUT, 0 if dx is None else dx), (HYPER, one),
     )  # fmt: skip
 
 
 def _over_rows(
-    kernel: str, z: np.ndarray, arrays: dict[str, tuple[Slot, np.ndarray]],
-    values: dict[str, int | At], *others: tuple[int, int], activations: Sequence[str] = (),
+    kernel: str, z: np.ndarray, arrays: dict[str, _Operand], values: dict[str, int | At],
+    *others: tuple[Slot, np.ndarray | int], activations: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Run a kernel over the rows of z, on as many threads as pay.
 
@@ -155,29 +142,28 @@ def _over_rows(
         return Call(z.dtype.name, threads, phases, activations=activations)
 
     key = kernel, z.dtype.num, rows, columns, *strides, *values.values()
-    places = [(slot, address_of(array)) for slot, array in arrays.values()]
-    call(key, flops, make, *places, *others)
+    call(key, flops, make, *arrays.values(), *others)
 
 
 def activate(z: np.ndarray, activation: str, out: np.ndarray, derivative: np.ndarray) -> None:
-    """Write f(z) to `out`, f'(z) to `derivative`: matrices whose rows are contiguous."""
+    """Write f(z) to `out`, f'(z) to `derivative`; all are contiguous."""
     if not z.size:
         return
+    row = z.strides[0]
     values: dict[str, int | At] = {
-        "ldy": out.strides[0], "lds": derivative.strides[0], "ldx": z.strides[0],
-        "columns": z.shape[1], "code": ACTIVATIONS[activation],
+        "ldy": row, "lds": row, "ldx": row, "columns": z.shape[1], "code": ACTIVATIONS[activation],
     }  # fmt: skip
     arrays = {"y": (OUT, out), "slope": (Slot.DERIVATIVE, derivative), "x": (X, z)}
     _over_rows("activate_rows", z, arrays, values, activations=[activation])
 
 
 def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
-    """Write the outputs of logits to `out`: matrices whose rows are contiguous."""
+    """Write the outputs of logits to `out`; both are contiguous."""
     if not logits.size:
         return
+    row = logits.strides[0]
     values: dict[str, int | At] = {
-        "ldo": out.strides[0], "ldz": logits.strides[0], "n": logits.shape[1],
-        "code": OUTPUTS[output],
+        "ldo": row, "ldz": row, "n": logits.shape[1], "code": OUTPUTS[output],
     }  # fmt: skip
     _over_rows("output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, values)
 
@@ -217,8 +203,6 @@ def loss(
         "d": (DELTA, delta), "loss": (Slot.LOSSES, losses), "correct": (Slot.CORRECT, correct),
         "z": (X, logits), "order": (Slot.ORDER, order),
     }  # fmt: skip
-    others = [(Slot.Y, address_of(y))]
-    if weight is not None:
-        others.append((Slot.WEIGHT, address_of(weight)))
+    others = (Slot.Y, y), (Slot.WEIGHT, 0 if weight is None else weight)
     _over_rows(kernel, logits, arrays, values, *others)
     return losses

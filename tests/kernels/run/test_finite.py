@@ -70,7 +70,7 @@ def test_an_array_need_not_begin_at_a_multiple_of_its_elements_size(dtype):
 
 
 def test_a_call_of_any_size_in_a_class_of_sizes_is_made_once(monkeypatch):
-    monkeypatch.setattr(calls, "_kinds", {})
+    calls._kind.cache_clear()
     monkeypatch.setattr(finite, "_SMALL", 0)
     made = []
     whole = calls.Call.__init__
