@@ -33,9 +33,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CPU_SECONDS, SECONDS = 20, 200  # of a test, of a stage: a mutant that does not end is noticed
+RECENT = 5
 KERNELS = ROOT / "fastmlp/kernels"
 # what steps of every kind leave
 STEPS = [
@@ -72,7 +74,8 @@ GROUPS = {
          ["tests/training/test_divergence.py", "tests/whole/test_kill.py", "-k",
           "(numpy or resume or goes_on) and not numba and not killed_anywhere"],
          ["tests/training/test_fit.py", "tests/training/test_options.py",
-          "tests/training/test_many.py", "tests/training/test_many_failures.py"]],
+          "tests/training/test_many.py", "tests/training/test_many_failures.py",
+          "tests/support/test_frames.py"]],
     ),
     "compiled": (
         [KERNELS / f"run/{name}.py" for name in ("training", "steps", "source", "workspace")],
@@ -249,15 +252,25 @@ def compile_anew() -> None:
 
 
 class Limit:
-    """A plugin of pytest that ends the process in a test that takes too much of the processor."""
+    """A plugin of pytest that ends the process in a test that takes too much of the processor, and
+    notes in a file which test it is in.
+    """
 
-    def pytest_runtest_setup(self) -> None:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def pytest_runtest_setup(self, item: Any) -> None:
+        self.file.write_text(item.nodeid)
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
 
 
-def passes(path: Path, tree: ast.Module | None, tests: list[str]) -> bool:
-    """Tell whether the tests pass on a changed module, in a child that is forked for it."""
+def failing(path: Path, tree: ast.Module | None, tests: list[str]) -> str | None:
+    """Return which of the tests fails first on a changed module, in a child that is forked for it:
+    "" where it cannot even be imported, None where they pass.
+    """
     folder = tempfile.mkdtemp()  # several of these may run at once
+    running = Path(folder, "running")
+    running.touch()
     child = os.fork()
     if child == 0:
         null = os.open(os.devnull, os.O_WRONLY)
@@ -279,12 +292,13 @@ def passes(path: Path, tree: ast.Module | None, tests: list[str]) -> bool:
         import pytest
 
         options = ["-x", "-q", "-m", "", f"--basetemp={folder}/pytest"]
-        os._exit(int(pytest.main([*options, *tests], plugins=[Limit()])))
+        os._exit(int(pytest.main([*options, *tests], plugins=[Limit(running)])))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # what it has started
+    test = running.read_text()
     shutil.rmtree(folder, ignore_errors=True)
-    return code == 0
+    return None if code == 0 else test
 
 
 def prepare() -> None:
@@ -323,8 +337,10 @@ def main() -> int:
     known = json.loads(record.read_text()) if record and record.exists() else {}
     if not known:
         for stage in stages:
-            assert passes(modules[0], None, stage), f"{stage} fail on what is not changed"
+            test = failing(modules[0], None, stage)
+            assert test is None, f"{test or stage} fails on what is not changed"
     begun, number, survivors, judged = time.monotonic(), 0, 0, 0
+    recent: list[str] = []  # tests that have noticed others: they come first
     for path in modules:
         for name, tree, verdict in mutants(path):
             if args.function and f": {args.function}: " not in name:
@@ -333,9 +349,12 @@ def main() -> int:
             if name not in known:
                 if number % parts != part % parts or time.monotonic() - begun > args.seconds:
                     continue
-                survived = all(passes(path, tree, stage) for stage in stages)
-                known[name] = "survived" if survived else "noticed"
-                if survived:
+                tests = [recent, *stages] if recent else stages
+                found = next((t for s in tests if (t := failing(path, tree, s)) is not None), None)
+                known[name] = "survived" if found is None else "noticed"
+                if found:
+                    recent = [found, *(test for test in recent if test != found)][:RECENT]
+                if found is None:
                     print(name, f"({verdict or 'NOT JUDGED'})", flush=True)
                 if record:
                     record.write_text(json.dumps(known, indent=0))

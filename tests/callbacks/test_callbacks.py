@@ -17,6 +17,7 @@ from fastmlp import MLP, SGD, Adam, EarlyStopping, ModelCheckpoint
 from fastmlp.callbacks import Callback, CSVLogger, LearningRateFinder, ProgressBar, TerminateOnNaN
 from fastmlp.callbacks.progress import new_bar
 from fastmlp.metrics import Metric
+from fastmlp.support import interrupts
 
 # hooks
 
@@ -216,6 +217,19 @@ def test_ctrl_c_waits_for_the_end_of_a_step(backend, monkeypatch):
     assert net._state.step == 1
     assert not np.array_equal(flat(net), after)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
+def test_the_third_ctrl_c_that_comes_late_ends_fit_at_once(monkeypatch):
+    def endless(*_):
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        pytest.fail("fit went on")
+
+    monkeypatch.setattr(fastmlp.AnnealOnRise, "after_epoch", endless)
+    monkeypatch.setattr(interrupts, "_PATIENCE_SECONDS", -1.0)
+    with pytest.raises(interrupts.BrokenOff, match="not those of whole steps"):
+        make().fit(X, LABELS, epochs=9, schedule="annealonrise")
 
 
 @pytest.mark.usefixtures("ctrl_c_is_ignored")
