@@ -41,10 +41,10 @@ _ALONE = 32_768  # elements that one thread is done with before another one has 
 
 def _target(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, *inputs: Any) -> np.ndarray:
     """Return what a kernel writes to: `out`, or a contiguous array to be copied into it."""
-    usable = out is not None and out.flags.c_contiguous
-    if out is None or not usable or any(np.may_share_memory(out, array) for array in inputs):
+    if out is None or not out.flags.c_contiguous:
         return np.empty(shape, dtype)
-    return out
+    shares = any(np.may_share_memory(out, array) for array in inputs)
+    return np.empty(shape, dtype) if shares else out
 
 
 def _given(out: np.ndarray | None, target: np.ndarray) -> np.ndarray:
@@ -76,14 +76,9 @@ def activate(
     outs = (None, None) if out is None else check_outs(out, (z.shape, z.shape), z.dtype)
     plain_z = np.ascontiguousarray(z)
     a, derivative = (_target(each, z.shape, z.dtype, z) for each in outs)
-    if activation == "identity":  # NumPy copies as fast as memory can
-        a[...], derivative[...] = z, 1
-        return _given(outs[0], a), _given(outs[1], derivative)
     for where, shape in _matrices(plain_z):
-        plain.activate(
-            plain_z.reshape(-1)[where].reshape(shape), activation,
-            a.reshape(-1)[where].reshape(shape), derivative.reshape(-1)[where].reshape(shape),
-        )  # fmt: skip
+        parts = (each.reshape(-1)[where].reshape(shape) for each in (plain_z, a, derivative))
+        plain.activate(activation, *parts)
     return _given(outs[0], a), _given(outs[1], derivative)
 
 

@@ -6,6 +6,7 @@ Sparse X, and training, go the network's own way: through a padded copy of the p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def _hidden_and_logits(
         plain.dense(a, w, biases[layer] if biases else None, "identity" if apart else name, z)
         if derivatives is not None and apart:
             derivatives.append(np.empty_like(z))
-            plain.activate(z, name, z, derivatives[-1])
+            plain.activate(name, z, z, derivatives[-1])
         found.append(z)
         a = z
     return found
@@ -169,20 +170,17 @@ def train_epoch(
         X, y, weights, biases, architecture, optimizer, state,
         order, batch_size, learning_rate, l2, sample_weight,
     )  # fmt: skip
-    parameters = _parameters(weights, biases, architecture)
+    parameters = Parameters(architecture)
     views = parameters.slot_views(optimizer.slots)
-    for slot, given in zip(views, state.slots, strict=True):
-        for view, array in zip(slot, given, strict=True):
-            view[...] = array
+    ours = [*parameters.weights, *parameters.biases, *chain(*views)]
+    pairs = list(zip(ours, [*weights, *biases, *chain(*state.slots)], strict=True))
+    for view, array in pairs:
+        view[...] = array
     progress = OptimizerState(state.step, views)
     settings = StepSettings(optimizer, progress, size, Regularization(l2=l2))
     run = Training(parameters, DataSet(X, y, weight), settings, threads=None)
     result = run.train(order, rates)
-    for array, view in zip([*weights, *biases], [*parameters.weights, *parameters.biases],
-                           strict=True):  # fmt: skip
+    for view, array in pairs:
         array[...] = view
-    for slot, given in zip(views, state.slots, strict=True):
-        for view, array in zip(slot, given, strict=True):
-            array[...] = view
     state.step = progress.step
     return result

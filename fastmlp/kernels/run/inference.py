@@ -114,7 +114,8 @@ class Inference:
         except IndexError:  # none yet, or other calls have them
             ready = Blocks(self.parameters, source, shares, block=block, loss=loss, lists=lists)
             if lists is not None and lists.passing:
-                ready.room = self._room(ready.workspace.rows)
+                n_in, dtype = self.architecture.n_in, self.parameters.dtype
+                ready.room = room_for_lists(ready.workspace.rows, n_in, self._row_bytes, dtype)
         index = ready.room or index
         if index is not None:
             for slot, address in index_bases(index).items():
@@ -134,8 +135,3 @@ class Inference:
             ready.run()
         free.append(ready)
         return ready.workspace
-
-    def _room(self, rows: int) -> Index:
-        """Return room for the non-zeros of so many rows."""
-        n_in, dtype = self.architecture.n_in, self.parameters.dtype
-        return room_for_lists(rows, n_in, self._row_bytes, dtype)

@@ -145,7 +145,7 @@ def _over_rows(
     call(key, flops, make, *arrays.values(), *others)
 
 
-def activate(z: np.ndarray, activation: str, out: np.ndarray, derivative: np.ndarray) -> None:
+def activate(activation: str, z: np.ndarray, out: np.ndarray, derivative: np.ndarray) -> None:
     """Write f(z) to `out`, f'(z) to `derivative`; all are contiguous."""
     if not z.size:
         return

@@ -120,17 +120,14 @@ class Blocks(_Ready):
         block: int = choose.BLOCK_ROWS, looks: bool = False, in_place: bool = False,
         loss: Loss | None = None, lists: Lists | None = None,
     ) -> None:  # fmt: skip
-        a, workspace = (
-            parameters.architecture,
-            Workspace(parameters, shares * block, backward=False),
-        )
+        a, rows = parameters.architecture, shares * block
+        workspace = Workspace(parameters, rows, backward=False)
         job = job_of(
             parameters, workspace, source.kind, shares=shares, chunk=block, loss=loss, lists=lists
         )
         super().__init__(parameters, workspace, _layout_of_blocks(job, looks, in_place, a))
         self._block, self._n_out, self._in_place = block, a.n_out, in_place
-        self._dtype, self._row = parameters.dtype, parameters.dtype.itemsize * a.n_out
-        self._n = -1  # rows of the call before
+        self._dtype, self._n = parameters.dtype, -1  # rows of the call before
 
     def divide(self, n: int) -> None:
         """Say how many rows there are, and which are whose."""
@@ -166,7 +163,7 @@ class Blocks(_Ready):
         bases[Slot.X], bases[Slot.LD_X] = address_of(X), X.strides[0]
         if self._in_place:
             self.enter(Slot.X, bases[Slot.X], X.strides[0])
-        self.enter(Slot.OUT, address_of(out), self._row)
+        self.enter(Slot.OUT, address_of(out), out.strides[0])
         return out if self.run() else None
 
 
