@@ -77,7 +77,7 @@ def activate(
     plain_z = np.ascontiguousarray(z)
     a, derivative = (_target(each, z.shape, z.dtype, z) for each in outs)
     for where, shape in _matrices(plain_z):
-        parts = (each.reshape(-1)[where].reshape(shape) for each in (plain_z, a, derivative))
+        parts = [each.reshape(-1)[where].reshape(shape) for each in (plain_z, a, derivative)]
         plain.activate(activation, *parts)
     return _given(outs[0], a), _given(outs[1], derivative)
 

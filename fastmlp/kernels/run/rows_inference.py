@@ -67,7 +67,7 @@ class _Ready:
 
     def run(self) -> bool:
         """Run, and return whether X is finite as far as the program looks."""
-        if self._shares == 1:
+        if self._shares == 1:  # 0.3 us less than `run`, of the 6.5 that 784-128-10 takes for a row
             self._run_alone(self._address)
             finite = self._found[0] == 1
         else:
