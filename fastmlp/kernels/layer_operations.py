@@ -40,11 +40,12 @@ _ALONE = 32_768  # elements that one thread is done with before another one has 
 
 
 def _target(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, *inputs: Any) -> np.ndarray:
-    """Return what a kernel writes to: `out`, or a contiguous array to be copied into it."""
-    if out is None or not out.flags.c_contiguous:
+    """Return what a kernel writes to: `out`, checked, or an array that is to be copied into it."""
+    if out is None:
         return np.empty(shape, dtype)
-    shares = any(np.may_share_memory(out, array) for array in inputs)
-    return np.empty(shape, dtype) if shares else out
+    check_out(out, shape, dtype)
+    apart = out.flags.c_contiguous and not any(np.may_share_memory(out, a) for a in inputs)
+    return out if apart else np.empty(shape, dtype)
 
 
 def _given(out: np.ndarray | None, target: np.ndarray) -> np.ndarray:
@@ -86,8 +87,6 @@ def activate(
 def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The kernel of the output layer."""
     logits = check_softmax(logits)
-    if out is not None:
-        check_out(out, logits.shape, logits.dtype)
     target = _target(out, logits.shape, logits.dtype, logits)
     plain.outputs(np.ascontiguousarray(logits), "softmax", target)
     return _given(out, target)
@@ -119,8 +118,6 @@ def output_loss(
 ) -> tuple[float, np.ndarray]:
     """One kernel for loss, delta and what is predicted right."""
     logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
-    if out is not None:
-        check_out(out, logits.shape, logits.dtype)
     delta = _target(out, logits.shape, logits.dtype, logits, y)
     losses = plain.loss(np.ascontiguousarray(logits), y, weight, (output, loss), delta)
     total = len(losses) if weight is None else weight.sum()
@@ -139,8 +136,6 @@ def dense(
     """One kernel: bias and activation are applied while a tile is in registers."""
     x, weights, bias = check_dense(x, weights, bias, activation)
     shape, dtype = (x.shape[0], weights.shape[1]), weights.dtype
-    if out is not None:
-        check_out(out, shape, dtype)
     target = _target(out, shape, dtype, x, weights, *([] if bias is None else [bias]))
     plain.dense(x, weights, bias, activation, target)
     return _given(out, target)
