@@ -28,7 +28,8 @@ def sum_is_finite(values: np.ndarray, *, most: float = math.inf) -> bool:
     """
     if most < math.inf:
         room = min(most * most, sys.float_info.max) / 2  # half: sums are rounded
-        return float(np.einsum("ij,ij->", values, values)) < room  # it warns of nothing
+        axes = list(range(values.ndim))
+        return float(np.einsum(values, axes, values, axes, [])) < room  # it warns of nothing
     dtype = None if values.dtype.char in "fd" else np.float64
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.add.reduce(values, axis=None, dtype=dtype)))

@@ -58,6 +58,9 @@ def test_small_odd_and_empty_arrays():
     assert all_finite(np.ones((2, 3, 4))[:, ::2], None)
     assert not all_finite(np.full((2, 3, 4), np.nan)[:, ::2], None)
     assert not all_finite(np.array([[1.0, np.nan]]), None)
+    large = np.ones((2, 9000, 3))[:, ::2]
+    assert all_finite(large, None, most=1e9)
+    assert not all_finite(1e9 * large, None, most=1e9)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
