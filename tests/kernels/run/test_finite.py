@@ -120,7 +120,7 @@ def test_numbers_are_judged_at_the_edge_as_they_are_converted(monkeypatch, small
 @pytest.mark.parametrize("shape", KINDS.values(), ids=KINDS)
 def test_no_sum_of_others_hides_what_is_too_large(monkeypatch, shape):
     monkeypatch.setattr(finite, "_SMALL", 0)
-    for dtype, most in itertools.product(("float32", "float64"), (100.0, 3e37)):
+    for dtype, most in (("float32", 100.0), ("float64", 100.0), ("float64", 3e37)):
         x = np.full(shape, most * -1e-6, dtype)
         assert all(all_finite(each, 2, most) for each in layouts(x))
         for place in (0, 1, 18, x.size // 2, x.size - 2, x.size - 1):
