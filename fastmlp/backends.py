@@ -252,7 +252,7 @@ class NumbaBackend:
         self, parameters: Parameters, X: Any, check: Callable[[Any], Any], threads: int | None
     ) -> np.ndarray:
         """See `Backend`; programs look themselves whether plain rows are finite."""
-        outputs: np.ndarray | None = _inference(parameters).rows.outputs(X, threads, checked=False)
+        outputs: np.ndarray | None = _inference(parameters).rows.outputs(X, threads)
         return self.outputs(parameters, check(X), threads) if outputs is None else outputs
 
     def outputs(self, parameters: Parameters, X: Any, threads: int | None) -> np.ndarray:

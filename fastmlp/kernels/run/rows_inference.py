@@ -29,6 +29,7 @@ from .workspace import Workspace
 __all__ = ["Blocks", "RowsInference", "job_of"]
 
 _KEPT = 64  # kinds of calls
+_PLAIN = (np.ndarray, np.memmap)  # other classes may hide elements, or turn them
 
 
 def job_of(
@@ -185,13 +186,13 @@ class RowsInference:
         self._way = lru_cache(_KEPT)(self._way_of)
         self._lists = choose.lists_pay_in_passing(*a.layers[0], parameters.dtype.itemsize)
 
-    def outputs(self, X: Any, threads: int | None, *, checked: bool = True) -> np.ndarray | None:
-        """Return the outputs; None where X takes the general way, or is not finite as far as is
-        known, if nobody has `checked` that.
+    def outputs(self, X: Any, threads: int | None) -> np.ndarray | None:
+        """Return the outputs; None where X has to be looked at more closely, since nothing but its
+        finiteness can be asked here, or takes the general way.
         """
-        if not isinstance(X, np.ndarray):
+        if type(X) not in _PLAIN:
             return None
-        way = self._way(X.dtype, X.shape, X.strides, threads, checked, type(X) is np.ndarray)
+        way = self._way(X.dtype, X.shape, X.strides, threads)
         if way is None:
             return None
         choice, alone, together = way
@@ -212,15 +213,14 @@ class RowsInference:
 
     def _way_of(
         self, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[int, ...],
-        threads: int | None, checked: bool, plain: bool,
+        threads: int | None,
     ) -> tuple[ThreadChoice | None, _Pool, _Pool] | None:  # fmt: skip
         """Return how calls alike are made: what chooses between one thread and several, if there is
-        a choice, and their programs. None is the general way, which is also for what has to be
-        asked more than whether it is finite.
+        a choice, and their programs. None is the general way.
         """
         a = self._parameters.architecture
         n, n_in = shape if len(shape) == 2 else (0, 0)
-        if not n or n_in != a.n_in or not (checked or (plain and dtype.kind in "iubf")):
+        if not n or n_in != a.n_in or dtype.kind not in "iubf":
             return None
         source = self._sources.setdefault(dtype, Source(np.zeros((1, n_in), dtype), a))
         if not source.direct or (n_in > 1 and strides[1] != dtype.itemsize):
@@ -234,7 +234,6 @@ class RowsInference:
         choice = None
         if threads is None and most > 1 and flops < choose.LEARNT_FLOPS:
             choice = self._choices.setdefault((dtype, few, n.bit_length()), ThreadChoice())
-        looks = not checked and dtype.kind == "f"
         in_place = dtype == self._parameters.dtype and a.input_scale is None
         in_place &= strides[0] == n_in * dtype.itemsize and choose.reads_in_place(strides[0])
 
@@ -242,6 +241,7 @@ class RowsInference:
             """Those of columns of so many rows, or of blocks."""
 
             def make() -> _Columns | Blocks:
+                looks = dtype.kind == "f"
                 if count:
                     return _Columns(self._parameters, source, shares, count, looks=looks)
                 block = choose.BLOCK_IN_PLACE if in_place else choose.BLOCK_ROWS
@@ -251,7 +251,7 @@ class RowsInference:
                 source.enter(ready.bases, source.X, scaled=False)  # the divisor: X comes later
                 return ready
 
-            return self._free.setdefault((dtype, looks, in_place, shares, count), []), make
+            return self._free.setdefault((dtype, in_place, shares, count), []), make
 
         by_columns = few or (most > 1 and choose.threads_of_columns(a, n) > 1)
         together = pool(most, n) if by_columns else pool(choose.inference_shares(n, most), 0)

@@ -59,26 +59,24 @@ def test_what_is_not_finite_is_seen_wherever_it_is(kind, threads, value):
     X = DATA[kind][:67].copy() if kind.startswith("float") else DATA[kind][:67]
     net = NETWORKS["float32" if X.dtype == np.float32 else "float64 gelu"]
     rows = RowsInference(net._parameters)
-    assert rows.outputs(X, threads, checked=False) is not None
+    first = rows.outputs(X, threads)
+    assert first is not None
     for place in ((0, 0), (15, 39), (16, 0), (31, 7), (33, 8), (44, 20), (66, 39)):
         kept, X[place] = X[place], value
-        assert rows.outputs(X, threads, checked=False) is None
-        assert rows.outputs(X, threads) is not None
+        assert rows.outputs(X, threads) is None
         with pytest.raises(ValueError, match=f"X: .*row {place[0]}"):
             net.predict_proba(X)
         X[place] = kept
-    np.testing.assert_array_equal(
-        rows.outputs(X, threads, checked=False), rows.outputs(X, threads)
-    )  # what was seen is forgotten
+    np.testing.assert_array_equal(rows.outputs(X, threads), first)  # what was seen is forgotten
 
 
-def test_only_what_needs_no_other_check_is_taken_unchecked():
+def test_only_what_needs_no_other_check_is_taken():
     rows = RowsInference(NETWORKS["float32"]._parameters)
     X = DATA["float32"]
     for other in (X[:, :39], X.astype("float16"), np.ma.array(X), X.astype("M8")):
-        assert rows.outputs(other, 1, checked=False) is None
+        assert rows.outputs(other, 1) is None
     for other in (X, DATA["float64"], DATA["uint8"], DATA["bool"], DATA["every other"]):
-        assert rows.outputs(other, 1, checked=False) is not None
+        assert rows.outputs(other, 1) is not None
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -92,10 +90,10 @@ def test_what_is_infinite_in_the_network_s_dtype_is_seen_once_it_is_converted(ki
             part = X[:count].copy()
             for fine in (np.nextafter(beyond, 0), -largest, 1e-310, 5e-324):
                 part[place] = fine
-                assert rows.outputs(part, threads, checked=False) is not None
+                assert rows.outputs(part, threads) is not None
             for value in (beyond, -beyond, 1e300):
                 part[place] = value
-                assert rows.outputs(part, threads, checked=False) is None
+                assert rows.outputs(part, threads) is None
                 with pytest.raises(ValueError, match=rf"float32 can hold.*row {place[0]}, "):
                     net.predict_proba(part)
 
