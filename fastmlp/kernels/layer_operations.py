@@ -56,16 +56,16 @@ def _given(out: np.ndarray | None, target: np.ndarray) -> np.ndarray:
     return out
 
 
-def _matrices(z: np.ndarray) -> list[tuple[Any, tuple[int, int]]]:
-    """Return where, and in which shapes, an array without gaps is cut into matrices: one row of
-    what no threads would share, else rows that are not too short.
+def _matrices(array: np.ndarray) -> list[np.ndarray]:
+    """Return the matrices that an array without gaps is cut into: one row of what no threads would
+    share, else rows that are not too short.
     """
-    if z.size <= _ALONE:
-        return [(slice(None), (1, z.size))]
-    if z.shape[-1] >= _SHORT and z.size > z.shape[-1]:
-        return [(slice(None), (z.size // z.shape[-1], z.shape[-1]))]
-    whole = z.size // _ROW * _ROW
-    return [(slice(0, whole), (whole // _ROW, _ROW)), (slice(whole, None), (1, z.size - whole))]
+    if array.size <= _ALONE:
+        return [array.reshape(1, -1)]
+    if array.shape[-1] >= _SHORT and array.size > array.shape[-1]:
+        return [array.reshape(-1, array.shape[-1])]
+    flat, whole = array.reshape(-1), array.size // _ROW * _ROW
+    return [flat[:whole].reshape(-1, _ROW), flat[whole:].reshape(1, -1)]
 
 
 @implements(signatures.activate)
@@ -77,8 +77,7 @@ def activate(
     outs = (None, None) if out is None else check_outs(out, (z.shape, z.shape), z.dtype)
     plain_z = np.ascontiguousarray(z)
     a, derivative = (_target(each, z.shape, z.dtype, z) for each in outs)
-    for where, shape in _matrices(plain_z):
-        parts = [each.reshape(-1)[where].reshape(shape) for each in (plain_z, a, derivative)]
+    for parts in zip(*map(_matrices, (plain_z, a, derivative)), strict=True):
         plain.activate(activation, *parts)
     return _given(outs[0], a), _given(outs[1], derivative)
 
