@@ -42,8 +42,7 @@ def _sum_one_sample(architecture: Architecture) -> None:
     X = np.zeros((1, 1), architecture.dtype)
     y = np.zeros(1, np.int64) if architecture.output == "softmax" else X
     sums = GroupSums(
-        parameters, X, y, None, scaled=True, group_samples=BLOCK, regularization=none,
-        sparse=False,
+        parameters, X, y, None, group_samples=BLOCK, regularization=none, sparse=False
     )  # fmt: skip
     out = aligned_zeros(parameters.flat.size, parameters.dtype)
     sums.sums(np.zeros(1, np.int64), out, sums.workspace(parameters, none))

@@ -100,7 +100,7 @@ def _bench(job: Job, threads: int) -> _Bench:
 
 def _group_sums(partition: Partition, bench: _Bench) -> Any:
     """Return the partition's `GroupSums` for this fit."""
-    from ..kernels.run.partial import GroupSums, readable
+    from ..kernels.run.partial import GroupSums
 
     if partition.prepared is not None and partition.prepared[0] is bench:
         return partition.prepared[1]
@@ -111,9 +111,8 @@ def _group_sums(partition: Partition, bench: _Bench) -> Any:
     if r.label_smoothing:
         y = smooth_targets(y, r.label_smoothing, a.n_out, a.output, np.dtype(a.dtype))
     weighted = partition.weight is not None or job.class_weight is not None
-    X, scaled = readable(partition.X, a)
     sums = GroupSums(
-        bench.parameters, X, y, weights_of(partition, job) if weighted else None, scaled=scaled,
+        bench.parameters, partition.X, y, weights_of(partition, job) if weighted else None,
         group_samples=job.layout.group_samples, regularization=r, sparse=job.sparse,
     )  # fmt: skip
     partition.prepared = bench, sums, None

@@ -13,7 +13,6 @@ from ..initializers import RandomSource
 from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
 from ..kernels.run.choose import CHUNK
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
-from ..kernels.run.kept import Kept
 from ..kernels.run.steps import batches
 from ..kernels.run.training import Training
 from ..optimizers import Adam
@@ -220,33 +219,25 @@ class Epochs:
         self._one_by_one = batch_size == 1 and DecayedTraining.fits(
             samples.X, network.parameters, settings
         )
-        self._made: dict[bool, Training] = {}
+        self._made: dict[type[Training], Training] = {}
 
     def _training(self, rates: np.ndarray) -> Training:
-        """Return what takes an epoch's steps."""
+        """Return what takes an epoch's steps: what the network has kept, if it can."""
         decayed = self._one_by_one and DecayedTraining.steady(rates, self._strongest)
-        if decayed not in self._made:
-            kind = DecayedTraining if decayed else Training
-            self._made[decayed] = self._kept(kind) or self._new(decayed)
-        return self._made[decayed]
-
-    def _new(self, decayed: bool) -> Training:
-        given = self.network.parameters, self._data, self._settings
-        if decayed:
-            return DecayedTraining(*given)
-        return Training(*given, threads=self.network.threads)
-
-    def _kept(self, kind: type[Training]) -> Training | None:
-        """Return what the network has kept, if it can go over these samples."""
-        kept, self.network.kept = self.network.kept, None
-        threads = 1 if kind is DecayedTraining else self.network.threads
-        return None if kept is None else kept.take(kind, self._data, self._settings, threads)
+        kind = DecayedTraining if decayed else Training
+        if kind not in self._made:
+            made, self.network.kept = self.network.kept, None
+            given, threads = (self._data, self._settings), self.network.threads
+            if made is None or type(made) is not kind or not made.take(*given, threads):
+                made = kind(self.network.parameters, *given, threads=threads)
+            self._made[kind] = made
+        return self._made[kind]
 
     def keep(self) -> None:
         """Leave what took the steps to the network, for its next call with as few samples."""
         if len(self._made) == 1 and len(self._data.y) <= CHUNK:
-            (training,) = self._made.values()
-            self.network.kept = Kept(training)
+            (self.network.kept,) = self._made.values()
+            self.network.kept.release()
 
     def run(
         self, order: np.ndarray, rates: np.ndarray, key: np.ndarray | None, hooks: Hooks

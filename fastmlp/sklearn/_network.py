@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from ..architecture import Architecture
 from ..backends import get_backend
 from ..contract.parameters import Parameters
 from ..initializers import RandomSource
-from ..kernels.run.kept import Kept
+
+if TYPE_CHECKING:
+    from ..kernels.run.training import Training
 
 __all__ = ["APPLIED", "OUTPUT_NAMES", "Network", "activation_names", "copies", "draw"]
 
@@ -71,7 +73,7 @@ class Network:
     weights, biases : list of ndarray
         Live views: what is written into them takes effect.
     parameters : Parameters
-    kept : Kept or None
+    kept : Training or None
         What took the steps of the last `partial_fit`, ready for samples of the same shape.
     made_for : tuple
         The estimator's ``out_activation_`` and fitted settings that it was made for.
@@ -100,7 +102,7 @@ class Network:
         self.parameters.assign(weights, biases)
         self.weights, self.biases = self.parameters.weights, self.parameters.biases
         self.threads = threads
-        self.kept: Kept | None = None
+        self.kept: Training | None = None
         self._backend = get_backend("numba")
 
     def holds(self, weights: Any, biases: Any) -> bool:

@@ -297,18 +297,18 @@ def test_the_data_are_checked_once(monkeypatch):
 
 @pytest.mark.parametrize("form", ["array", "csr", "csc"])
 def test_non_zeros_are_listed_once(form, monkeypatch, four_cores):
-    from fastmlp.kernels.run import source
+    from fastmlp.kernels.run import csr_index
 
     made, ordered = [], []
 
     def watch(name, calls):
-        function = getattr(source, name)
+        function = getattr(csr_index, name)
 
         def spy(*arguments):
             calls.append(arguments[0].shape)
             return function(*arguments)
 
-        monkeypatch.setattr(source, name, spy)
+        monkeypatch.setattr(csr_index, name, spy)
 
     watch("make_index", made), watch("make_index_of_csr", made), watch("canonical", ordered)
     x, held = PIXELS, (PIXELS[:100].copy(), KINDS[:100])

@@ -254,7 +254,7 @@ def sums_in_parts() -> None:
     """Gradients that are summed group by group in one place, and stepped from in another."""
     guard_everything()
     from fastmlp import MLP, Adam
-    from fastmlp.kernels.run.partial import BLOCK, GroupSums, Update, readable
+    from fastmlp.kernels.run.partial import BLOCK, GroupSums, Update
     from fastmlp.optimizers import OptimizerState
     from fastmlp.regularization import Regularization
 
@@ -272,9 +272,8 @@ def sums_in_parts() -> None:
                 for is_sparse in (False, True):
                     for n in (1, 37, 700):
                         at(dtype, n_in, hidden, n_out, kind, is_sparse, n)
-                        X, scaled = readable(zeros[:n].astype(kind), net.architecture)
                         groups = GroupSums(
-                            p, X, np.arange(n) % n_out, None, scaled=scaled, regularization=r,
+                            p, zeros[:n].astype(kind), np.arange(n) % n_out, None, regularization=r,
                             group_samples=2 * BLOCK, sparse=is_sparse,
                         )  # fmt: skip
                         for first in range(0, n, 2 * BLOCK):

@@ -16,7 +16,7 @@ from fastmlp import MLP, SGD, Adam, fit_many
 from fastmlp.architecture import PRECISIONS, Architecture
 from fastmlp.contract.splitting import layer_parts
 from fastmlp.kernels.emit.target import current_target
-from fastmlp.kernels.run import choose
+from fastmlp.kernels.run import choose, training
 from fastmlp.kernels.run.partial import GroupSums, Update
 from fastmlp.regularization import Regularization
 
@@ -240,14 +240,14 @@ def test_files_of_the_highest_precision_are_those_of_before():
 )
 def test_a_precision_that_does_not_pay_is_told_once(monkeypatch, precision, instruction, said):
     heard = []
-    choose._tell.cache_clear()
-    monkeypatch.setattr(choose, "notice", heard.append)
+    training.tell_precision.cache_clear()
+    monkeypatch.setattr(training, "notice", heard.append)
     monkeypatch.setattr(choose, "multiplies_bfloat16", lambda: instruction)
     for sizes in ((5, 4, 3), SIZES, SIZES):
         data = X[:, : sizes[0]]
         labels = LABELS % sizes[-1]
         MLP(sizes, rng=0, precision=precision).fit(data, labels, epochs=1)
-    choose._tell.cache_clear()
+    training.tell_precision.cache_clear()
     assert len(heard) == said
     assert all(text.startswith(f"precision='{precision}': ") for text in heard)
 
@@ -340,16 +340,16 @@ def test_many_networks_have_a_precision_each():
 
 def test_sums_of_groups_are_float32_and_say_nothing(monkeypatch):
     """Those of `fastmlp.distributed`."""
-    monkeypatch.setattr(choose, "notice", lambda text: pytest.fail(text))
-    choose._tell.cache_clear()
+    monkeypatch.setattr(training, "notice", lambda text: pytest.fail(text))
+    training.tell_precision.cache_clear()
     found = []
     for precision in ("highest", "high"):
         parameters = MLP(SIZES, rng=0, precision=precision)._parameters
         state = Adam().start([*parameters.weights, *parameters.biases])
         state.slots = parameters.slot_views(2)
         groups = GroupSums(
-            parameters, X, LABELS, None, scaled=False, group_samples=320,
-            regularization=Regularization(), sparse=False,
+            parameters, X, LABELS, None, group_samples=320, regularization=Regularization(),
+            sparse=False,
         )  # fmt: skip
         update = Update(parameters, Adam(), state, Regularization())
         workspace = groups.workspace(parameters, Regularization())

@@ -10,7 +10,7 @@ __all__ = ["Autotuner"]
 
 
 class Autotuner:
-    """How many threads take steps: 1, 2, 4 and so on, up to as many as there are, `most`.
+    """How many threads take steps: one of `levels`, `choose.thread_levels` or a user's number.
 
     What more threads bring, and what they cost at every barrier, depends on the processor and on
     what else runs on it: two of a virtual machine's cores may be threads of one, for good or for
@@ -19,11 +19,10 @@ class Autotuner:
     for steps so short that a fit may be over before it would be known.
     """
 
-    def __init__(self, most: int, first: int) -> None:
-        self._levels = choose.thread_levels(most)
-        self._level = max(i for i, level in enumerate(self._levels) if level <= first)
+    def __init__(self, levels: list[int], first: int) -> None:
+        self._levels, self._level = levels, levels.index(first)
         self._trial: int | None = None  # the level that is tried now
-        self._up = first < most  # where the next trial goes
+        self._up = first < levels[-1]  # where the next trial goes
         self._failed = 0  # directions that were tried since something changed
         self._seconds = math.inf  # of a step, on as many threads as now
         self._period = choose.FIRST_TRIAL
@@ -43,8 +42,9 @@ class Autotuner:
 
     def steps(self, most: int) -> int:
         """Return how many of `most` steps to take before `note` is called; sets `threads`."""
+        due = self._left <= 0 and len(self._levels) > 1
         known = self._seconds <= choose.LONGEST_STEP and most * self._seconds >= choose.TRIAL
-        self._trial = self._neighbour() if self._left <= 0 and known else None
+        self._trial = self._neighbour() if due and known else None
         if self._trial is None:
             return most
         return min(most, math.ceil(choose.TRIAL / self._seconds))

@@ -9,67 +9,19 @@ not depend on the threads, so whatever changes bits is chosen from sizes alone.
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ...architecture import Architecture
+from ...contract.operations import StepSettings
 from ...contract.parameters import Parameters
-from ...contract.splitting import columns_fit, density, is_sparse, layer_parts
-from ...optimizers import Optimizer
-from ...regularization import Regularization
-from ...support.notices import notice
+from ...contract.splitting import columns_fit, density
 from ..emit.matrix_product import FEW_ROWS, PACK_A, PACK_B
 from ..emit.sparse import PANEL
 from ..emit.target import current_target, multiplies_bfloat16
 from ..jit.threading_layer import core_count, start_threads, thread_limit
 from .caches import data_cache
-
-__all__ = [
-    "BETTER",
-    "BLOCK_IN_PLACE",
-    "BLOCK_ROWS",
-    "CHUNK",
-    "DELTA_BYTES",
-    "ELEMENTWISE_FLOPS",
-    "FEW",
-    "FEWEST_ROWS",
-    "FIRST_TRIAL",
-    "GROUPS",
-    "LAST_TRIAL",
-    "LEARNT_FLOPS",
-    "LISTS_FROM",
-    "LONGEST_STEP",
-    "SHORTEST_RUN",
-    "SLOWER",
-    "STAGE_BYTES",
-    "TRIAL",
-    "Mode",
-    "Packing",
-    "block_columns",
-    "choose_threads",
-    "flops",
-    "forward_flops",
-    "grid",
-    "groups_of_lists",
-    "inference_shares",
-    "is_close",
-    "is_sparse",
-    "lists_outgrow_file",
-    "lists_pay_in_passing",
-    "mode_of",
-    "most_groups",
-    "packed_operands",
-    "packing",
-    "panel_count",
-    "parts_of_steps",
-    "reads_in_place",
-    "rows_pay",
-    "rows_pay_in_sums",
-    "thread_levels",
-    "threads_of_columns",
-]
 
 Mode = Literal["batch", "full", "single"]
 
@@ -160,14 +112,14 @@ SLOWER = 1.3  # it is tried at once when the present one needs so many times as 
 
 
 def mode_of(
-    parameters: Parameters, optimizer: Optimizer | None, r: Regularization, batch_size: int,
-    *, listed: bool, direct: bool, split: bool = False,
-) -> Mode:  # fmt: skip
+    parameters: Parameters, settings: StepSettings, *, listed: bool, direct: bool, split: bool
+) -> Mode:
     """Return how a step is taken: one sample alone, a mini-batch, or a full batch in groups.
 
     X is `listed` if it is a sparse matrix, and `direct` if the kernels read it as it is. Where a
     layer's operands are `split`, there are mini-batches alone.
     """
+    optimizer, r, batch_size = settings.optimizer, settings.regularization, settings.batch_size
     plain = optimizer is not None and optimizer.rule == "sgd"
     plain = plain and r.l2 == 0 and not r.dropout and not r.whole
     if batch_size == 1 and plain and direct:
@@ -179,17 +131,13 @@ def mode_of(
     return "batch"
 
 
-def most_groups(parameters: Parameters) -> int:
-    """Return for how many groups of a full batch there is room."""
-    gradient_bytes = parameters.size * parameters.dtype.itemsize
-    return max(1, min(GROUPS, _GROUPS_BYTES // gradient_bytes))
-
-
-def groups_of_lists(nonzeros: int, n_in: int) -> int:
-    """Return how many groups of a full batch of sparse rows, with so many non-zeros in all, are
-    worth a gradient of their own.
+def most_groups(parameters: Parameters, X: Any = None) -> int:
+    """Return for how many groups of a full batch there is room, and of a sparse matrix X, how many
+    are worth a gradient of their own.
     """
-    return max(1, nonzeros // (_USES * n_in))
+    gradient_bytes = parameters.size * parameters.dtype.itemsize
+    most = min(GROUPS, _GROUPS_BYTES // gradient_bytes)
+    return max(1, most if X is None else min(most, X.nnz // (_USES * X.shape[1])))
 
 
 def reads_in_place(row_bytes: int) -> bool:
@@ -210,7 +158,7 @@ def threads_of_columns(architecture: Architecture, rows: int) -> int:
     """
     if rows >= 2 * FEWEST_ROWS:
         return 1
-    work = flops(architecture, rows) // 3
+    work = forward_flops(architecture, rows)
     return choose_threads(None, work, phases=len(architecture.layers) + 2)
 
 
@@ -223,11 +171,11 @@ def rows_pay(samples: int, n_in: int, non_zeros: int) -> bool:
     return not columns_fit(n_in) or non_zeros < _SCATTERED * samples * n_in
 
 
-def rows_pay_in_sums(blocks: int, non_zeros: int) -> bool:
-    """Tell whether rows of a sparse matrix, of so many blocks in all, are gone through as they lie
-    in a full batch whose gradient is summed for L-BFGS.
+def rows_pay_in_sums(X: Any, block: int) -> bool:
+    """Tell whether rows of a sparse matrix are gone through as they lie, not in blocks of so many
+    columns, in a full batch whose gradient is summed for L-BFGS.
     """
-    return non_zeros < _FEW_IN_A_BLOCK * blocks
+    return X.nnz < _FEW_IN_A_BLOCK * X.shape[0] * -(-X.shape[1] // block)
 
 
 def lists_outgrow_file(X: np.ndarray) -> bool:
@@ -292,27 +240,9 @@ def packing(n_in: int, n_out: int, samples: int, parts: int = 0) -> Packing | No
     return Packing(block, forward=False)
 
 
-@cache
-def _tell(precision: str) -> None:
-    """Say, once a process, that a precision does not pay here."""
-    if precision == "high":
-        notice(
-            "precision='high': on this processor three products of bfloat16 parts take longer than "
-            "one of float32; precision='highest' is faster and no less exact"
-        )
-    elif not multiplies_bfloat16():
-        notice(
-            "precision='medium': this processor has no products of bfloat16 (avx512_bf16); "
-            "multiply-adds give the same values, but no faster than precision='highest'"
-        )
-
-
-def parts_of_steps(architecture: Architecture, batch_size: int, X: Any) -> tuple[int, ...]:
-    """Return `layer_parts`, after a notice where they do not pay on this processor."""
-    parts = layer_parts(architecture, batch_size, X)
-    if any(parts):
-        _tell(architecture.precision)
-    return parts
+def precision_pays(precision: str) -> bool:
+    """Tell whether products of bfloat16 parts are faster than those of float32."""
+    return precision == "medium" and multiplies_bfloat16()
 
 
 def flops(architecture: Architecture, rows: int) -> int:

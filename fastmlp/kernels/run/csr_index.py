@@ -1,4 +1,4 @@
-"""The non-zeros of a data set, found once per fit.
+"""The non-zeros of a data set, an array or a sparse matrix, found once per fit.
 
 Columns as uint16; values as uint8 numbers into a table of 256 where the data are uint8, else in
 the network's dtype, scaled already. On MNIST (19 % of pixels are not zero) it holds 3 bytes a
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,14 @@ from ..jit.registry import launch
 from ..jit.threading_layer import thread_limit
 from .choose import block_columns
 
-__all__ = ["Index", "coded", "make_index", "room_for_lists"]
+__all__ = [
+    "KINDS", "Index", "canonical", "csr_lists", "is_listed", "make_index", "make_index_of_csr",
+    "room_for_lists",
+]  # fmt: skip
 
+# of arrays that kernels read, by their dtype
+KINDS = {"uint8": "u8", "bool": "u8", "float32": "f32", "float64": "f64"}
+_AT_ONCE = 1 << 20  # values of a sparse matrix that are put into blocks at a time
 _LOOKED_AT_VALUES = (2048, 65536)  # few are enough to see that there are too many
 _TRIALS = 50  # multipliers tried; about every second one serves
 _COUNTED = 2048  # rows by which the columns are shared out
@@ -58,19 +65,12 @@ class Index:
         """How kernels read it."""
         return self.rows or ("codes" if self.table.size else "values")
 
-    @property
-    def per_block(self) -> np.ndarray:
-        """How many non-zeros some of the samples have in each block."""
-        some = self.cuts[:: max(1, len(self.cuts) // _COUNTED)].astype(np.int64)
-        return np.diff(some, axis=1).sum(axis=0)
-
     def shares(self, count: int) -> np.ndarray:
         """Return the blocks where `count` shares of about equally many non-zeros begin."""
-        per_block = self.per_block
-        sums = np.concatenate([[0], np.cumsum(per_block)])
-        cuts = np.searchsorted(sums, sums[-1] * np.arange(count + 1, dtype=np.int64) / count)
-        cuts[0], cuts[-1] = 0, len(per_block)
-        return np.maximum.accumulate(cuts).astype(np.int64)
+        sums = self.cuts[:: max(1, len(self.cuts) // _COUNTED)].sum(axis=0, dtype=np.int64)
+        blocks = np.searchsorted(sums, sums[-1] * np.arange(count + 1, dtype=np.int64) / count)
+        blocks[0], blocks[-1] = 0, len(sums) - 1
+        return np.maximum.accumulate(blocks).astype(np.int64)
 
 
 def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
@@ -79,7 +79,7 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
     A row of W has `row_bytes`: a block of them has to stay in the first-level cache.
     """
     X = X.view(np.uint8) if X.dtype == bool else X
-    kind = {"uint8": "u8", "float32": "f32", "float64": "f64"}[X.dtype.name]
+    kind = KINDS[X.dtype.name]
     n, d = X.shape
     block = block_columns(row_bytes)
     blocks = -(-d // block)
@@ -108,10 +108,9 @@ def make_index(X: np.ndarray, row_bytes: int, dtype: np.dtype, input_scale: floa
 
     _in_parts(fill, n)
     if kind == "u8":
-        table = np.arange(256.0)
-        table = (table if input_scale is None else table / input_scale).astype(dtype)
+        table = _as_read(np.arange(256.0), dtype, input_scale)
     else:
-        values, table = coded(values, dtype, input_scale)
+        values, table = _coded(values, dtype, input_scale)
     return Index(starts, cuts, columns, values, table, block)
 
 
@@ -124,19 +123,77 @@ def room_for_lists(rows: int, n_in: int, row_bytes: int, dtype: np.dtype) -> Ind
     return Index(starts, cuts, columns, values, np.zeros(0, dtype), block)
 
 
-def coded(
+def is_listed(X: Any) -> bool:
+    """Tell whether X is a sparse matrix whose own lists the kernels can take."""
+    if not hasattr(X, "tocsr"):
+        return False
+    dtype = np.dtype(X.dtype)
+    return dtype in (np.float32, np.float64) or dtype.kind in "biu"
+
+
+def canonical(X: Any) -> Any:
+    """Return a sparse matrix as CSR, columns in order, none twice."""
+    csr = X.tocsr()
+    # an object of its own: X would note what it is asked
+    csr = type(csr)((csr.data, csr.indices, csr.indptr), shape=csr.shape)
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    return csr
+
+
+def csr_lists(X: Any, dtype: np.dtype, input_scale: float | None) -> Index:
+    """Return the rows of a `canonical` matrix as they lie, in one block of columns."""
+    width = -(-X.shape[1] // 16) * 16
+    return Index(
+        X.indptr.astype(np.int64, copy=False), np.zeros((X.shape[0], 2), np.uint16),
+        X.indices.astype(np.int32, copy=False), _as_read(_floats(X.data), dtype, input_scale),
+        np.zeros(0, dtype), width, "csr",
+    )  # fmt: skip
+
+
+def make_index_of_csr(X: Any, row_bytes: int, dtype: np.dtype, input_scale: float | None) -> Index:
+    """Return the non-zeros of a `canonical` matrix; as `make_index` of a dense one."""
+    n, d = X.shape
+    block = block_columns(row_bytes)
+    blocks = -(-d // block)
+    columns = X.indices.astype(np.uint16)
+    ends = X.indptr.astype(np.int64)
+    cuts = np.zeros((n, blocks + 1), np.uint16)
+    rows = max(1, n * _AT_ONCE // max(1, columns.size))
+    for first in range(0, n, rows):
+        last = min(first + rows, n)
+        lengths = np.diff(ends[first : last + 1])
+        row = np.repeat(np.arange(last - first) * blocks, lengths)
+        places = row + columns[ends[first] : ends[last]] // block
+        counts = np.bincount(places, minlength=(last - first) * blocks)
+        cuts[first:last, 1:] = counts.reshape(-1, blocks).cumsum(axis=1)
+    values, table = _coded(_floats(X.data), dtype, input_scale)
+    return Index(ends[:-1].copy(), cuts, columns, values, table, block)
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
+
+
+def _as_read(values: np.ndarray, dtype: np.dtype, input_scale: float | None) -> np.ndarray:
+    """Return float values as the network reads them."""
+    if input_scale is not None:
+        values = values / values.dtype.type(input_scale)
+    return values.astype(dtype, copy=False)
+
+
+def _coded(
     values: np.ndarray, dtype: np.dtype, input_scale: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return float values as the network reads them and an empty table; where few values occur,
     their numbers and the table.
     """
-    kind = {"float32": "f32", "float64": "f64"}[values.dtype.name]
-    found = _encode(values, kind, dtype)
-    numbers = values if found is None else found[1]
-    if input_scale is not None:
-        numbers = numbers / numbers.dtype.type(input_scale)
-    numbers = numbers.astype(dtype, copy=False)
-    return (numbers, np.zeros(0, dtype)) if found is None else (found[0], numbers)
+    found = _encode(values, dtype)
+    if found is None:
+        return _as_read(values, dtype, input_scale), np.zeros(0, dtype)
+    codes, known = found
+    return codes, _as_read(known, dtype, input_scale)
 
 
 def _distinct(values: np.ndarray) -> np.ndarray | None:
@@ -149,7 +206,7 @@ def _distinct(values: np.ndarray) -> np.ndarray | None:
     return known
 
 
-def _encode(values: np.ndarray, kind: str, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+def _encode(values: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
     """Return each value's place in a table, and the table; None where a byte cannot number them.
 
     The table comes from a part of the values; multiplying their bits spreads them over 65,536
@@ -175,7 +232,7 @@ def _encode(values: np.ndarray, kind: str, dtype: np.dtype) -> tuple[np.ndarray,
     def encode(part: slice) -> None:
         missed = np.zeros(1, np.int64)
         launch(
-            f"encode_{kind}", dtype.name, codes=codes[part].ctypes.data,
+            f"encode_{KINDS[values.dtype.name]}", dtype.name, codes=codes[part].ctypes.data,
             unknown=missed.ctypes.data, values=values[part].ctypes.data,
             count=part.stop - part.start, slots=slots.ctypes.data, multiplier=factor,
             table=known.ctypes.data,

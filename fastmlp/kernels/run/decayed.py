@@ -39,17 +39,13 @@ class DecayedTraining(Training):
     steps, or the last of an epoch.
     """
 
-    def __init__(self, parameters: Parameters, data: DataSet, settings: StepSettings) -> None:
+    def __init__(
+        self, parameters: Parameters, data: DataSet, settings: StepSettings, *,
+        threads: int | None = None,
+    ) -> None:  # fmt: skip
         plain = replace(settings, regularization=Regularization())
-        # mutant 2: single samples are for a single thread, whatever is said
-        super().__init__(parameters, data, plain, threads=1)
+        super().__init__(parameters, data, plain, threads=threads)
         self.regularization = settings.regularization
-        self._look_at_samples()
-
-    def _look_at_samples(self) -> None:
-        self._squares = _row_squares(self._source.X, self._source.listed)
-        if self.architecture.input_scale is not None:
-            self._squares /= self.architecture.input_scale**2
 
     def _make_workspace(self) -> Workspace:
         """Return one with a row of every layer, and a scale, for each step of a segment."""
@@ -139,7 +135,7 @@ class DecayedTraining(Training):
 
     def _changes(self, order: np.ndarray) -> np.ndarray:
         """Return what each step has added to |V|^2."""
-        n, x = len(order), self._squares[order]
+        n, x = len(order), self._source.row_squares[order]
         total = np.zeros(n)
         layers, item = self._workspace.layers, self.parameters.dtype.itemsize
         # mutant False: all are of one length
@@ -154,13 +150,3 @@ class DecayedTraining(Training):
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->i", a, b, dtype=np.float64)
-
-
-def _row_squares(X: Any, listed: bool) -> np.ndarray:
-    """Return the squared norm of every row."""
-    if not listed:
-        parts = [X[i : i + 1024] for i in range(0, len(X), 1024)]
-        return np.concatenate([_dots(part, part) for part in parts])
-    squares = np.square(X.data, dtype=np.float64)
-    rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-    return np.bincount(rows, squares, X.shape[0])

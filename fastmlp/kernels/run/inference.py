@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...contract.parameters import Parameters, row_length
+from ...contract.splitting import is_sparse
 from ..program.job import Lists, Loss
 from ..program.operation import Slot
 from . import choose
@@ -81,7 +82,7 @@ class Inference:
             index = index or source.rows_as_they_lie()
         elif index is None:
             pays = source.direct and self._pays_in_passing and not kept
-            if pays and choose.is_sparse(X) and self.parameters.finite:
+            if pays and is_sparse(X) and self.parameters.finite:
                 block = choose.block_columns(self._row_bytes)
                 blocks = -(-X.shape[1] // block)
                 return None, Lists("values", blocks + 1, block, 1, passing=True)
@@ -125,7 +126,7 @@ class Inference:
             part = slice(start, min(start + piece, n))
             ready.divide(part.stop - start)
             rows = X if source.direct else source.stage(np.arange(start, part.stop))
-            source.enter(ready.bases, rows, scaled=not source.direct)
+            source.enter(ready.bases, rows)
             for slot, array in arrays.items():
                 address = array[part].ctypes.data
                 if slot in (Slot.Y, Slot.WEIGHT):  # whose rows are looked up

@@ -7,7 +7,6 @@ order and handed to the optimizer, leave the bits that `Training` leaves on one 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -15,9 +14,8 @@ from ...contract.operations import DataSet, StepSettings, read_rows
 from ...contract.parameters import Parameters
 from ...optimizers import Optimizer, OptimizerState
 from ...regularization import Regularization
-from ..emit.optimizers import HYPER_ROW, hyperparameters
+from ..emit.optimizers import HYPER_ROW
 from ..program.operation import Slot
-from . import choose
 from .choose import BLOCK_ROWS as BLOCK
 from .choose import GROUPS
 from .executor import run
@@ -26,37 +24,18 @@ from .steps import Run
 from .training import Training
 from .workspace import Workspace
 
-__all__ = ["BLOCK", "GROUPS", "GroupSums", "Update", "readable"]
+__all__ = ["BLOCK", "GROUPS", "GroupSums", "Update"]
 
 
-def readable(X: np.ndarray, architecture: Any) -> tuple[np.ndarray, bool]:
-    """Return X as a kernel reads it, and whether the division by `input_scale` is done."""
-    if Source(X, architecture).direct:
-        return X, False
-    return read_rows(X, slice(None), architecture.input_scale, architecture.dtype), True
+class GroupSums(Training):
+    """Summed loss and gradient of one group of samples after the other, on this thread.
 
-
-class _OneGroup(Training):
-    """A training whose batch is one group, summed as `full_batch` sums it, on this thread."""
-
-    def _choose_mode(self) -> choose.Mode:
-        return "full"
-
-    def _most_groups(self) -> int:
-        return 1
-
-    def _layer_parts(self) -> tuple[int, ...]:
-        return (0,) * self.architecture.n_layers  # sums of groups are float32's own
-
-
-class GroupSums(_OneGroup):
-    """Summed loss and gradient of one group of samples after the other.
-
-    Parameters are read only; `X` and `scaled` are as `readable` returns them, the rest is checked
-    already. A group has `group_samples` at most, in whole blocks; of the regularization dropout
-    counts. Lists of the non-zeros of X are gone through where X as a whole is mostly zero,
-    `sparse`.
+    Parameters are read only; everything is checked already. A group has `group_samples` at most, in
+    whole blocks; of the regularization dropout counts. Lists of the non-zeros of X are gone through
+    where X as a whole is mostly zero, `sparse`. X is converted here if no kernel reads it.
     """
+
+    _one_group = True
 
     def __init__(
         self,
@@ -65,14 +44,19 @@ class GroupSums(_OneGroup):
         y: np.ndarray,
         sample_weight: np.ndarray | None,
         *,
-        scaled: bool,
         group_samples: int,
         regularization: Regularization,
         sparse: bool,
     ) -> None:
         settings = StepSettings(None, OptimizerState(), group_samples, regularization)
-        self._scaled, self._sparse = scaled, sparse and not scaled
+        a = parameters.architecture
+        readable = Source(X, a).direct
+        if not readable:
+            X = read_rows(X, slice(None), a.input_scale, a.dtype)
+        self._sparse = sparse and readable
         super().__init__(parameters, DataSet(X, y, sample_weight), settings, threads=1)
+        if not readable:
+            self._source.scale = None  # by which X is divided already
         self._hyper = np.zeros((1, 2, HYPER_ROW), parameters.dtype)
         self.gradient = np.zeros(0, parameters.dtype)
 
@@ -101,7 +85,7 @@ class GroupSums(_OneGroup):
         segments = self._segments(1, len(order))
         executable = self._executable(self._listed(), segments)
         bases = executable.bases
-        self._source.enter(bases, self._source.X, scaled=self._scaled)
+        self._source.enter(bases, self._source.X)
         part.enter(bases, 0, 0)
         bases[Slot.ROWS], bases[Slot.PLACE] = part.order.ctypes.data, place
         bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
@@ -110,12 +94,13 @@ class GroupSums(_OneGroup):
         return part.losses, 0 if identity else int(part.correct.sum())
 
 
-class Update(_OneGroup):
+class Update(Training):
     """The optimizer's step from sums of gradients: parameters change in place, with their slots.
 
     The state's step count goes on; of the regularization, penalties and bounds count.
     """
 
+    _one_group = True
     optimizer: Optimizer
 
     def __init__(
@@ -141,11 +126,7 @@ class Update(_OneGroup):
 
         The samples of the batch weigh `total`; `rate` is the learning rate.
         """
-        r = self.regularization
-        hyper = hyperparameters(
-            self.optimizer, np.array([rate]), np.array([total]), r.l2, self.state.step,
-            self.parameters.dtype, r.l1,
-        )  # fmt: skip
+        hyper = self._hyperparameters(np.array([rate]), np.array([total]))
         part = Run(np.zeros(1, np.int64), hyper, None)
         self._apply(part, 0)
         self.state.step += 1

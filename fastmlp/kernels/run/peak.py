@@ -9,8 +9,8 @@ import numpy as np
 from ...contract.parameters import aligned_zeros
 from ..emit.activations import ACTIVATIONS
 from ..emit.target import current_target
-from ..program.operation import At, Phase, Program, Share, Slot
-from .executor import Executable, layout_of, run
+from ..program.operation import At, Phase, Share, Slot
+from .calls import Call, address_of
 
 __all__ = ["tiles"]
 
@@ -38,16 +38,11 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
                 code=ACTIVATIONS["identity"], slope=place, tiles=1, vectors=target.tile_vectors,
             )  # fmt: skip
 
-    program = Program(threads, {"tiles": [Phase.of("tiles", threads, build)]})
-    executable = Executable(layout_of(program, dtype))
-    executable.enter((("tiles", 0, 1),))
-    for slot, array in ((Slot.PARAMETERS, w), (Slot.X, a), (Slot.OUT, out)):
-        executable.bases[slot] = array.ctypes.data
-    keep = (a, w, out)
+    call = Call(dtype, threads, [Phase.of("tiles", threads, build)])
+    arrays = {Slot.PARAMETERS: w, Slot.X: a, Slot.OUT: out}
 
     def start() -> None:
-        assert keep
-        run(executable, threads)
+        call.run([(slot, address_of(array)) for slot, array in arrays.items()])
 
     work = 2 * target.tile_rows * (width // item) * depth * repeats * threads
     return work, start

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...architecture import Architecture
 from ...contract.parameters import Parameters
+from ...contract.splitting import is_sparse
 from ..emit.losses import OUTPUTS
 from ..emit.target import current_target
 from ..program.inference import blocks, by_columns, told
@@ -97,7 +98,7 @@ class _Columns(_Ready):
         self._rows = np.zeros((count, a.n_in), source.X.dtype)
         self._out = np.zeros((count, a.n_out), parameters.dtype)
         self._held = source, count_to(count)
-        source.enter(self.bases, self._rows, scaled=False)
+        source.enter(self.bases, self._rows)
         self.bases[Slot.ROWS] = self._held[1].ctypes.data
         self.bases[Slot.OUT] = self._out.ctypes.data
 
@@ -197,7 +198,7 @@ class RowsInference:
             return None
         choice, alone, together = way
         free, make = together if choice is None or choice.together else alone
-        if self._lists and len(X) >= choose.LISTS_FROM and choose.is_sparse(X):
+        if self._lists and len(X) >= choose.LISTS_FROM and is_sparse(X):
             return None
         try:
             ready = free.pop()
@@ -248,7 +249,7 @@ class RowsInference:
                 ready = Blocks(
                     self._parameters, source, shares, block=block, looks=looks, in_place=in_place
                 )
-                source.enter(ready.bases, source.X, scaled=False)  # the divisor: X comes later
+                source.enter(ready.bases, source.X)  # the divisor: X comes later
                 return ready
 
             return self._free.setdefault((dtype, in_place, shares, count), []), make

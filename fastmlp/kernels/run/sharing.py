@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,19 +15,19 @@ T = TypeVar("T")
 
 class _Kept:
     def __init__(self, data: Sequence[Any], most: int) -> None:
-        self._data, self._lock = {id(X): X for X in data}, Lock()
-        self._made: deque[tuple[Hashable, Any]] = deque(maxlen=most)
+        self._data, self._lock, self._most = {id(X): X for X in data}, Lock(), most
+        self._made: dict[Hashable, Any] = {}
 
     def get(self, X: Any, key: Hashable, make: Callable[[], T]) -> T:
         if id(X) not in self._data:  # an array of one network, whose address others may get
             return make()
+        known = id(X), key
         with self._lock:
-            for known, made in self._made:
-                if known == (id(X), key):
-                    return made
-            made = make()
-            self._made.append(((id(X), key), made))
-            return made
+            if known not in self._made:
+                self._made[known] = make()
+                if len(self._made) > self._most:
+                    del self._made[next(iter(self._made))]
+            return self._made[known]
 
 
 _kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,15 @@ import numpy as np
 from ...architecture import Architecture
 from ...contract.operations import read_rows
 from ...contract.parameters import row_length
+from ...contract.splitting import is_sparse
 from ..emit.losses import ELEMENTWISE as LOSS_CODES
 from ..program.job import Loss
 from ..program.operation import At, Slot
-from . import choose
-from .csr_index import Index, make_index
-from .csr_matrix import canonical, csr_lists, is_listed, make_index_of_csr
+from . import choose, csr_index
+from .csr_index import KINDS, Index
 from .sharing import shared
 
 __all__ = ["Source", "index_bases", "loss_of", "padded_targets"]
-
-_KINDS = {"uint8": "u8", "bool": "u8", "float32": "f32", "float64": "f64"}
 
 
 class Source:
@@ -37,9 +36,9 @@ class Source:
     """
 
     def __init__(self, X: Any, architecture: Architecture) -> None:
-        self.listed = is_listed(X)
+        self.listed = csr_index.is_listed(X)
         self._given = X
-        self.X = shared(X, "canonical", lambda: canonical(X)) if self.listed else X
+        self.X = shared(X, "canonical", lambda: csr_index.canonical(X)) if self.listed else X
         n, n_in = X.shape
         self.as_rows = self.listed and choose.rows_pay(n, n_in, self.X.nnz)
         self.scale = architecture.input_scale
@@ -51,7 +50,7 @@ class Source:
 
     def _readable(self) -> bool:
         X = self.X
-        if not isinstance(X, np.ndarray) or X.dtype.name not in _KINDS:
+        if not isinstance(X, np.ndarray) or X.dtype.name not in KINDS:
             return False
         if not X.dtype.isnative or not (X.shape[1] <= 1 or X.strides[1] == X.itemsize):
             return False
@@ -62,6 +61,19 @@ class Source:
             return bool((ours == (values / self.scale).astype(self.dtype)).all())
         return True
 
+    @cached_property
+    def row_squares(self) -> np.ndarray:
+        """The squared norm of every row, as the network reads it."""
+        X = self.X
+        if self.listed:
+            rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+            squares = np.bincount(rows, np.square(X.data, dtype=np.float64), X.shape[0])
+        else:
+            parts = [X[i : i + 1024] for i in range(0, len(X), 1024)]
+            dots = [np.einsum("ij,ij->i", part, part, dtype=np.float64) for part in parts]
+            squares = np.concatenate(dots)
+        return squares if self.scale is None else squares / self.scale**2
+
     def release(self) -> None:
         """Let go of X."""
         self.X = self._given = None
@@ -70,23 +82,23 @@ class Source:
         """Return rows of X as the network reads them."""
         return read_rows(self.X, rows, self.scale, self.dtype)
 
-    def enter(self, bases: Any, X: np.ndarray, *, scaled: bool) -> None:
-        """Enter where X is, and how it is divided; `scaled` says that the division is done."""
+    def enter(self, bases: Any, X: np.ndarray) -> None:
+        """Enter where X is, or what was staged, and how it is divided: staged rows are already."""
         if not self.listed:
             bases[Slot.X], bases[Slot.LD_X] = X.ctypes.data, X.strides[0]
-            divided = not scaled and self.scale is not None
+            divided = self.direct and self.scale is not None
             bases[Slot.SCALE] = self._divisor.ctypes.data if divided else 0
 
     @property
     def kind(self) -> str:
         """What rows are gathered from: "u8", "f32" or "f64"; of lists, none are."""
         dtype = self.X.dtype if self.direct and not self.listed else self.dtype
-        return _KINDS[dtype.name]
+        return KINDS[dtype.name]
 
     @property
     def sparse(self) -> bool:
         """Whether lists of non-zeros are worth making: X is read as it is, and mostly zero."""
-        return self.listed or (self.direct and choose.is_sparse(self.X) and not self._outgrown())
+        return self.listed or (self.direct and is_sparse(self.X) and not self._outgrown())
 
     def _outgrown(self) -> bool:
         """Whether X lies in a file and its lists would take too much of the memory it spares."""
@@ -96,25 +108,24 @@ class Source:
             holder = getattr(holder, "base", None)
         return mapped and choose.lists_outgrow_file(self.X)
 
-    def sum_as_rows(self, row_bytes: int) -> None:
-        """Go through a sparse matrix as it lies where that is quicker for sums of gradients."""
-        blocks = -(-self.X.shape[1] // choose.block_columns(row_bytes))
-        self.as_rows |= choose.rows_pay_in_sums(self.X.shape[0] * blocks, self.X.nnz)
-
     def most_in_a_column(self) -> int:
         """Return the most non-zeros that a column of a sparse matrix has."""
         return int(np.bincount(self.X.indices, minlength=1).max())
 
     def rows_as_they_lie(self) -> Index:
         """Return the rows of a sparse matrix, to be gone through once."""
-        return csr_lists(self.X, self.dtype, self.scale)
+        return csr_index.csr_lists(self.X, self.dtype, self.scale)
 
-    def make_index(self, row_bytes: int) -> Index:
-        """Return the non-zeros, in blocks for rows of W of that length."""
-        if self.as_rows:
+    def make_index(self, row_bytes: int, *, summed: bool = False) -> Index:
+        """Return the non-zeros, in blocks for rows of W of that length, or a sparse matrix as it
+        lies where that is quicker: for all, or for gradients that are `summed`.
+        """
+        block = choose.block_columns(row_bytes)
+        summed &= self.listed and choose.rows_pay_in_sums(self.X, block)
+        if self.as_rows or summed:
             return shared(self._given, (self.dtype, self.scale), self.rows_as_they_lie)
-        make = make_index_of_csr if self.listed else make_index
-        key = (choose.block_columns(row_bytes), self.dtype, self.scale)
+        make = csr_index.make_index_of_csr if self.listed else csr_index.make_index
+        key = (block, self.dtype, self.scale)
         return shared(self._given, key, lambda: make(self.X, row_bytes, self.dtype, self.scale))
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ...contract.operations import DataSet, EpochResult, StepSettings
 from ...contract.parameters import Parameters, aligned_zeros
+from ...contract.splitting import layer_parts
 from ...optimizers import Optimizer
+from ...support.notices import notice
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
 from ..program.job import Job, Lists, Regularizing
@@ -31,6 +33,12 @@ from .workspace import Workspace
 __all__ = ["Training"]
 
 _SECTIONS = 8  # that a program may have before those which are not needed now are left out
+_NO_FASTER = {
+    "high": "on this processor three products of bfloat16 parts take longer than one of float32; "
+    "precision='highest' is faster and no less exact",
+    "medium": "this processor has no products of bfloat16 (avx512_bf16); multiply-adds give the "
+    "same values, but no faster than precision='highest'",
+}
 Segment = tuple[Hashable, int, int]
 
 
@@ -48,6 +56,13 @@ def _layout_of_sections(
     return layout_of(program, dtype, activations, rule)
 
 
+@cache
+def tell_precision(precision: str) -> None:
+    """Say, once a process, that a precision does not pay on this processor."""
+    if not choose.precision_pays(precision):
+        notice(f"precision='{precision}': {_NO_FASTER[precision]}")
+
+
 class Training:
     """Steps of gradient descent on one data set; all memory is taken here, once.
 
@@ -63,15 +78,10 @@ class Training:
         None: as many as are worth it.
     """
 
-    _autotuner: Autotuner | None
+    _one_group = False  # whether the batch is one group, summed as `full_batch` sums it
 
     def __init__(
-        self,
-        parameters: Parameters,
-        data: DataSet,
-        settings: StepSettings,
-        *,
-        threads: int | None,
+        self, parameters: Parameters, data: DataSet, settings: StepSettings, *, threads: int | None
     ) -> None:
         self.parameters, self.architecture = parameters, parameters.architecture
         self.state, self.optimizer = settings.state, settings.optimizer
@@ -80,16 +90,23 @@ class Training:
         self._source = source = Source(data.X, self.architecture)
         self._y = padded_targets(data.y, parameters.dtype)
         self._parts = self._layer_parts()
-        self._mode = self._choose_mode()
+        self._mode: choose.Mode = "full"
+        if not self._one_group:
+            split = any(self._parts)
+            self._mode = choose.mode_of(
+                parameters, settings, listed=source.listed, direct=source.direct, split=split
+            )
         most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
         self.chunk = min(self.batch_size, most)
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
-        self._at_once = self.batch_size if self._mode == "full" else self.chunk
-        self.threads, self._autotuner = self._choose_threads(threads), None
-        if threads is None and self.threads > 1:
-            first = 1 if choose.is_close(self._work(), self.threads, phases=2) else self.threads
-            self._autotuner = Autotuner(self.threads, first)
+        at_once = self.batch_size if self._mode == "full" else self.chunk
+        self._flops = choose.flops(self.architecture, at_once)
+        self._times = -(-len(self._y) // at_once)  # that so many are gone through
+        self._asked, self.threads = threads, self._choose_threads(threads)
+        levels = choose.thread_levels(self.threads) if threads is None else [self.threads]
+        close = choose.is_close(self._flops, self.threads, phases=2)
+        self._autotuner = Autotuner(levels, levels[0] if close else self.threads)
         self._workspace = self._make_workspace()
         self._take_memory()
         self._index: Index | None = None
@@ -102,33 +119,19 @@ class Training:
 
     # choices and memory
 
-    def _choose_mode(self) -> choose.Mode:
-        return choose.mode_of(
-            self.parameters, self.optimizer, self.regularization, self.batch_size,
-            listed=self._source.listed, direct=self._source.direct, split=any(self._parts),
-        )  # fmt: skip
-
     def _layer_parts(self) -> tuple[int, ...]:
         """Return into how many parts each layer's operands are split: in training alone."""
-        if self.optimizer is None:
+        if self.optimizer is None or self._one_group:
             return (0,) * self.architecture.n_layers
-        return choose.parts_of_steps(self.architecture, self.batch_size, self._source.X)
-
-    def _work(self) -> int:
-        return choose.flops(self.architecture, self._at_once)
+        parts = layer_parts(self.architecture, self.batch_size, self._source.X)
+        if any(parts):
+            tell_precision(self.architecture.precision)
+        return parts
 
     def _choose_threads(self, threads: int | None) -> int:
         if self._mode == "single":
             return 1
-        steps = -(-len(self._y) // self._at_once)
-        return choose.choose_threads(threads, self._work(), steps=steps, phases=2)
-
-    def _most_groups(self) -> int:
-        most = choose.most_groups(self.parameters)
-        if self._source.listed and self.optimizer is None:
-            X = self._source.X
-            return min(most, choose.groups_of_lists(X.nnz, X.shape[1]))
-        return most
+        return choose.choose_threads(threads, self._flops, steps=self._times, phases=2)
 
     def _make_workspace(self) -> Workspace:
         rows = self.chunk * (self.threads if self._mode == "full" else 1)
@@ -148,7 +151,9 @@ class Training:
         self._norms = np.zeros(slots + self.architecture.n_layers)
         self._limits = np.array([r.l1, r.l2 / 2, r.clip_norm or 0.0, r.max_norm or 0.0])
         self._clipped = np.zeros((self.threads, 2, HYPER_ROW), parameters.dtype)
-        samples = -(-self.batch_size // (self._most_groups() * choose.BLOCK_ROWS))
+        sparse = self._source.X if self._source.listed and self.optimizer is None else None
+        most = 1 if self._one_group else choose.most_groups(parameters, sparse)
+        samples = -(-self.batch_size // (most * choose.BLOCK_ROWS))
         self._group_samples = samples * choose.BLOCK_ROWS
         self._groups = -(-self.batch_size // self._group_samples) if self._mode == "full" else 1
         self.gradient = np.zeros(0, parameters.dtype)
@@ -184,14 +189,12 @@ class Training:
     def _list_samples(self) -> None:
         """Make lists of non-zeros, and note what programs over them are told."""
         source, row_bytes = self._source, self._workspace.layers[0].ld_w
-        if source.listed and self.optimizer is None:
-            source.sum_as_rows(row_bytes)
         if self._mode == "batch" and self.optimizer is not None:
             most = min(self.chunk, source.most_in_a_column()) if source.as_rows else self.chunk
             slots = self.optimizer.slots
             self._packed = PackedWeights(self.parameters, self.threads, self.chunk, slots, most)
             row_bytes = self._packed.row_bytes
-        self._index = index = source.make_index(row_bytes)
+        self._index = index = source.make_index(row_bytes, summed=self.optimizer is None)
         cuts = index.cuts.shape[1]
         at_once = cuts if self.batch_size == 1 else 1  # not by threads: the bits would tell
         job = replace(self._jobs[False], lists=Lists(index.kind, cuts, index.block, at_once))
@@ -202,8 +205,38 @@ class Training:
             job = replace(job, bounds=tuple(bounds), packed=self._packed.described(edges))
         self._jobs[True] = job
 
-    def _look_at_samples(self) -> None:
-        """Note what else is known of the samples; of these, nothing is."""
+    # other samples: what was prepared serves all that are alike
+
+    def release(self) -> None:
+        """Let go of the samples: no steps are taken before `take` has brought others."""
+        self._had = self._kind_of_data()
+        self._source.release()
+        self._y, self.sample_weight = self._y[:0], None
+
+    def take(self, data: DataSet, settings: StepSettings, threads: int | None) -> bool:
+        """Go on with other samples and another state, as if made anew.
+
+        False where it cannot, and has to be made anew: samples have another shape or type than
+        those it had, lists of non-zeros are worth making, or settings are others.
+        """
+        had = self.optimizer, self.regularization, self.batch_size, self._asked
+        if had != (settings.optimizer, settings.regularization, settings.batch_size, threads):
+            return False
+        self._source = Source(data.X, self.architecture)
+        self._y = padded_targets(data.y, self.parameters.dtype)
+        if self._kind_of_data() != self._had or self._index is not None or self._source.sparse:
+            return False
+        if self._choose_threads(threads) != self.threads:
+            return False
+        self.state, self.sample_weight = settings.state, data.sample_weight
+        for executable in self._executables.values():
+            self._enter_memory(executable.bases, False)
+        return True
+
+    def _kind_of_data(self) -> tuple[Hashable, ...]:
+        """Return all that programs know of the samples."""
+        source, y = self._source, self._y
+        return source.X.shape, source.direct, source.kind, y.shape, y.dtype
 
     # programs
 
@@ -224,9 +257,7 @@ class Training:
         return phases_of(self._mode, self._jobs[listed], key)
 
     def _segments(self, steps: int, samples: int) -> tuple[Segment, ...]:
-        """Return what is run for so many steps over so many samples, which may end with a smaller
-        batch.
-        """
+        """Return what is run for so many steps over samples whose last batch may be smaller."""
         if self._mode == "single":
             return ((("step", 1), 0, steps),)
         full = min(steps, samples // self.batch_size)
@@ -243,15 +274,14 @@ class Training:
     def _executable(self, listed: bool, segments: tuple[Segment, ...]) -> Executable:
         """Return the program over lists, or the other one, ready for these segments."""
         executable = self._executables.get(listed)
-        sections = () if executable is None else tuple(executable.places)
         needed = tuple(key for key, _, _ in segments)
-        missing = tuple(key for key in needed if key not in sections)
-        if executable is None or missing:
-            if len(sections) + len(missing) > _SECTIONS:
-                sections = tuple(key for key in sections if key in needed)
+        if executable is None or not executable.places.keys() >= set(needed):
+            known = () if executable is None else executable.places
+            keys = tuple(dict.fromkeys([*known, *needed]))
+            keys = keys if len(keys) <= _SECTIONS else needed
             a, rule = self.architecture, self.optimizer.rule if self.optimizer else "sgd"
             layout = _layout_of_sections(
-                self._mode, self._jobs[listed], sections + missing, a.dtype, a.activations, rule
+                self._mode, self._jobs[listed], keys, a.dtype, a.activations, rule
             )
             executable = self._executables[listed] = Executable(layout)
             self._enter_memory(executable.bases, listed)
@@ -284,16 +314,18 @@ class Training:
         dropout with `words`, see `reference.dropout.key_words`.
         """
         starts, totals = batches(order, self.batch_size, self.sample_weight)
-        optimizer = self.optimizer or Optimizer(0.0)
-        hyper = hyperparameters(
-            optimizer, rates, totals, self.regularization.l2, self.state.step,
-            self.parameters.dtype, self.regularization.l1,
-        )  # fmt: skip
+        hyper = self._hyperparameters(rates, totals)
         losses, correct, penalty = self.steps(order, hyper, words)
         sums = np.add.reduceat(losses, starts) + penalty * totals
         if self.architecture.output == "identity":
             correct[:] = 0
         return EpochResult(sums, totals, np.add.reduceat(correct, starts), len(order))
+
+    def _hyperparameters(self, rates: np.ndarray, totals: np.ndarray) -> np.ndarray:
+        r, optimizer = self.regularization, self.optimizer or Optimizer(0.0)
+        return hyperparameters(
+            optimizer, rates, totals, r.l2, self.state.step, self.parameters.dtype, r.l1
+        )
 
     def steps(
         self, order: np.ndarray, hyper: np.ndarray, words: np.ndarray | None = None
@@ -332,18 +364,17 @@ class Training:
             rows = np.concatenate([rows, rows[:size]])
         if packed is not None:
             packed.pack()
-        step = first
+        step, tuner = first, self._autotuner
         while step < last:
-            begun, tuner, seen = time.perf_counter(), self._autotuner, (step - first) * size
-            count = last - step if tuner is None else tuner.steps(last - step)
+            begun, seen = time.perf_counter(), (step - first) * size
+            count = tuner.steps(last - step)
             segments = self._segments(count, min(count * size, n - seen))
             executable = self._executable(listed, segments)
-            self._source.enter(executable.bases, X, scaled=not self._source.direct)
+            self._source.enter(executable.bases, X)
             run_of.enter(executable.bases, step, step * size)
             executable.bases[Slot.ROWS] = rows[seen:].ctypes.data
-            run(executable, self.threads if tuner is None else tuner.threads)
-            if tuner is not None:
-                tuner.note(time.perf_counter() - begun, count)
+            run(executable, tuner.threads)
+            tuner.note(time.perf_counter() - begun, count)
             step += count
         if packed is not None:
             packed.unpack()
@@ -370,7 +401,7 @@ class Training:
                 False, (("copies", 0, 1), (("sum", stop - start, code), 0, 1))
             )
             bases = executable.bases
-            self._source.enter(bases, staged, scaled=True)
+            self._source.enter(bases, staged)
             run_of.enter(bases, step, start)
             bases[Slot.ROWS], bases[Slot.PLACE] = rows.ctypes.data, start - first
             run(executable, self.threads)

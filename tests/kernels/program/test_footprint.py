@@ -176,9 +176,9 @@ class Watched(Inference):
         self.index, lists = super()._lists(X, source, kept=kept)
         enter = source.enter
 
-        def entered(bases, data, *, scaled):
+        def entered(bases, data):
             self.data = data
-            enter(bases, data, scaled=scaled)
+            enter(bases, data)
 
         source.enter = entered
         return self.index, lists

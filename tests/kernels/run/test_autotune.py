@@ -14,6 +14,10 @@ from fastmlp.kernels.run import choose
 from fastmlp.kernels.run.autotune import Autotuner
 
 
+def tuner_of(most: int, first: int) -> Autotuner:
+    return Autotuner(choose.thread_levels(most), first)
+
+
 def taken(
     tuner: Autotuner, cost: Callable[[int], float], runs: int, steps: int = 500
 ) -> list[tuple[int, int]]:
@@ -40,7 +44,7 @@ def of_two(alone: float, both: float) -> Callable[[int], float]:
 @pytest.mark.parametrize(("alone", "both"), [(200, 110), (200, 280), (200, 196)])
 def test_the_quicker_way_is_taken(first, alone, both):
     """For all but a hundredth of the steps, once it is known; a small difference moves nobody."""
-    found = taken(Autotuner(2, first), of_two(alone, both), 100)
+    found = taken(tuner_of(2, first), of_two(alone, both), 100)
     sums = {way: sum(count for t, count in found if t == way) for way in (1, 2)}
     quicker = (1 if both > alone else 2) if abs(both - alone) > 10 else first
     unknown = 500 if first != quicker else 0  # before anything is known
@@ -50,12 +54,12 @@ def test_the_quicker_way_is_taken(first, alone, both):
 
 
 def test_more_threads_are_tried_after_the_first_run_of_short_steps():
-    assert taken(Autotuner(2, 1), of_two(20, 12), 2) == [(1, 500), (2, 150), (2, 350)]
-    assert taken(Autotuner(2, 2), of_two(20, 12), 2) == [(2, 500), (2, 500)]
+    assert taken(tuner_of(2, 1), of_two(20, 12), 2) == [(1, 500), (2, 150), (2, 350)]
+    assert taken(tuner_of(2, 2), of_two(20, 12), 2) == [(2, 500), (2, 500)]
 
 
 def test_the_other_way_is_tried_when_steps_take_longer():
-    tuner = Autotuner(2, 2)
+    tuner = tuner_of(2, 2)
     assert set(taken(tuner, of_two(200, 110), 1)) == {(2, 500)}
     assert taken(tuner, of_two(200, 290), 2) == [(2, 500), (1, 11), (1, 489)]
     assert taken(tuner, of_two(400, 110), 2) == [(1, 500), (2, 8), (2, 492)]
@@ -63,9 +67,14 @@ def test_the_other_way_is_tried_when_steps_take_longer():
 
 def test_too_little_tells_nothing():
     """Runs of few steps, and steps so long that a trial would take long."""
-    assert set(taken(Autotuner(2, 1), of_two(20, 12), 100, 90)) == {(1, 90)}
-    assert set(taken(Autotuner(2, 1), of_two(20_000, 12_000), 100, 5)) == {(1, 5)}
-    assert set(taken(Autotuner(2, 2), of_two(12_000, 20_000), 100, 5)) == {(2, 5)}
+    assert set(taken(tuner_of(2, 1), of_two(20, 12), 100, 90)) == {(1, 90)}
+    assert set(taken(tuner_of(2, 1), of_two(20_000, 12_000), 100, 5)) == {(1, 5)}
+    assert set(taken(tuner_of(2, 2), of_two(12_000, 20_000), 100, 5)) == {(2, 5)}
+
+
+def test_a_users_number_of_threads_is_kept():
+    costs = iter(np.linspace(20, 60, 100).tolist())  # a step takes longer and longer
+    assert set(taken(Autotuner([3], 3), lambda threads: next(costs), 30)) == {(3, 500)}
 
 
 def test_the_levels():
@@ -89,7 +98,7 @@ def simulated(work: float, barrier: float, most: int) -> Callable[[int], float]:
 def test_a_small_network_does_not_take_all_of_64_cores(work, barrier, most, first):
     """Soon the steps are taken on about as few threads as are quickest."""
     cost = simulated(work, barrier, most)
-    tuner = Autotuner(64, first)
+    tuner = tuner_of(64, first)
     taken(tuner, cost, 60, 2000)
     settled = taken(tuner, cost, 100, 2000)
     mean = sum(count * cost(t) for t, count in settled) / sum(count for _, count in settled)
@@ -100,7 +109,7 @@ def test_a_small_network_does_not_take_all_of_64_cores(work, barrier, most, firs
 
 
 def test_it_follows_when_cores_are_taken_away():
-    tuner = Autotuner(16, 16)
+    tuner = tuner_of(16, 16)
     taken(tuner, simulated(2000, 0.2, 16), 20)
     assert tuner.threads == 16
     taken(tuner, simulated(2000, 60, 16), 30)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP
+from fastmlp.contract import splitting
 from fastmlp.contract.parameters import row_length
 from fastmlp.kernels.jit.registry import launch
-from fastmlp.kernels.run import choose, inference
 from fastmlp.kernels.run import csr_index as index
+from fastmlp.kernels.run import inference
 
 
 def _sparse_rows(rng, n, d, dtype):
@@ -83,7 +84,7 @@ def test_outputs_over_lists_are_those_of_the_dense_tile(given, dtype, scale, n_i
     by_lists = [net.predict_proba(X) for net.threads in (1, 2)]
     assert used
     loss = net.evaluate(X, np.arange(333) % 4)
-    monkeypatch.setattr(choose, "is_sparse", lambda X: False)
+    monkeypatch.setattr(splitting, "_DENSITY", -1.0)
     dense = net.predict_proba(X)
     for outputs in by_lists:
         np.testing.assert_array_equal(outputs, dense)

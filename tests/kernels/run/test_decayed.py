@@ -9,9 +9,10 @@ import pytest
 from steps import DATA, LABELS, LAYERS, RNG, N
 
 from fastmlp import MLP, SGD, Adam
+from fastmlp.architecture import Architecture
 from fastmlp.contract.operations import DataSet, StepSettings
-from fastmlp.kernels.run import decayed
 from fastmlp.kernels.run.decayed import DecayedTraining
+from fastmlp.kernels.run.source import Source
 from fastmlp.kernels.run.training import Training
 from fastmlp.optimizers import OptimizerState
 from fastmlp.regularization import Regularization
@@ -56,9 +57,8 @@ def test_decayed_steps_are_for_plain_descent_with_a_penalty_alone():
 def test_decayed_steps_know_the_square_of_every_row():
     X = RNG.standard_normal((2500, 7)) * (RNG.random((2500, 7)) < 0.5)
     X[-20:] = 0
-    expected = (X**2).sum(axis=1)
-    for squares in (
-        decayed._row_squares(X, listed=False),
-        decayed._row_squares(scipy_sparse.csr_array(X), listed=True),
-    ):
-        np.testing.assert_allclose(squares, expected, rtol=1e-14)
+    for scale, expected in ((None, (X**2).sum(axis=1)), (3.0, ((X / 3) ** 2).sum(axis=1))):
+        architecture = Architecture((7, 3), input_scale=scale)
+        for given in (X, scipy_sparse.csr_array(X)):
+            squares = Source(given, architecture).row_squares
+            np.testing.assert_allclose(squares, expected, rtol=1e-14)
