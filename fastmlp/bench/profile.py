@@ -133,7 +133,7 @@ def profile_step(
 
 def _profile(architecture: Architecture, batch_size: int, optimizer: str, threads: int) -> Profile:
     from ..kernels.run.peak import tiles
-    from ..kernels.run.profiler import Timing, time_steps
+    from ..kernels.run.profiler import time_steps
     from ..kernels.run.training import Training
 
     rng = np.random.default_rng(0)
@@ -148,28 +148,27 @@ def _profile(architecture: Architecture, batch_size: int, optimizer: str, thread
     order, rates = np.arange(len(X), dtype=np.int64), np.full(steps, 1e-4)
     threads = training.threads  # steps of one sample are one thread's
     work, run_tiles = tiles(architecture.dtype, threads, depth=128, repeats=_TILES)
-    rounds: list[list[Timing]] = []
-    whole, peaks = [], []
+    rounds, whole, peaks = [], [], []
     for _ in range(_ROUNDS + 1):
         begun = time.perf_counter()
         run_tiles()
         peaks.append(work / (time.perf_counter() - begun))
         begun = time.perf_counter()
-        rounds.append(time_steps(training, order, rates))
+        lines, seconds = time_steps(training, order, rates)
+        rounds.append(seconds)
         whole.append((time.perf_counter() - begun) / steps)
     peak = float(np.median(peaks[1:]))
-    seconds = np.median([[t.seconds for t in timings] for timings in rounds[1:]], axis=0)
+    seconds = np.median(rounds[1:], axis=0)
     return Profile(
-        threads, float(np.median(whole[1:])) * 1e6, peak / 1e9, _rows(rounds[0], seconds, peak)
+        threads, float(np.median(whole[1:])) * 1e6, peak / 1e9, _rows(lines, seconds, peak)
     )
 
 
-def _rows(timings: list[Any], seconds: np.ndarray, peak: float) -> list[ProfileRow]:
+def _rows(lines: list[Any], seconds: np.ndarray, peak: float) -> list[ProfileRow]:
     """Put the shares' parts of an operation together."""
     found: dict[tuple[Any, ...], list[tuple[Any, float]]] = {}
     seen: dict[tuple[Any, ...], int] = {}
-    for timing, took in zip(timings, seconds, strict=True):
-        line = timing.line
+    for line, took in zip(lines, seconds, strict=True):
         place = seen.setdefault((line.phase, line.share, line.kernel), 0)
         seen[line.phase, line.share, line.kernel] += 1
         found.setdefault((line.phase, line.kernel, place), []).append((line, float(took)))

@@ -16,7 +16,7 @@ follow a step on a mini-batch: `run.training` has it written by `program.minibat
 (`program.passes` is the forward and backward pass, `program.post_gradient` what follows) and laid
 out by `run.executor` for `emit.executor`, which runs it; the kernels it names are listed in
 `jit.registry` and emitted by `emit.gemm` and its neighbours. ``print(listing(phases, item))`` of
-`program.listing` shows one.
+`program.listing` shows one, ``fastmlp profile`` times it.
 
 `layer_operations` and `network_operations` are the public operations, on a caller's arrays as they
 lie: `run.plain` has them written by `program.calls`, and `run.calls` keeps the programs ready.

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 
 import numpy as np
+from footprint import Access, Array, accesses
 
-from fastmlp.kernels.program.footprint import Access, Array, accesses
 from fastmlp.kernels.program.operation import Phase, Share, Slot
 
 Spans = np.ndarray  # (n, 2): first bytes, and those behind the last

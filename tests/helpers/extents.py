@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from footprint import Array
 
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.optimizers import HYPER_ROW
-from fastmlp.kernels.program.footprint import Array
 from fastmlp.kernels.program.inference import told
 from fastmlp.kernels.program.job import BLOCK, Layer
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
@@ -36,7 +36,7 @@ def _of_parameters(parameters: Parameters, layers: tuple[Layer, ...], copies: in
 
 
 def _of_workspace(workspace: Workspace) -> list[Array]:
-    return [Array(name, *place) for name, place in workspace.places.items()]
+    return [Array("workspace", *place) for place in workspace.places]
 
 
 def _of_samples(samples: int, steps: int, layers: tuple[Layer, ...], item: int) -> Extents:

@@ -8,13 +8,13 @@ from functools import lru_cache
 import numpy as np
 import pytest
 from checker import faults
+from footprint import Array
 
 from fastmlp import Adam, kernels, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
 from fastmlp.kernels.emit.matrix_product import PACK_A, PACK_B
 from fastmlp.kernels.jit.registry import launch
-from fastmlp.kernels.program.footprint import Array
 from fastmlp.kernels.program.operation import Slot
 from fastmlp.kernels.run import calls, choose, plain
 from fastmlp.optimizers import OptimizerState

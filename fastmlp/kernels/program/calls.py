@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from ..emit.activations import ACTIVATIONS
 from ..emit.matrix_product import COLUMN_BLOCK, K_BLOCK, PACK_A, PACK_B, ROW_BLOCK
-from .operation import At, Phase, Share, Slot
+from .operation import NOWHERE, At, Phase, Share, Slot, cut
 
-__all__ = ["Matrix", "Product", "add_product", "cut", "rows_of"]
+__all__ = ["Matrix", "Product", "add_product", "rows_of"]
 
-NOWHERE = At(Slot.NONE)
 _ROUND = 64  # elements that rows and columns are rounded up to when they are packed
 
 
@@ -67,12 +66,6 @@ def _rounded(n: int) -> int:
     return -(-n // _ROUND) * _ROUND
 
 
-def cut(n: int, parts: int, part: int, unit: int) -> tuple[int, int]:
-    """Return where a part of n begins and ends, on multiples of `unit` but for the last one."""
-    units = -(-n // unit)
-    return min(n, units * part // parts * unit), min(n, units * (part + 1) // parts * unit)
-
-
 def add_product(share: Share, t: int, p: Product, item: int, unit: tuple[int, int]) -> None:
     """Add share t's part of a product; rows and columns are cut on multiples of `unit`."""
     down, across = p.grid
@@ -108,7 +101,7 @@ def rows_of(kernel: str, shares: int, rows: int, moving: dict[str, tuple[At, int
     """
 
     def build(share: Share, t: int) -> None:
-        first, last = cut(rows, shares, t, 1)
+        first, last = cut(rows, shares, t)
         if first == last:
             return
         places = {name: at + first * stride for name, (at, stride) in moving.items()}

@@ -10,8 +10,7 @@ from __future__ import annotations
 from ..emit.optimizers import ADD, STORE
 from . import post_gradient, sparse_input
 from .job import BLOCK, Job
-from .minibatch import add_penalties_of_step_before
-from .operation import At, Phase, Share
+from .operation import Phase, Share
 from .passes import through, update_bias, update_rows
 from .samples import Samples
 
@@ -32,7 +31,7 @@ def step(job: Job, size: int) -> list[Phase]:
         Phase.of("groups", job.shares, lambda share, t: _groups(job, share, t, size)),
         Phase.of("combine", job.shares, combine),
     ]
-    add_penalties_of_step_before(job, phases[0])
+    post_gradient.add_penalties_of_step_before(job, phases[0])
     return phases if alone else phases + following
 
 
@@ -57,28 +56,25 @@ def _groups(job: Job, share: Share, t: int, size: int) -> None:
 def _block(job: Job, share: Share, samples: Samples, group: int) -> None:
     """Take samples through, and add their gradient to the group's."""
     through(job, share, samples)
-    for l, q in enumerate(job.layers):  # noqa: E741
-        if l == 0 and job.lists is not None:
-            target = job.gradient_of(q.w) + group * job.n_bytes
+    for q in job.layers:
+        if q.number == 0 and job.lists is not None:
+            target = job.gradient_of(q.w, group)
             sparse_input.add_gradient(job, share, samples, target, samples.at(q.d, q.ld_h))
         else:
-            update_rows(job, share, l, (0, q.blocks * BLOCK), samples, ADD, group)
-        update_bias(job, share, l, (0, q.vectors_out), samples, ADD, group)
+            update_rows(job, share, q, (0, q.blocks * BLOCK), samples, ADD, group)
+        update_bias(job, share, q, (0, q.vectors_out), samples, ADD, group)
 
 
 def _combine(job: Job, share: Share, t: int) -> None:
     """A share's rows of every W: add up the groups in order."""
-
-    def add(parameter: At, vectors: int) -> None:
-        first = job.gradient_of(parameter)
-        share.add(
-            "add", dst=first, src=first + job.n_bytes, vectors=vectors,
-            pieces=job.groups - 1, distance=job.n_bytes,
-        )  # fmt: skip
-
-    for l, q in enumerate(job.layers):  # noqa: E741
-        i0, i1 = job.rows_of(l, t)
-        if i1 > i0 and job.groups > 1:
-            add(q.w + i0 * q.ld_w, (i1 - i0) * q.ld_w // job.vector)
-        if q.has_bias and t == 0 and job.groups > 1:
-            add(q.bias, q.vectors_out)
+    for q in job.layers:
+        i0, i1 = job.rows_of(q, t)
+        summed = [(q.w + i0 * q.ld_w, (i1 - i0) * q.ld_w // job.vector)]
+        if q.has_bias and t == 0:
+            summed.append((q.bias, q.vectors_out))
+        for parameter, vectors in summed:
+            if vectors and job.groups > 1:
+                share.add(
+                    "add", dst=job.gradient_of(parameter), src=job.gradient_of(parameter, 1),
+                    vectors=vectors, pieces=job.groups - 1, distance=job.n_bytes,
+                )  # fmt: skip

@@ -8,7 +8,6 @@ from functools import cache
 
 from ..emit.gemv import WIDTHS
 from . import sparse_input
-from .calls import cut
 from .job import Job, Layer
 from .operation import At, Phase, Program, Share, Slot
 from .passes import dense, forward, gather, output_delta
@@ -112,7 +111,7 @@ def by_columns(job: Job, count: int, output: int, *, one_by_one: bool, looks: bo
     def through(q: Layer) -> Callable[[Share, int], None]:
         def build(share: Share, t: int) -> None:
             # a share's panels are as wide as they are in the whole layer, so its sums are the same
-            first, last = cut(q.vectors_out, job.shares, t, WIDTHS[0])
+            first, last = job.part(q.vectors_out, t, WIDTHS[0])
             if first == last:
                 return
             if not one_by_one:
@@ -128,12 +127,5 @@ def by_columns(job: Job, count: int, output: int, *, one_by_one: bool, looks: bo
             _output(job, share, samples, output)
 
     builds = [bring, *map(through, job.layers), finish]
-
-    def alone(share: Share, t: int) -> None:  # who waits for nobody needs no phases
-        for build in builds:
-            build(share, t)
-
-    phases = [
-        Phase.of("columns", job.shares, build) for build in (builds if job.shares > 1 else [alone])
-    ]
+    phases = [Phase.of("columns", job.shares, build) for build in builds]
     return Program(job.shares, {"columns": phases})

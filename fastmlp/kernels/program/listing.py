@@ -1,4 +1,4 @@
-"""Programs in words: what a step does, operation by operation, with shapes."""
+"""What a program does, operation by operation, with shapes."""
 
 from __future__ import annotations
 
@@ -12,34 +12,22 @@ from ..emit.target import current_target
 from ..jit.registry import SPLIT
 from .operation import Operation, Phase
 
-__all__ = ["Line", "flops", "lines", "listing", "shape"]
+__all__ = ["Line", "lines", "listing"]
 
 _NAMES = {code: name for name, code in ACTIVATIONS.items()}
 _RULES = {code: name for name, code in OPTIMIZERS.items()} | {STORE: "store sums", ADD: "add sums"}
 
 
 class Line(NamedTuple):
-    """An operation of a listing.
-
-    Attributes
-    ----------
-    phase : str
-    share, place : int
-        Which of the phase's shares, and which of its operations, from 0 on.
-    turns : int
-        How often it runs in a step.
-    kernel, shape : str
-    flops : int
-        Floating-point operations of one turn, multiplications and additions of sums alone, zeros
-        included; 0 for kernels whose work is of another kind.
-    """
+    """An operation of a listing."""
 
     phase: str
-    share: int
-    place: int
-    turns: int
+    share: int  # which of the phase's shares, from 0 on
+    turns: int  # how often it runs in a step
     kernel: str
-    shape: str
+    shape: str  # padded as it works on it
+    # floating-point operations of one turn, multiplications and additions of sums alone, zeros
+    # included; 0 for kernels whose work is of another kind
     flops: int
 
 
@@ -82,18 +70,12 @@ def _numbers(operation: Operation, item: int) -> tuple[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-def shape(operation: Operation, item: int) -> str:
-    """Return the shapes of an operation, padded as it works on them; `item` is the bytes of an
-    element.
-    """
-    kernel, numbers = _numbers(operation, item)
+def _shape(kernel: str, numbers: dict[str, Any]) -> str:
     others = (text for fields, text in _OTHERS.items() if numbers.keys() >= set(fields))
     return (_SHAPES.get(kernel) or next(others, "")).format(**numbers)
 
 
-def flops(operation: Operation, item: int) -> int:
-    """Return the floating-point operations of an operation's sums, zeros included."""
-    kernel, of = _numbers(operation, item)
+def _flops(kernel: str, of: dict[str, Any]) -> int:
     if kernel in ("forward", "backward", "update"):
         return 2 * of["tile_rows"] * of["depth"] * of["columns"]
     if kernel in ("vector_forward", "vector_update"):
@@ -102,26 +84,26 @@ def flops(operation: Operation, item: int) -> int:
 
 
 def lines(phases: Sequence[Phase], item: int) -> Iterator[Line]:
-    """Return a line for every operation of some phases, in their order."""
+    """Return a line for every operation of some phases, in their order; `item` is the bytes of an
+    element.
+    """
     for phase in phases:
         for number, share in enumerate(phase.shares):
-            place = 0
             for loop in share.loops:
                 for operation in loop.operations:
-                    yield Line(
-                        phase.name, number, place, loop.turns, operation.kernel,
-                        shape(operation, item), flops(operation, item),
-                    )  # fmt: skip
-                    place += 1
+                    named = _numbers(operation, item)
+                    shape, flops = _shape(*named), _flops(*named)
+                    yield Line(phase.name, number, loop.turns, operation.kernel, shape, flops)
 
 
 def listing(phases: Sequence[Phase], item: int) -> str:
     """Return phases as text, a line an operation; `item` is the bytes of an element."""
-    text, heading = [], ("", -1)
+    text, before = [], ""
     for line in lines(phases, item):
-        if heading != (line.phase, line.share):
-            heading = line.phase, line.share
-            text.append(f"phase {line.phase}, share {line.share}")
+        heading = f"phase {line.phase}, share {line.share}"
+        if heading != before:
+            text.append(heading)
+            before = heading
         times = f"  {line.turns} times" if line.turns > 1 else ""
         text.append(f"  {line.kernel:22} {line.shape}{times}")
     return "\n".join(text)

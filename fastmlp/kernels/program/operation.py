@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..jit.registry import KERNELS
 
-__all__ = ["At", "Loop", "Operation", "Phase", "Program", "Share", "Slot"]
+__all__ = ["NOWHERE", "At", "Loop", "Operation", "Phase", "Program", "Share", "Slot", "cut"]
 
 
 class Slot(IntEnum):
@@ -84,6 +84,7 @@ class At(NamedTuple):
 
 
 Value = int | At
+NOWHERE = At(Slot.NONE)
 
 
 class Operation(NamedTuple):
@@ -135,6 +136,12 @@ class Share:
         self._open = None
 
 
+def cut(n: int, parts: int, part: int, unit: int = 1) -> tuple[int, int]:
+    """Return where a part of n begins and ends, on multiples of `unit` but for the last one."""
+    units = -(-n // unit)
+    return min(n, units * part // parts * unit), min(n, units * (part + 1) // parts * unit)
+
+
 @dataclass
 class Phase:
     """The shares that run at the same time; after it all threads wait for each other."""
@@ -153,20 +160,11 @@ class Phase:
 
 @dataclass
 class Program:
-    """Sections of phases, all of the same number of shares.
-
-    Attributes
-    ----------
-    shares : int
-    sections : dict
-        A list of phases by its key, such as ``("step", 64)``.
-    more_slots : int
-        How many slots the program has of its own, behind those of `Slot`.
-    """
+    """Sections of phases, all of the same number of shares."""
 
     shares: int
-    sections: dict[Hashable, list[Phase]] = field(default_factory=dict)
-    more_slots: int = 0
+    sections: dict[Hashable, list[Phase]]  # by keys such as ``("step", 64)``
+    more_slots: int = 0  # that the program has of its own, behind those of `Slot`
 
     def kernels(self) -> set[str]:
         """Return the names of all kernels that it calls."""

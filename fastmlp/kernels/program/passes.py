@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..emit.optimizers import STORE
 from . import sparse_input
 from .job import BLOCK, Job, Layer, Wide
-from .operation import At, Share, Slot, Value
+from .operation import NOWHERE, At, Share, Slot, Value
 from .samples import Samples
 
 __all__ = [
@@ -40,10 +40,10 @@ def dense(job: Job, share: Share, q: Layer, samples: Samples) -> None:
     wide = q.wide
     if wide is not None:
         _pack("columns_left", share, wide, wide.a, samples, q.a, q.ld_a, q.n_in)
-    if wide is not None and wide.w.slot != Slot.NONE:
+    if wide is not None and wide.w != NOWHERE:
         values |= {"w": wide.w, "depth": wide.depth(q.blocks * BLOCK), "block": wide.block}
-        if wide.split:
-            dst, ld = samples.at(wide.split.a, wide.split.ld_a), wide.split.ld_a
+        if wide.parts:
+            dst, ld = samples.at(wide.split_a, wide.ld_split_a), wide.ld_split_a
             _split_rows(share, wide, samples, dst, ld, q.a, q.ld_a, q.n_in)
             values |= {"a": dst, "lda": ld, "k": wide.depth(q.n_in)}
         share.add(f"packed_forward{wide.suffix}", **values)
@@ -71,15 +71,15 @@ def _split_rows(
     )  # fmt: skip
 
 
-def _dropout(job: Job, share: Share, l: int, samples: Samples) -> None:  # noqa: E741
-    q, hidden = job.layers[l], len(job.layers) - 1
+def _dropout(job: Job, share: Share, q: Layer, samples: Samples) -> None:
+    hidden = len(job.layers) - 1
     if q.factor is None:
         return
     share.add(
         "dropout", h=samples.at(q.h, q.ld_h), slope=samples.at(q.slope, q.ld_h), ld=q.ld_h,
-        vectors=q.vectors_out, rows=samples.count, words=At(Slot.WORDS, l * 8, step=hidden * 8),
-        place=At(Slot.PLACE, samples.first, turn=samples.turn), threshold=q.threshold,
-        scale=q.factor, code=q.code,
+        vectors=q.vectors_out, rows=samples.count, threshold=q.threshold, scale=q.factor,
+        words=At(Slot.WORDS, q.number * 8, step=hidden * 8),
+        place=At(Slot.PLACE, samples.first, turn=samples.turn), code=q.code,
     )  # fmt: skip
 
 
@@ -87,14 +87,14 @@ def forward(job: Job, share: Share, samples: Samples, *, gathers: bool = True) -
     """Take samples through all layers (where the first one's panels are done, through the
     others); the last leaves logits. They are gathered unless the first layer reads X itself.
     """
-    for l in range(len(job.layers)):  # noqa: E741
-        if l > 0 or job.lists is None:
-            if l == 0 and gathers:
+    for q in job.layers:
+        if q.number > 0 or job.lists is None:
+            if q.number == 0 and gathers:
                 gather(job, share, samples)
-            dense(job, share, job.layers[l], samples)
+            dense(job, share, q, samples)
         elif job.packed is None:
-            sparse_input.forward(job, share, job.layers[0], samples)
-        _dropout(job, share, l, samples)
+            sparse_input.forward(job, share, q, samples)
+        _dropout(job, share, q, samples)
 
 
 def output_delta(job: Job, share: Share, samples: Samples) -> None:
@@ -112,12 +112,11 @@ def output_delta(job: Job, share: Share, samples: Samples) -> None:
 
 def backward(job: Job, share: Share, samples: Samples) -> None:
     """Take deltas back to the first hidden layer."""
-    for l in range(len(job.layers) - 1, -1, -1):  # noqa: E741
-        q, p = job.layers[l], job.layers[l - 1]
-        wide = q.wide
-        if wide is not None and (l > 0 or job.lists is None):
+    for q in reversed(job.layers):
+        wide, p = q.wide, job.layers[q.number - 1]
+        if wide is not None and (q.number > 0 or job.lists is None):
             _pack("columns_right", share, wide, wide.d, samples, q.d, q.ld_h, q.n_out)
-        if l == 0:
+        if q.number == 0:
             return
         values: dict[str, Value] = {
             "e": samples.at(p.d, p.ld_h), "lde": p.ld_h, "d": samples.at(q.d, q.ld_h),
@@ -127,8 +126,8 @@ def backward(job: Job, share: Share, samples: Samples) -> None:
         if wide is None:
             share.add("backward", ldwt=q.ld_wt, **values)
             continue
-        if wide.split:
-            dst, ld = samples.at(wide.split.d, wide.split.ld_d), wide.split.ld_d
+        if wide.parts:
+            dst, ld = samples.at(wide.split_d, wide.ld_split_d), wide.ld_split_d
             _split_rows(share, wide, samples, dst, ld, q.d, q.ld_h, q.n_out)
             values |= {"d": dst, "ldd": ld, "k": wide.depth(q.n_out)}
         share.add(
@@ -144,26 +143,24 @@ def through(job: Job, share: Share, samples: Samples) -> None:
 
 
 def update_rows(
-    job: Job, share: Share, number: int, rows: tuple[int, int], samples: Samples, code: int,
+    job: Job, share: Share, q: Layer, rows: tuple[int, int], samples: Samples, code: int,
     group: int = 0,
 ) -> None:  # fmt: skip
     """Sum the gradient of rows of a layer's W over samples, and do with it what `code` says.
 
     From STORE on the sums go to the gradient, that of the group; else into the optimizer.
     """
-    q, (i0, i1) = job.layers[number], rows
-    i1 = min(i1, q.n_in)  # the rows behind the last input stay zeros
+    i0, i1 = rows[0], min(rows[1], q.n_in)  # the rows behind the last input stay zeros
     if i1 <= i0:
         return
-    target = q.w if code < STORE else job.gradient_of(q.w) + group * job.n_bytes
+    target = q.w if code < STORE else job.gradient_of(q.w, group)
     values: dict[str, Value] = {
         "w": target + i0 * q.ld_w, "ldw": q.ld_w, "k": samples.count, "code": code,
         "state": job.n_bytes, "hyper": job.hyper(), "tiles": -(-(i1 - i0) // job.tile_rows),
         "vectors": q.vectors_out,
     }  # fmt: skip
     if q.wide is not None:
-        row = job.item * (q.wide.split.parts if q.wide.split else 1)
-        a = q.wide.a + i0 * q.wide.depth(samples.depth) * row
+        a = q.wide.a + i0 * q.wide.depth(samples.depth) * job.item * max(1, q.wide.parts)
         values["k"] = q.wide.depth(samples.count)
         share.add(f"packed_update{q.wide.suffix}", a=a, d=q.wide.d, **values)
         return
@@ -174,14 +171,14 @@ def update_rows(
 
 
 def update_bias(
-    job: Job, share: Share, number: int, vectors: tuple[int, int], samples: Samples, code: int,
+    job: Job, share: Share, q: Layer, vectors: tuple[int, int], samples: Samples, code: int,
     group: int = 0,
 ) -> None:  # fmt: skip
     """As `update_rows`, of some vectors of a layer's bias."""
-    q, (v0, v1) = job.layers[number], vectors
+    v0, v1 = vectors
     if not q.has_bias or v1 <= v0:
         return
-    target = q.bias if code < STORE else job.gradient_of(q.bias) + group * job.n_bytes
+    target = q.bias if code < STORE else job.gradient_of(q.bias, group)
     share.add(
         "bias_update", bias=target + v0 * job.vector, d=samples.at(q.d, q.ld_h) + v0 * job.vector,
         ldd=q.ld_h, rows=samples.count, vectors=v1 - v0, code=code, state=job.n_bytes,

@@ -29,41 +29,39 @@ def vector_forward(share: Share, q: Layer) -> None:
 
 def _forward(job: Job, share: Share) -> None:
     """Take the sample through all layers; the last leaves logits."""
-    for l, q in enumerate(job.layers):  # noqa: E741
-        first = job.scaled[l].raw if job.scaled else q
-        if l > 0 or job.lists is None:
-            if l == 0:
+    for q in job.layers:
+        first = q.scaled.product if q.scaled else q
+        if q.number > 0 or job.lists is None:
+            if q.number == 0:
                 gather(job, share, _ONE)
             vector_forward(share, first)
         else:
             sparse_input.forward(job, share, first, _ONE)
-        if job.scaled:
-            vector_forward(share, job.scaled[l].finished)
+        if q.scaled:
+            vector_forward(share, q.scaled.finished)
 
 
-def _update(job: Job, share: Share, l: int, step: At) -> None:  # noqa: E741
+def _update(job: Job, share: Share, q: Layer, step: At) -> None:
     """Step a layer's bias and weights; the weights' step, a row, is left at `step`."""
-    q = job.layers[l]
     if q.has_bias:
         share.add(
             "bias_update", bias=q.bias, d=q.d, ldd=q.ld_h, rows=1, vectors=q.vectors_out, code=_SGD,
             state=0, hyper=job.hyper(bias=True),
         )  # fmt: skip
     share.add("step_row", dst=step, src=q.d, vectors=q.vectors_out, hyper=job.hyper())
-    if l > 0 or job.lists is None:
+    if q.number > 0 or job.lists is None:
         share.add(
             "vector_update", w=q.w, ldw=q.ld_w, x=q.a, n=q.n_in, d=step, vectors=q.vectors_out
         )
         return
-    at_once = job.lists.n_cuts
-    sparse_input.add_gradient(job, share, _ONE, q.w, step, at_once=at_once)
+    sparse_input.add_gradient(job, share, _ONE, q.w, step)
 
 
 def step(job: Job) -> list[Phase]:
     """Return the one phase of a step of plain gradient descent.
 
     Under an L2 penalty a step ``W <- (1 - rate l2) W - rate g`` touches every weight, though g is x
-    times a delta, and most of x may be zero. So the weights have a common scale s (`Job.scaled`):
+    times a delta, and most of x may be zero. So the weights have a common scale s (`Scaled`):
     with ``W = s V`` it is ``s <- (1 - rate l2) s`` and ``V <- V - rate / s g`` (Bottou 2012,
     "Stochastic Gradient Descent Tricks", section 5.1). On the way forward ``z = s (x V) + b``, on
     the way back ``s d`` goes through V.
@@ -76,17 +74,16 @@ def step(job: Job) -> list[Phase]:
             order = _ONE.of(Slot.ROWS) + 8
             share.add(f"prefetch_{job.lists.kind}", order=order, **job.lists.where)
         output_delta(job, share, _ONE)
-        for l in range(len(job.layers) - 1, -1, -1):  # noqa: E741
-            q, scaled = job.layers[l], job.scaled[l].scaled if job.scaled else None
-            d = q.d if scaled is None else scaled.h
-            if l > 0:
-                if scaled is not None:
-                    vector_forward(share, scaled)
-                p = job.layers[l - 1]
+        for q in reversed(job.layers):
+            d = q.scaled.delta.h if q.scaled else q.d
+            if q.number > 0:
+                if q.scaled:
+                    vector_forward(share, q.scaled.delta)
+                p = job.layers[q.number - 1]
                 share.add(
                     "vector_backward", e=p.d, w=q.w, ldw=q.ld_w, d=d, vectors=q.vectors_out,
                     blocks=q.vectors_in, h=p.slope, code=p.code,
                 )  # fmt: skip
-            _update(job, share, l, d)
+            _update(job, share, q, d)
 
     return [Phase.of("sample", 1, build)]

@@ -9,11 +9,19 @@ weights are bounded).
 from __future__ import annotations
 
 from ..emit.optimizers import HYPER_ROW, STORE
-from .job import BLOCK, Job
-from .operation import At, Phase, Share, Slot
+from .job import BLOCK, Job, Layer
+from .operation import NOWHERE, At, Phase, Share, Slot
 from .sparse_input import Piece, columns, pieces
 
-__all__ = ["add_penalties", "apply", "copies", "copy_rows", "note_penalties", "phases"]
+__all__ = [
+    "add_penalties_of_step_before",
+    "apply",
+    "copies",
+    "copy_rows",
+    "note_penalties",
+    "penalties",
+    "phases",
+]
 
 
 def phases(job: Job) -> list[Phase]:
@@ -27,48 +35,55 @@ def phases(job: Job) -> list[Phase]:
     return following
 
 
-def note_penalties(job: Job, share: Share, l: int, piece: Piece) -> None:  # noqa: E741
+def note_penalties(job: Job, share: Share, q: Layer, piece: Piece) -> None:
     """Note the penalties of a piece of a layer's W before it changes."""
     if not job.regularizing.penalty:
         return
-    q, (i0, i1) = job.layers[l], piece.rows
-    seen = sum(layer.slots for layer in job.layers[:l])
+    i0, i1 = piece.rows
     share.add(
-        "penalties", totals=At(Slot.PENALTIES, (seen + piece.place(q)) * 8), step=q.blocks * 8,
+        "penalties", totals=At(Slot.PENALTIES, piece.slot(q) * 8), step=q.blocks * 8,
         w=piece.w, ldw=piece.ld, vectors=piece.vectors, blocks=(i1 - i0) // BLOCK,
         coefficients=At(Slot.LIMITS),
     )  # fmt: skip
 
 
-def add_penalties(job: Job, share: Share, *, before: bool) -> None:
-    """Add up what was noted in this step, or in the one before it."""
-    if job.regularizing.penalty:
-        penalty = At(Slot.PENALTY, -8 if before else 0, step=8)
-        share.add(
-            "reduce_penalties", penalty=penalty, totals=At(Slot.PENALTIES),
-            count=job.regularizing.slots,
-        )  # fmt: skip
+def penalties(job: Job, *, before: bool) -> Phase:
+    """Return the phase that adds up what was noted in this step, or in the one before it."""
+
+    def build(share: Share, t: int) -> None:
+        if t == 0 and job.regularizing.penalty:
+            share.add(
+                "reduce_penalties", penalty=At(Slot.PENALTY, -8 if before else 0, step=8),
+                totals=At(Slot.PENALTIES), count=-(-job.slots // 4) * 4,
+            )  # fmt: skip
+
+    return Phase.of("penalties", job.shares, build)
 
 
-def copy_rows(job: Job, share: Share, l: int, rows: tuple[int, int]) -> None:  # noqa: E741
+def add_penalties_of_step_before(job: Job, phase: Phase) -> None:
+    """Let a step's first phase add up the last step's penalties: no phase of its own for them."""
+    phase.shares[0].loops[:0] = penalties(job, before=True).shares[0].loops
+
+
+def copy_rows(job: Job, share: Share, q: Layer, rows: tuple[int, int]) -> None:
     """Copy rows of a layer's W to where the passes read it: as columns of its transpose, and into
     panels where the layer is wide.
     """
-    q, (i0, i1) = job.layers[l], rows
-    if i1 <= i0 or (l == 0 and job.lists is not None):
+    i0, i1 = rows
+    if i1 <= i0 or (q.number == 0 and job.lists is not None):
         return
     src, wide = q.w + i0 * q.ld_w, q.wide
-    if wide is not None and wide.w.slot != Slot.NONE:
+    if wide is not None and wide.w != NOWHERE:
         share.add(
             f"pack_columns_right{wide.suffix}", dst=wide.w, src=src, lds=q.ld_w,
             first=wide.depth(i0), k=i1 - i0, n=q.n_out, depth=wide.depth(q.blocks * BLOCK),
         )  # fmt: skip
-    if l > 0 and wide is not None:
+    if q.number > 0 and wide is not None:
         share.add(
             f"pack_rows_right{wide.suffix}", dst=q.wt, src=src, lds=q.ld_w,
             first=i0 * job.item // job.vector, rows=i1 - i0, vectors=q.vectors_in, depth=q.n_out,
         )  # fmt: skip
-    elif l > 0:
+    elif q.number > 0:
         share.add(
             "transpose", dst=q.wt + i0 * job.item, ldd=q.ld_wt, src=src, lds=q.ld_w,
             row_blocks=(i1 - i0) * job.item // job.vector, vectors=q.vectors_out,
@@ -79,31 +94,30 @@ def copies(job: Job) -> Phase:
     """Return the phase that copies every W: somebody else has changed the weights."""
 
     def build(share: Share, t: int) -> None:
-        for l in range(len(job.layers)):  # noqa: E741
-            b0, b1 = job.part(job.layers[l].blocks, t)
-            copy_rows(job, share, l, (b0 * BLOCK, b1 * BLOCK))
+        for q in job.layers:
+            copy_rows(job, share, q, job.rows_of(q, t))
 
     return Phase.of("copies", job.shares, build)
 
 
 def _norms(job: Job, share: Share, t: int) -> None:
     """Note the sums of squares of the whole gradient, the biases' last."""
-    seen, biases = 0, At(Slot.NORMS, (job.regularizing.norms - len(job.layers)) * 8)
-    for l, q in enumerate(job.layers):  # noqa: E741
-        for piece in pieces(job, l, t):
+    biases = At(Slot.NORMS, job.slots * 8)
+    for q in job.layers:
+        for piece in pieces(job, q, t):
             i0, i1 = piece.rows
             for v in range(0, piece.vectors, piece.together):
                 at = v * job.vector
                 share.add(
-                    "gradient_squares", totals=At(Slot.NORMS, (seen + piece.place(q, v)) * 8),
+                    "gradient_squares", totals=At(Slot.NORMS, piece.slot(q, v) * 8),
                     w=piece.w + at, g=piece.gradient + at, ld=piece.ld, vectors=piece.together,
                     rows=BLOCK, blocks=(i1 - i0) // BLOCK, hyper=job.hyper(),
                 )  # fmt: skip
-        seen += q.slots
         if q.has_bias and t == 0:
             share.add(
-                "gradient_squares", totals=biases + l * 8, w=q.bias, g=job.gradient_of(q.bias),
-                ld=0, vectors=q.vectors_out, rows=1, blocks=1, hyper=job.hyper(bias=True),
+                "gradient_squares", totals=biases + q.number * 8, w=q.bias, ld=0,
+                g=job.gradient_of(q.bias), vectors=q.vectors_out, rows=1, blocks=1,
+                hyper=job.hyper(bias=True),
             )  # fmt: skip
 
 
@@ -113,7 +127,7 @@ def _clipped(job: Job, share: Share, t: int) -> At:
     copy = At(Slot.CLIPPED, t * 2 * row)
     share.add(
         "clip", to=copy, hyper=job.hyper(), row_bytes=row, squares=At(Slot.NORMS),
-        count=job.regularizing.norms, limit=At(Slot.LIMITS, 16),
+        count=job.slots + len(job.layers), limit=At(Slot.LIMITS, 16),
     )  # fmt: skip
     return copy
 
@@ -125,17 +139,17 @@ def apply(job: Job, share: Share, t: int) -> None:
     if job.regularizing.clips:
         hyper = _clipped(job, share, t)
         bias_hyper = hyper + HYPER_ROW * job.item
-    for l, q in enumerate(job.layers):  # noqa: E741
-        for piece in pieces(job, l, t):
+    for q in job.layers:
+        for piece in pieces(job, q, t):
             i0, i1 = piece.rows
-            note_penalties(job, share, l, piece)
+            note_penalties(job, share, q, piece)
             share.add(
                 "optimizer", w=piece.w, g=piece.gradient,
                 vectors=(i1 - i0) * piece.ld // job.vector, code=job.optimizer, state=piece.state,
                 hyper=hyper,
             )  # fmt: skip
-        if not job.regularizing.limits:
-            copy_rows(job, share, l, job.rows_of(l, t))
+            if not job.regularizing.limits:
+                copy_rows(job, share, q, piece.rows)
         if q.has_bias and t == 0:
             share.add(
                 "optimizer", w=q.bias, g=job.gradient_of(q.bias), vectors=q.vectors_out,
@@ -145,9 +159,9 @@ def apply(job: Job, share: Share, t: int) -> None:
 
 def _limit(job: Job, share: Share, t: int) -> None:
     """Bound a share's columns of every W: none is left longer than the limit."""
-    for l, q in enumerate(job.layers):  # noqa: E741
-        for w, ld, vectors in columns(job, l, t):
+    for q in job.layers:
+        for part in columns(job, q, t):
             share.add(
-                "limit_columns", w=w, ldw=ld, rows=q.blocks * BLOCK, vectors=vectors,
-                limit=At(Slot.LIMITS, 24),
+                "limit_columns", w=part.w, ldw=part.ld_w, rows=q.blocks * BLOCK,
+                vectors=part.vectors_out, limit=At(Slot.LIMITS, 24),
             )  # fmt: skip

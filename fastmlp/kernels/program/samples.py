@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .job import Job
 from .operation import At, Value
@@ -13,31 +13,21 @@ __all__ = ["Samples"]
 
 @dataclass(frozen=True)
 class Samples:
-    """Some samples on their way: which ones, and in which rows of the workspace.
+    """Some samples on their way: which ones, and in which rows of the workspace."""
 
-    Attributes
-    ----------
-    first : int
-        The first one's place in the order of this step.
-    row : int
-        Its row, at the beginning of a tile.
-    count : int
-    step, turn : int
-        Samples by which the place moves with every step and turn.
-    depth : int
-        Samples of the chunk that these are a part of.
-    told : mapping
-        What is entered at a run, in slots beyond those of `Slot`: the slot of an array in order ->
-        that of these samples' part of it, and "count" and "tiles" -> slots of these numbers.
-    """
-
-    first: int
-    row: int
+    first: int  # the first one's place in the order of this step
+    row: int  # its row, at the beginning of a tile
     count: int
-    step: int = 0
-    turn: int = 0
-    depth: int = 0
+    step: int = 0  # samples by which the place moves with every step
+    turn: int = 0  # and with every turn
+    depth: int = 0  # samples of the chunk that these are a part of
+    # what is entered at a run, in slots beyond those of `Slot`: the slot of an array in order ->
+    # that of these samples' part of it, and "count" and "tiles" -> slots of these numbers
     told: Mapping[int | str, int] = field(default_factory=dict)
+
+    def part(self, first: int, last: int) -> Samples:
+        """Return those of some rows, of samples that begin in row 0."""
+        return replace(self, first=self.first + first, row=first, count=last - first)
 
     def of(self, slot: int, bytes_each: int = 8) -> At:
         """Return the address of the first one's element in an array that is in order."""

@@ -19,11 +19,11 @@ def phases_of(mode: str, job: Job, key: Hashable) -> list[Phase]:
         case "copies":
             return [post_gradient.copies(job)]
         case "penalties":
-            return [minibatch.penalties(job, before=True)]
+            return [post_gradient.penalties(job, before=True)]
         case "apply":
-            return [*post_gradient.phases(job), minibatch.penalties(job, before=False)]
+            return [*post_gradient.phases(job), post_gradient.penalties(job, before=False)]
         case ("sum", int(size), int(code)):
-            return minibatch.sum_gradient(job, size, code)
+            return minibatch.chunk(job, 0, size, code)
         case ("step", int(size)):
             if mode == "single":
                 return per_sample.step(job)

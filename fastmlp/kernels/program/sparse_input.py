@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..emit.activations import ACTIVATIONS, SLOPE_CODES
 from ..emit.optimizers import STORE
 from .job import BLOCK, Job, Layer, Lists, Packed
-from .operation import At, Share, Slot
+from .operation import NOWHERE, At, Share, Slot, cut
 from .samples import Samples
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "list_samples",
     "pieces",
     "update_panel",
-    "whole_rows",
 ]
 
 
@@ -66,97 +65,73 @@ def forward(job: Job, share: Share, q: Layer, samples: Samples) -> None:
         at_once=lists.at_once, w=q.w, ldw=q.ld_w, rows=samples.rows, vectors=q.vectors_out,
     )  # fmt: skip
     if q.code != ACTIVATIONS["identity"]:
-        slope = samples.at(q.slope, q.ld_h) if q.code in SLOPE_CODES else At(Slot.NONE)
+        slope = samples.at(q.slope, q.ld_h) if q.code in SLOPE_CODES else NOWHERE
         share.add(
             "activate_rows", y=h, ldy=q.ld_h, slope=slope, lds=q.ld_h, x=h, ldx=q.ld_h,
             rows=samples.rows, columns=q.vectors_out * job.vector // job.item, code=q.code,
         )  # fmt: skip
 
 
-def add_gradient(
-    job: Job, share: Share, samples: Samples, target: At, d: At, *, at_once: int = 1
-) -> None:
-    """Add the gradient of the first layer's W to `target`, from rows of deltas at `d`, `at_once`
-    blocks at a time.
-    """
+def add_gradient(job: Job, share: Share, samples: Samples, target: At, d: At) -> None:
+    """Add the gradient of the first layer's W to `target`, from rows of deltas at `d`."""
     q, lists = job.layers[0], _lists(job)
     share.add(
         f"sparse_gradient_{lists.kind}", g=target, ldg=q.ld_w, d=d, ldd=q.ld_h,
-        order=samples.of(Slot.ROWS), **lists.where, at_once=at_once, rows=samples.count,
-        vectors=q.vectors_out,
+        order=samples.of(Slot.ROWS), **lists.where, at_once=lists.at_once,
+        rows=samples.count, vectors=q.vectors_out,
     )  # fmt: skip
 
 
 class Piece(NamedTuple):
-    """Rows of columns of a W that are a share's own: of a panel, or of all columns as they lie.
+    """Rows of columns of a W that are a share's own: of a panel, or of all columns as they lie."""
 
-    Attributes
-    ----------
-    w, gradient : At
-        Of its first row, whose first vector is the `first` one of W's rows.
-    ld : int
-        Bytes from row to row.
-    first, vectors : int
-    rows : (int, int)
-        Its first row, and the one behind its last.
-    state : int
-        Bytes from a weight to the optimizer's state of it.
-    together : int
-        Vectors whose squares are summed together.
-    """
-
-    w: At
+    w: At  # its first row
     gradient: At
-    ld: int
-    first: int
+    ld: int  # bytes from row to row
+    first: int  # which vector of W's rows is its first
     vectors: int
-    rows: tuple[int, int]
-    state: int
-    together: int
+    rows: tuple[int, int]  # its first row, and the one behind its last
+    state: int  # bytes from a weight to the optimizer's state of it
+    together: int  # vectors whose squares are summed together
 
-    def place(self, q: Layer, vector: int = 0) -> int:
-        """Return where in tables of sums by vectors and blocks of rows one of its vectors is."""
-        return (self.first + vector) * q.blocks + self.rows[0] // BLOCK
-
-
-def whole_rows(job: Job, l: int, rows: tuple[int, int]) -> Piece:  # noqa: E741
-    """Return rows of a layer's W as they lie."""
-    q = job.layers[l]
-    w, n = q.w + rows[0] * q.ld_w, q.vectors_out
-    return Piece(w, job.gradient_of(w), q.ld_w, 0, n, rows, job.n_bytes, n)
+    def slot(self, q: Layer, vector: int = 0) -> int:
+        """Return where one of its vectors is in tables of sums by vectors and blocks of rows."""
+        return q.first_slot + (self.first + vector) * q.blocks + self.rows[0] // BLOCK
 
 
-def pieces(job: Job, l: int, t: int) -> list[Piece]:  # noqa: E741
-    """Return what of a layer's W is a share's own: rows, or panels."""
-    rows, packed = job.rows_of(l, t), job.packed
-    if l == 0 and packed is not None:
-        q, found = job.layers[0], []
+def pieces(job: Job, q: Layer, t: int) -> list[Piece]:
+    """Return what of a layer's W is a share's own: panels, or rows as they lie; those of a wide one
+    are so few at a time that they are copied from a cache.
+    """
+    packed, (i0, i1) = job.packed, job.rows_of(q, t)
+    found = []
+    if q.number == 0 and packed is not None:
         if packed.count >= job.shares:
-            rows = 0, q.blocks * BLOCK
-        for first, width, at in _panels(job, t)[0]:
-            w = at + rows[0] * width * job.vector
-            gradient = w + packed.gradient
-            found.append(
-                Piece(w, gradient, width * job.vector, first, width, rows, packed.state, 1)
-            )
-    else:
-        found = [whole_rows(job, l, rows)]
-    return found if rows[1] > rows[0] else []
+            i0, i1 = 0, q.blocks * BLOCK
+        for first, panel in _panels(job, t)[0] if i1 > i0 else ():
+            ld, n = panel.ld_w, panel.vectors_out
+            w = panel.w + i0 * ld
+            found.append(Piece(w, w + packed.gradient, ld, first, n, (i0, i1), packed.state, 1))
+        return found
+    n, at_once = q.vectors_out, q.wide.rows if q.wide else max(1, i1 - i0)
+    for i in range(i0, i1, at_once):
+        w, rows = q.w + i * q.ld_w, (i, min(i + at_once, i1))
+        found.append(Piece(w, job.gradient_of(w), q.ld_w, 0, n, rows, job.n_bytes, n))
+    return found
 
 
-def columns(job: Job, l: int, t: int) -> list[tuple[At, int, int]]:  # noqa: E741
-    """Return columns of a layer's W, one share's: where they begin, from row to row, vectors."""
-    q = job.layers[l]
-    if l == 0 and job.packed is not None:
+def columns(job: Job, q: Layer, t: int) -> list[Layer]:
+    """Return the layer with only the columns that are a share's own."""
+    if q.number == 0 and job.packed is not None:
         panels, part, _ = _panels(job, t)  # what all take part in, the first of them does
-        return [(at, width * job.vector, width) for _, width, at in panels if part == 0]
+        return [panel for _, panel in panels if part == 0]
     v0, v1 = job.part(q.vectors_out, t)
-    return [(q.w + v0 * job.vector, q.ld_w, v1 - v0)] if v1 > v0 else []
+    return [q.part(v0, v1, job.vector)] if v1 > v0 else []
 
 
-def _panels(job: Job, number: int) -> tuple[list[tuple[int, int, At]], int, int]:
-    """Return a share's panels, their first vector, width and address, and which of how many parts
-    of them it has.
+def _panels(job: Job, number: int) -> tuple[list[tuple[int, Layer]], int, int]:
+    """Return a share's panels, their first vector and the layer with only their columns, and which
+    of how many parts of them it has.
     """
     q, count = job.layers[0], _packed(job).count
     first, last, part, parts = 0, count, number, job.shares
@@ -164,36 +139,36 @@ def _panels(job: Job, number: int) -> tuple[list[tuple[int, int, At]], int, int]
         (first, last), part, parts = job.part(count, number), 0, 1
     panels = []
     for p in range(first, last):
-        v0, v1 = q.vectors_out * p // count, q.vectors_out * (p + 1) // count
-        panels.append((v0, v1 - v0, At(Slot.PACKED, v0 * q.blocks * BLOCK * job.vector)))
+        v0, v1 = cut(q.vectors_out, count, p)
+        w = At(Slot.PACKED, v0 * q.blocks * BLOCK * job.vector)
+        panel = replace(q.part(v0, v1, job.vector), w=w, ld_w=(v1 - v0) * job.vector)
+        panels.append((v0, panel))
     return panels, part, parts
 
 
 def forward_panels(job: Job, share: Share, number: int, samples: Samples) -> None:
     """Take a share's panels over all samples of a chunk."""
     panels, part, parts = _panels(job, number)
-    r0, r1 = samples.count * part // parts, samples.count * (part + 1) // parts
+    r0, r1 = cut(samples.count, parts, part)
     if r1 <= r0:
         return
-    mine = replace(samples, first=samples.first + r0, row=r0, count=r1 - r0)
-    for first, width, w in panels:
-        panel = job.layers[0].part(first, first + width, job.vector)
-        forward(job, share, replace(panel, w=w, ld_w=width * job.vector), mine)
+    for _, panel in panels:
+        forward(job, share, panel, samples.part(r0, r1))
 
 
-def list_by_feature(job: Job, share: Share, number: int, samples: Samples, following: At) -> None:
+def list_by_feature(job: Job, share: Share, number: int, samples: Samples) -> None:
     """List in which samples of a chunk each feature of a share's blocks is not zero."""
     q, lists, packed = job.layers[0], _lists(job), _packed(job)
     first, last = packed.blocks[number], packed.blocks[number + 1]
     i0, i1 = (min(block * lists.block, q.blocks * BLOCK) for block in (first, last))
     counts = At(Slot.COUNTS)
     for r in range(0, samples.count, packed.portion):
+        order = samples.of(Slot.ROWS) + r * 8
         share.add(
             f"by_feature_{lists.kind}", counts=counts + packed.ld_counts, before=counts,
             listed=At(Slot.LISTED), ld_listed=packed.ld_listed, ldd=q.ld_h, first_row=r,
-            order=samples.of(Slot.ROWS) + r * 8, **lists.where, first=first, last=last,
-            rows=min(packed.portion, samples.count - r), begin=i0, features=i1 - i0,
-            following=following + r * 8,
+            order=order, **lists.where, first=first, last=last, begin=i0, features=i1 - i0,
+            rows=min(packed.portion, samples.count - r), following=order + samples.count * 8,
         )  # fmt: skip
         counts += packed.ld_counts
 
@@ -219,7 +194,7 @@ def update_panel(job: Job, share: Share, piece: Piece, count: int, code: int) ->
             hyper=job.hyper(),
         )  # fmt: skip
 
-    sums = At(Slot.NONE)
+    sums = NOWHERE
     for portion in range(before_last):
         features(portion, portion + 1, sums, STORE, piece.gradient)
         sums = piece.gradient

@@ -17,7 +17,7 @@ from ...contract.parameters import Parameters
 from ...regularization import Regularization
 from ..emit.activations import ACTIVATIONS
 from ..emit.optimizers import HYPERPARAMETERS
-from ..program.job import Job, Scaled
+from ..program.job import Scaled
 from .source import Source
 from .steps import Run
 from .training import Training
@@ -50,38 +50,25 @@ class DecayedTraining(Training):
     def _make_workspace(self) -> Workspace:
         """Return one with a row of every layer, and a scale, for each step of a segment."""
         workspace = Workspace(self.parameters, SEGMENT)
-        layers, item = workspace.layers, self.parameters.dtype.itemsize
-        scales = workspace.take("scales", SEGMENT * item)
-        zeros = workspace.take("zeros", max(q.ld_h for q in layers))
-        # of x V, and of s d, then the step; those of f(s (x V) + b) are the layer's own
-        self._raw, self._steps = (
-            [
-                workspace.take(f"{name} of layer {number}", SEGMENT * q.ld_h)
-                for number, q in enumerate(layers)
-            ]
-            for name in ("products", "steps")
-        )
-        self._scales = workspace.array(scales, 1, item)[:, 0]
-        seen, scaled = [], []
-        scale, a = scales.moving(step=item), layers[0].a
-        # mutant False: all are of one length
-        for q, row, step in zip(layers, self._raw, self._steps, strict=True):
-            h, raw = q.h.moving(step=q.ld_h), row.moving(step=q.ld_h)
-            seen.append(replace(q, a=a, h=h, slope=h if q.slope == q.h else q.slope))
+        item, a = self.parameters.dtype.itemsize, workspace.layers[0].a
+        scales = workspace.take(SEGMENT * item)
+        zeros = workspace.take(max(q.ld_h for q in workspace.layers))
+        scale, layers = scales.moving(step=item), []
+        for q in workspace.layers:
+            products, steps = (workspace.take(SEGMENT * q.ld_h) for _ in range(2))
+            h, product, delta = (row.moving(step=q.ld_h) for row in (q.h, products, steps))
             plain = replace(q, bias=zeros, code=ACTIVATIONS["identity"])
-            scaled.append(
-                Scaled(
-                    raw=replace(plain, a=a, h=raw),
-                    finished=replace(q, a=scale, n_in=1, w=raw, h=h),
-                    scaled=replace(plain, a=scale, n_in=1, w=q.d, h=step.moving(step=q.ld_h)),
-                )
+            scaled = Scaled(
+                product=replace(plain, a=a, h=product),
+                finished=replace(q, a=scale, n_in=1, w=product, h=h),
+                delta=replace(plain, a=scale, n_in=1, w=q.d, h=delta),
             )
+            slope = h if q.slope == q.h else q.slope
+            layers.append(replace(q, a=a, h=h, slope=slope, scaled=scaled))
             a = h
-        self._layers, self._scaled = tuple(seen), tuple(scaled)
+        workspace.layers = tuple(layers)
+        self._scales = workspace.array(scales, 1, item)[:, 0]
         return workspace
-
-    def _job(self) -> Job:
-        return replace(super()._job(), layers=self._layers, scaled=self._scaled)
 
     @staticmethod
     def fits(X: Any, parameters: Parameters, settings: StepSettings) -> bool:
@@ -106,7 +93,10 @@ class DecayedTraining(Training):
         # mutant 1: the rate of biases is that of weights
         rates = hyper[:, 0, _RATE].astype(np.float64)
         factors = 1 - rates * hyper[:, 0, _L2].astype(np.float64)
-        done = 0
+        p, done = self.parameters, 0
+        # mutant False: both are of one length
+        ends = zip(p.weight_offsets, p.bias_offsets, strict=True)
+        weights = [p.flat[start:end] for start, end in ends]  # with their padding, which is 0
         while done < n:
             scales = np.cumprod(factors[done : done + SEGMENT])
             low = np.flatnonzero(scales < _LEAST)  # mutant <=: another number of steps does as well
@@ -116,34 +106,28 @@ class DecayedTraining(Training):
             hyper[part, 0, _RATE] = rates[part] / scales
             before = np.append(1.0, scales[:-1])
             self._scales[: len(scales)] = before
-            squares = sum(float(np.einsum("i,i->", w, w)) for w in self._flat_weights())
+            squares = sum(float(np.einsum("i,i->", w, w)) for w in weights)
             self._take_steps(run_of, part.start, part.stop, run_of.order[part], self._source.X)
             changes = np.append(0.0, np.cumsum(self._changes(order[part]))[:-1])
             penalty[part] = self.regularization.l2 / 2 * before**2 * (squares + changes)
-            for w in self._flat_weights():
+            for w in weights:
                 w *= scales[-1]
             done += len(scales)
         self.state.step += n
         return run_of.losses, run_of.correct, penalty
 
-    def _flat_weights(self) -> list[np.ndarray]:
-        """Return each layer's weights with their padding, which is 0."""
-        p = self.parameters
-        # mutant False: both are of one length
-        pairs = zip(p.weight_offsets, p.bias_offsets, strict=True)
-        return [p.flat[start:end] for start, end in pairs]
-
     def _changes(self, order: np.ndarray) -> np.ndarray:
         """Return what each step has added to |V|^2."""
         n, x = len(order), self._source.row_squares[order]
         total = np.zeros(n)
-        layers, item = self._workspace.layers, self.parameters.dtype.itemsize
-        # mutant False: all are of one length
-        for q, *places in zip(layers, self._raw, self._steps, strict=True):
-            raw, step, out = (
-                self._workspace.array(place, q.ld_h // item, q.ld_h)[:n] for place in (*places, q.h)
+        item = self.parameters.dtype.itemsize
+        for q in self._workspace.layers:
+            assert q.scaled is not None
+            rows = q.scaled.product.h, q.scaled.delta.h, q.h
+            product, step, out = (
+                self._workspace.array(row, q.ld_h // item, q.ld_h)[:n] for row in rows
             )
-            total += 2 * _dots(raw, step) + x * _dots(step, step)
+            total += 2 * _dots(product, step) + x * _dots(step, step)
             x = _dots(out, out)
         return total
 

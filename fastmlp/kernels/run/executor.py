@@ -59,22 +59,10 @@ def shared_memory(lines: int) -> np.ndarray:
 class Layout:
     """A program's tables as the executor reads them, for any number of executables.
 
-    Parameters
-    ----------
-    program : Program
-    addresses : mapping from kernel to address
-        That raises where there is none.
-
-    Attributes
-    ----------
-    shares, slots : int
-    phases : dict
-        By a section's key, the number of its first phase and of the one behind its last.
-    places : dict
-        By a section's key, a slice of its operations.
-    tables : dict
-        An array by its place in the header. Those of places in the records count from where the
-        records begin.
+    `addresses` are those of kernels; it raises where there is none. By a section's key `phases`
+    are the number of its first phase and of the one behind its last, and `places` a slice of its
+    operations. By their places in the header, `tables` are arrays; those of places in the records
+    count from where the records begin.
     """
 
     def __init__(self, program: Program, addresses: Mapping[str, int]) -> None:
@@ -152,10 +140,9 @@ class Executable:
 
     def __init__(self, layout: Layout) -> None:
         self.shares, self.places, self._phases = layout.shares, layout.places, layout.phases
-        bases = np.zeros(layout.slots, np.int64)
+        bases, values = np.zeros(layout.slots, np.int64), layout.tables[emitted.VALUE_SLOTS].size
         self.bases: Any = (ctypes.c_int64 * layout.slots).from_buffer(bases)  # type: ignore[arg-type]
         self._sync = shared_memory(emitted.CLAIMS // emitted.LINE + self.shares)
-        values = len(layout.tables[emitted.VALUE_SLOTS])
         records = np.zeros(max(1, values), np.int64)
         operations, moves, loops = (
             layout.tables[place].copy()
@@ -163,23 +150,28 @@ class Executable:
         )
         moves[:, emitted.VALUE] += records.ctypes.data
         operations[:, emitted.RECORD] += records.ctypes.data
-        self._tables = layout.tables | {
-            emitted.RECORDS: records, emitted.BASES: bases, emitted.OPERATIONS: operations,
-            emitted.MOVES: moves, emitted.LOOPS: loops, emitted.SYNC: self._sync,
-        }  # fmt: skip
         self.turns = loops[:, emitted.TURNS]
+        self._tables: dict[int, np.ndarray] = {}  # held: their addresses are in the header
         self._header = np.zeros(emitted.HEADER, np.int64)
-        for place, table in self._tables.items():
-            self._header[place] = table.ctypes.data
+        self._enter_tables(
+            layout.tables | {
+                emitted.RECORDS: records, emitted.BASES: bases, emitted.OPERATIONS: operations,
+                emitted.MOVES: moves, emitted.LOOPS: loops, emitted.SYNC: self._sync,
+            }
+        )  # fmt: skip
         self._header[emitted.N_VALUES], self._header[emitted.N_MOVES] = values, len(moves)
         self._header[emitted.SHARES] = self.shares
         self.address = self._header.ctypes.data
 
+    def _enter_tables(self, tables: dict[int, np.ndarray]) -> None:
+        self._tables |= tables
+        for place, table in tables.items():
+            self._header[place] = table.ctypes.data
+
     def enter(self, segments: Iterable[tuple[Hashable, int, int]]) -> None:
         """Say what the next runs do: sections by their keys, each from a step to another."""
         rows = [(*self._phases[key], first, last) for key, first, last in segments]
-        self._segments = _table(rows, emitted.SEGMENT)
-        self._header[emitted.SEGMENTS] = self._segments.ctypes.data
+        self._enter_tables({emitted.SEGMENTS: _table(rows, emitted.SEGMENT)})
         self._header[emitted.N_SEGMENTS] = len(rows)
 
     def time(self, function: int) -> np.ndarray:
@@ -187,12 +179,7 @@ class Executable:
         an element an operation, in their order.
         """
         times = np.zeros(len(self._tables[emitted.OPERATIONS]), np.int64)
-        clocks = shared_memory(self.shares)
-        self._tables |= {emitted.TIMES: times, emitted.CLOCKS: clocks}
-        self._header[emitted.TIMES], self._header[emitted.CLOCKS] = (
-            times.ctypes.data,
-            clocks.ctypes.data,
-        )
+        self._enter_tables({emitted.TIMES: times, emitted.CLOCKS: shared_memory(self.shares)})
         self._header[emitted.TIMED] = function
         return times
 

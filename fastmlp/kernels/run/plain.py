@@ -10,8 +10,8 @@ import numpy as np
 from ..emit.activations import ACTIVATIONS
 from ..emit.losses import ELEMENTWISE, OUTPUTS
 from ..emit.target import current_target
-from ..program.calls import NOWHERE, Matrix, Product, add_product, rows_of
-from ..program.operation import At, Phase, Share, Slot
+from ..program.calls import Matrix, Product, add_product, rows_of
+from ..program.operation import NOWHERE, At, Phase, Share, Slot
 from . import choose
 from .calls import Call, call
 

@@ -176,7 +176,6 @@ class Training:
                 penalty=trained and (r.l1 > 0 or r.l2 > 0),
                 clips=trained and r.clip_norm is not None,
                 limits=trained and r.max_norm is not None, whole=trained and r.whole,
-                slots=self._penalties.size, norms=self._norms.size,
             ),
             groups=self._groups, group_samples=self._group_samples,
         )  # fmt: skip

@@ -14,8 +14,8 @@ from ...contract.parameters import Parameters, aligned_zeros, row_length
 from ...regularization import threshold
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.target import current_target
-from ..program.job import BLOCK, Layer, Split, Wide
-from ..program.operation import At, Slot
+from ..program.job import BLOCK, Layer, Wide
+from ..program.operation import NOWHERE, At, Slot
 from .choose import Packing
 
 __all__ = ["Workspace"]
@@ -32,7 +32,7 @@ class Workspace:
 
     There is room for a backward pass unless `backward` is False, for dropout where a hidden layer
     has a rate, and for packed operands where a layer has a `packing`. `rows` is a multiple of 16
-    then, and `places` says of an array's name where its first byte is, and how many bytes it has.
+    then, and `places` says where the first byte of each array is, and how many it has.
     """
 
     def __init__(
@@ -46,94 +46,90 @@ class Workspace:
     ) -> None:
         self._parameters = parameters
         self.rows = _padded(rows)
-        self.places: dict[str, tuple[int, int]] = {}
+        self.places: list[tuple[int, int]] = []
         self._bytes, self._factors = 0, list[tuple[At, float]]()
         architecture, item = parameters.architecture, parameters.dtype.itemsize
         length = current_target().vector_bytes // item
         names = (*architecture.activations, "identity")
-        a, ld_a = self._rows_of("inputs", architecture.n_in)
-        layers = []
+        a, ld_a = self._rows_of(architecture.n_in)
+        layers: list[Layer] = []
         for i, (n_in, n_out) in enumerate(architecture.layers):
-            h, ld_h = self._rows_of(f"outputs of layer {i + 1}", n_out)
+            h, ld_h = self._rows_of(n_out)
             left_out = dropout[i] if i < len(dropout) else 0.0
             slope, slope_code, factor = h, ACTIVATIONS[names[i]], None
-            if i < len(names) - 1 and (names[i] in SLOPES or left_out):
-                slope, _ = self._rows_of(f"slopes of layer {i + 1}", n_out)
+            if names[i] in SLOPES or left_out:
+                slope, _ = self._rows_of(n_out)
             if left_out:
-                factor = self.take(f"dropout of layer {i + 1}", item)
+                factor = self.take(item)
                 self._factors.append((factor, 1 / (1 - left_out)))
                 slope_code = ACTIVATIONS[min(SLOPES)]  # f'(z) is kept itself
-            d, wt, ld_wt, wide = At(Slot.NONE), At(Slot.NONE), 0, None
+            d, wt, ld_wt, wide = NOWHERE, NOWHERE, 0, None
             packed = packing[i] if i < len(packing) else None
             if backward or i == architecture.n_layers - 1:
-                d, _ = self._rows_of(f"deltas of layer {i + 1}", n_out)
+                d, _ = self._rows_of(n_out)
                 if packed is not None:
-                    wide, wt = self._packed(i + 1, n_in, n_out, packed)
+                    wide, wt = self._packed(i > 0, n_in, n_out, packed)
                 elif backward and i > 0:
                     ld_wt = row_length(_padded(n_in), item) * item
-                    wt = self.take(f"transpose of layer {i + 1}", _padded(n_out) * ld_wt)
+                    wt = self.take(_padded(n_out) * ld_wt)
             layers.append(
                 Layer(
-                    n_in=n_in, n_out=n_out, vectors_in=-(-n_in // length),
+                    number=i, n_in=n_in, n_out=n_out, vectors_in=-(-n_in // length),
                     vectors_out=-(-n_out // length),
                     w=At(Slot.PARAMETERS, parameters.weight_offsets[i] * item),
                     ld_w=row_length(n_out, item) * item,
                     bias=At(Slot.PARAMETERS, parameters.bias_offsets[i] * item),
                     wt=wt, ld_wt=ld_wt, a=a, ld_a=ld_a, h=h, ld_h=ld_h, d=d, slope=slope,
                     code=ACTIVATIONS[names[i]], slope_code=slope_code,
-                    has_bias=architecture.bias, threshold=int(threshold(left_out)),
-                    factor=factor, wide=wide,
+                    has_bias=architecture.bias, first_slot=sum(q.slots for q in layers),
+                    threshold=int(threshold(left_out)), factor=factor, wide=wide,
                 )
             )  # fmt: skip
             a, ld_a = h, ld_h
         self.layers = tuple(layers)
 
-    def _packed(self, number: int, n_in: int, n_out: int, packing: Packing) -> tuple[Wide, At]:
-        """Return the packed operands of a layer, and its transpose in panels."""
+    def _packed(self, back: bool, n_in: int, n_out: int, packing: Packing) -> tuple[Wide, At]:
+        """Return the packed operands of a layer, and its transpose in panels, for the way back."""
         target, item = current_target(), self._parameters.dtype.itemsize
         vector, parts = target.vector_bytes, packing.parts
         width = -(-n_out * item // vector) * vector
 
-        def take(name: str, k: int, row: int) -> At:
+        def take(k: int, row: int) -> At:
             """Rows of so many bytes each, for every k; of pairs, for every two."""
-            rows = (k + 1) // 2 * parts if parts else k
-            return self.take(f"{name} of layer {number}", rows * row)
+            return self.take(((k + 1) // 2 * parts if parts else k) * row)
 
-        w = wt = At(Slot.NONE)
+        w = wt = NOWHERE
         if packing.forward:
-            w = take("panels", _padded(n_in), width)
-        if number > 1:
-            wt = take("transpose", n_out, -(-n_in * item // vector) * vector)
+            w = take(_padded(n_in), width)
+        if back:
+            wt = take(n_out, -(-n_in * item // vector) * vector)
+        split_a, split_d, ld_a, ld_d = NOWHERE, NOWHERE, 0, 0
+        if parts:
+            pairs = 2 * vector // item  # each part of a row in whole vectors, of so many elements
+            ld_a, ld_d = (-(-n // pairs) * vector * parts for n in (n_in, n_out))
+            split_a = self.take(self.rows * ld_a)
+        if parts and back:
+            split_d = self.take(self.rows * ld_d)
         wide = Wide(
-            w=w, a=take("packed inputs", self.rows, _padded(n_in) * item),
-            d=take("packed deltas", self.rows, width),
-            zeros=self.take(f"zeros of layer {number}", target.tile_vectors * vector),
-            block=packing.block, rows=packing.rows,
-            split=self._split(number, n_in, n_out, parts) if parts else None,
+            w=w, a=take(self.rows, _padded(n_in) * item),
+            d=take(self.rows, width),
+            zeros=self.take(target.tile_vectors * vector),
+            block=packing.block, rows=packing.rows, parts=parts, split_a=split_a,
+            ld_split_a=ld_a, split_d=split_d, ld_split_d=ld_d,
         )  # fmt: skip
         return wide, wt
 
-    def _split(self, number: int, n_in: int, n_out: int, parts: int) -> Split:
-        """Return rows of a layer in bfloat16 parts, each part in whole vectors of pairs."""
-        vector = current_target().vector_bytes
-        pairs = 2 * vector // self._parameters.dtype.itemsize  # a vector has so many elements
-        ld_a, ld_d = (-(-n // pairs) * vector * parts for n in (n_in, n_out))
-        a, d = self.take(f"split inputs of layer {number}", self.rows * ld_a), At(Slot.NONE)
-        if number > 1:
-            d = self.take(f"split deltas of layer {number}", self.rows * ld_d)
-        return Split(parts, a, ld_a, d, ld_d)
-
-    def take(self, name: str, size: int) -> At:
+    def take(self, size: int) -> At:
         """Return where there will be room for so many bytes: before any address is asked for."""
         place = At(Slot.WORKSPACE, self._bytes)
-        self.places[name] = self._bytes, size
+        self.places.append((self._bytes, size))
         self._bytes += -(-size // _PAGE) * _PAGE
         return place
 
-    def _rows_of(self, name: str, n: int) -> tuple[At, int]:
+    def _rows_of(self, n: int) -> tuple[At, int]:
         item = self._parameters.dtype.itemsize
         stride = row_length(_padded(n), item) * item
-        return self.take(name, self.rows * stride), stride
+        return self.take(self.rows * stride), stride
 
     @cached_property
     def _buffer(self) -> np.ndarray:

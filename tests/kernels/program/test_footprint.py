@@ -10,13 +10,13 @@ import extents
 import numpy as np
 import pytest
 from checker import faults
+from footprint import FOOTPRINTS, Array, accesses, name_of
 
 from fastmlp import MLP
 from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.kernels.jit import registry
 from fastmlp.kernels.jit.registry import KERNELS, SPLIT
-from fastmlp.kernels.program import footprint, minibatch
-from fastmlp.kernels.program.footprint import FOOTPRINTS
+from fastmlp.kernels.program import minibatch
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
 from fastmlp.kernels.program.sections import phases_of
 from fastmlp.kernels.run import choose, inference
@@ -152,7 +152,7 @@ def test_split_layers_keep_to_their_memory(monkeypatch, kind, parts):
         ("float32 tanh", "wide relu"), (1, 3), PENALTIES
     ):
         made = training(network, kind, "adam", 61, threads, penalties, dropout=penalties == "all")
-        assert all(q.wide and q.wide.split for q in made._workspace.layers)
+        assert all(q.wide and q.wide.parts for q in made._workspace.layers)
         assert all_faults(made) == []
 
 
@@ -202,8 +202,8 @@ def inference_faults(monkeypatch, kind, call, change=lambda phases: phases) -> l
     phases = extents.as_run(ready, program)
     index = ready.room or watched.index
     arrays = extents.of_inference(watched, ready.workspace, watched.data, index, N)
-    arrays |= {Slot.Y: [footprint.Array("y", 0, Y.nbytes)]}
-    arrays |= {Slot.WEIGHT: [footprint.Array("none", 0, 0)]}
+    arrays |= {Slot.Y: [Array("y", 0, Y.nbytes)]}
+    arrays |= {Slot.WEIGHT: [Array("none", 0, 0)]}
     return faults(change(phases), 4, arrays, [0])
 
 
@@ -295,10 +295,9 @@ def test_an_address_that_moves_too_far_is_found():
 
 
 def test_every_kernel_of_programs_has_a_footprint():
-    once = {"index_count", "index_fill", "encode"}  # launched by themselves
-    assert set(FOOTPRINTS) == {
-        name for name in KERNELS if not any(name.startswith(start) for start in once)
-    }
+    once = "index_count", "index_fill", "encode"  # launched by themselves
+    named = {name_of(name) for name in KERNELS if not name.startswith(once)}
+    assert named == set(FOOTPRINTS)
 
 
 def value_of(value, bases, step, turn) -> int:
@@ -343,7 +342,7 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
                         allowed = {
                             place: np.zeros(len(content), bool) for place, content in before.items()
                         }
-                        for access in footprint.accesses(operation, item):
+                        for access in accesses(operation, item):
                             slot = access.at.slot
                             moved = access._replace(
                                 at=At(
@@ -413,7 +412,7 @@ def test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
 
 
 def test_a_footprint_that_leaves_out_a_write_is_seen(monkeypatch):
-    monkeypatch.setitem(FOOTPRINTS, "bias_update", lambda q, m: [])
+    monkeypatch.setitem(FOOTPRINTS, "bias_update", ())
     made = training(batch_size=13, samples=13)
     segments = made._segments(1, 13)
     monkeypatch.setattr(

@@ -13,7 +13,7 @@ from fastmlp.architecture import Architecture
 from fastmlp.contract.parameters import Parameters
 from fastmlp.kernels.emit.optimizers import OPTIMIZERS
 from fastmlp.kernels.emit.target import current_target
-from fastmlp.kernels.program import minibatch, per_sample
+from fastmlp.kernels.program import minibatch, per_sample, post_gradient
 from fastmlp.kernels.program.job import Job, Lists, Loss, Regularizing
 from fastmlp.kernels.program.operation import At, Slot
 from fastmlp.kernels.run import rows_inference
@@ -121,7 +121,7 @@ def test_samples_are_shared_out_evenly_in_tiles(rows, shares):
 
 def test_a_step_adds_up_the_penalties_of_the_one_before():
     """In its first phase, before any of its own are noted; and a section does it for the last."""
-    job = job_of((40, 9, 3), 2, 13, regularizing=Regularizing(penalty=True, slots=8))
+    job = job_of((40, 9, 3), 2, 13, regularizing=Regularizing(penalty=True))
     first, *others = minibatch.step(job, 13)
     before, none = records(first, "reduce_penalties")
     assert [op["penalty"] for op in before] == [At(Slot.PENALTY, -8, step=8)]
@@ -130,5 +130,5 @@ def test_a_step_adds_up_the_penalties_of_the_one_before():
     for phase in others:
         assert not any(records(phase, "reduce_penalties"))
     assert all(records(others[0], "penalties"))
-    last = minibatch.penalties(job, before=True)
+    last = post_gradient.penalties(job, before=True)
     assert records(last, "reduce_penalties") == [before, []]

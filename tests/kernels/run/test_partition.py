@@ -250,7 +250,7 @@ def test_every_sample_goes_once_through_every_panel(sizes, shares):
 
 @pytest.mark.parametrize("size", [8, 7, 3, 1])
 def test_portions_are_listed_behind_each_other(size):
-    """And the lists of the next batch are asked for, if it has as many samples."""
+    """And the lists of as many samples behind them are asked for."""
     job = replace(
         job_of((40, 32, 3), 1, 8, listed=True), chunk=8,
         packed=Packed(
@@ -259,14 +259,13 @@ def test_portions_are_listed_behind_each_other(size):
     )  # fmt: skip
     (found,) = operations(named(minibatch.step(job, size), "panels"), "by_feature_values")
     names = ("counts", "before", "first_row", "order", "rows", "following")
-    following = size if size == 8 else 0
 
     def order(sample: int) -> At:
         return At(Slot.ROWS, sample * 8, step=64)
 
     assert [tuple(op[name] for name in names) for op in found] == [
         (At(Slot.COUNTS, 40 * (r // 3 + 1)), At(Slot.COUNTS, 40 * (r // 3)), r, order(r),
-         min(3, size - r), order(following + r))
+         min(3, size - r), order(size + r))
         for r in range(0, size, 3)
     ]  # fmt: skip
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from checker import faults
 from extents import as_run, programs_of_blocks
+from footprint import Array
 
 from fastmlp import MLP
 from fastmlp.kernels.program import inference
-from fastmlp.kernels.program.footprint import Array
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
 from fastmlp.kernels.run import choose, rows_inference
 from fastmlp.kernels.run.inference import Inference
@@ -159,8 +159,7 @@ def test_columns_of_a_layer_keep_to_their_part(shares, one_by_one):
         Slot.X: [Array("X", 0, 5 * 160)], Slot.SCALE: [],
         Slot.FINITE: [Array("found", 0, 8 * shares)],
         Slot.PARAMETERS: [Array("parameters", 0, parameters.flat.nbytes)],
-        Slot.WORKSPACE: [Array(name, start, size)
-                         for name, (start, size) in workspace.places.items()],
+        Slot.WORKSPACE: [Array("workspace", *place) for place in workspace.places],
     }  # fmt: skip
     assert [f for f in faults(seen, 4, arrays, [0]) if "SCALE" not in f] == []
     vectors = sum(
@@ -229,8 +228,7 @@ def test_shares_keep_to_their_rows(monkeypatch, n, shares, looks, in_place):
         Slot.X: [Array("X", 0, X.nbytes)], Slot.SCALE: [],
         Slot.FINITE: [Array("found", 0, 8 * shares)], Slot.PARAMETERS:
             [Array("parameters", 0, parameters.flat.nbytes)],
-        Slot.WORKSPACE: [Array(name, start, size)
-                         for name, (start, size) in ready.workspace.places.items()],
+        Slot.WORKSPACE: [Array("workspace", *place) for place in ready.workspace.places],
     }  # fmt: skip
     assert [f for f in faults(phases, 4, arrays, [0]) if "SCALE" not in f] == []
     done = {

@@ -185,7 +185,7 @@ def test_nothing_is_noted_before_the_first_or_behind_the_last_sample(monkeypatch
      ("plain", 40, 76)],
 )  # fmt: skip
 def test_the_lists_of_the_next_samples_are_asked_for(in_pieces, monkeypatch, make, size, taken):
-    """Behind the last step too there are numbers of samples: those of the first one."""
+    """As many as a chunk has; behind the last step there are those of the first one."""
     monkeypatch.setattr(choose, "_GROUPS_BYTES", 1)  # no groups
     order = np.random.default_rng(1).permutation(N)[:taken]
     asked: list[int] = []
@@ -213,15 +213,13 @@ def test_the_lists_of_the_next_samples_are_asked_for(in_pieces, monkeypatch, mak
     parameters = MLP(LAYERS[1], rng=1, dtype="float64")._parameters
     made = Watched(parameters, DataSet(DATA["values"], LABELS), settings, **options)
     made.train(order, np.full(-(-taken // size), 0.05))
-    full = taken // size * size
-    expected = np.concatenate([order, order[:size]])[size:][:full].tolist()
-    if size == 40:  # in chunks of 32: the samples behind each
-        chunks = [part for s in range(0, full, 40) for part in ((s + 32, 32), (s + 40, 8))]
-        padded = np.concatenate([order, order[:size]])
-        expected = [int(i) for a, n in chunks for i in padded[a : a + n]]
-    assert asked[: len(expected)] == expected
-    rest = asked[len(expected) :]  # of a smaller last batch: its own once more
-    assert rest == order[full:].tolist()
+    padded, expected = np.concatenate([order, order[:size]]), []
+    for first in range(0, taken, size):
+        end = min(first + size, taken)
+        for start in range(first, end, made.chunk):
+            behind = min(start + made.chunk, end)
+            expected += padded[behind : 2 * behind - start].tolist()
+    assert asked == expected
 
 
 def next_of(phase: Phase, rows: int, step: int) -> Iterator[int]:
