@@ -91,7 +91,7 @@ GROUPS = {
          ["tests/kernels/run/test_partition.py"], *STEPS],
     ),
     "machine code": (
-        [KERNELS / "emit/executor.py", KERNELS / "emit/integers.py", KERNELS / "run/executor.py"],
+        [KERNELS / "emit/executor.py", KERNELS / "emit/threads.py", KERNELS / "run/executor.py"],
         [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_executor_threads.py"],
          ["tests/kernels/run/test_steps.py"], *STEPS],
     ),
@@ -313,7 +313,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("group", choices=GROUPS, nargs="?")
     parser.add_argument("--list", action="store_true", help="the groups and their modules")
-    parser.add_argument("--modules", help="only some of them, as executor,integers")
+    parser.add_argument("--modules", help="only some of them, as executor,threads")
     parser.add_argument("--function", help="only what is in one of this name")
     parser.add_argument("--part", default="1/1", help="which share of the mutants, as 2/5")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
@@ -330,7 +330,7 @@ def main() -> int:
     if args.modules:
         names = args.modules.split(",")
         modules = [path for path in modules if path.stem in names]
-        if len(modules) != len(names):
+        if {path.stem for path in modules} != set(names):
             parser.error(f"argument --modules: {args.group!r} has no such ones: {args.modules}")
     part, parts = map(int, args.part.split("/"))
     record = Path(args.record) if args.record else None

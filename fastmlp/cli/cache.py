@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from argparse import Namespace
 
 from .console import Console
@@ -17,7 +18,7 @@ def size(n_bytes: int) -> str:
 def cache(args: Namespace, console: Console) -> int:
     """Print what the folder of compiled code holds, or remove it."""
     from ..kernels.jit.cache import cache_folder
-    from ..kernels.jit.old_caches import cache_folders, remove
+    from ..kernels.jit.old_caches import cache_folders
 
     if args.old and not args.clear:
         raise ValueError("--old: expected --clear beside it")
@@ -27,12 +28,14 @@ def cache(args: Namespace, console: Console) -> int:
         return 0
     found = cache_folders(present.parent)
     if args.clear:
-        gone = [folder for folder in found if not (args.old and folder.path == present)]
-        remove(gone)
-        console.say(f"removed: {len(gone)} caches, {size(sum(f.n_bytes for f in gone))}")
+        if args.old:
+            found.pop(present, None)
+        for folder in found:  # who uses one compiles anew
+            shutil.rmtree(folder, ignore_errors=True)
+        console.say(f"removed: {len(found)} caches, {size(sum(found.values()))}")
         return 0
-    console.say(f"{present.parent}: {size(sum(folder.n_bytes for folder in found))}")
-    for folder in found:
-        whose = "this version" if folder.path == present else "another version"
-        console.say(f"{folder.path.name}  {size(folder.n_bytes):>9}  {whose}")
+    console.say(f"{present.parent}: {size(sum(found.values()))}")
+    for folder, n_bytes in found.items():
+        whose = "this version" if folder == present else "another version"
+        console.say(f"{folder.name}  {size(n_bytes):>9}  {whose}")
     return 0

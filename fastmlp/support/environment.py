@@ -48,7 +48,7 @@ def _compiled() -> dict[str, str | int | None]:
     folder = _jit.cache_folder()
     if folder is not None:
         found["cache_folder"] = str(folder)
-        found["cache_bytes"] = sum(f.n_bytes for f in old_caches.cache_folders(folder.parent))
+        found["cache_bytes"] = sum(old_caches.cache_folders(folder.parent).values())
     try:
         get_num_threads()  # loads the layer, which then can be named
         found["threading_layer"] = threading_layer()

@@ -6,10 +6,12 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 from fastmlp.kernels.emit import executor
-from fastmlp.kernels.emit.integers import emit_functions
-from fastmlp.kernels.jit.compiler import MachineCode, compile_module, module_for
+from fastmlp.kernels.emit.records import Emitter, emit_function, fields_of, record
+from fastmlp.kernels.emit.threads import Threads
+from fastmlp.kernels.jit.compiler import compile_module, loaded, module_for
 from fastmlp.kernels.jit.registry import KERNELS
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
 from fastmlp.kernels.run.executor import Executable, run, serial_driver
@@ -18,16 +20,31 @@ SHARES = 4
 LONG = 60  # seconds that nothing here takes, for a test that would wait for ever
 
 
-def compiled(*names: str) -> list[Callable[..., int]]:
-    """Return functions of the executor, compiled as they are now."""
-    module, functions = module_for("parts"), {f"{n}_entry": getattr(executor, n) for n in names}
-    emit_functions(module, functions)
-    code = MachineCode(compile_module(module))
-    kinds = [ctypes.CFUNCTYPE(*(ctypes.c_int64,) * (1 + f.parameters)) for f in functions.values()]
-    return [kind(code.address(name)) for kind, name in zip(kinds, functions, strict=True)]
+def compiled(*emitters: Emitter) -> list[Callable[..., None]]:
+    """Return functions of integers, compiled as they are now, without the cache."""
+    module, functions = module_for("parts"), {f"entry_{n}": e for n, e in enumerate(emitters)}
+    for name, emit in functions.items():
+        emit_function(module, name, emit, Threads)
+    address = loaded(compile_module(module))
+    integers = [(ctypes.c_int64,) * len(fields_of(emit)) for emit in emitters]
+    kinds = [ctypes.CFUNCTYPE(None, *arguments) for arguments in integers]
+    return [kind(address(name)) for kind, name in zip(kinds, functions, strict=True)]
 
 
-take_part, work_on, spin_wait = compiled("take_part", "work_on", "spin_wait")
+@record("looks")
+def look(x: Threads, q: Any) -> None:
+    """Wait once, and note how often somebody has looked."""
+    x.set_word(executor.spin_wait(x, x.word(q.looks)), q.looks)
+
+
+def spin_wait(looks: int, wait: Callable[[int], None] | None = None) -> int:
+    """Return how often somebody has looked after another wait, which is compiled as it was."""
+    place = ctypes.c_int64(looks)
+    (wait or _look)(ctypes.addressof(place))
+    return place.value
+
+
+take_part, work_on, _look = compiled(executor.take_part, executor.work_on, look)
 
 
 # Python functions in place of kernels

@@ -365,7 +365,7 @@ def test_an_access_out_of_range_ends_the_process(program, place):
 
 
 def test_compiled_code_has_no_arrays():
-    """What runs is kernels, which take addresses, and an executor of integers: nothing is compiled
+    """What runs is kernels and an executor, which take addresses: nothing is compiled
     from Python, whose arrays would need another check.
     """
     found = [

@@ -6,5 +6,5 @@ are in `microkernel` (the tile), `gemm` (over whole matrices), `packing` and `pa
 ones) and `gemv` (one sample); of inputs with many zeros in `csr` (finding the non-zeros) and
 `sparse`; of arrays as they lie in `matrix_product` and `rows`; the others in `elementwise`,
 `losses`, `regularization`; what they have in common in `activations` and `optimizers`. `executor`
-is made of `integers`.
+runs programs, on `threads`.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .flow import F32, F64, I8, I64, const, ir
-from .optimizers import updates
+from .optimizers import load_hyperparameters, updates
 from .records import record
 from .vector_math import Vec
 
@@ -90,7 +90,7 @@ def add(v: Vec, q: Any) -> None:
 @record("dst src vectors hyper")
 def step_row(v: Vec, q: Any) -> None:
     """dst = -(learning_rate * scale) src."""
-    rate = v.b.fmul(v.load_scalar(q.hyper), v.load_scalar(q.hyper, v.size))
-    factor = v.splat(v.b.fsub(v.scalar(-0.0), rate))
+    h = load_hyperparameters(v, q.hyper)
+    factor = v.negative(v.b.fmul(h["scale"], h["learning_rate"]))
     with v.each(q.vectors, v.bytes) as offset:
         v.store(v.b.fmul(factor, v.load(q.src, offset)), q.dst, offset)

@@ -10,16 +10,18 @@ both leave the same bits.
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
-from .integers import WORD, Integer, Integers, function
+from .flow import I32, WORD, const, ir
+from .records import emit_function, record, subroutine
+from .threads import Threads
 
-__all__ = ["run_operations", "run_serial", "run_timed", "spin_wait", "take_part", "take_parts"]
+__all__ = ["emit", "run_serial", "take_part", "take_parts", "work_on"]
 
 (RECORDS, VALUE_SLOTS, VALUE_OFFSETS, N_VALUES, BASES, OPERATIONS, MOVES, N_MOVES, LOOPS, SPANS,
- SHARES, SEGMENTS, N_SEGMENTS, SYNC, TIMED, TIMES, CLOCKS) = range(17)  # fmt: skip
-HEADER = 17
+ SHARES, SEGMENTS, N_SEGMENTS, SYNC, TIMES, CLOCKS) = range(16)  # fmt: skip
+HEADER = 16
 # an operation: its kernel, its record, its first move and the one behind its last
 KERNEL, RECORD, FIRST_MOVE, LAST_MOVE = range(4)
 OPERATION = 4 * WORD
@@ -41,188 +43,193 @@ SEQUENCE, PLACE, CLAIMS = LINE, 2 * LINE, 3 * LINE
 OVER = -1  # announced when nothing follows
 # mutant 4001: how often it looks before it gives way
 SPINS = 4000  # looks, some 50 us, before the system is asked whether another thread is due
+# mutant 3: any word behind the system's two
+BEFORE = 2  # in a clock's line, behind what the system writes: ticks before an operation
 _MONOTONIC = 6 if sys.platform == "darwin" else 1
 
 
-@function
-def spin_wait(x: Integers, spins: Any) -> Integer:
-    """Return how often somebody has looked for what is not there yet, after a pause."""
-    x.pause()
-    looks = x.variable(spins + 1)
-    with x.when(~(spins < SPINS)):
-        x.give_way()
-        looks.set(0)
-    return looks.get()
-
-
-@function
-def enter_bases(x: Integers, program: Any) -> None:
+def _enter_bases(x: Threads, program: Any) -> None:
     """Enter the arrays' addresses into all records."""
-    records, bases, moves = (x.read(program, place) for place in (RECORDS, BASES, MOVES))
-    slots, offsets = x.read(program, VALUE_SLOTS), x.read(program, VALUE_OFFSETS)
-    with x.count(0, x.read(program, N_VALUES)) as i:
-        at = i * WORD
-        base = x.read(bases + x.read(slots + at, 0) * WORD, 0)
-        x.write(records + at, 0, base + x.read(offsets + at, 0))
-    with x.count(0, x.read(program, N_MOVES)) as i:
-        move = moves + i * MOVE
-        base = x.read(bases + x.read(move, MOVE_SLOT) * WORD, 0)
-        x.write(move, START, base + x.read(move, MOVE_OFFSET))
+    records, slots, offsets, bases, moves = (
+        x.word(program, place) for place in (RECORDS, VALUE_SLOTS, VALUE_OFFSETS, BASES, MOVES)
+    )
+
+    def base(slot: Any) -> Any:
+        return x.word(x.at(bases, slot, WORD))
+
+    with x.each(x.word(program, N_VALUES), WORD) as at:
+        value = x.at(base(x.word(x.at(slots, at))), x.word(x.at(offsets, at)))
+        x.set_word(value, x.at(records, at))
+    with x.each(x.word(program, N_MOVES), MOVE) as at:
+        move = x.at(moves, at)
+        x.set_word(x.at(base(x.word(move, MOVE_SLOT)), x.word(move, MOVE_OFFSET)), move, START)
 
 
-def _operations(x: Integers, program: Any, phase: Any, share: Any, step: Any, then: Any) -> None:
+def _operations(x: Threads, q: Any, then: Callable[[Any], None]) -> None:
     """Run the operations of a share, each of them followed by `then`."""
-    operations, loops, moves = (x.read(program, place) for place in (OPERATIONS, LOOPS, MOVES))
-    place = phase * (x.read(program, SHARES) + 1) + share
-    span = x.read(program, SPANS) + place * WORD
-    with ExitStack() as inner:
-        loop = loops + inner.enter_context(x.count(x.read(span, 0), x.read(span, 1))) * LOOP
-        turn = inner.enter_context(x.count(0, x.read(loop, TURNS)))
-        first, last = x.read(loop, FIRST_OPERATION), x.read(loop, LAST_OPERATION)
-        i = inner.enter_context(x.count(first, last))
-        operation = operations + i * OPERATION
-        with x.count(x.read(operation, FIRST_MOVE), x.read(operation, LAST_MOVE)) as m:
-            move = moves + m * MOVE
-            far = step * x.read(move, STEP) + turn * x.read(move, TURN)
-            x.write(x.read(move, VALUE), 0, x.read(move, START) + far)
-        x.call(x.read(operation, KERNEL), x.read(operation, RECORD))
-        then(i)
+    operations, loops, moves, spans, shares = (
+        x.word(q.program, place) for place in (OPERATIONS, LOOPS, MOVES, SPANS, SHARES)
+    )
+    place = x.b.add(x.b.mul(q.phase, x.b.add(shares, const(1))), q.share)
+    span = x.at(spans, place, WORD)
+    with x.between(x.word(span), x.word(span, 1)) as number:
+        loop = x.at(loops, number, LOOP)
+        first, last = x.word(loop, FIRST_OPERATION), x.word(loop, LAST_OPERATION)
+        with x.each(x.word(loop, TURNS)) as turn, x.between(first, last) as i:
+            operation = x.at(operations, i, OPERATION)
+            first_move, last_move = x.word(operation, FIRST_MOVE), x.word(operation, LAST_MOVE)
+            with x.between(first_move, last_move) as m:
+                move = x.at(moves, m, MOVE)
+                place = x.at(x.word(move, START), q.step, x.word(move, STEP))
+                x.set_word(x.at(place, turn, x.word(move, TURN)), x.word(move, VALUE))
+            x.call_at(x.word(operation, KERNEL), x.word(operation, RECORD))
+            then(i)
 
 
-@function
-def run_operations(x: Integers, program: Any, phase: Any, share: Any, step: Any) -> None:
-    """Run the operations of a share."""
-    _operations(x, program, phase, share, step, lambda i: None)
-
-
-@function
-def now(x: Integers, place: Any) -> Integer:
+def _now(x: Threads, place: Any) -> Any:
     """Return the clock's ticks; the system writes them to `place`."""
     if sys.platform == "win32":
-        x.call_system("QueryPerformanceCounter", place)
-        return x.read(place, 0)
-    x.call_system("clock_gettime", _MONOTONIC, place)
-    return x.read(place, 0) * 1_000_000_000 + x.read(place, 1)
+        x.call("QueryPerformanceCounter", I32, [place])
+        return x.word(place)
+    x.call("clock_gettime", I32, [I32(_MONOTONIC), place])
+    return x.b.add(x.times(x.word(place), 1_000_000_000), x.word(place, 1))
 
 
-@function
-def run_timed(x: Integers, program: Any, phase: Any, share: Any, step: Any) -> None:
-    """As `run_operations`; adds up what each operation takes."""
-    times, clock = x.read(program, TIMES), x.read(program, CLOCKS) + share * LINE
-    before = x.variable(now(x, clock))
+def _note_times(x: Threads, q: Any, times: Any) -> Callable[[Any], None]:
+    """Return what adds up what each operation of a share takes, beginning now."""
+    clock = x.at(x.word(q.program, CLOCKS), q.share, LINE)
+    x.set_word(_now(x, clock), clock, BEFORE)
 
-    def note(i: Integer) -> None:
-        after = now(x, clock)
-        place = times + i * WORD
-        x.write(place, 0, x.read(place, 0) + after - before.get())
-        before.set(after)
+    def note(i: Any) -> None:
+        after, place = _now(x, clock), x.at(times, i, WORD)
+        took = x.b.sub(after, x.word(clock, BEFORE))
+        x.set_word(x.b.add(x.word(place), took), place)
+        x.set_word(after, clock, BEFORE)
 
-    _operations(x, program, phase, share, step, note)
-
-
-@function
-def run_share(x: Integers, program: Any, phase: Any, share: Any, step: Any) -> None:
-    """Run one share of a phase, by way of `run_timed` where times are wanted."""
-    timed = x.read(program, TIMED)
-    with x.when(timed.differs(0)):
-        x.call(timed, program, phase, share, step)
-    with x.when(timed.equals(0)):
-        run_operations(x, program, phase, share, step)
+    return note
 
 
-def _phases(x: Integers, program: Any, use: Any) -> None:
-    """Run ``use(phase, step)`` for the phases of all steps of all segments."""
-    segments = x.read(program, SEGMENTS)
-    with x.count(0, x.read(program, N_SEGMENTS)) as number:
-        segment = segments + number * SEGMENT
+@record("program phase share step")
+def run_share(x: Threads, q: Any) -> None:
+    """Run one share of a phase; where there is a table of times, take those of operations."""
+    times = x.word(q.program, TIMES)
+    for timed in x.either(x.b.icmp_signed("!=", times, const(0))):
+        _operations(x, q, _note_times(x, q, times) if timed else lambda i: None)
+
+
+def _phases(x: Threads, program: Any, use: Callable[..., None]) -> None:
+    """Emit ``use(phase=..., step=...)`` for the phases of all steps of all segments."""
+    with x.each(x.word(program, N_SEGMENTS), SEGMENT) as at:
+        segment = x.at(x.word(program, SEGMENTS), at)
+        first, last = x.word(segment, FIRST_PHASE), x.word(segment, LAST_PHASE)
         with (
-            x.count(x.read(segment, FIRST_STEP), x.read(segment, LAST_STEP)) as step,
-            x.count(x.read(segment, FIRST_PHASE), x.read(segment, LAST_PHASE)) as phase,
+            x.between(x.word(segment, FIRST_STEP), x.word(segment, LAST_STEP)) as step,
+            x.between(first, last) as phase,
         ):
-            use(phase, step)
+            use(phase=phase, step=step)
 
 
-@function
-def run_serial(x: Integers, program: Any) -> None:
+@record("program")
+def run_serial(x: Threads, q: Any) -> None:
     """Run a program on this thread alone."""
-    enter_bases(x, program)
+    _enter_bases(x, q.program)
 
-    def use(phase: Integer, step: Integer) -> None:
-        with x.count(0, x.read(program, SHARES)) as share:
-            run_share(x, program, phase, share, step)
+    def use(**place: Any) -> None:
+        with x.each(x.word(q.program, SHARES)) as share:
+            subroutine(x, "run_share", run_share)(q, share=share, **place)
 
     with x.subnormals_as_zero():
-        _phases(x, program, use)
+        _phases(x, q.program, use)
 
 
-@function
-def work_on(x: Integers, program: Any, sync: Any, sequence: Any, own: Any) -> None:
+@record("program sync sequence own")
+def work_on(x: Threads, q: Any) -> None:
     """Work on every share of the phase announced that nobody has claimed, one's own first."""
-    shares = x.read(program, SHARES)
-    with x.count(0, shares) as k:
-        share = (own + k) % shares  # mutant -: in which order others' shares are claimed
-        claim = sync + CLAIMS + share * LINE
-        with x.when(x.compare_and_swap(claim, sequence - 1, sequence)):
+    b, shares = x.b, x.word(q.program, SHARES)
+    with x.each(shares) as k:
+        share = b.urem(b.add(q.own, k), shares)  # mutant -: in which order others' are claimed
+        claim = x.at(x.at(q.sync, CLAIMS), share, LINE)
+        with x.when(x.compare_and_swap(claim, b.sub(q.sequence, const(1)), q.sequence)):
             # who holds a share knows that its phase is not over
-            run_share(x, program, x.load(sync + PLACE), share, x.load(sync + PLACE + WORD))
-            x.store(claim + WORD, sequence)
+            phase, step = (x.load(x.at(q.sync, place)) for place in (PLACE, PLACE + WORD))
+            subroutine(x, "run_share", run_share)(q, phase=phase, share=share, step=step)
+            x.store(x.at(claim, WORD), q.sequence)
 
 
-@function
-def lead(x: Integers, program: Any, sync: Any, own: Any) -> None:
+def spin_wait(x: Threads, looks: Any) -> Any:
+    """Pause; return how often somebody has looked for what is not there yet."""
+    x.pause()
+    looks = x.b.add(looks, const(1))
+    enough = x.b.icmp_signed(">=", looks, const(SPINS))
+    with x.when(enough):
+        x.give_way()
+    return x.b.select(enough, const(0), looks)
+
+
+def _wait_while(x: Threads, address: Any, sign: str, value: Any) -> Any:
+    """Wait while what others write to an address compares so with a value, and return it then."""
+
+    def compare(state: list[Any]) -> Any:
+        return x.b.icmp_signed(sign, state[0], value)
+
+    with x.repeat([x.load(address), const(0)], compare) as state:
+        looks = spin_wait(x, state[1])
+        state[:] = x.load(address), looks
+    return state[0]
+
+
+def _lead(x: Threads, q: Any) -> None:
     """Announce one phase after the other, take part, and wait until every share is done."""
-    enter_bases(x, program)
-    sequence = x.variable(0)
+    _enter_bases(x, q.program)
+    announced = x.at(q.sync, SEQUENCE)
 
-    def use(phase: Integer, step: Integer) -> None:
-        sequence.set(sequence.get() + 1)
-        announced = sequence.get()
-        x.store(sync + PLACE, phase)
-        x.store(sync + PLACE + WORD, step)
-        x.store(sync + SEQUENCE, announced)
-        work_on(x, program, sync, announced, own)
-        spins = x.variable(0)
-        with x.count(0, x.read(program, SHARES)) as share:
-            done = sync + CLAIMS + share * LINE + WORD
-            with x.repeat(lambda: x.load(done).differs(announced)):
-                spins.set(spin_wait(x, spins.get()))
+    def use(phase: Any, step: Any) -> None:
+        sequence = x.b.add(x.word(announced), const(1))
+        x.store(x.at(q.sync, PLACE), phase)
+        x.store(x.at(q.sync, PLACE + WORD), step)
+        x.store(announced, sequence)
+        subroutine(x, "work_on", work_on)(q, sequence=sequence)
+        with x.each(x.word(q.program, SHARES), LINE) as claim:
+            _wait_while(x, x.at(q.sync, x.at(claim, CLAIMS + WORD)), "!=", sequence)
 
-    _phases(x, program, use)
-    x.store(sync + SEQUENCE, OVER)
+    _phases(x, q.program, use)
+    x.store(announced, const(OVER))
 
 
-@function
-def follow(x: Integers, program: Any, sync: Any, own: Any) -> None:
+def _follow(x: Threads, q: Any) -> None:
     """Work on one phase after the other that is announced."""
-    last = x.variable(0)
-    with x.repeat(lambda: last.get().differs(OVER)):
-        spins, sequence = x.variable(0), x.variable(x.load(sync + SEQUENCE))
-        with x.repeat(lambda: sequence.get().equals(last.get())):
-            spins.set(spin_wait(x, spins.get()))
-            sequence.set(x.load(sync + SEQUENCE))
-        last.set(sequence.get())
-        with x.when(last.get().differs(OVER)):
-            work_on(x, program, sync, last.get(), own)
+
+    def goes_on(state: list[Any]) -> Any:
+        return x.b.icmp_signed("!=", state[0], const(OVER))
+
+    with x.repeat([const(0)], goes_on) as state:
+        state[0] = _wait_while(x, x.at(q.sync, SEQUENCE), "==", state[0])
+        with x.when(goes_on(state)):
+            subroutine(x, "work_on", work_on)(q, sequence=state[0])
 
 
-@function
-def take_part(x: Integers, program: Any, own: Any) -> None:
+@record("program own")
+def take_part(x: Threads, q: Any) -> None:
     """Do one thread's part: the first to come leads, the others follow what it announces."""
-    sync = x.read(program, SYNC)
-    leads = x.compare_and_swap(sync, 0, 1)  # mutant 2: any number but 0 says that somebody leads
+    q.sync = x.word(q.program, SYNC)
+    # mutant 2: any number but 0 says that somebody leads
+    leads = x.compare_and_swap(q.sync, const(0), const(1))
     with x.subnormals_as_zero():
-        with x.when(leads):
-            lead(x, program, sync, own)
-        with x.when(~leads):
-            follow(x, program, sync, own)
+        for first in x.either(leads):
+            (_lead if first else _follow)(x, q)
 
 
-@function
-def take_parts(x: Integers, numbers: Any, counts: Any, steps: Any, program: Any) -> None:
+@record("numbers counts steps program")
+def take_parts(x: Threads, q: Any) -> None:
     """Do the parts that Numba's threading layer gives a thread: counts[0] of them, whose numbers
     begin at numbers[0] and are steps[0] apart.
     """
-    own = x.variable(x.read(numbers, 0))
-    with x.count(0, x.read(counts, 0)):
-        take_part(x, program, own.get())
-        own.set(own.get() + x.read(steps, 0))
+    with x.each(x.word(q.counts), x.word(q.steps)) as far:
+        own = x.b.add(x.word(q.numbers), far)
+        subroutine(x, "take_part", take_part)(q, own=own)
+
+
+def emit(module: ir.Module) -> None:
+    """Emit all that is called from outside, by its name."""
+    for function in (run_serial, take_parts):
+        emit_function(module, f"fastmlp_{function.__name__}", function, Threads)

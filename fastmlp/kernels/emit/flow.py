@@ -1,4 +1,4 @@
-"""Integers, functions and control flow as LLVM IR.
+"""Memory, integers and control flow as LLVM IR.
 
 Control flow is written as it is in Python: a ``with`` block is emitted into a loop or a condition,
 and the body of a ``for``, which none may leave by ``break``, once for every case.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from copy import copy
+from typing import Any, Self, TypeVar
 
 from llvmlite import ir
 
@@ -21,23 +22,23 @@ __all__ = [
     "I32",
     "I64",
     "VOID",
+    "WORD",
     "Flow",
-    "call_by_name",
     "const",
     "constant",
     "ir",
-    "new_function",
 ]
 
 I64, I32, I16, I8, BOOL = (ir.IntType(n) for n in (64, 32, 16, 8, 1))
 VOID = ir.VoidType()
 F32, F64 = ir.FloatType(), ir.DoubleType()
+WORD = 8  # bytes of a 64-bit integer
 Name = TypeVar("Name")
 
 
-def const(value: int) -> ir.Constant:
-    """Return `value` as a 64-bit integer constant."""
-    return ir.Constant(I64, value)
+def const(value: Any) -> Any:
+    """Return a 64-bit integer as LLVM has it: of a plain number a constant."""
+    return ir.Constant(I64, value) if isinstance(value, int) else value
 
 
 def constant(kind: Any, value: float) -> ir.Constant:
@@ -46,43 +47,61 @@ def constant(kind: Any, value: float) -> ir.Constant:
     return ir.Constant(kind, value if lanes is None else [value] * lanes)
 
 
-def new_function(
-    module: ir.Module, name: str, result: Any, count: int
-) -> tuple[ir.Function, ir.IRBuilder]:
-    """Return a function of so many 64-bit integers for this module alone, and its builder."""
-    function = ir.Function(module, ir.FunctionType(result, [I64] * count), name)
-    function.linkage = "internal"
-    function.attributes.add("nounwind")
-    return function, ir.IRBuilder(function.append_basic_block("entry"))
-
-
-def call_by_name(builder: ir.IRBuilder, name: str, result: Any, arguments: Sequence[Any]) -> Any:
-    """Call a function of LLVM's own or of the system by its whole name."""
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    module = builder.module
-    return builder.call(module.globals.get(name) or ir.Function(module, kind, name), arguments)
-
-
 class Flow:
-    """Emit control flow through `builder`."""
+    """Emit memory accesses, integers and control flow through `builder`."""
 
     def __init__(self, builder: ir.IRBuilder) -> None:
-        self.b = builder
+        self.b, self.module = builder, builder.module
         self.kept: frozenset[int] | None = None  # codes of the `cases` that there are; None: all
+
+    def over(self, builder: ir.IRBuilder) -> Self:
+        """Return what emits the same through another builder."""
+        other = copy(self)
+        other.b, other.module = builder, builder.module
+        return other
+
+    # addresses are integers, offsets bytes
+
+    def at(self, address: Any, offset: Any = 0, step: Any = None) -> Any:
+        """Return `address` + `offset` bytes, or `offset` times `step` bytes."""
+        if step is not None:
+            offset = self.times(offset, step)
+        return address if offset == 0 else self.b.add(address, const(offset))
+
+    def pointer(self, address: Any, kind: Any) -> Any:
+        """Turn an address into a pointer to `kind`."""
+        return self.b.inttoptr(address, kind.as_pointer())
+
+    def word(self, row: Any, place: int = 0) -> Any:
+        """Return word `place` of a row, a 64-bit integer."""
+        return self.b.load(self.pointer(self.at(row, WORD * place), I64))
+
+    def set_word(self, value: Any, row: Any, place: int = 0) -> None:
+        """Write word `place` of a row."""
+        self.b.store(value, self.pointer(self.at(row, WORD * place), I64))
+
+    def call(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+        """Call a function of LLVM's own or of the system by its whole name."""
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        known = self.module.globals.get(name)
+        return self.b.call(known or ir.Function(self.module, kind, name), arguments)
+
+    # integers
 
     def times(self, number: Any, step: Any) -> Any:
         """Return the product of two 64-bit integers, either of which may be a plain number."""
-        number, step = (const(x) if isinstance(x, int) else x for x in (number, step))
-        return self.b.mul(number, step)
+        return self.b.mul(const(number), const(step))
 
     def ceil(self, n: Any, size: Any) -> Any:
         """Return how many of `size`, which may be a plain number, it takes to hold n."""
-        size = const(size) if isinstance(size, int) else size
+        size = const(size)
         return self.b.udiv(self.b.sub(self.b.add(n, size), const(1)), size)
 
     def least(self, a: Any, b: Any) -> Any:
         """Return the smaller of two integers."""
         return self.b.select(self.b.icmp_signed("<", a, b), a, b)
+
+    # control flow
 
     @contextmanager
     def loop(
@@ -124,12 +143,41 @@ class Flow:
         return joined
 
     @contextmanager
+    def repeat(
+        self, state: Sequence[Any], goes_on: Callable[[list[Any]], Any]
+    ) -> Iterator[list[Any]]:
+        """Emit ``while goes_on(values)`` around the block, which is given the values, at first
+        `state`, to change; behind the block they are the last ones.
+        """
+        b, before = self.b, self.b.block
+        look, body, after = (b.append_basic_block(name) for name in ("look", "body", "after"))
+        b.branch(look)
+        b.position_at_end(look)
+        phis = [b.phi(value.type) for value in state]
+        b.cbranch(goes_on(phis), body, after)
+        b.position_at_end(body)
+        values = phis[:]
+        yield values
+        for phi, first, following in zip(phis, state, values, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(following, b.block)
+        b.branch(look)
+        b.position_at_end(after)
+        values[:] = phis
+
+    @contextmanager
     def each(self, count: Any, step: Any = None) -> Iterator[Any]:
         """Emit a loop around the block, over the numbers below `count`, times `step` if there is
         one.
         """
         with self.loop(count, []) as (t, _):
             yield t if step is None else self.times(t, step)
+
+    @contextmanager
+    def between(self, first: Any, end: Any) -> Iterator[Any]:
+        """Emit ``for number in range(first, end)`` around the block."""
+        with self.each(self.b.sub(end, first)) as t:
+            yield self.b.add(first, t)
 
     def groups(
         self, n: Any, size: int, state: list[Any] | None = None
@@ -158,7 +206,7 @@ class Flow:
             count = self.b.select(few, const(least), count)
         with self.each(count, size) as first:
             left = self.b.sub(n, first)
-            yield first, self.least(left, const(size) if isinstance(size, int) else size)
+            yield first, self.least(left, const(size))
 
     def _never_unrolled(self) -> Any:
         """Return the metadata of a loop; its first operand is itself, which tells loops apart."""

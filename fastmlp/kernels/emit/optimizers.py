@@ -45,18 +45,11 @@ Hyper = dict[str, Any]
 
 
 class Rule(NamedTuple):
-    """A step on vectors.
+    """A step on vectors."""
 
-    Attributes
-    ----------
-    step : callable
-        ``(v, h, gradient, parameter, addresses of the parameter's slots)`` -> new parameter.
-    slots : int
-        The arrays that it remembers.
-    """
-
+    # of v, h, the gradient, the parameter, addresses of its slots: the new parameter
     step: Callable[[Vec, Hyper, Any, Any, list[Any]], Any]
-    slots: int
+    slots: int  # arrays that it remembers
 
 
 def _betas(optimizer: Optimizer) -> tuple[float, float]:
@@ -117,19 +110,9 @@ def hyperparameters(
 ) -> np.ndarray:
     """Return the hyperparameters of consecutive steps, (steps, 2, HYPER_ROW).
 
-    One row for weights, one for biases, which neither penalties nor weight decay touch.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-    rates : ndarray of float64, (steps,)
-    totals : ndarray of float64, (steps,)
-        What the gradient sums are divided by; where 0, the gradient counts as 0.
-    l2 : float
-    start : int
-        Steps taken before.
-    dtype : numpy dtype
-    l1 : float
+    One row for weights, one for biases, which neither penalties nor weight decay touch. A step's
+    gradient sums are divided by its total of `totals`; where that is 0, the gradient counts as 0.
+    `start` steps were taken before.
     """
     steps = np.arange(start + 1, start + 1 + len(rates), dtype=np.float64)
     scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)

@@ -3,20 +3,26 @@
 A kernel is emitted by a function ``emit(v, q)`` whose decorator names the fields of its record.
 In the emitter ``q.w`` is the value of field w. From the same names come the layout in memory (a
 64-bit integer a field, in their order), the checks when a record is filled in, and listings.
-A tile, the inner part of several kernels, takes its fields as arguments instead of a record.
+The executor's functions and tiles, the inner parts of kernels, take their fields as arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from .flow import I64, VOID, ir, new_function
-from .vector_math import Vec
+from .flow import I64, VOID, Flow, ir
 
-__all__ = ["Emitter", "Renamed", "emit_kernel", "fields_of", "record", "subroutine"]
+__all__ = [
+    "Emitter",
+    "Renamed",
+    "emit_function",
+    "emit_kernel",
+    "fields_of",
+    "record",
+    "subroutine",
+]
 
 Emitter = Callable[..., None]
 
@@ -33,24 +39,33 @@ def record(fields: str) -> Callable[[Emitter], Emitter]:
 
 def fields_of(emit: Emitter) -> tuple[str, ...]:
     """Return the fields that an emitter's decorator names."""
-    while isinstance(emit, partial):
-        emit = emit.func
-    return emit.fields  # type: ignore[attr-defined]
+    inner: Any = getattr(emit, "func", emit)  # a partial's
+    fields: tuple[str, ...] = inner.fields
+    return fields
 
 
-def emit_kernel(module: ir.Module, name: str, emit: Emitter, new: Callable[..., Vec]) -> Any:
-    """Emit the kernel of ``emit(v, q)`` into a module, where it can be called from outside, and
-    return the function. `new` makes the `Vec` of a builder.
+def emit_function(module: ir.Module, name: str, emit: Emitter, over: Callable[..., Any]) -> Any:
+    """Emit ``emit(v, q)`` as a function of the fields, as arguments, and return it. `over` makes
+    the `v` of a builder.
     """
-    function, builder = new_function(module, name, VOID, 1)
-    function.linkage = ""
-    function.attributes.add("noinline")
-    v = new(builder)
-    (address,) = function.args
-    values = {field: v.load_scalar(address, 8 * i, I64) for i, field in enumerate(fields_of(emit))}
-    emit(v, SimpleNamespace(**values))
+    fields = fields_of(emit)
+    function = ir.Function(module, ir.FunctionType(VOID, [I64] * len(fields)), name)
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    emit(over(builder), SimpleNamespace(**dict(zip(fields, function.args, strict=True))))
     builder.ret_void()
     return function
+
+
+def emit_kernel(module: ir.Module, name: str, emit: Emitter, over: Callable[..., Any]) -> Any:
+    """Emit ``emit(v, q)`` as a function of a record's address, a kernel, and return it."""
+
+    @record("address")
+    def kernel(v: Any, q: Any) -> None:
+        words = {field: v.word(q.address, i) for i, field in enumerate(fields_of(emit))}
+        emit(v, SimpleNamespace(**words))
+
+    return emit_function(module, name, kernel, over)
 
 
 class Renamed:
@@ -63,19 +78,16 @@ class Renamed:
         return getattr(self._q, self._names.get(name, name))
 
 
-def subroutine(v: Vec, name: str, emit: Emitter) -> Callable[..., None]:
-    """Return what calls a tile of this name, emitted once per module: ``call(q, **fields)``.
+def subroutine(v: Flow, name: str, emit: Emitter) -> Callable[..., None]:
+    """Return what calls a function of this name, emitted once per module: ``call(q, **fields)``.
 
     Fields that are not given are those of the record `q`.
     """
-    names = fields_of(emit)
-    full = f"fastmlp_{name}_{v.suffix}"
-    function = v.module.globals.get(full)
+    names, function = fields_of(emit), v.module.globals.get(name)
     if function is None:
-        function, builder = new_function(v.module, full, VOID, len(names))
+        function = emit_function(v.module, name, emit, v.over)
+        function.linkage = "internal"
         function.attributes.add("noinline")
-        emit(v.over(builder), SimpleNamespace(**dict(zip(names, function.args, strict=True))))
-        builder.ret_void()
 
     def call(q: Any, **values: Any) -> None:
         v.b.call(function, [values[n] if n in values else getattr(q, n) for n in names])

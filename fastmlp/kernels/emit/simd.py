@@ -8,9 +8,10 @@ bytes, so that callers need no pointers, slices or reshapes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
-from .flow import F32, F64, I8, I32, I64, VOID, Flow, call_by_name, const, constant, ir
+from .flow import F32, F64, I8, I32, I64, VOID, Flow, const, constant, ir
+from .target import Target
 
 __all__ = ["Vectors"]
 
@@ -20,24 +21,17 @@ def _bytes_of(kind: Any) -> int:
 
 
 class Vectors(Flow):
-    """Emit arithmetic on vectors of `length` elements of `dtype` through `builder`."""
+    """Emit arithmetic on a processor's vectors of `dtype` through `builder`."""
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str, length: int, fma: bool) -> None:
+    def __init__(self, builder: ir.IRBuilder, dtype: str, target: Target) -> None:
         super().__init__(builder)
-        self.module = builder.module
-        self.dtype, self.length = dtype, length
+        self.dtype, self.target = dtype, target
         single = dtype == "float32"
         self.scalar, self.suffix, self.size = (F32, "f32", 4) if single else (F64, "f64", 8)
-        self.bytes = length * self.size
-        self.type = ir.VectorType(self.scalar, length)
-        self.int_type = ir.VectorType(ir.IntType(8 * self.size), length)
-        self.has_fma = fma
-
-    def over(self, builder: ir.IRBuilder) -> Self:
-        """Return vectors of the same kind through another builder."""
-        other = type(self)(builder, self.dtype, self.length, self.has_fma)
-        other.kept = self.kept
-        return other
+        self.bytes = target.vector_bytes
+        self.length = self.bytes // self.size
+        self.type = ir.VectorType(self.scalar, self.length)
+        self.int_type = ir.VectorType(ir.IntType(8 * self.size), self.length)
 
     # constants, memory
 
@@ -49,21 +43,9 @@ class Vectors(Flow):
         """Return an integer vector with `value` in every lane."""
         return constant(self.int_type, int(value))
 
-    def at(self, address: Any, offset: Any = 0, step: Any = None) -> Any:
-        """Return `address` + `offset` bytes, or `offset` times `step` bytes."""
-        if step is not None:
-            offset = self.times(offset, step)
-        if isinstance(offset, int):
-            return address if offset == 0 else self.b.add(address, const(offset))
-        return self.b.add(address, offset)
-
     def rows(self, address: Any, stride: Any, count: int) -> list[Any]:
         """Return where `count` rows begin, `stride` bytes from one to the next."""
         return [self.at(address, const(i), stride) for i in range(count)]
-
-    def pointer(self, address: Any, kind: Any = None) -> Any:
-        """Turn an integer address into a pointer to `kind` (a vector unless told)."""
-        return self.b.inttoptr(address, (kind or self.type).as_pointer())
 
     def load(self, address: Any, offset: Any = 0, length: int | None = None) -> Any:
         """Load a vector, of another `length` where told; it need not be aligned."""
@@ -97,7 +79,7 @@ class Vectors(Flow):
 
     def store_lanes(self, value: Any, mask: Any, address: Any, offset: Any = 0) -> None:
         """Store the lanes of a mask; nothing else is touched."""
-        pointer = self.pointer(self.at(address, offset))
+        pointer = self.pointer(self.at(address, offset), self.type)
         arguments = [value, pointer, I32(self.size), mask]
         self.call(f"llvm.masked.store.v{self.length}{self.suffix}.p0", VOID, arguments)
 
@@ -146,17 +128,13 @@ class Vectors(Flow):
 
     # arithmetic
 
-    def call(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
-        """Call one of LLVM's own functions by its whole name."""
-        return call_by_name(self.b, name, result, arguments)
-
     def intrinsic(self, name: str, arguments: Sequence[Any]) -> Any:
         """Call the LLVM intrinsic ``llvm.<name>`` for this vector type."""
         return self.call(f"llvm.{name}.v{self.length}{self.suffix}", self.type, arguments)
 
     def fma(self, x: Any, y: Any, z: Any) -> Any:
         """Return ``x * y + z``, with one rounding where the processor can."""
-        if not self.has_fma:
+        if not self.target.fma:
             return self.b.fadd(self.b.fmul(x, y), z)
         return self.intrinsic("fma", [x, y, z])
 

@@ -20,7 +20,15 @@ from .optimizers import OPTIMIZERS, load_hyperparameters, updates
 from .records import record, subroutine
 from .vector_math import Vec
 
-__all__ = ["LISTS", "PANEL", "by_feature", "feature_update", "forward", "gradient", "prefetch"]
+__all__ = [
+    "LISTS",
+    "PANEL",
+    "by_feature",
+    "feature_update",
+    "prefetch",
+    "sparse_forward",
+    "sparse_gradient",
+]
 
 PANEL = 8  # vectors of a row that one pass over lists of non-zeros keeps in registers at most
 _WIDTHS = {n: n for n in range(1, PANEL + 1)}
@@ -139,7 +147,7 @@ def _forward_panel(v: Vec, q: Any, width: int, kind: str) -> None:
 
 
 @record(f"z ldz bias order {_Lists.FIELDS} at_once w ldw rows vectors")
-def forward(v: Vec, q: Any, kind: str) -> None:
+def sparse_forward(v: Vec, q: Any, kind: str) -> None:
     """z = bias + x W for samples order[0 .. rows), `at_once` blocks of columns at a time."""
     for width, offset in over_even_panels(v, q.vectors):
         emit = partial(_forward_panel, width=width, kind=kind)
@@ -165,7 +173,7 @@ def _gradient_panel(v: Vec, q: Any, width: int, kind: str) -> None:
 
 
 @record(f"g ldg d ldd order {_Lists.FIELDS} at_once rows vectors")
-def gradient(v: Vec, q: Any, kind: str) -> None:
+def sparse_gradient(v: Vec, q: Any, kind: str) -> None:
     """g[k] += x[k] d for samples order[0 .. rows), `at_once` blocks of columns at a time."""
     with _blocks(v, q) as (first, last):
         for width, offset in over_even_panels(v, q.vectors):

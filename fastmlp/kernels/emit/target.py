@@ -23,27 +23,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Target:
-    """What the microkernels need to know of a processor.
+    """What the microkernels need to know of a processor."""
 
-    Attributes
-    ----------
-    name : str
-        The processor class, as `fastmlp info` prints it.
-    vector_bytes : int
-        Width of a vector register in bytes.
-    tile_rows : int
-        Rows of the tile (MR). Divides 16, to which every buffer is padded.
-    tile_vectors : int
-        Vectors in a row of the tile; narrower edges have their own kernels.
-    fma : bool
-        Whether a fused multiply-add instruction exists. Without one ``llvm.fma`` would become
-        a library call per lane, so multiply and add are emitted instead.
-    """
-
-    name: str
-    vector_bytes: int
-    tile_rows: int
-    tile_vectors: int
+    name: str  # the processor class, as `fastmlp info` prints it
+    vector_bytes: int  # of a register
+    tile_rows: int  # of the tile (MR); divides 16, to which every buffer is padded
+    tile_vectors: int  # in a row of the tile; narrower edges have their own kernels
+    # whether a fused multiply-add instruction exists: without one ``llvm.fma`` would become a
+    # library call per lane, so multiply and add are emitted instead
     fma: bool
 
 
@@ -105,11 +92,11 @@ def is_arm(triple: str) -> bool:
 
 
 @cache
-def _host() -> tuple[str, dict[str, bool]]:
+def _host() -> tuple[str, str]:
     """Name and features of this processor; LLVM takes 0.2 ms to tell."""
-    features: dict[str, bool] = {}
+    features = ""
     with suppress(RuntimeError):  # of some processors it cannot
-        features = dict(llvm.get_host_cpu_features())
+        features = llvm.get_host_cpu_features().flatten()
     return llvm.get_host_cpu_name(), features
 
 
@@ -117,8 +104,10 @@ def _told() -> tuple[str, str] | None:
     """Return the processor that is asked for; None where that is the host with its features."""
     name, features = os.environ.get("NUMBA_CPU_NAME", ""), os.environ.get("NUMBA_CPU_FEATURES")
     if name in ("", "host"):
-        return None if features is None else (_host()[0], features)
-    return name, features or ""
+        if features is None:
+            return None
+        name = _host()[0]
+    return name, (features or "").replace(" ", "")
 
 
 def processor() -> tuple[str, str]:
@@ -128,13 +117,9 @@ def processor() -> tuple[str, str]:
     features that it knows of it. AVX-512 that has no instructions for shorter vectors, or does not
     name them, is left out: LLVM 20 ends the process over it.
     """
-    told, arm = _told(), is_arm(process_triple())
-    if told is None:
-        name, there = _host()
-        features = ",".join(f"{'+' if on else '-'}{flag}" for flag, on in sorted(there.items()))
-    else:
-        name, features = told[0], told[1].replace(" ", "")
-    if arm:
+    told = _told()
+    name, features = told or _host()
+    if is_arm(process_triple()):
         return _ARM_NAME if name == "generic" else name, ",".join(filter(None, (_ARM, features)))
     features = ",".join(filter(None, (_X86, features)))
     flags = features.split(",")
@@ -157,25 +142,23 @@ def _row_compiled(name: str, features: str) -> str:
     return "avx2" if both else "generic"
 
 
-def current_target() -> Target:
-    """Return the table row of the processor that is compiled for.
+@cache
+def _row_listed(features: str) -> str:
+    """Return the row of an x86 processor that LLVM tells all features of."""
+    flags = set(features.split(","))
+    if {"+avx512f", "+avx512vl"} <= flags:
+        return "avx512"
+    return "avx2" if {"+avx2", "+fma"} <= flags else "generic"
 
-    Returns
-    -------
-    Target
-        That of what LLVM makes of `processor`. Every 64-bit ARM has NEON; what has no row of its
-        own gets the generic one.
+
+def current_target() -> Target:
+    """Return the table row of what LLVM makes of `processor`.
+
+    Every 64-bit ARM has NEON; what has no row of its own gets the generic one.
     """
     if is_arm(process_triple()):
         return _TARGETS["neon"]
-    if _told() is not None:
-        return _TARGETS[_row_compiled(*processor())]
-    _, features = _host()
-    if features.get("avx512f") and features.get("avx512vl"):
-        return _TARGETS["avx512"]
-    if features.get("avx2") and features.get("fma"):
-        return _TARGETS["avx2"]
-    return _TARGETS["generic"]
+    return _TARGETS[_row_compiled(*processor()) if _told() else _row_listed(_host()[1])]
 
 
 def multiplies_bfloat16() -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .flow import const, ir
 from .simd import Vectors
+from .target import Target
 
 __all__ = ["RowVec", "Vec", "along_row"]
 
@@ -19,21 +20,21 @@ __all__ = ["RowVec", "Vec", "along_row"]
 # log(1 + f) with s = f / (2 + f): the scheme and coefficients of fdlibm (e_log.c, e_logf.c, Sun).
 _CONSTANTS: dict[str, dict[str, Any]] = {
     "f32": {
-        "bits": 23, "int_bits": 32, "bias": 127, "magic": 12582912.0,
+        "bits": 23, "bias": 127, "magic": 12582912.0,
         "exp_low": -104.0, "exp_high": 89.0,
-        "sigmoid_low": -87.0, "sigmoid_zero": 88.3, "overflow": 89.0, "tanh_limit": 20.0,
+        "sigmoid_low": -87.0, "sigmoid_zero": 88.3, "tanh_limit": 20.0,
         "ln2_high": 0.6931471824645996, "ln2_low": -1.9046542999577678785e-9,
         "exp": [0.00139263256181334621, 0.0083632927530306023112, 0.041666553762567638397,
                 0.16666576305560638271, 0.5],
         "sqrt_half_bits": 0x3F3504F3, "log_ln2_high": 6.9313812256e-01,
         "log_ln2_low": 9.0580006145e-06,
         "log": [0.24279078841, 0.28498786688, 0.40000972152, 0.66666662693],
-        "subnormal_scale": 2.0**24, "subnormal_power": 24, "tiny": 2.0**-126,
+        "subnormal_power": 24, "tiny": 2.0**-126,
     },
     "f64": {
-        "bits": 52, "int_bits": 64, "bias": 1023, "magic": 6755399441055744.0,
+        "bits": 52, "bias": 1023, "magic": 6755399441055744.0,
         "exp_low": -746.0, "exp_high": 710.0,
-        "sigmoid_low": -708.0, "sigmoid_zero": 709.4, "overflow": 710.0, "tanh_limit": 40.0,
+        "sigmoid_low": -708.0, "sigmoid_zero": 709.4, "tanh_limit": 40.0,
         "ln2_high": 0.6931471805599453, "ln2_low": 2.3190468138462996155e-17,
         "exp": [2.5100569275813682631e-8, 2.762032742826823816e-7, 2.7557268072890098263e-6,
                 0.000024801520792572692843, 0.00019841269863303223296, 0.0013888888917538295848,
@@ -43,7 +44,7 @@ _CONSTANTS: dict[str, dict[str, Any]] = {
         "log": [1.479819860511658591e-01, 1.531383769920937332e-01, 1.818357216161805012e-01,
                 2.222219843214978396e-01, 2.857142874366239149e-01, 3.999999999940941908e-01,
                 6.666666666666735130e-01],
-        "subnormal_scale": 2.0**54, "subnormal_power": 54, "tiny": 2.0**-1022,
+        "subnormal_power": 54, "tiny": 2.0**-1022,
     },
 }  # fmt: skip
 
@@ -51,8 +52,8 @@ _CONSTANTS: dict[str, dict[str, Any]] = {
 class Vec(Vectors):
     """Vectors that also know the functions of a network."""
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str, length: int, fma: bool) -> None:
-        super().__init__(builder, dtype, length, fma)
+    def __init__(self, builder: ir.IRBuilder, dtype: str, target: Target) -> None:
+        super().__init__(builder, dtype, target)
         self.k = _CONSTANTS[self.suffix]
 
     def _polynomial(self, coefficients: Sequence[float], x: Any) -> Any:
@@ -73,7 +74,7 @@ class Vec(Vectors):
 
     def _subtract_ln2(self, x: Any, n: Any) -> Any:
         """Return x - n ln 2; without FMA the high part has few bits: n times it is exact."""
-        if self.has_fma:
+        if self.target.fma:
             r = self.fma(n, self.c(-self.k["ln2_high"]), x)
             return self.fma(n, self.c(-self.k["ln2_low"]), r)
         high = self.k["log_ln2_high"]
@@ -114,7 +115,7 @@ class Vec(Vectors):
         """Return the natural logarithm: -inf at 0, NaN below it, inf at inf."""
         k, b = self.k, self.b
         small = b.fcmp_ordered("<", x, self.c(k["tiny"]))
-        y = b.select(small, b.fmul(x, self.c(k["subnormal_scale"])), x)
+        y = b.select(small, b.fmul(x, self.c(2.0 ** k["subnormal_power"])), x)
         bits = b.bitcast(y, self.int_type)
         # exponent so that the mantissa lies in [sqrt(1/2), sqrt(2))
         shifted = b.sub(bits, self.ic(k["sqrt_half_bits"]))
@@ -152,8 +153,8 @@ class Vec(Vectors):
         y = self.negative(x)
         # Where 2^n overflows, expm1(r) has to be positive, or inf - inf would come out: beyond
         # the last normal result the exponent goes on to where it is.
-        y = b.select(self.greater(y, self.c(k["sigmoid_zero"])), self.c(k["overflow"]), y)
-        s, p = self._exp_parts(y, k["sigmoid_low"], k["overflow"])
+        y = b.select(self.greater(y, self.c(k["sigmoid_zero"])), self.c(k["exp_high"]), y)
+        s, p = self._exp_parts(y, k["sigmoid_low"], k["exp_high"])
         return b.fdiv(self.c(1.0), self.fma(s, p, b.fadd(s, self.c(1.0))))
 
     def tanh(self, x: Any) -> Any:
@@ -172,7 +173,7 @@ class RowVec(Vec):
     """
 
     def __init__(self, v: Vec, n: Any, ready: int = 0) -> None:
-        super().__init__(v.b, v.dtype, v.length, v.has_fma)
+        super().__init__(v.b, v.dtype, v.target)
         self.kept, self._n = v.kept, n
         self._ready: dict[Any, Any] = {}
         for offset in range(0, ready * self.bytes, self.bytes):
@@ -181,8 +182,7 @@ class RowVec(Vec):
     def _mask(self, offset: Any, length: int | None = None) -> Any:
         if offset in self._ready:
             return self._ready[offset]
-        offset = const(offset) if isinstance(offset, int) else offset
-        left = self.b.sub(self._n, self.b.udiv(offset, const(self.size)))
+        left = self.b.sub(self._n, self.b.udiv(const(offset), const(self.size)))
         return self.lanes_below(left, length)
 
     def load(self, address: Any, offset: Any = 0, length: int | None = None) -> Any:

@@ -22,7 +22,7 @@ from ...support.interrupts import CtrlC
 from ..emit.target import native, process_triple, processor
 from .cache import announce, load_code, save_code
 
-__all__ = ["MachineCode", "compile_module", "machine_code", "module_for"]
+__all__ = ["compile_module", "loaded", "machine_code", "module_for"]
 
 # address space that LLVM takes for the largest group of kernels, and a margin
 _COMPILE_BYTES, _LOAD_BYTES = 32 << 20, 8 << 20
@@ -84,35 +84,24 @@ def compile_module(module: ir.Module) -> bytes:
     return machine.emit_object(parsed)
 
 
-class MachineCode:
-    """Compiled functions in memory, for as long as the process lives.
-
-    Parameters
-    ----------
-    code : bytes
-        Of an object file.
+def loaded(code: bytes) -> Callable[[str], int]:
+    """Return what tells where a function of an object file begins, loaded for as long as the
+    process lives; it raises LookupError where there is none of a name, over a jump to nowhere.
     """
+    native()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    # Never freed, not at the process's end either: threads may still be on their way out.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
 
-    def __init__(self, code: bytes) -> None:
-        native()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
-        # Never freed, not at the process's end either: threads may still be on their way out.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
-
-    def address(self, name: str) -> int:
-        """Return where a function begins.
-
-        Raises
-        ------
-        LookupError
-            If there is none of that name: an error over a jump to nowhere.
-        """
-        address = self._engine.get_function_address(name)
-        if not address:
+    def address(name: str) -> int:
+        found = engine.get_function_address(name)
+        if not found:
             raise LookupError(f"{name}: no function of that name was compiled")
-        return int(address)
+        return int(found)
+
+    return address
 
 
 def _check_memory(n_bytes: int) -> None:
@@ -125,20 +114,11 @@ def _check_memory(n_bytes: int) -> None:
         ) from None
 
 
-def machine_code(name: str, emit: Callable[[ir.Module], None]) -> MachineCode:
-    """Return the code of a module, out of the cache or compiled.
+def machine_code(name: str, emit: Callable[[ir.Module], None]) -> Callable[[str], int]:
+    """Return what tells the addresses of a module's functions, out of the cache or compiled.
 
-    Parameters
-    ----------
-    name : str
-        Of the module; the cache knows it by this.
-    emit : callable
-        Emits functions into an empty module.
-
-    Raises
-    ------
-    MemoryError
-        If there is not enough memory for LLVM.
+    The cache knows the module by its name; `emit` emits functions into an empty one. MemoryError
+    if there is not enough memory for LLVM.
     """
     with CtrlC(), _lock:  # what LLVM has begun is not to be broken off
         code = load_code(name)
@@ -149,4 +129,4 @@ def machine_code(name: str, emit: Callable[[ir.Module], None]) -> MachineCode:
             emit(module)
             code = compile_module(module)
             save_code(name, code)
-        return MachineCode(code)
+        return loaded(code)

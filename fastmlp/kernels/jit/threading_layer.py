@@ -29,34 +29,10 @@ from ...support.threads import startable
 __all__ = ["core_count", "run_on_threads", "start_threads", "thread_limit"]
 
 
-class _Teams:
-    """The threads that run drivers now, by the Python thread that asked for them."""
-
-    def __init__(self, *, usable: bool = True) -> None:
-        self.usable = usable  # whether Numba's threads are there, or can be started
-        self._lock = threading.Lock()
-        self._sizes: dict[int, int] = {}
-
-    def take(self, wanted: int, limit: int, layer: str) -> int:
-        """Return how many threads the caller may run, 1 for itself alone."""
-        me = threading.get_ident()
-        with self._lock:
-            # an entry of the caller's own is left from a call that was broken off
-            self._sizes.pop(me, None)
-            free = limit - sum(self._sizes.values())
-            if layer == "workqueue" and self._sizes:
-                free = 1
-            if min(wanted, free) < 2:
-                return 1
-            self._sizes[me] = min(wanted, free)
-            return self._sizes[me]
-
-    def give_back(self) -> None:
-        """Note that the caller's threads are done."""
-        self._sizes.pop(threading.get_ident(), None)
-
-
-_teams = _Teams()
+_usable = True  # whether Numba's threads are there, or can be started
+_lock = threading.Lock()
+_running: dict[int, int] = {}  # how many threads there are by the Python thread that asked for them
+_started = threading.local()  # GNU OpenMP has a pool for every thread that asks for one
 
 
 def _threads_started() -> bool:
@@ -73,8 +49,9 @@ def _threads_started() -> bool:
 
 def _after_fork() -> None:
     """The threads stayed behind: a child does without, unless it is the first to start some."""
-    global _teams
-    _teams = _Teams(usable=_teams.usable and not _threads_started())
+    global _lock, _usable
+    _lock, _usable = threading.Lock(), _usable and not _threads_started()
+    _running.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -111,7 +88,7 @@ def thread_limit() -> int:
 
     Of a Mac's, the performance cores.
     """
-    if not _teams.usable:
+    if not _usable:
         return 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
@@ -141,9 +118,6 @@ def _siblings(processor: int) -> str:
         return str(processor)
 
 
-_started = threading.local()  # GNU OpenMP has a pool for every thread that asks for one
-
-
 def _can_start(count: int) -> bool:
     """Tell whether the calling thread may have so many threads for itself.
 
@@ -171,12 +145,13 @@ def start_threads() -> str:
     reads the setting once, when it is loaded. Where the layer cannot be loaded, as without
     ``/dev/shm``, or no thread started, the process goes on with one: its name is "none".
     """
+    global _usable
     try:
         if not _can_start(thread_limit()):
             raise OSError("no thread can be started")
         return _loaded_layer()
     except (ImportError, OSError, ValueError):
-        _teams.usable = False
+        _usable = False
         return "none"
 
 
@@ -205,44 +180,35 @@ def _parallel_for() -> Any:
     return kind(llvm.address_of_symbol("numba_parallel_for"))
 
 
-_Word = ctypes.c_ssize_t * 1
+def _take(wanted: int, limit: int) -> int:
+    """Note that the caller runs so many threads, or as many as are free; return their number."""
+    me, alone = threading.get_ident(), start_threads() == "workqueue"
+    with _lock:
+        _running.pop(me, None)  # the caller's own is left from a call that was broken off
+        free = 1 if alone and _running else limit - sum(_running.values())
+        count = min(wanted, free)
+        if count > 1:
+            _running[me] = count
+        return count
 
 
 def run_on_threads(
     function: int, data: int, count: int, threads: int, begin: Callable[[], None]
 ) -> bool:
-    """Call a compiled function for the numbers below `count` on threads, if there are some.
+    """Call a compiled function for the numbers below `count` on `threads` threads or fewer, after
+    ``begin()``; return False, and call nothing, where there is none but the caller's own.
 
-    All calls of a process together never run more threads than it may use; further numbers wait
-    their turn. The threading layer is not touched where one thread is all that may be used, and
-    in the child of a fork whose parent had started it.
-
-    Parameters
-    ----------
-    function : int
-        The address of a function of four addresses: of the first number, of how many numbers, of
-        the distance between them, and `data`.
-    data : int
-    count : int
-    threads : int
-        How many are wanted.
-    begin : callable
-        Called before, if there are threads.
-
-    Returns
-    -------
-    bool
-        False where there is no thread but the caller's own: then nothing was called.
+    The function takes four addresses: of its first number, of how many numbers, of the distance
+    between them, and `data`. All calls of a process together never run more threads than it may
+    use; further numbers wait their turn. The threading layer is not touched where one thread is all
+    that may be used, and in the child of a fork whose parent had started it.
     """
     limit = thread_limit()
     wanted = min(threads, limit)
-    if wanted < 2 or not _can_start(wanted):
-        return False
-    layer = start_threads()
-    if not _teams.usable:
+    if wanted < 2 or not _can_start(wanted) or start_threads() == "none":
         return False
     try:
-        running = _teams.take(wanted, limit, layer)
+        running = _take(wanted, limit)
         if running < 2:
             return False
         begin()
@@ -251,10 +217,10 @@ def run_on_threads(
         before = numba.get_num_threads()
         try:
             # the layer moves an address on from number to number: from 0, it is the number
-            first, counts, distances = _Word(0), _Word(count), _Word(1)
+            first, counts, distances = (ctypes.byref(ctypes.c_ssize_t(n)) for n in (0, count, 1))
             _parallel_for()(function, first, counts, distances, data, 0, 1, running)
         finally:
             numba.set_num_threads(before)
         return True
     finally:
-        _teams.give_back()
+        _running.pop(threading.get_ident(), None)

@@ -85,8 +85,8 @@ _BLOCK_BYTES = 60 << 10  # rows of W worked on at a time: most of a first-level 
 DELTA_BYTES = 80 << 10  # of deltas that are gone through at a time: a few first-level caches
 # Vectors of a panel where there are more panels for the sake of the threads. Each goes through all
 # items anew: narrow ones cost more than all threads sharing a wide one, whose rows of W then cross
-# from core to core. Below 3 they would be summed in several chains (`sparse.forward`), and the
-# bits would tell how many threads there were.
+# from core to core. Below 3 they would be summed in several chains (`emit.sparse`), and the bits
+# would tell how many threads there were.
 _NARROWEST = 5
 
 # threads

@@ -14,8 +14,8 @@ import numpy as np
 
 from ...contract.parameters import aligned_zeros
 from ..emit import executor as emitted
-from ..emit.integers import WORD, emit_functions
-from ..jit.compiler import MachineCode, machine_code
+from ..emit.flow import WORD
+from ..jit.compiler import machine_code
 from ..jit.registry import groups_of, kernel_addresses
 from ..jit.threading_layer import run_on_threads
 from ..program.operation import At, Operation, Program, Slot
@@ -24,16 +24,14 @@ __all__ = ["Executable", "Layout", "layout_of", "run", "serial_driver"]
 
 
 @cache
-def _code() -> MachineCode:
-    names = ("run_serial", "run_timed", "take_parts")
-    functions = {f"fastmlp_{name}_entry": getattr(emitted, name) for name in names}
-    return machine_code("executor", lambda module: emit_functions(module, functions))
+def _code() -> Callable[[str], int]:
+    return machine_code("executor", emitted.emit)
 
 
 @cache  # llvmlite looks for it anew each time, for 5 us
 def function_address(name: str) -> int:
     """Return where a function of the executor begins."""
-    return _code().address(f"fastmlp_{name}_entry")
+    return _code()(f"fastmlp_{name}")
 
 
 @cache
@@ -174,13 +172,12 @@ class Executable:
         self._enter_tables({emitted.SEGMENTS: _table(rows, emitted.SEGMENT)})
         self._header[emitted.N_SEGMENTS] = len(rows)
 
-    def time(self, function: int) -> np.ndarray:
-        """Let the function at an address run shares, and return what it adds ticks of its clock to:
-        an element an operation, in their order.
+    def time(self) -> np.ndarray:
+        """Have operations timed, and return what ticks of the clock are added to: an element an
+        operation, in their order.
         """
         times = np.zeros(len(self._tables[emitted.OPERATIONS]), np.int64)
         self._enter_tables({emitted.TIMES: times, emitted.CLOCKS: shared_memory(self.shares)})
-        self._header[emitted.TIMED] = function
         return times
 
     def clear(self) -> None:

@@ -1,7 +1,7 @@
 """What every operation of a step takes, measured while steps are taken.
 
-A program that is to be profiled runs its shares through `run_timed`, which reads a clock after each
-operation. Others never come here: for them it is one comparison a share.
+The executor reads a clock after each operation of a program that is to be profiled; for others it
+is one comparison a share.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 import numpy as np
 
 from ..program.listing import Line, lines
-from .executor import function_address
 from .training import Training
 
 __all__ = ["time_steps"]
@@ -28,7 +27,7 @@ def time_steps(
     batch's step, and the seconds that each takes on average, all turns.
     """
     (listed, executable), *_ = training._executables.items()
-    times = executable.time(function_address("run_timed"))
+    times = executable.time()
     training.train(order, rates)
     key = ("step", training.batch_size)
     found = list(lines(training.phases(listed, key), training.parameters.dtype.itemsize))

@@ -15,11 +15,11 @@ import pytest
 from llvmlite import ir
 
 from fastmlp.kernels.emit import bfloat16, executor, microkernel, target
-from fastmlp.kernels.emit.integers import emit_functions
 from fastmlp.kernels.emit.records import subroutine
 from fastmlp.kernels.emit.target import _TARGETS, Target, current_target, is_arm, processor
+from fastmlp.kernels.emit.vector_math import Vec
 from fastmlp.kernels.jit import registry
-from fastmlp.kernels.jit.registry import SPLIT, vectors_through
+from fastmlp.kernels.jit.registry import SPLIT
 
 TILES = {
     "tile_forward": partial(microkernel.tile, forward=True),
@@ -70,7 +70,7 @@ def assembly(
     module = ir.Module()
     module.triple = processor[0]
     caller = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "caller")
-    v = vectors_through(dtype, target, None)(ir.IRBuilder(caller.append_basic_block()))
+    v = Vec(ir.IRBuilder(caller.append_basic_block()), dtype, target)
     split = {"parts": parts} if parts else {}
     emit = partial(TILES[tile], rows=target.tile_rows, vectors=width, **split)
     subroutine(v, tile, emit)
@@ -207,7 +207,7 @@ def test_the_processor_that_is_asked_for_is_compiled_for(name, features, monkeyp
     check(current_target(), (X86, *processor()), "float32", "tile_forward")
 
 
-@pytest.mark.parametrize("features", [{}, {"neon": True, "sve": False}])
+@pytest.mark.parametrize("features", ["", "+neon,-sve"])
 @pytest.mark.parametrize("triple", [ARM, "arm64-apple-darwin20.0.0"])
 def test_arm_has_neon_whatever_llvm_tells_of_it(triple, features, monkeypatch):
     monkeypatch.setattr(target, "process_triple", lambda: triple)
@@ -245,7 +245,7 @@ def library_calls(lines: list[str]) -> set[str]:
 def test_the_executor_waits_and_flushes_in_the_processors_own_words(processor):
     module = ir.Module()
     module.triple = processor[0]
-    emit_functions(module, {n: getattr(executor, n) for n in ("run_serial", "take_parts")})
+    executor.emit(module)
     lines = compiled(module, processor)
     text = "\n".join(lines)
     if processor[0] == ARM:

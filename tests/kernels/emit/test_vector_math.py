@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numba
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from fastmlp import kernels, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.kernels.emit.records import emit_kernel, record
 from fastmlp.kernels.emit.target import current_target
-from fastmlp.kernels.jit.registry import vectors_through
+from fastmlp.kernels.emit.vector_math import Vec
 
 wide = np.longdouble
 pytestmark = pytest.mark.skipif(
@@ -87,7 +89,7 @@ def logarithm(dtype: str):
     @intrinsic
     def kernel(typingctx, address):
         def codegen(context, builder, sig, args):
-            new = vectors_through(dtype, current_target(), None)
+            new = partial(Vec, dtype=dtype, target=current_target())
             builder.call(emit_kernel(builder.module, "log", emit, new), args)
             return context.get_dummy_value()
 

@@ -6,16 +6,19 @@ import ctypes
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
+from executors import compiled
 from llvmlite.binding import ffi
 
 from fastmlp import MLP, SGD, Adam
 from fastmlp.kernels.emit import executor
 from fastmlp.kernels.emit.activations import ACTIVATIONS
-from fastmlp.kernels.emit.integers import emit_functions, function
-from fastmlp.kernels.emit.optimizers import ADD, OPTIMIZERS, STORE
+from fastmlp.kernels.emit.flow import Flow, const
+from fastmlp.kernels.emit.optimizers import OPTIMIZERS
+from fastmlp.kernels.emit.records import emit_function, record
 from fastmlp.kernels.jit import compiler, registry
 from fastmlp.kernels.run import training
 
@@ -29,7 +32,7 @@ def test_a_group_has_the_addresses_of_its_kernels_only(group):
     expected = {name for name, kernel in registry.KERNELS.items() if kernel.family == family}
     assert set(addresses) == expected
     assert all(addresses.values())
-    with pytest.raises(LookupError, match="dropout: is in no group that was compiled"):
+    with pytest.raises(LookupError, match="dropout"):
         addresses["dropout"]
 
 
@@ -37,8 +40,13 @@ def test_a_group_has_the_addresses_of_its_kernels_only(group):
 def test_a_forward_group_has_its_activations_and_no_others(name):
     codes = {ACTIVATIONS[name], ACTIVATIONS["identity"]}
     (group,) = registry.groups_of(["forward"], [name], "adam")
-    assert registry._kept(group) & set(ACTIVATIONS.values()) >= codes
-    assert registry._kept(group) - codes == {STORE, ADD}
+    module = compiler.module_for(group)
+    registry._emit_group("float32", group, module)
+    tiles = [f for f in module.functions if f.name.startswith("tile_forward")]
+    for tile in tiles:
+        cases = {block.name for block in tile.blocks if block.name.startswith("case")}
+        assert cases == {f"case{code}" for code in codes}
+    assert tiles
 
 
 def test_every_kernel_is_in_the_group_that_its_cases_ask_for():
@@ -66,8 +74,7 @@ def test_kernels_call_nothing_but_the_processor(dtype):
 
 def test_the_executor_calls_the_scheduler_and_the_clock():
     module = compiler.module_for("executor")
-    names = ("run_serial", "run_timed", "take_parts")
-    emit_functions(module, {name: getattr(executor, name) for name in names})
+    executor.emit(module)
     system = {name for name in declared(module) if not name.startswith("llvm.")}
     windows = {"SwitchToThread", "QueryPerformanceCounter"}
     assert system == (windows if sys.platform == "win32" else {"sched_yield", "clock_gettime"})
@@ -116,27 +123,20 @@ def test_what_was_prepared_is_what_runs(job, threads, zeros, monkeypatch):
 # functions of integers
 
 
-@function
-def of_integers(x, a, b):
-    """Use every operator and every kind of block."""
-    total = x.variable(0)
-    with x.count(2, b) as number:
-        with x.when((number % 2).equals(0)):
-            total.set(total.get() + number * a - 1)
-        with x.when(~(number % 2).differs(1)):
-            total.set(total.get() + 100)
-    with x.repeat(lambda: total.get() < 1000):
-        total.set(1 + total.get() * 2)
-    return total.get()
+@record("result a b")
+def of_integers(x: Flow, q: Any) -> None:
+    """Use every kind of block."""
+    with x.between(const(2), q.b) as number:
+        for odd in x.either(x.b.icmp_signed("==", x.b.urem(number, const(2)), const(1))):
+            more = const(100) if odd else x.b.sub(x.times(number, q.a), const(1))
+            x.set_word(x.b.add(x.word(q.result), more), q.result)
 
+    def goes_on(state: list[Any]) -> Any:
+        return x.b.icmp_signed("<", state[0], const(1000))
 
-def compiled(name: str, emitted) -> ctypes._CFuncPtr:
-    """Return a function of integers, compiled without the cache."""
-    module = compiler.module_for(name)
-    emit_functions(module, {name: emitted})
-    code = compiler.MachineCode(compiler.compile_module(module))
-    kind = ctypes.CFUNCTYPE(*(ctypes.c_int64,) * (1 + emitted.parameters))
-    return kind(code.address(name))
+    with x.repeat([x.word(q.result)], goes_on) as state:
+        state[0] = x.at(x.times(state[0], 2), 1)
+    x.set_word(state[0], q.result)
 
 
 def expected_of_integers(a: int, b: int) -> int:
@@ -150,15 +150,18 @@ def expected_of_integers(a: int, b: int) -> int:
 
 @pytest.mark.parametrize(("a", "b"), [(3, 9), (-3, 4), (7, 4), (1 << 40, 5)])
 def test_integers_are_pythons(a, b):
-    assert compiled("of_integers", of_integers)(a, b) == expected_of_integers(a, b)
+    result = ctypes.c_int64(0)
+    (function,) = compiled(of_integers)
+    function(ctypes.addressof(result), a, b)
+    assert result.value == expected_of_integers(a, b)
 
 
 def test_a_function_that_was_not_compiled_is_refused():
     module = compiler.module_for("one")
-    emit_functions(module, {"one": of_integers})
-    code = compiler.MachineCode(compiler.compile_module(module))
+    emit_function(module, "one", of_integers, Flow)
+    address = compiler.loaded(compiler.compile_module(module))
     with pytest.raises(LookupError, match="another: no function of that name was compiled"):
-        code.address("another")
+        address("another")
 
 
 # what goes wrong

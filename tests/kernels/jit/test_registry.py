@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -20,27 +21,22 @@ from fastmlp.kernels.jit.registry import (
     groups_of,
     kernel_addresses,
     launch,
-    variant,
 )
 
 DTYPES = ("float32", "float64")
 
 
-@pytest.mark.parametrize(
-    "group", ["forwards", "update:sdg", "", "forward:", "forwards:relu", "forward:relu+", "add"]
-)
+@pytest.mark.parametrize("group", ["forwards:relu", "update:sdg", "forward:relu+"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_an_unknown_group_is_refused(dtype, group):
-    with pytest.raises(ValueError, match="group: expected"):
-        kernel_addresses(dtype, group)
+def test_an_unknown_group_has_no_addresses(dtype, group):
+    with pytest.raises(LookupError):
+        kernel_addresses(dtype, group)[group.partition(":")[0]]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_unknown_kernel_is_refused(dtype):
     with pytest.raises(LookupError, match="multiply"):
         launch("multiply", dtype, dst=0)
-    with pytest.raises(LookupError, match="multiply: is no kernel"):
-        kernel_addresses(dtype, "penalties")["multiply"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -50,7 +46,7 @@ def test_a_kernel_of_a_group_that_was_not_compiled_is_refused(dtype):
     assert len(set(addresses.values())) == len(addresses)
     assert all(addresses.values())
     for name in ("update", "forward", "gather_u8"):
-        with pytest.raises(LookupError, match=f"{name}: is in no group that was compiled"):
+        with pytest.raises(LookupError, match=name):
             addresses[name]
 
 
@@ -70,31 +66,20 @@ def test_kernels_are_in_the_groups_that_are_asked_for():
         assert {f"forward:{names}", f"vector forward:{names}"} <= set(groups)
         assert {f"update:{rule}", f"feature update:{rule}", f"optimizer:{rule}"} <= set(groups)
     assert groups_of(["add", "output"], {"relu"}, "sgd") == ["groups", "outputs"]
-    assert variant(KERNELS["forward"], ["relu", "identity"], "sgd") == "forward:identity+relu"
-
-
-def test_kernels_of_a_family_have_the_same_cases():
-    families = {}
-    for kernel in KERNELS.values():
-        assert families.setdefault(kernel.family, kernel.cases) == kernel.cases
+    assert groups_of(["forward"], ["relu", "identity"], "sgd") == ["forward:identity+relu"]
 
 
 @pytest.mark.parametrize(
-    ("fields", "missing", "unknown"),
+    "fields",
     [
-        ({}, ["count", "penalty", "totals"], []),
-        ({"penalty": 0, "totals": 0}, ["count"], []),
-        ({"penalty": 0, "totals": 0, "count": 0, "more": 0}, [], ["more"]),
-        ({"penalty": 0, "total": 0, "count": 0}, ["totals"], ["total"]),
+        (), ("penalty", "totals"), ("penalty", "totals", "count", "more"),
+        ("penalty", "total", "count"),
     ],
-)
-def test_a_record_with_other_fields_is_refused(fields, missing, unknown):
-    with pytest.raises(TypeError) as error:
-        launch("reduce_penalties", "float64", **fields)
-    assert str(error.value) == (
-        "reduce_penalties: expected the fields penalty, totals, count; "
-        f"missing {missing}, unknown {unknown}"
-    )
+)  # fmt: skip
+def test_a_record_with_other_fields_is_refused(fields):
+    expected = re.escape("expected the fields ('penalty', 'totals', 'count'), got " + str(fields))
+    with pytest.raises(TypeError, match=f"reduce_penalties: {expected}"):
+        launch("reduce_penalties", "float64", **dict.fromkeys(fields, 0))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -112,7 +97,7 @@ def test_fields_are_given_in_any_order(dtype):
 
 
 def vec(builder: ir.IRBuilder) -> Vec:
-    return Vec(builder, "float64", 2, False)
+    return Vec(builder, "float64", current_target())
 
 
 @record("c a b")
@@ -180,9 +165,7 @@ def test_every_kernel_uses_its_fields_and_no_others(name):
     function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), [I64] * 32), "kernel")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     values = dict(zip(kernel.fields, function.args[: len(kernel.fields)], strict=True))
-    target = current_target()
-    v = Vec(builder, "float64", target.vector_bytes // 8, target.fma)
-    kernel.emit(v, Watched(**values))
+    kernel.emit(vec(builder), Watched(**values))
     spared = {"table", "cuts"} if name.endswith("_csr") else {"table"}
     assert set(kernel.fields) - used <= spared
 

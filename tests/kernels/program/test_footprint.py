@@ -337,7 +337,7 @@ def run_and_watch(made: Training, executable: Executable, listed: bool, segments
                         values = [value_of(v, executable.bases, step, turn)
                                   for v in operation.values]  # fmt: skip
                         record = np.array(values, np.int64)
-                        registry.call_kernel(addresses[operation.kernel], record.ctypes.data)
+                        registry.KERNEL(addresses[operation.kernel])(record.ctypes.data)
                         after = bytes_of(executable.bases, arrays)
                         allowed = {
                             place: np.zeros(len(content), bool) for place, content in before.items()

@@ -27,9 +27,11 @@ from executors import (
 
 from fastmlp import MLP, Adam
 from fastmlp.kernels.emit import executor
-from fastmlp.kernels.emit.integers import Integer, Integers, function
+from fastmlp.kernels.emit.flow import const
 from fastmlp.kernels.emit.optimizers import ADD, HYPER_ROW, STORE
+from fastmlp.kernels.emit.records import record
 from fastmlp.kernels.emit.target import current_target
+from fastmlp.kernels.emit.threads import Threads
 from fastmlp.kernels.jit.registry import kernel_addresses
 from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
 from fastmlp.kernels.run import training
@@ -289,35 +291,34 @@ class Watched:
         ]
         self._keep = access, marks
 
-        def called(x: Integers, callback: object, *arguments: Integer) -> None:
-            address = ctypes.cast(callback, ctypes.c_void_p).value
-            x.call(x.variable(address).get(), *arguments)
+        def called(x: Threads, callback: object, *arguments: object) -> None:
+            x.call_at(const(ctypes.cast(callback, ctypes.c_void_p).value), *arguments)
 
-        def watched(name: str) -> Callable[..., Integer]:
-            honest = getattr(Integers, name)
+        def watched(name: str) -> Callable[..., object]:
+            honest = getattr(Threads, name)
 
-            def method(x: Integers, *arguments: object) -> Integer:
+            def method(x: Threads, *arguments: object) -> object:
                 called(x, access)
                 return honest(x, *arguments)
 
             return method
 
-        @function
-        def spin_wait(x, spins):
+        def spin_wait(x, looks):
             called(x, access)
+            return looks
 
-        @function
-        def run_share(x, program, phase, share, step):
-            called(x, marks[0], phase, share, step)
+        @record("program phase share step")
+        def run_share(x, q):
+            called(x, marks[0], q.phase, q.share, q.step)
             called(x, access)
-            called(x, marks[1], phase, share, step)
+            called(x, marks[1], q.phase, q.share, q.step)
 
         with monkeypatch.context() as patch:
             for name in ("load", "store", "compare_and_swap"):
-                patch.setattr(Integers, name, watched(name))
+                patch.setattr(Threads, name, watched(name))
             patch.setattr(executor, "spin_wait", spin_wait)
             patch.setattr(executor, "run_share", run_share)
-            (self.take_part,) = compiled("take_part")
+            (self.take_part,) = compiled(executor.take_part)
 
     def note(self, what: str, step: int, phase: int, share: int) -> None:
         self.seen.append((what, step, phase, share))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -355,9 +356,7 @@ def panels(over: Callable[[Vec, Any], Iterator[tuple[int, Any]]]) -> list[list[i
     @intrinsic
     def kernel(typingctx, address):
         def codegen(context, builder, sig, args):
-            def new(builder: Any) -> Vec:
-                return Vec(builder, "float64", VECTOR // 8, TARGET.fma)
-
+            new = partial(Vec, dtype="float64", target=TARGET)
             builder.call(emit_kernel(builder.module, "panels", emit, new), args)
             return context.get_dummy_value()
 
