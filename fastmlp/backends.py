@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,8 +53,11 @@ class Backend(Protocol):
         """Return the mean loss with its penalty, and the gradients."""
         ...
 
-    def finite(self, X: np.ndarray, threads: int | None) -> bool:
-        """Tell whether all elements are finite; False may be wrong where they are very large."""
+    def finite(self, X: np.ndarray, threads: int | None, most: float = math.inf) -> bool:
+        """Tell whether all elements are finite, and at most so large.
+
+        False may be wrong where they are about as large.
+        """
         ...
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
@@ -127,9 +131,9 @@ class NumpyBackend:
             l2=l2, sample_weight=sample_weight,
         )  # fmt: skip
 
-    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+    def finite(self, X: np.ndarray, threads: int | None, most: float = math.inf) -> bool:
         """See `Backend`."""
-        return sum_is_finite(X)
+        return sum_is_finite(X, most=most)
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
         """See `Backend`."""
@@ -181,12 +185,12 @@ class NumpyBackend:
         return [X[i : i + self._ROWS] for i in range(0, max(1, X.shape[0]), self._ROWS)]
 
 
-def _prepared(parameters: Parameters) -> Any:
-    """Return what the compiled backend keeps ready for these parameters."""
+def _inference(parameters: Parameters) -> Any:
+    """Return the compiled forward pass, which is kept with the parameters."""
     if parameters.prepared is None:
-        from .kernels.run.inference import Prepared
+        from .kernels.run.inference import Inference
 
-        parameters.prepared = Prepared(parameters)
+        parameters.prepared = Inference(parameters)
     return parameters.prepared
 
 
@@ -234,29 +238,28 @@ class NumbaBackend:
 
         return gradients(parameters, X, y, l2, sample_weight, threads)
 
-    def finite(self, X: np.ndarray, threads: int | None) -> bool:
+    def finite(self, X: np.ndarray, threads: int | None, most: float = math.inf) -> bool:
         """See `Backend`."""
-        found: bool = _finite().all_finite(X, threads)
+        found: bool = _finite().all_finite(X, threads, most)
         return found
 
     def activations(self, parameters: Parameters, X: Any, threads: int | None) -> list[np.ndarray]:
         """See `Backend`."""
-        from .kernels.run.inference import Inference
-
-        return Inference(parameters, threads).activations(X)
+        activations: list[np.ndarray] = _inference(parameters).activations(X, threads)
+        return activations
 
     def answers(
         self, parameters: Parameters, X: Any, check: Callable[[Any], Any], threads: int | None
     ) -> np.ndarray:
         """See `Backend`; programs look themselves whether plain rows are finite."""
-        outputs: np.ndarray | None = _prepared(parameters).rows.outputs(X, threads, checked=False)
+        outputs: np.ndarray | None = _inference(parameters).rows.outputs(X, threads)
         return self.outputs(parameters, check(X), threads) if outputs is None else outputs
 
     def outputs(self, parameters: Parameters, X: Any, threads: int | None) -> np.ndarray:
         """See `Backend`."""
-        prepared = _prepared(parameters)
-        outputs: np.ndarray | None = prepared.rows.outputs(X, threads)
-        return prepared.inference(threads).outputs(X) if outputs is None else outputs
+        inference = _inference(parameters)
+        outputs: np.ndarray | None = inference.rows.outputs(X, threads)
+        return inference.outputs(X, threads) if outputs is None else outputs
 
     def evaluator(
         self,
@@ -271,15 +274,11 @@ class NumbaBackend:
         """See `Backend`."""
         from .kernels.run.inference import Inference
 
-        def means(inference: Any) -> tuple[float, float]:
-            losses, correct = inference.losses(X, y, sample_weight)
-            return _means(losses, int(correct.sum()), sample_weight)
-
-        if repeated:
-            return partial(means, Inference(parameters, threads, X))
+        inference = Inference(parameters, X) if repeated else _inference(parameters)
 
         def evaluate() -> tuple[float, float]:
-            return means(_prepared(parameters).inference(threads))
+            losses, correct = inference.losses(X, y, sample_weight, threads)
+            return _means(losses, int(correct.sum()), sample_weight)
 
         return evaluate
 

@@ -40,13 +40,12 @@ _ALONE = 32_768  # elements that one thread is done with before another one has 
 
 
 def _target(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, *inputs: Any) -> np.ndarray:
-    """Return what a kernel writes to: `out`, or an array to be copied into it."""
+    """Return what a kernel writes to: `out`, checked, or an array that is to be copied into it."""
     if out is None:
         return np.empty(shape, dtype)
-    apart = len(shape) == 2 and shape[1] > 1 and out.strides[1] != out.itemsize
-    if apart or any(np.may_share_memory(out, array) for array in inputs):
-        return np.empty(shape, dtype)
-    return out
+    check_out(out, shape, dtype)
+    apart = out.flags.c_contiguous and not any(np.may_share_memory(out, a) for a in inputs)
+    return out if apart else np.empty(shape, dtype)
 
 
 def _given(out: np.ndarray | None, target: np.ndarray) -> np.ndarray:
@@ -57,16 +56,16 @@ def _given(out: np.ndarray | None, target: np.ndarray) -> np.ndarray:
     return out
 
 
-def _matrices(z: np.ndarray) -> list[tuple[Any, tuple[int, int]]]:
-    """Return where, and in which shapes, an array without gaps is cut into matrices: one row of
-    what no threads would share, else rows that are not too short.
+def _matrices(array: np.ndarray) -> list[np.ndarray]:
+    """Return the matrices that an array without gaps is cut into: one row of what no threads would
+    share, else rows that are not too short.
     """
-    if z.size <= _ALONE:
-        return [(slice(None), (1, z.size))]
-    if z.shape[-1] >= _SHORT and z.size > z.shape[-1]:
-        return [(slice(None), (z.size // z.shape[-1], z.shape[-1]))]
-    whole = z.size // _ROW * _ROW
-    return [(slice(0, whole), (whole // _ROW, _ROW)), (slice(whole, None), (1, z.size - whole))]
+    if array.size <= _ALONE:
+        return [array.reshape(1, -1)]
+    if array.shape[-1] >= _SHORT and array.size > array.shape[-1]:
+        return [array.reshape(-1, array.shape[-1])]
+    flat, whole = array.reshape(-1), array.size // _ROW * _ROW
+    return [flat[:whole].reshape(-1, _ROW), flat[whole:].reshape(1, -1)]
 
 
 @implements(signatures.activate)
@@ -77,20 +76,9 @@ def activate(
     z = check_activate(z, activation)
     outs = (None, None) if out is None else check_outs(out, (z.shape, z.shape), z.dtype)
     plain_z = np.ascontiguousarray(z)
-    a, derivative = (
-        np.empty(z.shape, z.dtype)
-        if each is None or not each.flags.c_contiguous or np.may_share_memory(each, z)
-        else each
-        for each in outs
-    )
-    if activation == "identity":  # NumPy copies as fast as memory can
-        a[...], derivative[...] = z, 1
-        return _given(outs[0], a), _given(outs[1], derivative)
-    for where, shape in _matrices(plain_z):
-        plain.activate(
-            plain_z.reshape(-1)[where].reshape(shape), activation,
-            a.reshape(-1)[where].reshape(shape), derivative.reshape(-1)[where].reshape(shape),
-        )  # fmt: skip
+    a, derivative = (_target(each, z.shape, z.dtype, z) for each in outs)
+    for parts in zip(*map(_matrices, (plain_z, a, derivative)), strict=True):
+        plain.activate(activation, *parts)
     return _given(outs[0], a), _given(outs[1], derivative)
 
 
@@ -98,8 +86,6 @@ def activate(
 def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The kernel of the output layer."""
     logits = check_softmax(logits)
-    if out is not None:
-        check_out(out, logits.shape, logits.dtype)
     target = _target(out, logits.shape, logits.dtype, logits)
     plain.outputs(np.ascontiguousarray(logits), "softmax", target)
     return _given(out, target)
@@ -131,12 +117,7 @@ def output_loss(
 ) -> tuple[float, np.ndarray]:
     """One kernel for loss, delta and what is predicted right."""
     logits, y, weight = check_output_loss(logits, y, output, loss, sample_weight)
-    if out is not None:
-        check_out(out, logits.shape, logits.dtype)
-    apart = out is not None and (
-        not out.flags.c_contiguous or any(np.may_share_memory(out, a) for a in (logits, y))
-    )
-    delta = np.empty(logits.shape, logits.dtype) if out is None or apart else out
+    delta = _target(out, logits.shape, logits.dtype, logits, y)
     losses = plain.loss(np.ascontiguousarray(logits), y, weight, (output, loss), delta)
     total = len(losses) if weight is None else weight.sum()
     return float(losses.sum() / total), _given(out, delta)
@@ -154,8 +135,6 @@ def dense(
     """One kernel: bias and activation are applied while a tile is in registers."""
     x, weights, bias = check_dense(x, weights, bias, activation)
     shape, dtype = (x.shape[0], weights.shape[1]), weights.dtype
-    if out is not None:
-        check_out(out, shape, dtype)
     target = _target(out, shape, dtype, x, weights, *([] if bias is None else [bias]))
     plain.dense(x, weights, bias, activation, target)
     return _given(out, target)
@@ -177,8 +156,6 @@ def dense_backward(
         _target(each, shape, weights.dtype, delta, x, weights)
         for each, shape in zip(outs, shapes, strict=True)
     ]
-    if not targets[1].flags.c_contiguous:
-        targets[1] = np.empty(shapes[1], weights.dtype)
     plain.backward(delta, x, weights, (targets[0], targets[1], targets[2]))
     dw, db, dx = (_given(each, target) for each, target in zip(outs, targets, strict=True))
     return dw, db, dx

@@ -6,6 +6,7 @@ Sparse X, and training, go the network's own way: through a padded copy of the p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..contract.parameters import Parameters
 from ..optimizers import OptimizerState
 from ..regularization import Regularization
 from ..support.validation import check_number, check_sample_weight, check_targets
-from .run import network, plain
+from .run import plain
 from .run.gradients import gradients
 from .run.inference import Inference
 from .run.stepping import step
@@ -51,6 +52,28 @@ def _rows(X: np.ndarray, architecture: Architecture) -> np.ndarray:
     return read_rows(X, slice(None), architecture.input_scale, architecture.dtype)
 
 
+def _hidden_and_logits(
+    X: np.ndarray, weights: Arrays, biases: Arrays, architecture: Architecture,
+    derivatives: list[np.ndarray] | None = None,
+) -> list[np.ndarray]:  # fmt: skip
+    """Return the hidden layers' activations and the logits, layer by layer.
+
+    The hidden layers' f'(z) are appended to `derivatives`, where it is given.
+    """
+    found, a = [], X
+    names = [*architecture.activations, "identity"]
+    for layer, (w, name) in enumerate(zip(weights, names, strict=True)):
+        z = np.empty((len(X), w.shape[1]), w.dtype)
+        apart = derivatives is not None and layer < len(names) - 1
+        plain.dense(a, w, biases[layer] if biases else None, "identity" if apart else name, z)
+        if derivatives is not None and apart:
+            derivatives.append(np.empty_like(z))
+            plain.activate(name, z, z, derivatives[-1])
+        found.append(z)
+        a = z
+    return found
+
+
 @implements(signatures.forward)
 def forward(
     X: Any, weights: Arrays, biases: Arrays, architecture: Architecture
@@ -58,8 +81,8 @@ def forward(
     """As a network predicts, but every layer is kept."""
     X = check_network_call(X, weights, biases, architecture)
     if not isinstance(X, np.ndarray):
-        return Inference(_parameters(weights, biases, architecture), None).activations(X)
-    activations = network.hidden_and_logits(_rows(X, architecture), weights, biases, architecture)
+        return Inference(_parameters(weights, biases, architecture)).activations(X, None)
+    activations = _hidden_and_logits(_rows(X, architecture), weights, biases, architecture)
     plain.outputs(activations[-1], architecture.output, activations[-1])
     return activations
 
@@ -83,10 +106,32 @@ def loss_and_gradients(
     targets = check_targets("y", y, X.shape[0], a.n_out, a.output, a.loss, np.dtype(a.dtype))
     weight = check_sample_weight(sample_weight, X.shape[0])
     l2 = check_number("l2", l2, low=0.0)
-    if isinstance(X, np.ndarray):
-        rows = _rows(X, a)
-        return network.loss_and_gradients(rows, targets, weights, biases, a, l2, weight)
-    return gradients(_parameters(weights, biases, a), X, targets, l2, weight, None)
+    if not isinstance(X, np.ndarray):
+        return gradients(_parameters(weights, biases, a), X, targets, l2, weight, None)
+    derivatives: list[np.ndarray] = []
+    inputs = [_rows(X, a)]
+    inputs += _hidden_and_logits(inputs[0], weights, biases, a, derivatives)
+    logits = inputs.pop()
+    delta = np.empty_like(logits)
+    losses = plain.loss(logits, targets, weight, (a.output, a.loss), delta)
+    total = len(losses) if weight is None else weight.sum()
+    loss, result = float(losses.sum() / total), Gradients([], [])
+    for layer in reversed(range(len(weights))):
+        w, x = weights[layer], inputs[layer]
+        dw, db = np.empty(w.shape, w.dtype), np.empty(w.shape[1], w.dtype)
+        dx = np.empty_like(x) if layer else None
+        plain.backward(delta, x, w, (dw, db, dx))
+        if dx is not None:
+            delta = np.multiply(dx, derivatives[layer - 1], out=dx)
+        for gradient in (dw, db):
+            gradient /= w.dtype.type(total)
+        if l2 > 0:
+            dw += w.dtype.type(l2) * w
+            loss += l2 / 2 * float(np.square(w).sum(dtype=np.float64))
+        result.weights.insert(0, dw)
+        if biases:
+            result.biases.insert(0, db)
+    return loss, result
 
 
 @implements(signatures.optimizer_step)
@@ -125,20 +170,17 @@ def train_epoch(
         X, y, weights, biases, architecture, optimizer, state,
         order, batch_size, learning_rate, l2, sample_weight,
     )  # fmt: skip
-    parameters = _parameters(weights, biases, architecture)
+    parameters = Parameters(architecture)
     views = parameters.slot_views(optimizer.slots)
-    for slot, given in zip(views, state.slots, strict=True):
-        for view, array in zip(slot, given, strict=True):
-            view[...] = array
+    ours = [*parameters.weights, *parameters.biases, *chain(*views)]
+    pairs = list(zip(ours, [*weights, *biases, *chain(*state.slots)], strict=True))
+    for view, array in pairs:
+        view[...] = array
     progress = OptimizerState(state.step, views)
     settings = StepSettings(optimizer, progress, size, Regularization(l2=l2))
     run = Training(parameters, DataSet(X, y, weight), settings, threads=None)
     result = run.train(order, rates)
-    for array, view in zip([*weights, *biases], [*parameters.weights, *parameters.biases],
-                           strict=True):  # fmt: skip
+    for view, array in pairs:
         array[...] = view
-    for slot, given in zip(views, state.slots, strict=True):
-        for view, array in zip(slot, given, strict=True):
-            array[...] = view
     state.step = progress.step
     return result

@@ -38,17 +38,17 @@ class HeldOut:
     ) -> None:
         self.network, self.X, self.targets = network, X, targets
         self.rows, self.weight = rows, weight
-        self._inference = Inference(network.parameters, network.threads, X)
+        self._inference = Inference(network.parameters, X)
 
     def loss_and_score(self) -> tuple[float, float]:
         """Return the mean loss, and accuracy or R2; NaN where predictions are not finite."""
         architecture = self.network.parameters.architecture
-        everything = slice(None)
+        everything, threads = slice(None), self.network.threads
         if architecture.loss in LOG_LOSSES:
-            losses, correct = self._inference.losses(self.X, self.targets.y, self.weight)
+            losses, correct = self._inference.losses(self.X, self.targets.y, self.weight, threads)
             score = float(np.average(correct, weights=self.weight))
         else:
-            outputs = self._inference.outputs(self.X)
+            outputs = self._inference.outputs(self.X, threads)
             with np.errstate(over="ignore", invalid="ignore"):
                 losses, _ = sample_losses(outputs, self.targets.y, "identity", architecture.loss)
                 predicted = np.exp(outputs) if architecture.loss == "poisson" else outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -20,8 +21,15 @@ def _row_chunks(X: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, X[start : start + rows]
 
 
-def sum_is_finite(values: np.ndarray) -> bool:
-    """Tell whether a sum is finite, and so all its addends; False proves nothing."""
+def sum_is_finite(values: np.ndarray, *, most: float = math.inf) -> bool:
+    """Tell whether a sum is finite, and so all its addends; False proves nothing.
+
+    Where there is a largest number, it is the sum of squares, which none above it fits into.
+    """
+    if most < math.inf:
+        room = min(most * most, sys.float_info.max) / 2  # half: sums are rounded
+        axes = list(range(values.ndim))
+        return float(np.einsum(values, axes, values, axes, [])) < room  # it warns of nothing
     dtype = None if values.dtype.char in "fd" else np.float64
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(np.add.reduce(values, axis=None, dtype=dtype)))
@@ -29,17 +37,8 @@ def sum_is_finite(values: np.ndarray) -> bool:
 
 @cache
 def _room(dtype: Any, scale: float | None) -> tuple[int, float]:
-    """Return the dtype's size, and the square of the largest number in it, times scale."""
-    most = float(np.finfo(dtype).max) * (scale or 1.0)
-    return np.dtype(dtype).itemsize, min(most * most, sys.float_info.max)
-
-
-def _squares_fit(values: np.ndarray, most: float) -> bool:
-    """Tell whether the sum of all squares shows that none is NaN or too large.
-
-    False proves nothing. It takes one pass, as a sum does, and einsum warns of nothing.
-    """
-    return float(np.einsum("ij,ij->", values, values)) < most / 2  # half: sums are rounded
+    """Return the dtype's size, and the largest number in it, times scale."""
+    return np.dtype(dtype).itemsize, float(np.finfo(dtype).max) * (scale or 1.0)
 
 
 def _converted(values: np.ndarray, dtype: Any, scale: float) -> np.ndarray:
@@ -51,7 +50,7 @@ def check_finite(
     name: str,
     X: Any,
     columns: Sequence[str] | None = None,
-    all_finite: Callable[[np.ndarray], bool] = sum_is_finite,
+    all_finite: Callable[..., bool] = sum_is_finite,
     *,
     dtype: Any = None,
     scale: float | None = None,
@@ -66,7 +65,7 @@ def check_finite(
     columns : sequence of str, optional
         The names of its columns, for the message.
     all_finite : callable, optional
-        What looks first; a false answer is looked at more closely.
+        What looks first, also for numbers beyond `most`; a false answer is looked at more closely.
     dtype : numpy dtype, optional
         What X becomes: a number that is infinite there is refused as well. X is still gone
         through once.
@@ -85,10 +84,10 @@ def check_finite(
     values = X.data[:, None] if sparse else X
     if values.dtype.kind != "f" or values.size == 0:
         return
-    size, most = (values.itemsize, 0.0) if dtype is None else _room(dtype, scale)
+    size, most = (0, math.inf) if dtype is None else _room(dtype, scale)
     if values.itemsize <= size:
-        dtype = None
-    if all_finite(values) if dtype is None else _squares_fit(values, most):
+        dtype, most = None, math.inf
+    if all_finite(values, most=most):
         return
     for start, rows in _row_chunks(values):
         if dtype is None and sum_is_finite(rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -329,7 +330,7 @@ def test_an_array_of_another_class_is_taken_as_a_plain_one():
 @pytest.fixture
 def seen(monkeypatch):
     """Have every call made anew; return the phases and threads of those that are made."""
-    monkeypatch.setattr(calls, "_kinds", {})
+    calls._kind.cache_clear()
     made, whole = [], calls.Call.__init__
 
     def noted(self, dtype, shares, phases, **options):
@@ -359,7 +360,7 @@ def test_threads_change_no_bit_and_keep_to_their_part(monkeypatch, seen, dtype, 
     monkeypatch.setattr(choose, "choose_threads", lambda *a, **o: 1)
     alone = results()
     seen.clear()
-    monkeypatch.setattr(calls, "_kinds", {})
+    calls._kind.cache_clear()
     monkeypatch.setattr(calls, "ThreadChoice", lambda: None)
     monkeypatch.setattr(choose, "choose_threads", lambda *a, **o: threads)
     for ours, wanted in zip(results(), alone, strict=True):
@@ -407,11 +408,10 @@ def test_few_rows_pack_weights_that_come_from_memory(sign):
 
 
 def test_few_calls_are_kept(monkeypatch):
-    monkeypatch.setattr(calls, "_kinds", {})
-    monkeypatch.setattr(calls, "_KEPT", 3)
+    monkeypatch.setattr(calls, "_kind", lru_cache(3)(calls._kind.__wrapped__))
     for n in range(1, 8):
         kernels.dense(np.ones((n, 2)), np.ones((2, 3)))
-    assert len(calls._kinds) == 3
+    assert calls._kind.cache_info().currsize == 3
     assert not np.isnan(kernels.dense(np.ones((1, 2)), np.ones((2, 3)))).any()
 
 

@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Any
 
 from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
-from .flow import I64, const
+from .flow import F64, I64, const
 from .optimizers import OPTIMIZERS, load_hyperparameters, state_arrays, step_vector
 from .records import record
 from .vector_math import RowVec, Vec, along_row
@@ -66,15 +66,18 @@ def _part(v: Vec, q: Any, n: Any) -> tuple[Any, Any]:
     return b.udiv(b.mul(n, q.share), q.shares), b.udiv(following, q.shares)
 
 
-@record("found x ldx rows columns share shares")
+@record("found x ldx rows columns share shares factor")
 def finite(v: Vec, q: Any) -> None:
-    """found = 0 unless this share's elements are all finite; then it stays what it is.
+    """found = 0 unless the sum of this share's elements, times a factor, is finite; then it stays
+    what it is.
 
     A share has some of the rows; of one row alone, some of the columns. What is not finite makes a
-    NaN of its product with 0, and of every sum after it.
+    NaN of its product with 0, and an infinity or a NaN of that with another factor, and of every
+    sum after it. The `factor` is the bits of a float64.
     """
     b = v.b
-    zero = v.c(0.0)
+    zero, none = v.c(0.0), v.scalar(0.0)
+    factor = v.splat(v.cast(b.bitcast(q.factor, F64), v.scalar))
     alone = b.icmp_signed("==", q.rows, const(1))
     (top, bottom), (begin, end) = _part(v, q, q.rows), _part(v, q, q.columns)
     rows = b.select(alone, const(1), b.sub(bottom, top))
@@ -85,13 +88,13 @@ def finite(v: Vec, q: Any) -> None:
 
     def add(u: Vec, at: Any, sums: list[Any]) -> list[Any]:
         some = u.load_row(at, _ACCUMULATORS)
-        return [v.fma(x, zero, s) for x, s in zip(some, sums, strict=True)]
+        return [v.fma(x, factor, s) for x, s in zip(some, sums, strict=True)]
 
     with v.loop(rows, [zero] * _ACCUMULATORS) as (r, sums):
         with v.loop(whole, [v.at(start, r, q.ldx), *sums]) as (_, state):
             at = state[0]
             state[:] = [v.at(at, _ACCUMULATORS * v.bytes), *add(v, at, state[1:])]
         sums[:] = add(rest, state[0], state[1:])
-    total = v.first(v.reduce(reduce(b.fadd, sums), b.fadd))
-    none = b.fcmp_ordered("==", total, v.scalar(0.0))
-    v.store_scalar(b.select(none, v.load_scalar(q.found, 0, I64), const(0)), q.found)
+    total = b.fmul(v.first(v.reduce(reduce(b.fadd, sums), b.fadd)), none)
+    kept = b.select(b.fcmp_ordered("==", total, none), v.load_scalar(q.found, 0, I64), const(0))
+    v.store_scalar(kept, q.found)

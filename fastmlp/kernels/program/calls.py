@@ -29,11 +29,6 @@ class Matrix:
     down: int
     across: int
 
-    @property
-    def transposed(self) -> Matrix:
-        """The matrix with rows and columns exchanged."""
-        return Matrix(self.at, self.across, self.down)
-
     def part(self, row: int, column: int) -> At:
         """Return where an element is."""
         return self.at + (row * self.down + column * self.across)

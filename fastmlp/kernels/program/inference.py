@@ -31,7 +31,7 @@ def _look(job: Job, share: Share, t: int, samples: Samples) -> None:
     q = job.layers[0]
     share.add(
         "finite", found=At(Slot.FINITE, 8 * t), x=samples.at(q.a, q.ld_a), ldx=q.ld_a,
-        rows=samples.rows, columns=q.n_in, share=0, shares=1,
+        rows=samples.rows, columns=q.n_in, share=0, shares=1, factor=0,
     )  # fmt: skip
 
 

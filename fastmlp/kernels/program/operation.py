@@ -63,6 +63,7 @@ class Slot(IntEnum):
     DERIVATIVE = auto()
     N_ROWS = auto()  # numbers
     N_COLUMNS = auto()
+    FACTOR = auto()  # the bits of a float64
 
 
 class At(NamedTuple):

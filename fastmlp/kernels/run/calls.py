@@ -7,8 +7,10 @@ entered at every call. So a call costs a few microseconds beside the work.
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from contextlib import suppress
+from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
@@ -22,7 +24,6 @@ from .thread_choice import ThreadChoice
 __all__ = ["Call", "address_of", "call"]
 
 _KEPT = 256  # calls of other shapes
-_ROOMS = 4  # rooms for packing, of calls that run at the same time
 
 _pointer_at = ctypes.c_void_p.from_address
 _HEAD = object.__basicsize__  # of what every object begins with; NumPy's has its data behind it
@@ -50,6 +51,15 @@ def _quickest() -> Callable[[np.ndarray], int]:
 address_of = _quickest()
 
 
+class _Room(threading.local):
+    """Where a thread's calls pack their operands, one after the other."""
+
+    bytes = aligned_zeros(0, np.uint8)
+
+
+_room = _Room()
+
+
 class Call:
     """A program of one operation, ready to be run on arrays of the same shapes and strides.
 
@@ -64,75 +74,54 @@ class Call:
         program = Program(shares, {"call": list(phases)})
         self._executable = Executable(layout_of(program, dtype, activations, rule))
         self._executable.enter((("call", 0, 1),))
-        self.shares, self.room = shares, room
+        self._shares, self._room = shares, room
 
-    def run(self, places: Iterable[tuple[int, int]]) -> None:
-        """Run with these arrays: (slot, address)."""
+    def run(self, places: Iterable[tuple[Slot, np.ndarray | int]]) -> None:
+        """Run with these arrays and numbers."""
         bases = self._executable.bases
-        for slot, address in places:
-            bases[slot] = address
-        run(self._executable, self.shares)
+        for slot, value in places:
+            bases[slot] = value if isinstance(value, int) else address_of(value)
+        if self._room:
+            if _room.bytes.nbytes < self._room:
+                _room.bytes = aligned_zeros(self._room, np.uint8)
+            bases[Slot.WORKSPACE] = address_of(_room.bytes)
+        run(self._executable, self._shares)
 
 
 class _Kind:
-    """What is kept of calls of one kind: those that nobody uses, and on how many threads."""
+    """Calls of one kind: those that nobody uses, by their threads, and on how many threads."""
 
-    def __init__(self, flops: int, threads: int | None) -> None:
-        self.free: dict[int, list[Call]] = {}
-        self.least = choose.choose_threads(threads, flops)  # 1 where threads cannot pay
-        learns = threads is None and self.least > 1 and flops < choose.LEARNT_FLOPS
+    def __init__(self, key: Hashable, flops: int, threads: int | None) -> None:
+        self.free: dict[int, list[Call]] = defaultdict(list)
+        self.most = choose.choose_threads(threads, flops)  # 1 where threads cannot pay
+        learns = threads is None and self.most > 1 and flops < choose.LEARNT_FLOPS
         self.choice = ThreadChoice() if learns else None
 
-    def threads(self) -> int:
-        if self.choice is None or self.choice.together:
-            return self.least
-        return 1
 
-
-_kinds: dict[Hashable, _Kind] = {}
-_rooms: list[np.ndarray] = []
-
-
-def _room_for(size: int) -> np.ndarray:
-    """Return room of at least so many bytes, which `call` keeps for the next one."""
-    try:
-        room = _rooms.pop()
-    except IndexError:
-        room = aligned_zeros(0, np.uint8)
-    return room if room.nbytes >= size else aligned_zeros(size, np.uint8)
+_kind = lru_cache(_KEPT)(_Kind)
 
 
 def call(
-    key: Hashable, flops: int, make: Callable[[int], Call], *places: tuple[int, int],
-    threads: int | None = None,
+    key: Hashable, flops: int, make: Callable[[int], Call],
+    *places: tuple[Slot, np.ndarray | int], threads: int | None = None,
 ) -> int:  # fmt: skip
-    """Run the call of a key on these arrays, and return on how many threads.
+    """Run the call of a key on arrays and numbers, and return on how many threads.
 
     The key has all that the program depends on but for the number of threads; ``make(threads)``
     makes a call that is not there, or that somebody uses. `flops` are those of a product in float32
     that takes as long; `threads`, where given, are taken instead of what pays.
     """
-    kind = _kinds.get(key)
-    if kind is None:
-        with suppress(StopIteration, RuntimeError):  # where another call does the same
-            while len(_kinds) >= _KEPT:
-                _kinds.pop(next(iter(_kinds)), None)
-        kind = _kinds[key] = _Kind(flops, threads)
-    threads = kind.threads()
-    free = kind.free.get(threads)
-    if free is None:
-        free = kind.free[threads] = []
-    known = bool(free)
-    one = free.pop() if known else make(threads)
+    kind = _kind(key, flops, threads)
+    choice = kind.choice
+    shares = kind.most if choice is None or choice.together else 1
+    free = kind.free[shares]
+    try:
+        one = free.pop()
+    except IndexError:
+        one, choice = make(shares), None  # the first call of a kind compiles
     begun = perf_counter()
-    if one.room:
-        room = _room_for(one.room)
-        one.run((*places, (Slot.WORKSPACE, address_of(room))))
-        if len(_rooms) < _ROOMS:
-            _rooms.append(room)
-    else:
-        one.run(places)
-    if known and kind.choice is not None:  # the first call of a kind compiles
-        kind.choice.note(perf_counter() - begun)
+    one.run(places)
+    if choice is not None:
+        choice.note(perf_counter() - begun)
     free.append(one)
-    return threads
+    return shares

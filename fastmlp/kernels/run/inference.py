@@ -16,31 +16,18 @@ from .csr_index import Index, room_for_lists
 from .rows_inference import Blocks, RowsInference
 from .source import Source, index_bases, loss_of, padded_targets
 
-__all__ = ["Inference", "Prepared"]
-
-
-class Prepared:
-    """What a network keeps ready for calls to come."""
-
-    def __init__(self, parameters: Parameters) -> None:
-        self._parameters, self.rows = parameters, RowsInference(parameters)
-        self._general: dict[int | None, Inference] = {}
-
-    def inference(self, threads: int | None) -> Inference:
-        """Return the general way for calls on so many threads."""
-        if threads not in self._general:
-            self._general[threads] = Inference(self._parameters, threads)
-        return self._general[threads]
+__all__ = ["Inference"]
 
 
 class Inference:
     """The forward pass only, over data of any size, without copying it.
 
     Samples that will be asked for again and again, `data`, are worth a list of their non-zeros.
+    Most rows may also take a shorter way, `rows`.
     """
 
-    def __init__(self, parameters: Parameters, threads: int | None, data: Any = None) -> None:
-        self.parameters, self._threads = parameters, threads
+    def __init__(self, parameters: Parameters, data: Any = None) -> None:
+        self.parameters, self.rows = parameters, RowsInference(parameters)
         self.architecture = a = parameters.architecture
         item = parameters.dtype.itemsize
         self._row_bytes = row_length(a.layer_sizes[1], item) * item
@@ -52,11 +39,11 @@ class Inference:
             if self._source.sparse:
                 self._index = self._source.make_index(self._row_bytes)
 
-    def activations(self, X: Any) -> list[np.ndarray]:
+    def activations(self, X: Any, threads: int | None) -> list[np.ndarray]:
         """Return every layer's activations, the output last."""
         n = X.shape[0]
         outputs = self._outputs_of(n)
-        workspace = self._over(X, {Slot.OUT: outputs}, kept=True)
+        workspace = self._over(X, {Slot.OUT: outputs}, threads, kept=True)
         hidden = [
             np.ascontiguousarray(workspace.array(q.h, q.n_out, q.ld_h)[:n])
             for q in workspace.layers[:-1]
@@ -66,14 +53,14 @@ class Inference:
     def _outputs_of(self, n: int) -> np.ndarray:
         return np.empty((n, self.architecture.n_out), self.parameters.dtype)
 
-    def outputs(self, X: Any) -> np.ndarray:
+    def outputs(self, X: Any, threads: int | None) -> np.ndarray:
         """Return the network's outputs, (n, n_out)."""
         out = self._outputs_of(X.shape[0])
-        self._over(X, {Slot.OUT: out})
+        self._over(X, {Slot.OUT: out}, threads)
         return out
 
     def losses(
-        self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None
+        self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, threads: int | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return each sample's weight times loss, and whether it was predicted right."""
         n = X.shape[0]
@@ -82,7 +69,7 @@ class Inference:
         arrays = {Slot.LOSSES: losses, Slot.CORRECT: correct, Slot.Y: targets}
         if sample_weight is not None:
             arrays[Slot.WEIGHT] = sample_weight
-        self._over(X, arrays, loss_of(self.architecture, targets))
+        self._over(X, arrays, threads, loss_of(self.architecture, targets))
         return losses, correct
 
     def _lists(self, X: Any, source: Source, *, kept: bool) -> tuple[Index | None, Lists | None]:
@@ -105,8 +92,8 @@ class Inference:
         return index, Lists(index.kind, index.cuts.shape[1], index.block, 1)
 
     def _over(
-        self, X: Any, arrays: Mapping[Slot, np.ndarray], loss: Loss | None = None, *,
-        kept: bool = False,
+        self, X: Any, arrays: Mapping[Slot, np.ndarray], threads: int | None,
+        loss: Loss | None = None, *, kept: bool = False,
     ) -> Any:  # fmt: skip
         """Run over X, in pieces where NumPy has to convert the rows, with arrays that have a row
         a sample; return the workspace, which has all samples if they are to be `kept`.
@@ -118,7 +105,7 @@ class Inference:
             piece = min(n, max(source.stage_rows, choose.BLOCK_ROWS))
         non_zeros = source.X.nnz if source.listed else None
         work = choose.forward_flops(self.architecture, piece, non_zeros)
-        shares = choose.inference_shares(piece, choose.choose_threads(self._threads, work))
+        shares = choose.inference_shares(piece, choose.choose_threads(threads, work))
         block = max(1, -(-n // (16 * shares))) * 16 if kept else choose.BLOCK_ROWS
         index, lists = self._lists(X, source, kept=kept) if n else (None, None)
         key = (source.kind, shares, lists, repr(loss))
@@ -128,7 +115,8 @@ class Inference:
         except IndexError:  # none yet, or other calls have them
             ready = Blocks(self.parameters, source, shares, block=block, loss=loss, lists=lists)
             if lists is not None and lists.passing:
-                ready.room = self._room(ready.workspace.rows)
+                n_in, dtype = self.architecture.n_in, self.parameters.dtype
+                ready.room = room_for_lists(ready.workspace.rows, n_in, self._row_bytes, dtype)
         index = ready.room or index
         if index is not None:
             for slot, address in index_bases(index).items():
@@ -148,8 +136,3 @@ class Inference:
             ready.run()
         free.append(ready)
         return ready.workspace
-
-    def _room(self, rows: int) -> Index:
-        """Return room for the non-zeros of so many rows."""
-        n_in, dtype = self.architecture.n_in, self.parameters.dtype
-        return room_for_lists(rows, n_in, self._row_bytes, dtype)

@@ -13,11 +13,12 @@ from ..emit.losses import ELEMENTWISE, OUTPUTS
 from ..program.calls import Matrix, Product, add_product
 from ..program.operation import NOWHERE, At, Phase, Share, Slot, cut
 from . import choose
-from .calls import Call, address_of, call
+from .calls import Call, call
 
 __all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs"]
 
-OUT, X, W, BIAS, DELTA = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS, Slot.DELTA
+OUT, X, W, BIAS = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS
+DELTA, GRADIENT, HYPER = Slot.DELTA, Slot.GRADIENT, Slot.HYPER
 
 
 @cache
@@ -28,20 +29,23 @@ def _one(dtype: np.dtype) -> np.ndarray:
 
 def _matrix(slot: Slot, array: np.ndarray) -> Matrix:
     down, across = array.strides
-    item = array.itemsize
-    return Matrix(At(slot), down, item if array.shape[1] <= 1 else across)
+    return Matrix(At(slot), down, array.itemsize if array.shape[1] <= 1 else across)
+
+
+_Operand = tuple[Slot, np.ndarray]
 
 
 def _product(
-    shares: int, c: Matrix, a: Matrix, b: Matrix, shape: tuple[int, int, int], item: int,
-    bias: At | None = None, activation: str = "identity",
+    shares: int, c: _Operand, a: _Operand, b: _Operand, bias: At | None = None,
+    activation: str = "identity",
 ) -> Product:  # fmt: skip
-    """Return a product of this shape (rows, columns, k), cut for so many threads."""
-    rows, columns, k = shape
+    """Return a product, cut for so many threads."""
+    (rows, k), columns, item = a[1].shape, b[1].shape[1], a[1].itemsize
+    of_c, of_a, of_b = _matrix(*c), _matrix(*a), _matrix(*b)
     grid = choose.grid(rows, columns, shares)
-    strides = (a.down, a.across, b.down, b.across)
+    strides = (of_a.down, of_a.across, of_b.down, of_b.across)
     packed = choose.packed_operands(-(-rows // grid[0]), -(-columns // grid[1]), k, item, strides)
-    return Product(c, a, b, bias, rows, columns, k, item, packed, grid, activation)
+    return Product(of_c, of_a, of_b, bias, rows, columns, k, item, packed, grid, activation)
 
 
 def _call_of(dtype: np.dtype, shares: int, products: Sequence[Product]) -> Call:
@@ -58,7 +62,7 @@ def _call_of(dtype: np.dtype, shares: int, products: Sequence[Product]) -> Call:
 def dense(
     x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None, activation: str, out: np.ndarray
 ) -> None:
-    """out = f(x W + b); rows of `out` are contiguous."""
+    """out = f(x W + b)."""
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     if not out.size:
         return
@@ -69,31 +73,25 @@ def dense(
     if activation != "identity":
         flops += choose.ELEMENTWISE_FLOPS * n * n_out
     key = (
-        "dense", dtype.num, n, n_in, n_out, x.strides, weights.strides, out.strides,
-        bias is None, activation,
+        "dense", dtype.num, n, n_in, n_out, x.strides, weights.strides, bias is None, activation,
     )  # fmt: skip
 
     def make(threads: int) -> Call:
-        product = _product(
-            threads, _matrix(OUT, out), _matrix(X, x), _matrix(W, weights), (n, n_out, n_in),
-            item, None if bias is None else At(BIAS), activation,
-        )  # fmt: skip
+        at = None if bias is None else At(BIAS)
+        product = _product(threads, (OUT, out), (X, x), (W, weights), at, activation)
         return _call_of(dtype, threads, [product])
 
-    flops = flops * item // 4
-    places = ((OUT, address_of(out)), (X, address_of(x)), (W, address_of(weights)))
-    if bias is None:
-        call(key, flops, make, *places)
-    else:
-        bias = np.ascontiguousarray(bias)
-        call(key, flops, make, *places, (BIAS, address_of(bias)))
+    call(
+        key, flops * item // 4, make, (OUT, out), (X, x), (W, weights),
+        (BIAS, 0 if bias is None else np.ascontiguousarray(bias)),
+    )  # fmt: skip
 
 
 def backward(
     delta: np.ndarray, x: np.ndarray, weights: np.ndarray,
     results: tuple[np.ndarray, np.ndarray, np.ndarray | None],
 ) -> None:  # fmt: skip
-    """Write x^T delta, the sum of delta and delta W^T, whose rows are contiguous, to `results`."""
+    """Write x^T delta, the sum of delta and delta W^T to `results`."""
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     dw, db, dx = results
     item = dtype.itemsize
@@ -103,33 +101,31 @@ def backward(
         weights = np.ascontiguousarray(weights)
     key = (
         "backward", dtype.num, n, n_in, n_out, delta.strides, x.strides, weights.strides,
-        dw.strides, None if dx is None else dx.strides,
+        dx is None,
     )  # fmt: skip
+    one = _one(dtype)
 
     def make(threads: int) -> Call:
-        d, a, w = _matrix(DELTA, delta), _matrix(X, x), _matrix(W, weights)
-        gradient, sums = _matrix(Slot.GRADIENT, dw), Matrix(At(BIAS), 0, item)
-        ones = Matrix(At(Slot.HYPER), 0, 0)
+        d = DELTA, delta
+        ones = HYPER, np.broadcast_to(one, (1, n))
         products = [
-            _product(threads, gradient, a.transposed, d, (n_in, n_out, n), item),
-            _product(threads, sums, ones, d, (1, n_out, n), item),
+            _product(threads, (GRADIENT, dw), (X, x.T), d),
+            _product(threads, (BIAS, db[None]), ones, d),
         ]
         if dx is not None:
-            c = _matrix(OUT, dx)
-            products.append(_product(threads, c, d, w.transposed, (n, n_in, n_out), item))
+            products.append(_product(threads, (OUT, dx), d, (W, weights.T)))
         return _call_of(dtype, threads, products)
 
     flops = (4 if dx is None else 6) * n * n_in * n_out * item // 4
     call(
-        key, flops, make, (DELTA, address_of(delta)), (X, address_of(x)), (W, address_of(weights)),
-        (Slot.GRADIENT, address_of(dw)), (BIAS, address_of(db)),
-        (OUT, 0 if dx is None else address_of(dx)), (Slot.HYPER, address_of(_one(dtype))),
+        key, flops, make, (DELTA, delta), (X, x), (W, weights), (GRADIENT, dw), (BIAS, db),
+        (OUT, 0 if dx is None else dx), (HYPER, one),
     )  # fmt: skip
 
 
 def _over_rows(
-    kernel: str, z: np.ndarray, arrays: dict[str, tuple[Slot, np.ndarray]],
-    activations: Sequence[str] = (), others: Sequence[tuple[int, int]] = (), **values: int | At,
+    kernel: str, z: np.ndarray, arrays: dict[str, _Operand], activations: Sequence[str] = (),
+    others: Sequence[tuple[Slot, np.ndarray | int]] = (), **values: int | At,
 ) -> None:  # fmt: skip
     """Run a kernel over the rows of z, on as many threads as pay.
 
@@ -138,40 +134,43 @@ def _over_rows(
     """
     rows, columns = z.shape
     flops = choose.ELEMENTWISE_FLOPS * rows * columns * z.itemsize // 4
-    moving = [(field, slot, array.strides[0]) for field, (slot, array) in arrays.items()]
+    strides = [array.strides[0] for _, array in arrays.values()]
 
     def make(threads: int) -> Call:
         def build(share: Share, t: int) -> None:
             first, last = cut(rows, threads, t)
             if first < last:
-                places = {field: At(slot, first * stride) for field, slot, stride in moving}
+                places = {
+                    field: At(slot, first * stride)
+                    for (field, (slot, _)), stride in zip(arrays.items(), strides, strict=True)
+                }
                 share.add(kernel, rows=last - first, **places, **values)
 
         phases = [Phase.of("rows", threads, build)]
         return Call(z.dtype.name, threads, phases, activations=activations)
 
-    key = kernel, z.dtype.num, rows, columns, *moving, *values.values()
-    places = [(slot, address_of(array)) for slot, array in arrays.values()]
-    call(key, flops, make, *places, *others)
+    key = kernel, z.dtype.num, rows, columns, *strides, *values.values()
+    call(key, flops, make, *arrays.values(), *others)
 
 
-def activate(z: np.ndarray, activation: str, out: np.ndarray, derivative: np.ndarray) -> None:
-    """Write f(z) to `out`, f'(z) to `derivative`: matrices whose rows are contiguous."""
+def activate(activation: str, z: np.ndarray, out: np.ndarray, derivative: np.ndarray) -> None:
+    """Write f(z) to `out`, f'(z) to `derivative`; all are contiguous."""
     if z.size:
+        row = z.strides[0]
         arrays = {"y": (OUT, out), "slope": (Slot.DERIVATIVE, derivative), "x": (X, z)}
         _over_rows(
-            "activate_rows", z, arrays, [activation], ldy=out.strides[0],
-            lds=derivative.strides[0], ldx=z.strides[0], columns=z.shape[1],
-            code=ACTIVATIONS[activation],
+            "activate_rows", z, arrays, [activation], ldy=row, lds=row, ldx=row,
+            columns=z.shape[1], code=ACTIVATIONS[activation],
         )  # fmt: skip
 
 
 def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
-    """Write the outputs of logits to `out`: matrices whose rows are contiguous."""
+    """Write the outputs of logits to `out`; both are contiguous."""
     if logits.size:
+        row = logits.strides[0]
         _over_rows(
-            "output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, ldo=out.strides[0],
-            ldz=logits.strides[0], n=logits.shape[1], code=OUTPUTS[output],
+            "output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, ldo=row, ldz=row,
+            n=logits.shape[1], code=OUTPUTS[output],
         )  # fmt: skip
 
 
@@ -196,21 +195,17 @@ def loss(
     """
     n = len(logits)
     losses, correct, order = np.empty(n), np.empty(n, np.int64), count_to(n)
-    values: dict[str, Any] = {"t": At(Slot.Y), "ldt": y.strides[0]}
-    kernel = "elementwise_loss_of_rows"
+    targets: Any = At(Slot.Y)
+    kernel, values = "softmax_labels_of_rows", {"y": targets}
+    if y.ndim == 2:
+        kernel, values = "softmax_targets_of_rows", {"t": targets, "ldt": y.strides[0]}
     if names[0] != "softmax":
-        values["code"] = ELEMENTWISE[names]
-    elif y.ndim == 2:
-        kernel = "softmax_targets_of_rows"
-    else:
-        kernel, values = "softmax_labels_of_rows", {"y": At(Slot.Y)}
-    others = [(Slot.Y, address_of(y))]
-    if weight is not None:
-        others.append((Slot.WEIGHT, address_of(weight)))
+        kernel, values["code"] = "elementwise_loss_of_rows", ELEMENTWISE[names]
     arrays = {
         "d": (DELTA, delta), "loss": (Slot.LOSSES, losses), "correct": (Slot.CORRECT, correct),
         "z": (X, logits), "order": (Slot.ORDER, order),
     }  # fmt: skip
+    others = (Slot.Y, y), (Slot.WEIGHT, 0 if weight is None else weight)
     _over_rows(
         kernel, logits, arrays, others=others, ldz=logits.strides[0], n=logits.shape[1],
         weight=NOWHERE if weight is None else At(Slot.WEIGHT), **values,

@@ -95,4 +95,4 @@ def _run(optimizer: Optimizer, dtype: np.dtype, numbers: list[int], elements: in
         return Call(dtype.name, threads, [Phase.of("step", threads, build)], rule=optimizer.rule)
 
     key = ("step", dtype.num, optimizer.rule, count, elements)
-    call(key, flops, make, (Slot.X, address_of(items)))
+    call(key, flops, make, (Slot.X, items))

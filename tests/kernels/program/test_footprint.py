@@ -183,10 +183,6 @@ class Watched(Inference):
         source.enter = entered
         return self.index, lists
 
-    def _room(self, rows):
-        self.index = super()._room(rows)
-        return self.index
-
 
 def inference_faults(monkeypatch, kind, call, change=lambda phases: phases) -> list[str]:
     """Return the faults of an inference, against the arrays that it ran on."""
@@ -200,11 +196,12 @@ def inference_faults(monkeypatch, kind, call, change=lambda phases: phases) -> l
     programs = extents.programs_of_blocks(monkeypatch)
     monkeypatch.setattr(inference, "Blocks", Noted)
     X = DATA[kind].astype("float32") if kind in ("dense", "values") else DATA[kind]
-    watched = Watched(MLP((40, 70, 9, 3), rng=0)._parameters, 3)
-    getattr(watched, call)(X, *((Y, None) if call == "losses" else ()))
+    watched = Watched(MLP((40, 70, 9, 3), rng=0)._parameters)
+    getattr(watched, call)(X, *((Y, None) if call == "losses" else ()), 3)
     (ready,), (program,) = ran, programs
     phases = extents.as_run(ready, program)
-    arrays = extents.of_inference(watched, ready.workspace, watched.data, watched.index, N)
+    index = ready.room or watched.index
+    arrays = extents.of_inference(watched, ready.workspace, watched.data, index, N)
     arrays |= {Slot.Y: [Array("y", 0, Y.nbytes)]}
     arrays |= {Slot.WEIGHT: [Array("none", 0, 0)]}
     return faults(change(phases), 4, arrays, [0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastmlp import MLP
 from fastmlp.kernels.run import calls, finite
 from fastmlp.kernels.run.finite import all_finite
 from fastmlp.support import validation
+from fastmlp.support.finite import check_finite
 
 RNG = np.random.default_rng(0)
 KINDS = {"array": (203, 37), "row": (1, 3001), "column": (3001, 1), "line": (4001,)}
@@ -56,6 +58,9 @@ def test_small_odd_and_empty_arrays():
     assert all_finite(np.ones((2, 3, 4))[:, ::2], None)
     assert not all_finite(np.full((2, 3, 4), np.nan)[:, ::2], None)
     assert not all_finite(np.array([[1.0, np.nan]]), None)
+    large = np.ones((2, 9000, 3))[:, ::2]
+    assert all_finite(large, None, most=1e9)
+    assert not all_finite(1e9 * large, None, most=1e9)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -68,7 +73,8 @@ def test_an_array_need_not_begin_at_a_multiple_of_its_elements_size(dtype):
 
 
 def test_a_call_of_any_size_in_a_class_of_sizes_is_made_once(monkeypatch):
-    monkeypatch.setattr(calls, "_kinds", {})
+    calls._kind.cache_clear()
+    monkeypatch.setattr(finite, "_SMALL", 0)
     made = []
     whole = calls.Call.__init__
     monkeypatch.setattr(
@@ -80,11 +86,54 @@ def test_a_call_of_any_size_in_a_class_of_sizes_is_made_once(monkeypatch):
     assert len(made) == 1
 
 
+@pytest.mark.parametrize("small", [0, 10**6])
+@pytest.mark.parametrize("scale", [None, 3.0, 1e-300, 1e300])
+def test_numbers_are_judged_at_the_edge_as_they_are_converted(monkeypatch, small, scale):
+    """Those that round to float32's largest are finite, the next one is not; what is flushed to 0
+    is nothing to complain about. Wherever it is, and whatever its neighbours are.
+    """
+    monkeypatch.setattr(finite, "_SMALL", small)
+    half_an_ulp = 2.0**103
+    beyond = np.float64(np.finfo("float32").max) + half_an_ulp  # rounds to even: to infinity
+    with np.errstate(over="ignore"):
+        near = beyond * (scale or 1.0) * (1 + 2.0**-52 * np.arange(-6, 7))
+        converts = np.isfinite((near / (scale or 1.0)).astype("float32"))
+    if scale != 1e300:
+        assert 0 < converts.sum() < len(converts)
+    tiny = [-0.0, 5e-324, 1e-310, *np.array([1e-46, 1e-45, 1e-38]) * (scale or 1.0)]
+    cases = [*zip([*near, *-near], [*converts, *converts], strict=True)]
+    cases += [(number, True) for number in tiny] + [(number, False) for number in BAD]
+    looks = {"dtype": "float32", "scale": scale}, {"dtype": "float32", "scale": scale}
+    looks[0]["all_finite"] = partial(all_finite, threads=2)
+    for (number, fine), others in itertools.product(cases, (0.0, -0.9, 1e-320)):
+        for place in (0, 1, 18, 7510):
+            X = np.full((203, 37), others * (scale or 1.0))
+            X.flat[place] = number
+            for rows, look in itertools.product(layouts(X), looks):
+                if fine:
+                    check_finite("X", rows, **look)
+                    continue
+                with pytest.raises(ValueError, match=r"X: expected (finite|numbers that float32)"):
+                    check_finite("X", rows, **look)
+
+
+@pytest.mark.parametrize("shape", KINDS.values(), ids=KINDS)
+def test_no_sum_of_others_hides_what_is_too_large(monkeypatch, shape):
+    monkeypatch.setattr(finite, "_SMALL", 0)
+    for dtype, most in (("float32", 100.0), ("float64", 100.0), ("float64", 3e37)):
+        x = np.full(shape, most * -1e-6, dtype)
+        assert all(all_finite(each, 2, most) for each in layouts(x))
+        for place in (0, 1, 18, x.size // 2, x.size - 2, x.size - 1):
+            broken = x.copy()
+            broken.flat[place] = np.nextafter(np.array(most, dtype), np.inf, dtype=dtype)
+            assert not any(all_finite(each, 2, most) for each in layouts(broken)), (dtype, place)
+
+
 def test_networks_look_on_the_threads_that_they_have(monkeypatch):
     asked = []
     honest = finite.all_finite
     monkeypatch.setattr(
-        finite, "all_finite", lambda x, threads: asked.append(threads) or honest(x, threads)
+        finite, "all_finite", lambda x, threads, most: asked.append(threads) or honest(x, threads)
     )
     X = RNG.standard_normal((700, 8)).astype("float32")
     for threads in (None, 1, 2):

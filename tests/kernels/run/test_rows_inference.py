@@ -43,9 +43,9 @@ DATA = {
 @pytest.mark.parametrize("network", NETWORKS)
 def test_bits_are_those_of_the_general_way(network, kind, threads):
     parameters, X = NETWORKS[network]._parameters, DATA[kind]
-    rows, general = RowsInference(parameters), Inference(parameters, 1)
+    rows, general = RowsInference(parameters), Inference(parameters)
     for n in (*COUNTS, *COUNTS[::-3]):
-        ours, theirs = rows.outputs(X[:n], threads), general.outputs(X[:n])
+        ours, theirs = rows.outputs(X[:n], threads), general.outputs(X[:n], 1)
         if n > choose.FEW:
             np.testing.assert_array_equal(ours, theirs, err_msg=str(n))
         else:  # one by one, by kernels of their own
@@ -59,26 +59,43 @@ def test_what_is_not_finite_is_seen_wherever_it_is(kind, threads, value):
     X = DATA[kind][:67].copy() if kind.startswith("float") else DATA[kind][:67]
     net = NETWORKS["float32" if X.dtype == np.float32 else "float64 gelu"]
     rows = RowsInference(net._parameters)
-    assert rows.outputs(X, threads, checked=False) is not None
+    first = rows.outputs(X, threads)
+    assert first is not None
     for place in ((0, 0), (15, 39), (16, 0), (31, 7), (33, 8), (44, 20), (66, 39)):
         kept, X[place] = X[place], value
-        assert rows.outputs(X, threads, checked=False) is None
-        assert rows.outputs(X, threads) is not None
+        assert rows.outputs(X, threads) is None
         with pytest.raises(ValueError, match=f"X: .*row {place[0]}"):
             net.predict_proba(X)
         X[place] = kept
-    np.testing.assert_array_equal(
-        rows.outputs(X, threads, checked=False), rows.outputs(X, threads)
-    )  # what was seen is forgotten
+    np.testing.assert_array_equal(rows.outputs(X, threads), first)  # what was seen is forgotten
 
 
-def test_only_what_needs_no_other_check_is_taken_unchecked():
+def test_only_what_needs_no_other_check_is_taken():
     rows = RowsInference(NETWORKS["float32"]._parameters)
     X = DATA["float32"]
-    for other in (X[:, :39], DATA["float64"], X.astype("float16"), np.ma.array(X), X.astype("M8")):
-        assert rows.outputs(other, 1, checked=False) is None
-    for other in (X, DATA["uint8"], DATA["bool"], DATA["every other"].astype("float32")):
-        assert rows.outputs(other, 1, checked=False) is not None
+    for other in (X[:, :39], X.astype("float16"), np.ma.array(X), X.astype("M8")):
+        assert rows.outputs(other, 1) is None
+    for other in (X, DATA["float64"], DATA["uint8"], DATA["bool"], DATA["every other"]):
+        assert rows.outputs(other, 1) is not None
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("kind", ["float64", "every other", "backwards"])
+def test_what_is_infinite_in_the_network_s_dtype_is_seen_once_it_is_converted(kind, threads):
+    net, X = NETWORKS["float32"], DATA[kind][:67].copy()
+    rows, largest = RowsInference(net._parameters), float(np.finfo("float32").max)
+    beyond = largest + 2.0**103  # half an ulp more, which rounds to even
+    for place in ((0, 0), (15, 39), (16, 0), (33, 8), (66, 39)):
+        for count in {place[0] + 1, 67}:
+            part = X[:count].copy()
+            for fine in (np.nextafter(beyond, 0), -largest, 1e-310, 5e-324):
+                part[place] = fine
+                assert rows.outputs(part, threads) is not None
+            for value in (beyond, -beyond, 1e300):
+                part[place] = value
+                assert rows.outputs(part, threads) is None
+                with pytest.raises(ValueError, match=rf"float32 can hold.*row {place[0]}, "):
+                    net.predict_proba(part)
 
 
 def test_what_kernels_cannot_read_takes_the_general_way():
@@ -100,7 +117,7 @@ def test_where_shares_have_columns_the_bits_are_the_same(monkeypatch, network, k
     monkeypatch.setattr(choose, "choose_threads", lambda threads, flops, **more: threads or 3)
     net = NETWORKS.get(network) or MLP((40, 999, 300, 130), activation="elu", rng=0)
     parameters, X = net._parameters, DATA[kind]
-    rows, general = RowsInference(parameters), Inference(parameters, 1)
+    rows, general = RowsInference(parameters), Inference(parameters)
     seen: list[int] = []
     honest = inference.by_columns
 
@@ -114,7 +131,7 @@ def test_where_shares_have_columns_the_bits_are_the_same(monkeypatch, network, k
         for threads in (2, 3, None):
             np.testing.assert_array_equal(rows.outputs(X[:n], threads), alone)
     for n in (5, 8, 9, 31):
-        alone = general.outputs(X[:n])
+        alone = general.outputs(X[:n], 1)
         for threads in (2, 3):
             np.testing.assert_array_equal(rows.outputs(X[:n], threads), alone)
     assert seen == [1, 2, 3] * 3 + [2, 3] * 4
@@ -167,8 +184,7 @@ def test_few_rows_fill_their_outputs_and_no_more():
     rows, X = RowsInference(NETWORKS["float32"]._parameters), DATA["float32"]
     for n in range(1, choose.FEW + 1):
         expected = rows.outputs(X[:n], 1)
-        *_, way = rows._ways.values()
-        ((ready,), _) = way.alone
+        *_, (ready,) = rows._free.values()
         room = np.full((n + 8, 3), np.nan, "float32")
         ready.bases[Slot.OUT] = room[4:].ctypes.data
         ready.run()
@@ -179,12 +195,12 @@ def test_few_rows_fill_their_outputs_and_no_more():
 
 def test_no_array_of_the_caller_is_kept_alive():
     parameters = NETWORKS["float32"]._parameters
-    rows, general = RowsInference(parameters), Inference(parameters, 1)
+    rows, general = RowsInference(parameters), Inference(parameters)
     for n in (1, 100):
         for X in (DATA["float32"][:n].copy(), DATA["float32"][:n].astype("int16")):
             before = sys.getrefcount(X)
             rows.outputs(X, 1)
-            general.outputs(X)
+            general.outputs(X, 1)
             assert sys.getrefcount(X) == before
 
 
@@ -205,7 +221,7 @@ def test_shares_keep_to_their_rows(monkeypatch, n, shares, looks, in_place):
         parameters, source, shares, block=16 if in_place else 64, looks=looks, in_place=in_place
     )
     out = ready.outputs(X)
-    np.testing.assert_array_equal(out, Inference(parameters, 1).outputs(X))
+    np.testing.assert_array_equal(out, Inference(parameters).outputs(X, 1))
     phases = as_run(ready, programs[0])
     arrays = {
         Slot.ROWS: [Array("numbers", 0, 8 * n)], Slot.OUT: [Array("out", 0, out.nbytes)],
