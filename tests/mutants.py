@@ -130,7 +130,20 @@ SYMBOLS = {
     ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.And: "and", ast.Or: "or", ast.BitAnd: "&",
     ast.BitOr: "|",
 }  # fmt: skip
+# of arithmetic that is emitted by a builder, `b`: methods and signs of comparisons
+EMITTED = {
+    "add": ("sub", "-"), "sub": ("add", "+"), "mul": ("add", "+"), "and_": ("or_", "|"),
+    "or_": ("and_", "&"), "urem": ("udiv", "/"), "udiv": ("mul", "*"),
+}  # fmt: skip
+SIGNS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
 UNTOUCHED = (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom)  # of no weight, or never run
+
+
+def _emitted(function: ast.AST) -> bool:
+    """Tell whether a function emits arithmetic."""
+    if not isinstance(function, ast.Attribute) or function.attr not in EMITTED:
+        return False
+    return ast.unparse(function.value).rpartition(".")[2] == "b"
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, str, ast.AST]]:
@@ -143,6 +156,12 @@ def changes(node: ast.AST) -> Iterator[tuple[str, str, ast.AST]]:
         new = copy.deepcopy(node)
         new.op = SWAPS[type(node.op)]()
         yield "operator", SYMBOLS[type(new.op)], new
+    elif isinstance(node, ast.Call) and _emitted(node.func):
+        new = copy.deepcopy(node)
+        new.func.attr, called = EMITTED[node.func.attr]
+        yield "operator", called, new
+    elif isinstance(node, ast.Constant) and node.value in SIGNS:
+        yield "comparison", SIGNS[node.value], ast.Constant(SIGNS[node.value])
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
         yield "sign", "sign", node.operand
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):

@@ -115,5 +115,5 @@ def test_a_sparse_matrix_may_hold_numbers_of_any_kind(dtype, batch_size):
 
 @pytest.mark.parametrize("fields", [("dst", "src"), ("dst", "src", "vectors", "pieces", "far")])
 def test_a_kernel_is_called_with_all_its_fields(fields):
-    with pytest.raises(TypeError, match="add: expected the fields dst, src, vectors, pieces"):
+    with pytest.raises(TypeError, match=r"add: expected the fields \('dst', 'src', .*got \('dst'"):
         launch("add", "float32", **dict.fromkeys(fields, 0))
