@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contract.operations import DataSet, StepSettings
 from ..initializers import RandomSource
-from ..kernels.emit.optimizers import HYPERPARAMETERS, hyperparameters
+from ..kernels.emit.optimizers import HYPER_ROW, HYPERPARAMETERS, hyperparameters
 from ..kernels.run.choose import CHUNK
 from ..kernels.run.decayed import SEGMENT, DecayedTraining
 from ..kernels.run.steps import batches
@@ -291,15 +291,14 @@ class Epochs:
         return EpochSums(sums, int(correct.sum()), len(order))
 
     def _hyperparameters(self, rates: np.ndarray, totals: np.ndarray) -> np.ndarray:
-        dtype = self.network.parameters.dtype
-        step = self.state.step
-        table = hyperparameters(self.optimizer, rates, totals, 0.0, step, dtype)
+        rows = np.empty((len(rates), 2, HYPER_ROW), self.network.parameters.dtype)
+        table = hyperparameters(self.optimizer, rates, totals, 0.0, self.state.step, rows)
         if self.alpha:
             table[:, 0, _L2] = np.divide(
                 self.alpha, totals, out=np.zeros_like(totals), where=totals > 0
             )
         if self.published:
-            steps = np.arange(step + 1, step + 1 + len(rates))
+            steps = self.state.step + np.arange(1, 1 + len(rates))
             epsilon = self.optimizer.epsilon / np.sqrt(1 - self.optimizer.beta_2**steps)
             table[:, :, _EPSILON] = epsilon[:, None]
         return table

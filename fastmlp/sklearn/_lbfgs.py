@@ -9,7 +9,7 @@ import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from ..contract.operations import DataSet, StepSettings
-from ..kernels.emit.optimizers import hyperparameters
+from ..kernels.emit.optimizers import HYPER_ROW, hyperparameters
 from ..kernels.run.training import Training
 from ..optimizers import Optimizer, OptimizerState
 from ..support.interrupts import CtrlC
@@ -62,9 +62,8 @@ class Objective:
         parameters = network.parameters
         data, settings = DataSet(X, targets.y, weight), StepSettings(None, OptimizerState(), n)
         self._training = Training(parameters, data, settings, threads=network.threads)
-        self._hyper = hyperparameters(
-            Optimizer(0.0), np.zeros(1), np.ones(1), 0.0, 0, parameters.dtype
-        )
+        rows = np.empty((1, 2, HYPER_ROW), parameters.dtype)
+        self._hyper = hyperparameters(Optimizer(0.0), np.zeros(1), np.ones(1), 0.0, 0, rows)
         self.loss, self.correct = np.nan, 0
         self._n_weights = sum(w.size for w in network.weights)
         self._value, self._gradient = np.nan, self.start()  # to be overwritten

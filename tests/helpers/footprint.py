@@ -49,6 +49,7 @@ _LOSS = (
     ">d, rows, ldz, line", "z, rows, ldz, line", ">loss, rows*8", ">correct, rows*8",
     "order, rows*8", "weight",
 )  # fmt: skip
+_STEP = (">step, vectors*V", ">bias, vectors*V", "d, vectors*V", "hyper, 2*HYPER")
 FOOTPRINTS: dict[str, tuple[str, ...]] = {
     "gather": (">dst, rows, ldd, n*item", *_SAMPLES),
     "list_rows": (
@@ -125,8 +126,8 @@ FOOTPRINTS: dict[str, tuple[str, ...]] = {
     "vector_backward": (
         ">e, blocks*V", "w, blocks*LANES, ldw, vectors*V", "d, vectors*V", "h, blocks*V",
     ),
-    "vector_update": (">w, n, ldw, vectors*V", "x, n*item", "d, vectors*V"),
-    "step_row": (">dst, vectors*V", "src, vectors*V", "hyper, 2*item"),
+    "vector_update": (">w, n, ldw, vectors*V", "x, n*item", *_STEP),
+    "step_row": _STEP,
     "matrix_product": (
         ">c, rows, ldc, columns*item", "matrix a", "matrix b", "bias, columns*item",
         ">room_a", ">room_b",

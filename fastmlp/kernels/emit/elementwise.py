@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .flow import F32, F64, I8, I64, const, ir
-from .optimizers import load_hyperparameters, updates
+from .optimizers import updates
 from .records import record
 from .vector_math import Vec
 
@@ -19,7 +19,6 @@ __all__ = [
     "bias_update",
     "gather",
     "optimizer",
-    "step_row",
 ]
 
 INPUTS = {"u8": (I8, 1), "f32": (F32, 4), "f64": (F64, 8)}  # elements of X, and their bytes
@@ -85,12 +84,3 @@ def add(v: Vec, q: Any) -> None:
         with v.each(q.vectors, v.bytes) as offset:
             v.store(v.b.fadd(v.load(q.dst, offset), v.load(src, offset)), q.dst, offset)
             v.store(v.c(0.0), src, offset)
-
-
-@record("dst src vectors hyper")
-def step_row(v: Vec, q: Any) -> None:
-    """dst = -(learning_rate * scale) src."""
-    h = load_hyperparameters(v, q.hyper)
-    factor = v.negative(v.b.fmul(h["scale"], h["learning_rate"]))
-    with v.each(q.vectors, v.bytes) as offset:
-        v.store(v.b.fmul(factor, v.load(q.src, offset)), q.dst, offset)

@@ -12,10 +12,11 @@ from typing import Any
 
 from .activations import ACTIVATIONS, SLOPES, derivative, evaluate
 from .flow import const
+from .optimizers import HYPER_ROW, load_hyperparameters, step_vector
 from .records import record, subroutine
 from .vector_math import Vec
 
-__all__ = ["vector_backward", "vector_forward", "vector_update"]
+__all__ = ["step_row", "vector_backward", "vector_forward", "vector_update"]
 
 WIDTHS = (8, 4, 2, 1)  # vectors of one pass over W; a layer is cut greedily
 _SUMS = 8  # sums in flight hide the latency of the multiply-add
@@ -69,11 +70,29 @@ def vector_backward(v: Vec, q: Any) -> None:
             v.store(v.b.fmul(total, slope), q.e, offset)
 
 
-@record("w ldw x n d vectors")
+@record("bias step d vectors hyper")
+def step_row(v: Vec, q: Any) -> None:
+    """Step the bias, where there is one, by plain gradient descent; step = -(learning_rate * scale)
+    d. The hyperparameters of weights come first, then those of biases.
+    """
+    b, names = v.b, ["scale", "learning_rate", "l2"]
+    with v.when(b.icmp_signed("!=", q.bias, const(0))):
+        h = load_hyperparameters(v, v.at(q.hyper, HYPER_ROW * v.size), names)
+        with v.each(q.vectors, v.bytes) as offset:
+            total = b.fadd(v.c(0.0), v.load(q.d, offset))  # a sum of one, as those of batches
+            step_vector(v, "sgd", h, total, v.at(q.bias, offset), [], l1=False)
+    h = load_hyperparameters(v, q.hyper, names)
+    factor = v.negative(b.fmul(h["scale"], h["learning_rate"]))
+    with v.each(q.vectors, v.bytes) as offset:
+        v.store(b.fmul(factor, v.load(q.d, offset)), q.step, offset)
+
+
+@record("w ldw x n bias step d vectors hyper")
 def vector_update(v: Vec, q: Any) -> None:
-    """W[k] += x[k] d for k < n. d is a step already (`step_row`)."""
+    """As `step_row`; then W[k] += x[k] step for k < n."""
+    step_row(v, q)
     with v.each(q.n) as k:
         g, row = v.splat(v.load_item(q.x, k)), v.at(q.w, k, q.ldw)
         with v.each(q.vectors, v.bytes) as offset:
             here = v.at(row, offset)
-            v.store(v.fma(g, v.load(q.d, offset), v.load(here)), here)
+            v.store(v.fma(g, v.load(q.step, offset), v.load(here)), here)

@@ -59,13 +59,13 @@ def _betas(optimizer: Optimizer) -> tuple[float, float]:
 
 def _changing(optimizer: Optimizer, rates: Any, steps: Any) -> dict[str, Any]:
     """Return what is not the same in every step, for steps of these rates and numbers."""
-    beta_1, beta_2 = _betas(optimizer)
-    return {
-        "learning_rate": rates,
-        "correction_1": 1 / (1 - beta_1**steps),
-        "correction_2": 1 / (1 - beta_2**steps),
-        "decay": 1 - rates * getattr(optimizer, "weight_decay", 0.0),
-    }
+    changing: dict[str, Any] = {"learning_rate": rates}
+    for number, beta in enumerate(_betas(optimizer), 1):
+        if beta:
+            changing[f"correction_{number}"] = 1 / (1 - beta**steps)
+    if decay := getattr(optimizer, "weight_decay", 0.0):
+        changing["decay"] = 1 - rates * decay
+    return changing
 
 
 def one_step(optimizer: Optimizer, rate: float, step: int, dtype: Any) -> np.ndarray:
@@ -92,6 +92,9 @@ def _usual_rows(optimizer: Optimizer, dtype: np.dtype) -> np.ndarray:
         "beta_2": beta_2,
         "one_minus_beta_2": 1 - beta_2,
         "epsilon": getattr(optimizer, "epsilon", 0.0),
+        "correction_1": 1.0,
+        "correction_2": 1.0,
+        "decay": 1.0,
     }
     table = np.zeros((2, HYPER_ROW), dtype)
     for name, value in values.items():
@@ -105,10 +108,10 @@ def hyperparameters(
     totals: np.ndarray,
     l2: float,
     start: int,
-    dtype: Any,
+    out: np.ndarray,
     l1: float = 0.0,
 ) -> np.ndarray:
-    """Return the hyperparameters of consecutive steps, (steps, 2, HYPER_ROW).
+    """Return `out` with the hyperparameters of consecutive steps, (steps, 2, HYPER_ROW).
 
     One row for weights, one for biases, which neither penalties nor weight decay touch. A step's
     gradient sums are divided by its total of `totals`; where that is 0, the gradient counts as 0.
@@ -116,12 +119,12 @@ def hyperparameters(
     """
     steps = np.arange(start + 1, start + 1 + len(rates), dtype=np.float64)
     scale = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-    table = np.repeat(_usual_rows(optimizer, np.dtype(dtype))[None], len(rates), axis=0)
+    out[:] = _usual_rows(optimizer, out.dtype)
     for name, value in ({"scale": scale} | _changing(optimizer, rates, steps)).items():
-        table[:, :, _PLACES[name]] = np.asarray(value)[..., None]
-    table[:, 0, _PLACES["l1"]], table[:, 0, _PLACES["l2"]] = l1, l2
-    table[:, 1, _PLACES["decay"]] = 1
-    return table
+        out[:, :, _PLACES[name]] = np.asarray(value)[..., None]
+    out[:, 0, _PLACES["l1"]], out[:, 0, _PLACES["l2"]] = l1, l2
+    out[:, 1, _PLACES["decay"]] = 1
+    return out
 
 
 def _sgd(v: Vec, h: Hyper, g: Any, x: Any, slots: list[Any]) -> Any:

@@ -85,7 +85,7 @@ _FAMILIES: tuple[tuple[Any, ...], ...] = (
      regularization.limit_columns),
     ("feature update", "rule", sparse.feature_update),
     ("vector forward", "activations", gemv.vector_forward),
-    ("vector update", "all", gemv.vector_backward, gemv.vector_update, elementwise.step_row),
+    ("vector update", "all", gemv.vector_backward, gemv.vector_update, gemv.step_row),
     ("products", "all", matrix_product.matrix_product),
     ("rows activated", "activations", rows.activate_rows),
     ("items stepped", "rule", rows.optimizer_items),

@@ -6,16 +6,14 @@ weights before they change.
 
 from __future__ import annotations
 
-from ..emit.optimizers import OPTIMIZERS
 from . import sparse_input
 from .job import Job, Layer
-from .operation import At, Phase, Share, Slot
+from .operation import NOWHERE, At, Phase, Share, Slot, Value
 from .passes import gather, output_delta
 from .samples import Samples
 
 __all__ = ["step", "vector_forward"]
 
-_SGD = OPTIMIZERS["sgd"]
 _ONE = Samples(0, 0, 1, step=1)
 
 
@@ -43,17 +41,14 @@ def _forward(job: Job, share: Share) -> None:
 
 def _update(job: Job, share: Share, q: Layer, step: At) -> None:
     """Step a layer's bias and weights; the weights' step, a row, is left at `step`."""
-    if q.has_bias:
-        share.add(
-            "bias_update", bias=q.bias, d=q.d, ldd=q.ld_h, rows=1, vectors=q.vectors_out, code=_SGD,
-            state=0, hyper=job.hyper(bias=True),
-        )  # fmt: skip
-    share.add("step_row", dst=step, src=q.d, vectors=q.vectors_out, hyper=job.hyper())
+    fields: dict[str, Value] = {
+        "bias": q.bias if q.has_bias else NOWHERE, "step": step, "d": q.d,
+        "vectors": q.vectors_out, "hyper": job.hyper(),
+    }  # fmt: skip
     if q.number > 0 or job.lists is None:
-        share.add(
-            "vector_update", w=q.w, ldw=q.ld_w, x=q.a, n=q.n_in, d=step, vectors=q.vectors_out
-        )
+        share.add("vector_update", w=q.w, ldw=q.ld_w, x=q.a, n=q.n_in, **fields)
         return
+    share.add("step_row", **fields)
     sparse_input.add_gradient(job, share, _ONE, q.w, step)
 
 

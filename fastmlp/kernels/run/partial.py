@@ -14,7 +14,6 @@ from ...contract.operations import DataSet, StepSettings, read_rows
 from ...contract.parameters import Parameters
 from ...optimizers import Optimizer, OptimizerState
 from ...regularization import Regularization
-from ..emit.optimizers import HYPER_ROW
 from ..program.operation import Slot
 from .choose import BLOCK_ROWS as BLOCK
 from .choose import GROUPS
@@ -57,7 +56,6 @@ class GroupSums(Training):
         super().__init__(parameters, DataSet(X, y, sample_weight), settings, threads=1)
         if not readable:
             self._source.scale = None  # by which X is divided already
-        self._hyper = np.zeros((1, 2, HYPER_ROW), parameters.dtype)
         self.gradient = np.zeros(0, parameters.dtype)
 
     def _goes_through_lists(self) -> bool:

@@ -10,7 +10,7 @@ from fastmlp import MLP, SGD, Adam
 from fastmlp.architecture import Architecture
 from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.contract.parameters import Parameters
-from fastmlp.kernels.emit.optimizers import hyperparameters
+from fastmlp.kernels.emit.optimizers import HYPER_ROW, hyperparameters
 from fastmlp.kernels.run import choose
 from fastmlp.kernels.run.csr_index import canonical, csr_lists
 from fastmlp.kernels.run.training import Training
@@ -39,7 +39,8 @@ def sums_over(X, y, threads: int) -> Training:
         w[...] = np.random.default_rng(0).normal(size=w.shape)
     settings = StepSettings(None, OptimizerState(), len(y))
     training = Training(parameters, DataSet(X, y, None), settings, threads=threads)
-    hyper = hyperparameters(Optimizer(0.0), np.zeros(1), np.ones(1), 0.0, 0, parameters.dtype)
+    rows = np.empty((1, 2, HYPER_ROW), parameters.dtype)
+    hyper = hyperparameters(Optimizer(0.0), np.zeros(1), np.ones(1), 0.0, 0, rows)
     training.steps(np.arange(len(y)), hyper)
     return training
 

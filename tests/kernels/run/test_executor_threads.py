@@ -33,7 +33,7 @@ from fastmlp.kernels.emit.records import record
 from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.emit.threads import Threads
 from fastmlp.kernels.jit.registry import kernel_addresses
-from fastmlp.kernels.program.operation import At, Phase, Program, Share, Slot
+from fastmlp.kernels.program.operation import NOWHERE, At, Phase, Program, Share, Slot
 from fastmlp.kernels.run import training
 from fastmlp.kernels.run.executor import Executable, Layout
 
@@ -99,7 +99,7 @@ def mixing(steps: int) -> tuple[Executable, np.ndarray, list[np.ndarray]]:
         src = At(Slot.GRADIENT, (t + 1) % SHARES * VECTOR, step=ld_sums)
         for place in (t, SHARES) if t == 0 else (t,):
             dst = At(Slot.PARAMETERS, ld_rows + place * VECTOR, step=ld_rows)
-            share.add("step_row", dst=dst, src=src, vectors=1, hyper=At(Slot.HYPER))
+            share.add("step_row", bias=NOWHERE, step=dst, d=src, vectors=1, hyper=At(Slot.HYPER))
 
     phases = [Phase.of("add", SHARES, add), Phase.of("halve", SHARES, halve)]
     addresses = kernel_addresses("float64", "update:sgd", "optimizer:sgd", "vector update")
