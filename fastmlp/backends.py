@@ -6,6 +6,7 @@ import importlib
 import math
 import sys
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from typing import Any, Protocol
@@ -190,7 +191,8 @@ def _inference(parameters: Parameters) -> Any:
     if parameters.prepared is None:
         from .kernels.run.inference import Inference
 
-        parameters.prepared = Inference(parameters)
+        # a twin over the same arrays: the two would else hold each other until garbage is collected
+        parameters.prepared = Inference(copy(parameters))
     return parameters.prepared
 
 

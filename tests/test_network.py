@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -372,3 +374,29 @@ def test_hyperparameters_of_any_real_kind_can_be_kept(tmp_path):
     assert MLP.load(tmp_path / "net.npz").optimizer == Adam(0.5)
     with pytest.raises(TypeError, match="optimizer"):
         net.fit(np.eye(4), [0, 1, 2, 0], optimizer=Optimizer(0.1))
+
+
+USES = {
+    "fit": lambda net, X, y: net.fit(X, y, epochs=2, validation_split=0.2),
+    "one sample a step": lambda net, X, y: net.fit(X, y, epochs=1, batch_size=1),
+    "few rows": lambda net, X, y: net.predict(X[:1]),
+    "many rows": lambda net, X, y: net.predict(X),
+    "converted": lambda net, X, y: net.predict(X.astype(np.int16)),
+    "evaluate": lambda net, X, y: net.evaluate(X, y),
+    "gradients": lambda net, X, y: net.loss_and_gradients(X, y),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("use", USES)
+def test_the_memory_of_a_network_that_nobody_holds_is_free_at_once(use, backend):
+    X, y = np.ones((100, 20), np.float32), np.arange(100) % 3
+    gc.disable()  # which would come late: it counts objects, not their bytes
+    try:
+        net = MLP((20, 30, 3), rng=0, backend=backend)
+        USES[use](net, X, y)
+        memory = weakref.ref(net._parameters)
+        del net
+        assert memory() is None
+    finally:
+        gc.enable()

@@ -172,47 +172,17 @@ class Blocks(_Ready):
 _Pool = tuple[list[Any], Callable[[], Any]]  # programs that nobody uses, what makes others
 
 
-class RowsInference:
-    """Outputs of rows that lie in an array as kernels read it, few or many of them.
-
-    A call costs a few microseconds beside the work, whatever the number of rows.
-    """
+class _Ways:
+    """How calls are made, and the programs that they share."""
 
     def __init__(self, parameters: Parameters) -> None:
-        a, self._parameters = parameters.architecture, parameters
+        self._parameters = parameters
         self._sources: dict[np.dtype, Source] = {}  # how rows of a dtype are read
         self._free: dict[tuple[Any, ...], list[_Columns | Blocks]] = {}
         # by the rows' number of digits, those that go one by one apart
         self._choices: dict[tuple[np.dtype, bool, int], ThreadChoice] = {}
-        self._way = lru_cache(_KEPT)(self._way_of)
-        self._lists = choose.lists_pay_in_passing(*a.layers[0], parameters.dtype.itemsize)
 
-    def outputs(self, X: Any, threads: int | None) -> np.ndarray | None:
-        """Return the outputs; None where X has to be looked at more closely, since nothing but its
-        finiteness can be asked here, or takes the general way.
-        """
-        if type(X) not in _PLAIN:
-            return None
-        way = self._way(X.dtype, X.shape, X.strides, threads)
-        if way is None:
-            return None
-        choice, alone, together = way
-        free, make = together if choice is None or choice.together else alone
-        if self._lists and len(X) >= choose.LISTS_FROM and is_sparse(X):
-            return None
-        try:
-            ready = free.pop()
-        except IndexError:
-            ready, choice = make(), None
-        begun = perf_counter()
-        out: np.ndarray | None = ready.outputs(X)
-        if choice is not None:
-            choice.note(perf_counter() - begun)
-        if not free:
-            free.append(ready)
-        return out
-
-    def _way_of(
+    def of(
         self, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[int, ...],
         threads: int | None,
     ) -> tuple[ThreadChoice | None, _Pool, _Pool] | None:  # fmt: skip
@@ -257,3 +227,40 @@ class RowsInference:
         by_columns = few or (most > 1 and choose.threads_of_columns(a, n) > 1)
         together = pool(most, n) if by_columns else pool(choose.inference_shares(n, most), 0)
         return choice, pool(1, n if few else 0), together
+
+
+class RowsInference:
+    """Outputs of rows that lie in an array as kernels read it, few or many of them.
+
+    A call costs a few microseconds beside the work, whatever the number of rows.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        a = parameters.architecture
+        self._way = lru_cache(_KEPT)(_Ways(parameters).of)
+        self._lists = choose.lists_pay_in_passing(*a.layers[0], parameters.dtype.itemsize)
+
+    def outputs(self, X: Any, threads: int | None) -> np.ndarray | None:
+        """Return the outputs; None where X has to be looked at more closely, since nothing but its
+        finiteness can be asked here, or takes the general way.
+        """
+        if type(X) not in _PLAIN:
+            return None
+        way = self._way(X.dtype, X.shape, X.strides, threads)
+        if way is None:
+            return None
+        choice, alone, together = way
+        free, make = together if choice is None or choice.together else alone
+        if self._lists and len(X) >= choose.LISTS_FROM and is_sparse(X):
+            return None
+        try:
+            ready = free.pop()
+        except IndexError:
+            ready, choice = make(), None
+        begun = perf_counter()
+        out: np.ndarray | None = ready.outputs(X)
+        if choice is not None:
+            choice.note(perf_counter() - begun)
+        if not free:
+            free.append(ready)
+        return out
