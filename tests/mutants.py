@@ -91,7 +91,8 @@ GROUPS = {
          ["tests/kernels/run/test_partition.py"], *STEPS],
     ),
     "machine code": (
-        [KERNELS / "emit/executor.py", KERNELS / "emit/threads.py", KERNELS / "run/executor.py"],
+        [KERNELS / "emit/executor.py", KERNELS / "emit/flow.py", KERNELS / "emit/threads.py",
+         KERNELS / "run/executor.py"],
         [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_executor_threads.py"],
          ["tests/kernels/run/test_steps.py"], *STEPS],
     ),

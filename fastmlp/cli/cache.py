@@ -17,14 +17,14 @@ def size(n_bytes: int) -> str:
 
 def cache(args: Namespace, console: Console) -> int:
     """Print what the folder of compiled code holds, or remove it."""
-    from ..kernels.jit.cache import cache_folder
+    from ..kernels.jit.cache import cache_folder, why_none
     from ..kernels.jit.old_caches import cache_folders
 
     if args.old and not args.clear:
         raise ValueError("--old: expected --clear beside it")
     present = cache_folder()
     if present is None:
-        console.say("no cache folder can be written, FASTMLP_CACHE_DIR names another")
+        console.say(why_none())
         return 0
     found = cache_folders(present.parent)
     if args.clear:

@@ -39,13 +39,23 @@ _SHORT = 64  # shorter rows cost more than a second call
 _ALONE = 32_768  # elements that one thread is done with before another one has begun
 
 
-def _target(out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, *inputs: Any) -> np.ndarray:
-    """Return what a kernel writes to: `out`, checked, or an array that is to be copied into it."""
+def _target(
+    out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, *inputs: Any, gaps: bool = False
+) -> np.ndarray:
+    """Return what a kernel writes to: `out`, checked, or an array that is to be copied into it. The
+    kernel may leave `gaps` between rows.
+    """
     if out is None:
         return np.empty(shape, dtype)
     check_out(out, shape, dtype)
-    apart = out.flags.c_contiguous and not any(np.may_share_memory(out, a) for a in inputs)
-    return out if apart else np.empty(shape, dtype)
+    fits = out.flags.c_contiguous or (gaps and _has_rows(out))
+    apart = not any(np.may_share_memory(out, a) for a in inputs)
+    return out if fits and apart else np.empty(shape, dtype)
+
+
+def _has_rows(array: np.ndarray) -> bool:
+    """Tell whether an array is a matrix whose rows are contiguous."""
+    return array.ndim == 2 and (array.shape[1] <= 1 or array.strides[1] == array.itemsize)
 
 
 def _given(out: np.ndarray | None, target: np.ndarray) -> np.ndarray:
@@ -86,8 +96,9 @@ def activate(
 def softmax(logits: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The kernel of the output layer."""
     logits = check_softmax(logits)
-    target = _target(out, logits.shape, logits.dtype, logits)
-    plain.outputs(np.ascontiguousarray(logits), "softmax", target)
+    target = _target(out, logits.shape, logits.dtype, logits, gaps=True)
+    rows = logits if _has_rows(logits) else np.ascontiguousarray(logits)
+    plain.outputs(rows, "softmax", target)
     return _given(out, target)
 
 
@@ -135,7 +146,7 @@ def dense(
     """One kernel: bias and activation are applied while a tile is in registers."""
     x, weights, bias = check_dense(x, weights, bias, activation)
     shape, dtype = (x.shape[0], weights.shape[1]), weights.dtype
-    target = _target(out, shape, dtype, x, weights, *([] if bias is None else [bias]))
+    target = _target(out, shape, dtype, x, weights, *([] if bias is None else [bias]), gaps=True)
     plain.dense(x, weights, bias, activation, target)
     return _given(out, target)
 
@@ -148,12 +159,12 @@ def dense_backward(
     *,
     out: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """W is transposed, then three kernels: what goes back, the weights' sum, the biases' sum."""
+    """Three products in one call: the weights' sum, the biases' sum, what goes back."""
     delta, x, weights = check_dense_backward(delta, x, weights)
     shapes = weights.shape, (weights.shape[1],), x.shape
     outs = (None, None, None) if out is None else check_outs(out, shapes, weights.dtype)
     targets = [
-        _target(each, shape, weights.dtype, delta, x, weights)
+        _target(each, shape, weights.dtype, delta, x, weights, gaps=True)
         for each, shape in zip(outs, shapes, strict=True)
     ]
     plain.backward(delta, x, weights, (targets[0], targets[1], targets[2]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from functools import cached_property
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -23,6 +22,7 @@ from ..initializers import RandomSource
 from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..schedules import SCHEDULES, Schedule
+from ..support.cached import cached_property
 from ..support.frames import in_memory
 from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
@@ -331,7 +331,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     @cached_property
     def _rng(self) -> RandomSource:
-        """The random numbers of one fit: seeding takes 0.1 ms, and one sample needs none."""
+        """Return the random numbers of one fit: seeding takes 0.1 ms, one sample needs none."""
         return source(self.random_state)
 
     def _threads(self) -> int | None:

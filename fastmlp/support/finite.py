@@ -65,7 +65,8 @@ def check_finite(
     columns : sequence of str, optional
         The names of its columns, for the message.
     all_finite : callable, optional
-        What looks first, also for numbers beyond `most`; a false answer is looked at more closely.
+        Called as ``all_finite(values, most=...)``, what looks first, also for numbers beyond
+        `most`; a false answer is looked at more closely.
     dtype : numpy dtype, optional
         What X becomes: a number that is infinite there is refused as well. X is still gone
         through once.

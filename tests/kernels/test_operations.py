@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from functools import lru_cache
 
 import numpy as np
@@ -174,6 +175,24 @@ def test_results_are_written_to_out(backend, dtype, name):
         for ours, out, array in zip(arrays_in(result), given, wanted, strict=True):
             assert ours is out
             np.testing.assert_array_equal(out, array)
+
+
+@pytest.mark.parametrize("name", ["dense", "dense_backward", "softmax"])
+def test_results_go_straight_between_the_columns_of_a_larger_array(monkeypatch, name):
+    call, shapes = operations("float32")[name]
+    outs = [
+        np.zeros((shape[0], 20), "float32")[:, 3 : 3 + shape[1]] if len(shape) == 2
+        else np.zeros(shape, "float32") for shape in shapes
+    ]  # fmt: skip
+    written, honest = [], calls.Call.run
+
+    def run(self, places):
+        written.extend(id(array) for _, array in places)
+        honest(self, places)
+
+    monkeypatch.setattr(calls.Call, "run", run)
+    call(kernels, out=tuple(outs) if len(outs) > 1 else outs[0])
+    assert {id(out) for out in outs} <= set(written)
 
 
 @pytest.mark.parametrize("name", operations("float32"))
@@ -405,6 +424,26 @@ def test_few_rows_pack_weights_that_come_from_memory(sign):
     found = [choose.packed_operands(rows, 1024, 2048, 8, far) for rows in (2, 3, 47)]
     assert found == [(False, False), (False, True), (False, True)]
     assert choose.packed_operands(47, 512, 1024, 8, near) == (False, False)
+
+
+def test_what_a_signal_calls_leaves_the_room_of_a_call_alone(monkeypatch):
+    honest, rooms = calls.run, []
+
+    def run(*arguments):
+        if not rooms:  # as if a handler had been called here
+            rooms.append(weakref.ref(calls._room.bytes))
+            before = calls._room.bytes.nbytes
+            kernels.dense(*large)
+            assert calls._room.bytes.nbytes > before
+            assert rooms[0]() is not None
+        return honest(*arguments)
+
+    monkeypatch.setattr(calls._room, "bytes", np.zeros(0, np.uint8))
+    small, large = ((normal("float32", 70, n), normal("float32", n, n).T) for n in (90, 900))
+    wanted = kernels.dense(*small)
+    monkeypatch.setattr(calls, "run", run)
+    np.testing.assert_array_equal(kernels.dense(*small), wanted)
+    assert rooms
 
 
 def test_few_calls_are_kept(monkeypatch):

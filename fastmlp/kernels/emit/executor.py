@@ -70,18 +70,18 @@ def _operations(x: Threads, q: Any, then: Callable[[Any], None]) -> None:
     operations, loops, moves, spans, shares = (
         x.word(q.program, place) for place in (OPERATIONS, LOOPS, MOVES, SPANS, SHARES)
     )
-    place = x.b.add(x.b.mul(q.phase, x.b.add(shares, const(1))), q.share)
-    span = x.at(spans, place, WORD)
-    with x.between(x.word(span), x.word(span, 1)) as number:
-        loop = x.at(loops, number, LOOP)
+    number = x.b.add(x.b.mul(q.phase, x.b.add(shares, const(1))), q.share)
+    span = x.at(spans, number, WORD)
+    with x.between(x.word(span), x.word(span, 1)) as k:
+        loop = x.at(loops, k, LOOP)
         first, last = x.word(loop, FIRST_OPERATION), x.word(loop, LAST_OPERATION)
         with x.each(x.word(loop, TURNS)) as turn, x.between(first, last) as i:
             operation = x.at(operations, i, OPERATION)
             first_move, last_move = x.word(operation, FIRST_MOVE), x.word(operation, LAST_MOVE)
             with x.between(first_move, last_move) as m:
                 move = x.at(moves, m, MOVE)
-                place = x.at(x.word(move, START), q.step, x.word(move, STEP))
-                x.set_word(x.at(place, turn, x.word(move, TURN)), x.word(move, VALUE))
+                address = x.at(x.word(move, START), q.step, x.word(move, STEP))
+                x.set_word(x.at(address, turn, x.word(move, TURN)), x.word(move, VALUE))
             x.call_at(x.word(operation, KERNEL), x.word(operation, RECORD))
             then(i)
 

@@ -26,7 +26,7 @@ from ...support.notices import notice
 from ..emit.target import processor
 from .old_caches import remove_old
 
-__all__ = ["announce", "cache_folder", "load_code", "save_code"]
+__all__ = ["announce", "cache_folder", "load_code", "save_code", "why_none"]
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -123,15 +123,19 @@ def cache_folder() -> Path | None:
     return None
 
 
+def why_none() -> str:
+    """Return why there is no folder."""
+    if _changed():
+        return "fastmlp was changed since this process has imported it"
+    return "no cache folder can be written, FASTMLP_CACHE_DIR names another"
+
+
 @cache
 def announce() -> None:
     """Say once that what follows is compiled, and whether the next process is spared it."""
     folder = cache_folder()
     if folder is None:
-        why = "no cache folder can be written, FASTMLP_CACHE_DIR names another"
-        if _changed():
-            why = "fastmlp was changed since this process has imported it"
-        notice(f"compiling kernels, for this process only: {why}")
+        notice(f"compiling kernels, for this process only: {why_none()}")
     else:
         notice(f"compiling kernels that are new to this processor; kept in {folder}")
         remove_old(folder)

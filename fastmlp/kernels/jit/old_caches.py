@@ -20,7 +20,8 @@ def cache_folders(parent: Path) -> dict[Path, int]:
     """Return the folders of compiled code in a folder, of one version on one processor each, and
     the bytes of their files.
 
-    Links and other users' are left out. None where the folder is missing or may not be read.
+    Links and other users' are left out. There are none where the folder is missing or may not be
+    read.
     """
     found: dict[Path, int] = {}
     try:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
 from llvmlite import ir
 
+from ...support.cached import cached_property
 from ..emit import (
     csr,
     elementwise,
@@ -176,8 +177,12 @@ def _family(family: str) -> list[str]:
 @cache
 def _group_addresses(dtype: str, group: str) -> dict[str, int]:
     """Compile (or load) a group of kernels and return their addresses by name."""
+    family, cased, cases = group.partition(":")
+    names = _family(family)
+    if not names or (cased and not cases):
+        raise LookupError(f"{group!r}: no such group of kernels")
     address = machine_code(f"{group} {dtype}", partial(_emit_group, dtype, group))
-    return {name: address(f"fastmlp_{name}") for name in _family(group.partition(":")[0])}
+    return {name: address(f"fastmlp_{name}") for name in names}
 
 
 @cache

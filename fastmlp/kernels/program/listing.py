@@ -27,7 +27,7 @@ class Line(NamedTuple):
     kernel: str
     shape: str  # padded as it works on it
     # floating-point operations of one turn, multiplications and additions of sums alone, zeros
-    # included; 0 for kernels whose work is of another kind
+    # included; 0 for kernels whose work is of another kind. A `vector_update` steps the bias too.
     flops: int
 
 

@@ -52,7 +52,9 @@ address_of = _quickest()
 
 
 class _Room(threading.local):
-    """Where a thread's calls pack their operands, one after the other."""
+    """Where a thread's calls pack their operands, one after the other; as large as the largest has
+    needed, for as long as the thread lives.
+    """
 
     bytes = aligned_zeros(0, np.uint8)
 
@@ -82,9 +84,10 @@ class Call:
         for slot, value in places:
             bases[slot] = value if isinstance(value, int) else address_of(value)
         if self._room:
-            if _room.bytes.nbytes < self._room:
-                _room.bytes = aligned_zeros(self._room, np.uint8)
-            bases[Slot.WORKSPACE] = address_of(_room.bytes)
+            room = _room.bytes  # held until the end: what a signal calls may replace it
+            if room.nbytes < self._room:
+                room = _room.bytes = aligned_zeros(self._room, np.uint8)
+            bases[Slot.WORKSPACE] = address_of(room)
         run(self._executable, self._shares)
 
 

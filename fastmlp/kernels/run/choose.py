@@ -3,7 +3,8 @@
 Which way a batch goes through the network (`mode_of`), how many threads are worth their launch
 and when the autotuner tries the other way, whether the first layer goes through lists of
 non-zeros and in which blocks and panels, how many samples are gone through at a time. Bits must
-not depend on the threads, so whatever changes bits is chosen from sizes alone.
+not depend on the threads, so whatever changes bits is chosen from sizes alone. Others ask for what
+has no underscore in front of its name.
 """
 
 from __future__ import annotations

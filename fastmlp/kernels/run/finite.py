@@ -1,4 +1,5 @@
-"""Whether an array holds a NaN or an infinity: a kernel, on as many threads as were asked for.
+"""Whether an array holds a NaN, an infinity or a number that is too large: a kernel, on as many
+threads as were asked for.
 
 Nothing of it goes through BLAS, whose threads nobody has asked for: with another process on every
 core a product of 100,000 elements was seen to take 16 ms instead of 0.8.
@@ -7,6 +8,7 @@ core a product of 100,000 elements was seen to take 16 ms instead of 0.8.
 from __future__ import annotations
 
 import math
+import os
 from functools import cache
 
 import numpy as np
@@ -68,7 +70,8 @@ def all_finite(x: np.ndarray, threads: int | None, most: float = math.inf) -> bo
     matrix = _matrix(x) if x.dtype.char in "fd" and x.dtype.isnative else None
     if matrix is None:
         return sum_is_finite(x, most=most)
-    found = np.ones(64 if threads is None else threads, np.int64)
+    # of each share: there are never more than processors, whatever a limit was when one was chosen
+    found = np.ones(threads or max(64, os.cpu_count() or 1), np.int64)
     dtype = x.dtype.name
 
     def make(shares: int) -> Call:

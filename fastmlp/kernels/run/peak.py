@@ -10,7 +10,7 @@ from ...contract.parameters import aligned_zeros
 from ..emit.activations import ACTIVATIONS
 from ..emit.target import current_target
 from ..program.operation import At, Phase, Share, Slot
-from .calls import Call, address_of
+from .calls import Call
 
 __all__ = ["tiles"]
 
@@ -42,7 +42,7 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
     arrays = {Slot.PARAMETERS: w, Slot.X: a, Slot.OUT: out}
 
     def start() -> None:
-        call.run([(slot, address_of(array)) for slot, array in arrays.items()])
+        call.run(arrays.items())
 
     work = 2 * target.tile_rows * (width // item) * depth * repeats * threads
     return work, start

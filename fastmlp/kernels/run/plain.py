@@ -62,7 +62,7 @@ def _call_of(dtype: np.dtype, shares: int, products: Sequence[Product]) -> Call:
 def dense(
     x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None, activation: str, out: np.ndarray
 ) -> None:
-    """out = f(x W + b)."""
+    """out = f(x W + b); rows of `out` are contiguous."""
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     if not out.size:
         return
@@ -73,7 +73,8 @@ def dense(
     if activation != "identity":
         flops += choose.ELEMENTWISE_FLOPS * n * n_out
     key = (
-        "dense", dtype.num, n, n_in, n_out, x.strides, weights.strides, bias is None, activation,
+        "dense", dtype.num, n, n_in, n_out, x.strides, weights.strides, out.strides,
+        bias is None, activation,
     )  # fmt: skip
 
     def make(threads: int) -> Call:
@@ -91,7 +92,7 @@ def backward(
     delta: np.ndarray, x: np.ndarray, weights: np.ndarray,
     results: tuple[np.ndarray, np.ndarray, np.ndarray | None],
 ) -> None:  # fmt: skip
-    """Write x^T delta, the sum of delta and delta W^T to `results`."""
+    """Write x^T delta, the sum of delta and delta W^T, whose rows are contiguous, to `results`."""
     (n, n_in), n_out, dtype = x.shape, weights.shape[1], weights.dtype
     dw, db, dx = results
     item = dtype.itemsize
@@ -101,7 +102,7 @@ def backward(
         weights = np.ascontiguousarray(weights)
     key = (
         "backward", dtype.num, n, n_in, n_out, delta.strides, x.strides, weights.strides,
-        dx is None,
+        dw.strides, None if dx is None else dx.strides,
     )  # fmt: skip
     one = _one(dtype)
 
@@ -165,12 +166,11 @@ def activate(activation: str, z: np.ndarray, out: np.ndarray, derivative: np.nda
 
 
 def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
-    """Write the outputs of logits to `out`; both are contiguous."""
+    """Write the outputs of logits to `out`: matrices whose rows are contiguous."""
     if logits.size:
-        row = logits.strides[0]
         _over_rows(
-            "output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, ldo=row, ldz=row,
-            n=logits.shape[1], code=OUTPUTS[output],
+            "output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, ldo=out.strides[0],
+            ldz=logits.strides[0], n=logits.shape[1], code=OUTPUTS[output],
         )  # fmt: skip
 
 

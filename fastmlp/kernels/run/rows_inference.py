@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 from functools import lru_cache
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -169,7 +169,19 @@ class Blocks(_Ready):
         return out if self.run() else None
 
 
-_Pool = tuple[list[Any], Callable[[], Any]]  # programs that nobody uses, what makes others
+class _Pool(NamedTuple):
+    """Programs that do the same."""
+
+    free: list[_Columns | Blocks]  # those that nobody uses
+    make: Callable[[], _Columns | Blocks]
+
+
+class _Way(NamedTuple):
+    """How calls alike are made: on one thread or `together`, if there is a choice by it."""
+
+    choice: ThreadChoice | None
+    alone: _Pool
+    together: _Pool
 
 
 class _Ways:
@@ -185,10 +197,8 @@ class _Ways:
     def of(
         self, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[int, ...],
         threads: int | None,
-    ) -> tuple[ThreadChoice | None, _Pool, _Pool] | None:  # fmt: skip
-        """Return how calls alike are made: what chooses between one thread and several, if there is
-        a choice, and their programs. None is the general way.
-        """
+    ) -> _Way | None:  # fmt: skip
+        """Return how calls alike are made. None is the general way."""
         a = self._parameters.architecture
         n, n_in = shape if len(shape) == 2 else (0, 0)
         if not n or n_in != a.n_in or dtype.kind not in "iubf":
@@ -222,11 +232,11 @@ class _Ways:
                 source.enter(ready.bases, source.X)  # the divisor: X comes later
                 return ready
 
-            return self._free.setdefault((dtype, in_place, shares, count), []), make
+            return _Pool(self._free.setdefault((dtype, in_place, shares, count), []), make)
 
         by_columns = few or (most > 1 and choose.threads_of_columns(a, n) > 1)
         together = pool(most, n) if by_columns else pool(choose.inference_shares(n, most), 0)
-        return choice, pool(1, n if few else 0), together
+        return _Way(choice, pool(1, n if few else 0), together)
 
 
 class RowsInference:
@@ -249,18 +259,18 @@ class RowsInference:
         way = self._way(X.dtype, X.shape, X.strides, threads)
         if way is None:
             return None
-        choice, alone, together = way
-        free, make = together if choice is None or choice.together else alone
+        choice = way.choice
+        pool = way.together if choice is None or choice.together else way.alone
         if self._lists and len(X) >= choose.LISTS_FROM and is_sparse(X):
             return None
         try:
-            ready = free.pop()
+            ready = pool.free.pop()
         except IndexError:
-            ready, choice = make(), None
+            ready, choice = pool.make(), None
         begun = perf_counter()
-        out: np.ndarray | None = ready.outputs(X)
+        out = ready.outputs(X)
         if choice is not None:
             choice.note(perf_counter() - begun)
-        if not free:
-            free.append(ready)
+        if not pool.free:
+            pool.free.append(ready)
         return out

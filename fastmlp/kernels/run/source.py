@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ...architecture import Architecture
 from ...contract.operations import read_rows
 from ...contract.parameters import row_length
 from ...contract.splitting import is_sparse
+from ...support.cached import cached_property
 from ..emit.losses import ELEMENTWISE as LOSS_CODES
 from ..program.job import Loss
 from ..program.operation import At, Slot

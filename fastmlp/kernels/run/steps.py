@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ...support.cached import cached_property
 from ..program.operation import Slot
 
 __all__ = ["Run", "batches"]

@@ -6,12 +6,12 @@ A workspace is made once per fit; a step allocates nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
 from ...contract.parameters import Parameters, aligned_zeros, row_length
 from ...regularization import threshold
+from ...support.cached import cached_property
 from ..emit.activations import ACTIVATIONS, SLOPES
 from ..emit.target import current_target
 from ..program.job import BLOCK, Layer, Wide

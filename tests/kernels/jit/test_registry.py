@@ -26,11 +26,13 @@ from fastmlp.kernels.jit.registry import (
 DTYPES = ("float32", "float64")
 
 
-@pytest.mark.parametrize("group", ["forwards:relu", "update:sdg", "forward:relu+"])
+@pytest.mark.parametrize(
+    "group", ["forwards", "update:sdg", "", "forward:", "forwards:relu", "forward:relu+", "add"]
+)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_an_unknown_group_has_no_addresses(dtype, group):
+def test_an_unknown_group_is_refused(dtype, group):
     with pytest.raises(LookupError):
-        kernel_addresses(dtype, group)[group.partition(":")[0]]
+        kernel_addresses(dtype, group)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -67,6 +69,12 @@ def test_kernels_are_in_the_groups_that_are_asked_for():
         assert {f"update:{rule}", f"feature update:{rule}", f"optimizer:{rule}"} <= set(groups)
     assert groups_of(["add", "output"], {"relu"}, "sgd") == ["groups", "outputs"]
     assert groups_of(["forward"], ["relu", "identity"], "sgd") == ["forward:identity+relu"]
+
+
+def test_kernels_of_a_family_have_the_same_cases():
+    families: dict[str, str] = {}
+    for kernel in KERNELS.values():
+        assert families.setdefault(kernel.family, kernel.cases) == kernel.cases
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 import fastmlp
 from fastmlp import MLP
-from fastmlp.kernels.run import calls, finite
+from fastmlp.kernels.run import calls, choose, finite
 from fastmlp.kernels.run.finite import all_finite
 from fastmlp.support import validation
 from fastmlp.support.finite import check_finite
@@ -190,3 +190,20 @@ def test_fit_and_predict_call_no_blas(monkeypatch):
     net.predict(X)
     net.evaluate(X, y)
     assert validation.sum_is_finite(X)
+
+
+def test_there_may_be_more_processors_than_64(monkeypatch):
+    """Every share has a word of its own to write to, and each is looked at."""
+    monkeypatch.setattr("os.cpu_count", lambda: 128)
+    monkeypatch.setattr(finite, "_SMALL", 0)
+    monkeypatch.setattr(choose, "choose_threads", lambda threads, flops: 128)
+    monkeypatch.setattr(choose, "LEARNT_FLOPS", 0)
+    honest, seen = finite.call, []
+    monkeypatch.setattr(finite, "call", lambda *a, **k: seen.append(a[3]) or honest(*a, **k))
+    calls._kind.cache_clear()
+    x = np.zeros((128, 7))
+    assert all_finite(x, None)
+    x[-1, -1] = np.nan
+    assert not all_finite(x, None)
+    calls._kind.cache_clear()
+    assert all(found.size >= 128 for _, found in seen)
