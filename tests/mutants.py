@@ -88,7 +88,9 @@ GROUPS = {
          ("full_batch", "inference", "job", "minibatch", "operation", "passes", "per_sample",
           "post_gradient", "sparse_input")],
         [["tests/kernels/program/test_shares.py", "tests/kernels/run/test_steps.py"],
-         ["tests/kernels/run/test_partition.py"], *STEPS],
+         ["tests/kernels/run/test_partition.py"],
+         ["tests/kernels/run/test_rows_inference.py", "tests/kernels/program/test_footprint.py"],
+         *STEPS, ["tests/whole/test_precision.py", "-k", "round_the_same or bits"]],
     ),
     "machine code": (
         [KERNELS / "emit/executor.py", KERNELS / "emit/flow.py", KERNELS / "emit/threads.py",

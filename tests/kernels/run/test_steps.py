@@ -134,6 +134,25 @@ def test_wide_layers_step_by_step_are_the_reference(kind, activation):
     assert difference(*numbers) < 1e-11
 
 
+@pytest.mark.parametrize("forward", [False, True])
+@pytest.mark.parametrize("kind", ["dense", "codes"])
+def test_packed_layers_leave_the_bits_of_plain_ones_and_are_the_reference(
+    monkeypatch, kind, forward
+):
+    options = {"batch_size": 33, **OPTIONS["everything"]}
+    arguments = DATA[kind], (40, 70, 50, 3)
+    wanted = trained(*arguments, "numpy", None, **options)
+    plain = trained(*arguments, "numba", 1, **options)
+    small, made = choose.Packing(16, forward=forward, rows=16), []
+    monkeypatch.setattr(choose, "packing", lambda *sizes: made.append(sizes) or small)
+    for threads in (1, 3):
+        packed = trained(*arguments, "numba", threads, **options)
+        for ours, theirs in zip(packed, plain, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert difference(packed, wanted) < 1e-11
+    assert made
+
+
 class Guarded(Run):
     """A run whose results have room on both sides that nobody may touch."""
 
