@@ -73,7 +73,7 @@ def _combine(job: Job, share: Share, t: int) -> None:
         if q.has_bias and t == 0:
             summed.append((q.bias, q.vectors_out))
         for parameter, vectors in summed:
-            if vectors and job.groups > 1:
+            if vectors and job.groups > 1:  # mutant >=: no piece is added
                 share.add(
                     "add", dst=job.gradient_of(parameter), src=job.gradient_of(parameter, 1),
                     vectors=vectors, pieces=job.groups - 1, distance=job.n_bytes,

@@ -60,7 +60,7 @@ def _reading_in_place(job: Job, samples: Samples) -> Job:
     return replace(job, layers=(replace(q, a=first, ld_a=row), *others))
 
 
-def blocks(job: Job, output: int, *, looks: bool = False, in_place: bool = False) -> Program:
+def blocks(job: Job, output: int, *, looks: bool, in_place: bool) -> Program:
     """Return a program that takes any number of samples forward, which is told at a run.
 
     A share has two loops: over whole blocks of `job.chunk` samples, and over what is left, which

@@ -65,7 +65,8 @@ class Layer:
     code: int  # the activation
     slope_code: int  # that by which f'(z) is found in `slope`
     has_bias: bool
-    first_slot: int = 0  # in the tables of penalties and norms
+    # in the tables of penalties and norms
+    first_slot: int = 0  # mutant 1: who makes a layer for them says it
     threshold: int = 0  # for dropout: draws below it leave a unit out
     factor: At | None = None  # for dropout: by which kept units are multiplied; None without it
     wide: Wide | None = None  # where the layer's operands are packed; `wt` lies in panels then
@@ -176,7 +177,8 @@ class Job:
     lists: Lists | None = None
     packed: Packed | None = None
     regularizing: Regularizing = field(default_factory=Regularizing)
-    groups: int = 1  # of samples of a full batch, each with a gradient of its own
+    # of samples of a full batch, each with a gradient of its own
+    groups: int = 1  # mutant 2: who writes a full batch says it
     group_samples: int = 0
 
     @property
