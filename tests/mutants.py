@@ -57,8 +57,8 @@ GROUPS = {
           "tests/reference/test_products.py", "tests/reference/test_dropout.py"],
          ["tests/whole/test_parity.py"],
          ["tests/training/test_fit.py", "tests/test_regularization.py"],
-         ["tests/kernels/test_operations.py", "tests/sklearn/test_one_sample.py",
-          "-k", "out or neither_teach"]],
+         ["tests/kernels/test_out.py", "tests/sklearn/test_one_sample.py",
+          "-k", "test_out or neither_teach"]],
     ),
     "drivers": (
         [

@@ -125,16 +125,21 @@ REJECTED = [
 ]
 
 
+def assert_refused(net, X, y, error, message):
+    """Assert that nothing can be done with X."""
+    for ask in (net.forward, net.predict, net.predict_proba):
+        with pytest.raises(error, match=message):
+            ask(X)
+    for ask in (net.evaluate, net.loss_and_gradients, net.fit):
+        with pytest.raises(error, match=message):
+            ask(X, y)
+
+
 @pytest.mark.parametrize(("X", "error", "message"), REJECTED)
 def test_what_is_no_table_of_finite_numbers_is_rejected(backend, X, error, message):
     net = MLP((3, 4, 2), rng=0, backend=backend)
     y = np.zeros(len(X) if hasattr(X, "__len__") else 1, int)
-    for ask in (net.forward, net.predict, net.predict_proba):
-        with pytest.raises(error, match=f"X: .*{message}"):
-            ask(X)
-    for ask in (net.evaluate, net.loss_and_gradients, net.fit):
-        with pytest.raises(error, match=f"X: .*{message}"):
-            ask(X, y)
+    assert_refused(net, X, y, error, f"X: .*{message}")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "longdouble"])
@@ -145,12 +150,7 @@ def test_a_number_beyond_the_network_s_dtype_is_rejected(backend, dtype, rows):
     X[-1, 1] = -1e39
     message = rf"X: expected numbers that float32 can hold, got -1e\+39 in row {rows - 1}, column 1"
     for layout in (X, np.asfortranarray(X), X.repeat(2, 1)[:, ::2]):
-        for ask in (net.forward, net.predict, net.predict_proba):
-            with pytest.raises(ValueError, match=f"^{message}$"):
-                ask(layout)
-        for ask in (net.evaluate, net.loss_and_gradients, net.fit):
-            with pytest.raises(ValueError, match=f"^{message}$"):
-                ask(layout, y)
+        assert_refused(net, layout, y, ValueError, f"^{message}$")
     with pytest.raises(ValueError, match=f"^validation_data: {message}$"):
         net.fit(np.ones((4, 3)), np.zeros(4, int), validation_data=(X, y))
     scaled = MLP((3, 4, 2), rng=0, backend=backend, input_scale=2.0)
