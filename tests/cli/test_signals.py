@@ -17,6 +17,7 @@ import pytest
 import fastmlp
 from fastmlp.cli import main
 from fastmlp.cli.signals import Signals
+from fastmlp.support.wording import counted
 
 PACKAGE = Path(fastmlp.__file__).parent
 HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -150,8 +151,10 @@ def test_a_time_limit_ends_it_whatever_it_does_just_then(here, name, seconds):
     begun = "Fatal Python error" not in err  # as Ctrl-C makes of Python's own beginning
     assert process.returncode in (128 + number, -number) or not begun
     assert Path("out.npz").exists() == ("saved to out.npz" in err)
-    if Path("out.npz").exists():
-        assert len(fastmlp.MLP.load("out.npz").history) > 0
+    if Path("out.npz").exists():  # also after steps of the first epoch
+        net = fastmlp.MLP.load("out.npz")
+        assert f"interrupted after {counted(len(net.history), 'whole epoch')}," in err
+        assert net._state.step > 0
     assert {*os.listdir()} <= {"data.npz", "out.npz", "cache"}
 
 
