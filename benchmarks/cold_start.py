@@ -3,9 +3,10 @@
     python benchmarks/cold_start.py OLD NEW [--rounds 3]
 
 OLD and NEW are folders that hold the package. Each process trains 20-100-2 (relu, Adam) with an
-empty cache, then the same with tanh, momentum and float64; another one does the first with
-the cache filled. Printed are medians of seconds: of waiting, and of processors with the helper
-process included. Beside them stands scikit-learn's first fit, if it is installed.
+empty cache, then the same with tanh, momentum and float64. With the cache filled, a process does
+the first of these, and another one imports the kernels before it does so. Printed are medians of
+seconds: of waiting, and of processors with the helper process included. Beside them stands
+scikit-learn's first fit behind its imports, if it is installed.
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ def job(activation, dtype, optimizer):
 
 rng = np.random.default_rng(0)
 X, y = rng.random((256, 20), np.float32), rng.integers(0, 2, 256)
-found = {"first": job("relu", "float32", "adam")}
-if sys.argv[1:] != ["cached"]:
+found = {}
+if sys.argv[1:] == ["imports"]:
+    begun = spent()
+    import fastmlp.kernels
+    found["import"] = [b - a for a, b in zip(begun, spent())]
+found["first"] = job("relu", "float32", "adam")
+if not sys.argv[1:]:
     found["second"] = job("tanh", "float64", fastmlp.SGD(0.1, momentum=0.9))
 print(json.dumps(found))
 """
@@ -79,8 +85,11 @@ def main():
                     found.setdefault((job, name), []).append(took)
                 cached = run(JOBS, "cached", **where)["first"]
                 found.setdefault(("cached", name), []).append(cached)
+                imports = run(JOBS, "imports", **where)
+                found.setdefault(("import", name), []).append(imports["import"])
+                found.setdefault(("beyond", name), []).append(imports["first"])
         with contextlib.suppress(subprocess.CalledProcessError):
-            found.setdefault(("cached", "scikit-learn"), []).append(run(PEER)["scikit-learn"])
+            found.setdefault(("beyond", "scikit-learn"), []).append(run(PEER)["scikit-learn"])
     for (job, name), times in found.items():
         waits, processor = (statistics.median(column) for column in zip(*times, strict=True))
         print(f"{job:7} {name:13} waits {waits:6.2f} s, processor {processor:6.2f} s")
