@@ -20,23 +20,31 @@ Spans = np.ndarray  # (n, 2): first bytes, and those behind the last
 
 def _spans(access: Access, step: int, turns: int, arrays: Sequence[Array]) -> Spans:
     """Return the bytes that an access touches in a step, in all turns."""
-    at = access.at
-    turn, row = (np.arange(count, dtype=np.int64) for count in (turns, access.rows))
-    starts = (at.offset + step * at.step + turn[:, None] * at.turn + row * access.stride).ravel()
-    if access.size:
-        return np.stack([starts, starts + access.size], axis=1)
-    ends = [max((a.start + a.size for a in arrays if a.start <= s), default=s) for s in starts]
-    return np.stack([starts, np.array(ends)], axis=1)
+    at, rows, size = access.at, access.rows, access.size
+    if access.stride == size:  # without a gap
+        rows, size = 1, rows * size
+    turn, row = np.arange(turns, dtype=np.int64), np.arange(rows, dtype=np.int64)
+    spans = np.empty((turns * rows, 2), np.int64)
+    starts, ends = spans[:, 0], spans[:, 1]
+    starts[:] = (turn[:, None] * at.turn + row * access.stride).ravel()
+    starts += at.offset + step * at.step
+    if size:
+        ends[:] = starts + size
+    else:
+        behind = [(array.start, array.start + array.size) for array in arrays]
+        ends[:] = [max((end for start, end in behind if start <= s), default=s) for s in starts]
+    return spans
 
 
 def _touched(
-    share: Share, item: int, step: int, arrays: Mapping[Slot, Sequence[Array]]
-) -> Iterator[tuple[str, Slot, bool, Spans]]:
+    share: Share, item: int, steps: Sequence[int], arrays: Mapping[Slot, Sequence[Array]]
+) -> Iterator[tuple[str, Slot, bool, list[Spans]]]:
+    """Yield what a share touches, the bytes in each of the steps."""
     for loop in share.loops:
         for operation in loop.operations if loop.turns else ():
             for access in accesses(operation, item):
                 slot = access.at.slot
-                spans = _spans(access, step, loop.turns, arrays.get(slot, ()))
+                spans = [_spans(access, step, loop.turns, arrays.get(slot, ())) for step in steps]
                 yield operation.kernel, slot, access.writes, spans
 
 
@@ -55,9 +63,11 @@ def _joined(parts: Sequence[Spans]) -> Spans:
     spans = np.concatenate(parts)
     spans = spans[np.argsort(spans[:, 0], kind="stable")]
     reach = np.maximum.accumulate(spans[:, 1])
-    begins = np.append(True, spans[1:, 0] > reach[:-1])
-    ends = np.append(np.flatnonzero(begins[1:]), len(spans) - 1)
-    return np.stack([spans[begins, 0], reach[ends]], axis=1)
+    behind_a_gap = np.flatnonzero(spans[1:, 0] > reach[:-1])
+    joined = np.empty((len(behind_a_gap) + 1, 2), np.int64)
+    joined[0, 0], joined[1:, 0] = spans[0, 0], spans[behind_a_gap + 1, 0]
+    joined[:-1, 1], joined[-1, 1] = reach[behind_a_gap], reach[-1]
+    return joined
 
 
 def _meet(a: Spans, b: Spans) -> bool:
@@ -84,22 +94,21 @@ def faults(
     """
     found = []
     for phase in phases:
-        for step in steps:
+        touched = [list(_touched(share, item, steps, arrays)) for share in phase.shares]
+        for turn in range(len(steps)):
             read, written = [], []
-            for number, share in enumerate(phase.shares):
-                reads: dict[Slot, list[Spans]] = defaultdict(list)
+            for number, accesses_of_share in enumerate(touched):
+                both: dict[Slot, list[Spans]] = defaultdict(list)
                 writes: dict[Slot, list[Spans]] = defaultdict(list)
-                for kernel, slot, is_written, spans in _touched(share, item, step, arrays):
-                    for first, last in _outside(spans, arrays.get(slot, ()))[:1]:
+                for kernel, slot, is_written, spans in accesses_of_share:
+                    for first, last in _outside(spans[turn], arrays.get(slot, ()))[:1]:
                         found.append(
                             f"{phase.name}, share {number}: {kernel} touches bytes {first} to "
                             f"{last} of {slot.name}, in none of its arrays"
                         )
-                    (writes if is_written else reads)[slot].append(spans)
-                both = {
-                    slot: [*reads.get(slot, ()), *writes.get(slot, ())]
-                    for slot in {*reads, *writes}
-                }
+                    both[slot].append(spans[turn])
+                    if is_written:
+                        writes[slot].append(spans[turn])
                 read.append({slot: _joined(parts) for slot, parts in both.items()})
                 written.append({slot: _joined(parts) for slot, parts in writes.items()})
             for one, other in permutations(range(len(phase.shares)), 2):
