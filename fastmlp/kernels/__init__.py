@@ -19,7 +19,7 @@ out by `run.executor` for `emit.executor`, which runs it; the kernels it names a
 `program.listing` shows one, ``fastmlp profile`` times it.
 
 `layer_operations` and `network_operations` are the public operations, on a caller's arrays as they
-lie: `run.plain` has them written by `program.calls`, and `run.calls` keeps the programs ready.
+lie: `run.plain` writes them down, and `run.calls` keeps the programs ready.
 Their kernels, `emit.matrix_product` and `emit.rows`, know no padding.
 
 **How a step is cut up.** One compiled call runs many steps. Python comes in between about every

@@ -34,10 +34,6 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
-_ROW = 1024  # elements: an array without gaps is cut into rows, for threads to share
-_SHORT = 64  # shorter rows cost more than a second call
-_ALONE = 32_768  # elements that one thread is done with before another one has begun
-
 
 def _target(
     out: np.ndarray | None, shape: tuple[int, ...], dtype: Any, *inputs: Any, gaps: bool = False
@@ -66,18 +62,6 @@ def _given(out: np.ndarray | None, target: np.ndarray) -> np.ndarray:
     return out
 
 
-def _matrices(array: np.ndarray) -> list[np.ndarray]:
-    """Return the matrices that an array without gaps is cut into: one row of what no threads would
-    share, else rows that are not too short.
-    """
-    if array.size <= _ALONE:
-        return [array.reshape(1, -1)]
-    if array.shape[-1] >= _SHORT and array.size > array.shape[-1]:
-        return [array.reshape(-1, array.shape[-1])]
-    flat, whole = array.reshape(-1), array.size // _ROW * _ROW
-    return [flat[:whole].reshape(-1, _ROW), flat[whole:].reshape(1, -1)]
-
-
 @implements(signatures.activate)
 def activate(
     z: np.ndarray, *, activation: str, out: tuple[np.ndarray, np.ndarray] | None = None
@@ -87,8 +71,7 @@ def activate(
     outs = (None, None) if out is None else check_outs(out, (z.shape, z.shape), z.dtype)
     plain_z = np.ascontiguousarray(z)
     a, derivative = (_target(each, z.shape, z.dtype, z) for each in outs)
-    for parts in zip(*map(_matrices, (plain_z, a, derivative)), strict=True):
-        plain.activate(activation, *parts)
+    plain.activate(activation, plain_z, a, derivative)
     return _given(outs[0], a), _given(outs[1], derivative)
 
 

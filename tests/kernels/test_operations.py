@@ -16,8 +16,7 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
 from fastmlp.kernels.emit.matrix_product import COLUMN_BLOCK, K_BLOCK
 from fastmlp.kernels.jit.registry import launch
-from fastmlp.kernels.program.calls import Matrix, Product
-from fastmlp.kernels.program.operation import NOWHERE, Slot
+from fastmlp.kernels.program.operation import Slot
 from fastmlp.kernels.run import calls, choose, plain
 from fastmlp.optimizers import OptimizerState
 from fastmlp.verification import TOLERANCE
@@ -97,13 +96,9 @@ def test_columns_are_packed_block_by_block(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_packed_operands_keep_to_their_rooms(dtype):
-    nowhere, item = Matrix(NOWHERE, 0, 0), np.dtype(dtype).itemsize
     for n, k, m in itertools.product((1, 33, 257), (5, 64, 513), (1, 24, 64, 65, 521)):
         a, b = np.asfortranarray(normal(dtype, n, k)), normal(dtype, k, m)
-        p = Product(
-            nowhere, nowhere, nowhere, None, n, m, k, item, (True, True), (1, 1), "identity"
-        )
-        of_a, of_b = p.rooms
+        of_a, of_b = plain.rooms(n, m, k, a.itemsize, (True, True))
         room = np.zeros(ROOM_B + of_a + 4096, np.uint8)
         for right in (b, np.asfortranarray(b)):
             room[of_b:ROOM_B] = room[ROOM_B + of_a :] = 99

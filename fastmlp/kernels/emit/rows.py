@@ -37,7 +37,7 @@ def activate_rows(v: Vec, q: Any) -> None:
 
 @record("items count share shares code")
 def optimizer_items(v: Vec, q: Any) -> None:
-    """Step `count` arrays of parameters from their gradients, of each this share's rows.
+    """Step `count` arrays of parameters from their gradients, of each this share's part.
 
     An item is the numbers of rows and columns, the address of the hyperparameters, and address and
     distance of rows of the parameters, the gradient, and every array that the rule keeps.
@@ -51,19 +51,26 @@ def optimizer_items(v: Vec, q: Any) -> None:
             rows, columns, hyper, *pairs = values
             arrays = list(zip(pairs[::2], pairs[1::2], strict=True))
             h = load_hyperparameters(v, hyper)
-            first, last = _part(v, q, rows)
-            with v.each(b.sub(last, first)) as r:
-                places = [v.at(a, b.add(first, r), ld) for a, ld in arrays]
+            top, rows, left, columns = _own(v, q, rows, columns)
+            with v.each(rows) as r:
+                row, far = b.add(top, r), v.times(left, v.size)
+                places = [v.at(v.at(a, row, ld), far) for a, ld in arrays]
                 for u, offset in along_row(v, columns):
                     at = [v.at(place, offset) for place in places]
                     step_vector(u, name, h, u.load(at[1]), at[0], at[2:], True)
 
 
-def _part(v: Vec, q: Any, n: Any) -> tuple[Any, Any]:
-    """Return the first and behind the last of n things that are this share's."""
-    b = v.b
-    following = b.mul(n, b.add(q.share, const(1)))
-    return b.udiv(b.mul(n, q.share), q.shares), b.udiv(following, q.shares)
+def _own(v: Vec, q: Any, rows: Any, columns: Any) -> tuple[Any, Any, Any, Any]:
+    """Return this share's first row, how many, its first column and how many: it has some of the
+    rows; of one row alone, some of the columns.
+    """
+    b, own = v.b, list[Any]()
+    alone = b.icmp_signed("==", rows, const(1))
+    for n, is_whole in ((rows, alone), (columns, b.not_(alone))):
+        first = b.udiv(b.mul(n, q.share), q.shares)
+        count = b.sub(b.udiv(b.mul(n, b.add(q.share, const(1))), q.shares), first)
+        own += b.select(is_whole, const(0), first), b.select(is_whole, n, count)
+    return own[0], own[1], own[2], own[3]
 
 
 @record("found x ldx rows columns share shares factor")
@@ -71,18 +78,14 @@ def finite(v: Vec, q: Any) -> None:
     """found = 0 unless the sum of this share's elements, times a factor, is finite; then it stays
     what it is.
 
-    A share has some of the rows; of one row alone, some of the columns. What is not finite makes a
-    NaN of its product with 0, and an infinity or a NaN of that with another factor, and of every
-    sum after it. The `factor` is the bits of a float64.
+    What is not finite makes a NaN of its product with 0, and an infinity or a NaN of that with
+    another factor, and of every sum after it. The `factor` is the bits of a float64.
     """
     b = v.b
     zero, none = v.c(0.0), v.scalar(0.0)
     factor = v.splat(v.cast(b.bitcast(q.factor, F64), v.scalar))
-    alone = b.icmp_signed("==", q.rows, const(1))
-    (top, bottom), (begin, end) = _part(v, q, q.rows), _part(v, q, q.columns)
-    rows = b.select(alone, const(1), b.sub(bottom, top))
-    columns = b.select(alone, b.sub(end, begin), q.columns)
-    start = b.add(q.x, b.select(alone, v.times(begin, v.size), b.mul(top, q.ldx)))
+    top, rows, left, columns = _own(v, q, q.rows, q.columns)
+    start = v.at(v.at(q.x, top, q.ldx), left, v.size)
     whole = b.udiv(columns, const(v.length * _ACCUMULATORS))
     rest = RowVec(v, b.sub(columns, v.times(whole, v.length * _ACCUMULATORS)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ..emit.optimizers import HYPER_ROW, STORE
 from ..jit.registry import SPLIT
@@ -102,8 +103,7 @@ class Scaled:
     delta: Layer  # s d, with one input, s, whose row of weights is d; its rows become the steps
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(NamedTuple):
     """The kernel that turns logits into deltas and losses, and what it is told: field and value."""
 
     kernel: str

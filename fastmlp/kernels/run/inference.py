@@ -69,7 +69,8 @@ class Inference:
         arrays = {Slot.LOSSES: losses, Slot.CORRECT: correct, Slot.Y: targets}
         if sample_weight is not None:
             arrays[Slot.WEIGHT] = sample_weight
-        self._over(X, arrays, threads, loss_of(self.architecture, targets))
+        a = self.architecture
+        self._over(X, arrays, threads, loss_of((a.output, a.loss), targets.strides))
         return losses, correct
 
     def _lists(self, X: Any, source: Source, *, kept: bool) -> tuple[Index | None, Lists | None]:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..emit.activations import ACTIVATIONS
-from ..emit.losses import ELEMENTWISE, OUTPUTS
-from ..program.calls import Matrix, Product, add_product
-from ..program.operation import NOWHERE, At, Phase, Share, Slot, cut
+from ..emit.losses import OUTPUTS
+from ..emit.matrix_product import COLUMN_BLOCK, K_BLOCK, ROW_BLOCK
+from ..emit.target import current_target
+from ..program.operation import NOWHERE, At, Phase, Share, Slot, Value, cut
 from . import choose
 from .calls import Call, call
+from .source import loss_of
 
-__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs"]
+__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs", "rooms"]
 
 OUT, X, W, BIAS = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS
 DELTA, GRADIENT, HYPER = Slot.DELTA, Slot.GRADIENT, Slot.HYPER
+
+_ROUND = 64  # elements that rows and columns are rounded up to when they are packed
+_LINE = 64  # elements of arrays without gaps that stay together
+_TARGET = current_target()
+
+_Operand = tuple[Slot, np.ndarray]
 
 
 @cache
@@ -27,36 +35,81 @@ def _one(dtype: np.dtype) -> np.ndarray:
     return np.ones(1, dtype)
 
 
-def _matrix(slot: Slot, array: np.ndarray) -> Matrix:
+class _Product(NamedTuple):
+    """C = bias + A B, then the activation, of matrices as they lie."""
+
+    c: _Operand
+    a: _Operand
+    b: _Operand
+    bias: At = NOWHERE
+    activation: str = "identity"
+
+
+def rooms(rows: int, columns: int, k: int, item: int, packed: tuple[bool, bool]) -> tuple[int, int]:
+    """Return the bytes in which the operands of a product are packed, A and B, if they are."""
+    line = min(k, K_BLOCK) * item
+    of_a, of_b = (
+        -(-n // _ROUND) * _ROUND * line if is_packed else 0
+        for n, is_packed in zip(
+            (min(rows, ROW_BLOCK), min(columns, COLUMN_BLOCK)), packed, strict=True
+        )
+    )
+    return of_a, of_b
+
+
+def _strides(array: np.ndarray) -> tuple[int, int]:
+    """Return the bytes from row to row, and from column to column if there are several."""
     down, across = array.strides
-    return Matrix(At(slot), down, array.itemsize if array.shape[1] <= 1 else across)
+    return down, array.itemsize if array.shape[1] <= 1 else across
 
 
-_Operand = tuple[Slot, np.ndarray]
+def _add_product(share: Share, t: int, shares: int, p: _Product) -> int:
+    """Add share t's part of a product, whole tiles of it; return the bytes that it is packed in."""
+    (of_c, c), (of_a, a), (of_b, b) = p.c, p.a, p.b
+    (rows, k), columns, item = a.shape, b.shape[1], a.itemsize
+    (lda, step_a), (ldb, step_b), ldc = _strides(a), _strides(b), c.strides[0]
+    down, across = choose.grid(rows, columns, shares)
+    packed = choose.packed_operands(
+        -(-rows // down), -(-columns // across), k, item, (lda, step_a, ldb, step_b)
+    )
+    room_a, room_b = rooms(rows, columns, k, item, packed)
+    both, room = room_a + room_b, At(Slot.WORKSPACE, t * (room_a + room_b))
+    if t >= down * across:
+        return both
+    top, bottom = cut(rows, down, t // across, _TARGET.tile_rows)
+    left, right = cut(
+        columns, across, t % across, _TARGET.tile_vectors * _TARGET.vector_bytes // item
+    )
+    rows, columns = bottom - top, right - left
+    if not rows * columns:
+        return both
+    place = At(of_c, top * ldc + left * item)
+    share.add(
+        "matrix_product", c=place, ldc=ldc, a=At(of_a, top * lda), lda=lda, step_a=step_a,
+        b=At(of_b, left * step_b), ldb=ldb, step_b=step_b,
+        bias=p.bias if p.bias == NOWHERE else p.bias + left * item, rows=rows, columns=columns,
+        k=k, room_a=room if room_a else NOWHERE, room_b=room + room_a if room_b else NOWHERE,
+    )  # fmt: skip
+    if p.activation != "identity":
+        if columns * item == ldc:
+            rows, columns = 1, rows * columns  # without gaps: no vector is left half empty
+        share.add(
+            "activate_rows", y=place, ldy=ldc, slope=NOWHERE, lds=0, x=place, ldx=ldc, rows=rows,
+            columns=columns, code=ACTIVATIONS[p.activation],
+        )  # fmt: skip
+    return both
 
 
-def _product(
-    shares: int, c: _Operand, a: _Operand, b: _Operand, bias: At | None = None,
-    activation: str = "identity",
-) -> Product:  # fmt: skip
-    """Return a product, cut for so many threads."""
-    (rows, k), columns, item = a[1].shape, b[1].shape[1], a[1].itemsize
-    of_c, of_a, of_b = _matrix(*c), _matrix(*a), _matrix(*b)
-    grid = choose.grid(rows, columns, shares)
-    strides = (of_a.down, of_a.across, of_b.down, of_b.across)
-    packed = choose.packed_operands(-(-rows // grid[0]), -(-columns // grid[1]), k, item, strides)
-    return Product(of_c, of_a, of_b, bias, rows, columns, k, item, packed, grid, activation)
+def _products(dtype: np.dtype, shares: int, *products: _Product) -> Call:
+    """Return a call that makes products, of each of which a share has a part of its own."""
+    room: list[int] = []
 
-
-def _call_of(dtype: np.dtype, shares: int, products: Sequence[Product]) -> Call:
     def build(share: Share, t: int) -> None:
-        for product in products:
-            add_product(share, t, product)
+        room.extend(_add_product(share, t, shares, p) for p in products)
 
     phases = [Phase.of("products", shares, build)]
-    room = shares * max(sum(product.rooms) for product in products)
-    activations = [product.activation for product in products]
-    return Call(dtype.name, shares, phases, activations=activations, room=room)
+    activations = [p.activation for p in products]
+    return Call(dtype.name, shares, phases, activations=activations, room=shares * max(room))
 
 
 def dense(
@@ -78,9 +131,9 @@ def dense(
     )  # fmt: skip
 
     def make(threads: int) -> Call:
-        at = None if bias is None else At(BIAS)
-        product = _product(threads, (OUT, out), (X, x), (W, weights), at, activation)
-        return _call_of(dtype, threads, [product])
+        at = NOWHERE if bias is None else At(BIAS)
+        product = _Product((OUT, out), (X, x), (W, weights), at, activation)
+        return _products(dtype, threads, product)
 
     call(
         key, flops * item // 4, make, (OUT, out), (X, x), (W, weights),
@@ -109,13 +162,10 @@ def backward(
     def make(threads: int) -> Call:
         d = DELTA, delta
         ones = HYPER, np.broadcast_to(one, (1, n))
-        products = [
-            _product(threads, (GRADIENT, dw), (X, x.T), d),
-            _product(threads, (BIAS, db[None]), ones, d),
-        ]
+        products = [_Product((GRADIENT, dw), (X, x.T), d), _Product((BIAS, db[None]), ones, d)]
         if dx is not None:
-            products.append(_product(threads, (OUT, dx), d, (W, weights.T)))
-        return _call_of(dtype, threads, products)
+            products.append(_Product((OUT, dx), d, (W, weights.T)))
+        return _products(dtype, threads, *products)
 
     flops = (4 if dx is None else 6) * n * n_in * n_out * item // 4
     call(
@@ -126,42 +176,43 @@ def backward(
 
 def _over_rows(
     kernel: str, z: np.ndarray, arrays: dict[str, _Operand], activations: Sequence[str] = (),
-    others: Sequence[tuple[Slot, np.ndarray | int]] = (), **values: int | At,
+    others: Sequence[tuple[Slot, np.ndarray | int]] = (), *, flat: bool = False, **values: Value,
 ) -> None:  # fmt: skip
-    """Run a kernel over the rows of z, on as many threads as pay.
+    """Run a kernel over the rows of z or, of arrays without gaps, `flat`, over all elements, on as
+    many threads as pay.
 
-    The `arrays`, by field and with the slots that they come in, have a row for each of them; the
-    `values` are those of the other fields, and what they say of `others` is where these are.
+    The `arrays`, by field and with the slots that they come in, are shaped as z or have an element
+    for each of its rows; the `values` are those of the other fields, and what they say of `others`
+    is where these are.
     """
-    rows, columns = z.shape
-    flops = choose.ELEMENTWISE_FLOPS * rows * columns * z.itemsize // 4
-    strides = [array.strides[0] for _, array in arrays.values()]
+    count, unit, cut_field = (z.size, _LINE, "columns") if flat else (len(z), 1, "rows")
+    flops = choose.ELEMENTWISE_FLOPS * z.size * z.itemsize // 4
+    strides = [array.itemsize if flat else array.strides[0] for _, array in arrays.values()]
 
     def make(threads: int) -> Call:
         def build(share: Share, t: int) -> None:
-            first, last = cut(rows, threads, t)
+            first, last = cut(count, threads, t, unit)
             if first < last:
                 places = {
                     field: At(slot, first * stride)
                     for (field, (slot, _)), stride in zip(arrays.items(), strides, strict=True)
                 }
-                share.add(kernel, rows=last - first, **places, **values)
+                share.add(kernel, **{cut_field: last - first}, **places, **values)
 
         phases = [Phase.of("rows", threads, build)]
         return Call(z.dtype.name, threads, phases, activations=activations)
 
-    key = kernel, z.dtype.num, rows, columns, *strides, *values.values()
+    key = kernel, z.dtype.num, count, *strides, *values.values()
     call(key, flops, make, *arrays.values(), *others)
 
 
 def activate(activation: str, z: np.ndarray, out: np.ndarray, derivative: np.ndarray) -> None:
     """Write f(z) to `out`, f'(z) to `derivative`; all are contiguous."""
     if z.size:
-        row = z.strides[0]
         arrays = {"y": (OUT, out), "slope": (Slot.DERIVATIVE, derivative), "x": (X, z)}
         _over_rows(
-            "activate_rows", z, arrays, [activation], ldy=row, lds=row, ldx=row,
-            columns=z.shape[1], code=ACTIVATIONS[activation],
+            "activate_rows", z, arrays, [activation], flat=True, ldy=0, lds=0, ldx=0, rows=1,
+            code=ACTIVATIONS[activation],
         )  # fmt: skip
 
 
@@ -195,19 +246,15 @@ def loss(
     """
     n = len(logits)
     losses, correct, order = np.empty(n), np.empty(n, np.int64), count_to(n)
-    targets: Any = At(Slot.Y)
-    kernel, values = "softmax_labels_of_rows", {"y": targets}
-    if y.ndim == 2:
-        kernel, values = "softmax_targets_of_rows", {"t": targets, "ldt": y.strides[0]}
-    if names[0] != "softmax":
-        kernel, values["code"] = "elementwise_loss_of_rows", ELEMENTWISE[names]
+    kernel, targets = loss_of(names, y.strides)
+    values: dict[str, Any] = dict(targets)
     arrays = {
         "d": (DELTA, delta), "loss": (Slot.LOSSES, losses), "correct": (Slot.CORRECT, correct),
         "z": (X, logits), "order": (Slot.ORDER, order),
     }  # fmt: skip
     others = (Slot.Y, y), (Slot.WEIGHT, 0 if weight is None else weight)
     _over_rows(
-        kernel, logits, arrays, others=others, ldz=logits.strides[0], n=logits.shape[1],
-        weight=NOWHERE if weight is None else At(Slot.WEIGHT), **values,
+        f"{kernel}_of_rows", logits, arrays, others=others, ldz=logits.strides[0],
+        n=logits.shape[1], weight=NOWHERE if weight is None else At(Slot.WEIGHT), **values,
     )  # fmt: skip
     return losses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -138,12 +139,14 @@ def padded_targets(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return padded
 
 
-def loss_of(architecture: Architecture, y: np.ndarray) -> Loss:
-    """Return which kernel takes the logits, and how it reads labels or padded targets."""
-    pair = (architecture.output, architecture.loss)
-    if pair not in LOSS_CODES and y.ndim == 1:
+@lru_cache(maxsize=16)
+def loss_of(pair: tuple[str, str], strides: tuple[int, ...]) -> Loss:
+    """Return which kernel takes the logits of an output and a loss, and how it reads labels or
+    targets of these strides.
+    """
+    if pair not in LOSS_CODES and len(strides) == 1:
         return Loss("softmax_labels", (("y", At(Slot.Y)),))
-    targets = (("t", At(Slot.Y)), ("ldt", y.strides[0]))
+    targets = (("t", At(Slot.Y)), ("ldt", strides[0]))
     if pair in LOSS_CODES:
         return Loss("elementwise_loss", (*targets, ("code", LOSS_CODES[pair])))
     return Loss("softmax_targets", targets)

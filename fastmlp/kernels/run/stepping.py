@@ -14,25 +14,15 @@ from .calls import Call, address_of, call
 __all__ = ["step"]
 
 Arrays = Sequence[np.ndarray]
-_ROW = 1024  # elements: arrays without gaps are cut into rows, for threads to share
 _STEP_FLOPS = 4  # what stepping an element takes, in floating-point operations of a product
 
 
-def _without_gaps(arrays: Arrays, item: int, hyper: int) -> list[int]:
-    """Return the numbers of the items of arrays that are each one stretch of elements."""
-    places = [address_of(array) for array in arrays]
-    whole, rest = divmod(arrays[0].size, _ROW)
-    row, numbers = _ROW * item, list[int]()
-    if whole:
-        numbers += _item([(at, row) for at in places], whole, _ROW, hyper)
-    if rest:
-        numbers += _item([(at + whole * row, 0) for at in places], 1, rest, hyper)
-    return numbers
-
-
-def _item(places: list[tuple[int, int]], rows: int, columns: int, hyper: int) -> list[int]:
+def _item(arrays: Arrays, rows: int, columns: int, hyper: int) -> list[int]:
     """Return the numbers of parameters, gradient and state, as `optimizer_items` takes them."""
-    return [rows, columns, hyper, *(number for place in places for number in place)]
+    numbers = [rows, columns, hyper]
+    for array in arrays:
+        numbers += address_of(array), array.strides[0] if rows > 1 else 0
+    return numbers
 
 
 # what has to be copied to be stepped, and where a copy is brought back to: all but gradients are
@@ -40,18 +30,19 @@ _Copies = list[tuple[np.ndarray | None, np.ndarray]]
 
 
 def _numbers(arrays: Arrays, dtype: np.dtype, hyper: int, copies: _Copies) -> list[int]:
-    """Return the numbers of the items of one parameter with its gradient and state."""
+    """Return the numbers of one parameter with its gradient and state."""
+    one_row = 1, arrays[0].size, hyper  # of arrays without gaps
     for array in arrays:
         if array.dtype is not dtype or not array.flags.c_contiguous:
             break
     else:
-        return _without_gaps(arrays, dtype.itemsize, hyper)
+        return _item(arrays, *one_row)
     if all(array.dtype == dtype for array in arrays):
         if all(array.flags.f_contiguous for array in arrays):
-            return _without_gaps(arrays, dtype.itemsize, hyper)
+            return _item(arrays, *one_row)
         if all(array.ndim == 2 and array.strides[1] == array.itemsize for array in arrays):
             rows, columns = arrays[0].shape
-            return _item([(address_of(a), a.strides[0]) for a in arrays], rows, columns, hyper)
+            return _item(arrays, rows, columns, hyper)
     copied = [np.array(array, dtype, order="C") for array in arrays]
     copies += zip([arrays[0], None, *arrays[2:]], copied, strict=True)
     return _numbers(copied, dtype, hyper, copies)

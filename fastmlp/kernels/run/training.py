@@ -168,12 +168,12 @@ class Training:
     def _job(self) -> Job:
         """Return what programs over X as it lies are told."""
         r, trained, parameters = self.regularization, self.optimizer is not None, self.parameters
-        layers, target = self._workspace.layers, current_target()
+        layers, target, a = self._workspace.layers, current_target(), self.architecture
         return Job(
             layers=layers, item=parameters.dtype.itemsize, vector=target.vector_bytes,
             tile_rows=target.tile_rows, shares=self.threads, input=self._source.kind,
-            loss=loss_of(self.architecture, self._y), batch_size=self.batch_size, chunk=self.chunk,
-            bounds=row_bounds(layers, self.threads, self.chunk)[1:],
+            loss=loss_of((a.output, a.loss), self._y.strides), batch_size=self.batch_size,
+            chunk=self.chunk, bounds=row_bounds(layers, self.threads, self.chunk)[1:],
             optimizer=OPTIMIZERS[self.optimizer.rule] if self.optimizer else STORE,
             n_bytes=parameters.size * parameters.dtype.itemsize,
             regularizing=Regularizing(
