@@ -37,13 +37,13 @@ class Dense:
         tiles, item = -(-ROWS // target.tile_rows), parameters.dtype.itemsize
         records: dict[str, dict[str, int | At]] = {
             "forward": {
-                "c": q.h, "ldc": q.ld_h, "a": q.a, "lda": q.ld_a, "w": q.w, "ldw": q.ld_w,
-                "k": q.n_in, "bias": q.bias, "code": q.code, "slope": q.slope, "tiles": tiles,
+                "out": q.h, "ldo": q.ld_h, "a": q.a, "lda": q.ld_a, "b": q.w, "ldb": q.ld_w,
+                "k": q.n_in, "begin": q.bias, "code": q.code, "kept": q.slope, "tiles": tiles,
                 "vectors": q.vectors_out,
             },
             "backward": {
-                "e": before.d, "lde": before.ld_h, "d": q.d, "ldd": q.ld_h, "wt": q.wt,
-                "ldwt": q.ld_wt, "k": q.n_out, "h": before.slope, "code": before.slope_code,
+                "out": before.d, "ldo": before.ld_h, "a": q.d, "lda": q.ld_h, "b": q.wt,
+                "ldb": q.ld_wt, "k": q.n_out, "kept": before.slope, "code": before.slope_code,
                 "tiles": tiles, "vectors": q.vectors_in,
             },
             "update": {

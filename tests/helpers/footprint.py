@@ -42,9 +42,9 @@ class Array(NamedTuple):
 # Beside a record's fields there are the names of `_names`. "lists" is what stands for X.
 _SAMPLES = ("order, rows*8", "x", "scale, 8")
 _FORWARD = (
-    ">c, tiles*MR, ldc, vectors*V", ">slope, tiles*MR, ldc, saves*vectors*V", "bias, vectors*V",
+    ">out, tiles*MR, ldo, vectors*V", ">kept, tiles*MR, ldo, saves*vectors*V", "begin, vectors*V",
 )  # fmt: skip
-_BACKWARD = (">e, tiles*MR, lde, vectors*V", "h, tiles*MR, lde, vectors*V")
+_BACKWARD = (">out, tiles*MR, ldo, vectors*V", "kept, tiles*MR, ldo, vectors*V")
 _LOSS = (
     ">d, rows, ldz, line", "z, rows, ldz, line", ">loss, rows*8", ">correct, rows*8",
     "order, rows*8", "weight",
@@ -57,14 +57,14 @@ FOOTPRINTS: dict[str, tuple[str, ...]] = {
         ">by_row(columns, starts, n*2), rows*n*2", ">by_row(values, starts, n*item), rows*n*item",
         *_SAMPLES,
     ),
-    "forward": (*_FORWARD, "a, tiles*MR, lda, k*item", "w, k, ldw, vectors*V"),
+    "forward": (*_FORWARD, "a, tiles*MR, lda, k*item", "b, k, ldb, vectors*V"),
     "packed_forward": (
-        *_FORWARD, "a, tiles*MR, lda, lda if parts else k*item", "w, depth*P*vectors*V",
+        *_FORWARD, "a, tiles*MR, lda, lda if parts else k*item", "b, depth*P*vectors*V",
     ),
-    "backward": (*_BACKWARD, "d, tiles*MR, ldd, k*item", "wt, k, ldwt, vectors*V"),
+    "backward": (*_BACKWARD, "a, tiles*MR, lda, k*item", "b, k, ldb, vectors*V"),
     "packed_backward": (
-        *_BACKWARD, "d, tiles*MR, ldd, ldd if parts else k*item", "wt, k*P*vectors*V",
-        "zeros, min(vectors,NV)*V",
+        *_BACKWARD, "a, tiles*MR, lda, lda if parts else k*item", "b, depth*P*vectors*V",
+        "begin, min(vectors,NV)*V",
     ),
     "update": ("+w, tiles*MR, ldw, vectors*V", "a, k, lda, tiles*MR*item", "d, k, ldd, vectors*V"),
     "packed_update": (

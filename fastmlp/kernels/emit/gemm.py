@@ -18,7 +18,7 @@ from typing import Any
 from .activations import ACTIVATIONS
 from .flow import const
 from .microkernel import tile, tile_update
-from .records import Emitter, Renamed, record, subroutine
+from .records import Emitter, record, subroutine
 from .target import current_target
 from .vector_math import Vec
 
@@ -79,23 +79,16 @@ def _rows_of(v: Vec, tile: Any, stride: Any) -> Any:
     return v.times(tile, v.times(stride, MR))
 
 
-_FORWARD = {"out": "c", "ldo": "ldc", "b": "w", "ldb": "ldw", "begin": "bias", "kept": "slope"}
-_BACKWARD = {
-    "out": "e", "ldo": "lde", "a": "d", "lda": "ldd", "b": "wt", "ldb": "ldwt", "begin": "zeros",
-    "kept": "h", "depth": "k",
-}  # fmt: skip
-
-
-@record("c ldc a lda w ldw k bias code slope tiles vectors")
+@record("out ldo a lda b ldb k begin code kept tiles vectors")
 def forward(v: Vec, q: Any) -> None:
-    """c = f(a W + bias) for `tiles` row tiles; see `microkernel.tile`."""
-    _pass(v, Renamed(q, _FORWARD), True)
+    """out = f(begin + a b) for `tiles` row tiles, b being W; see `microkernel.tile`."""
+    _pass(v, q, True)
 
 
-@record("e lde d ldd wt ldwt k h code tiles vectors")
+@record("out ldo a lda b ldb k code kept tiles vectors")
 def backward(v: Vec, q: Any) -> None:
-    """e = (d W^T) f'(z) for `tiles` row tiles; see `microkernel.tile`."""
-    _pass(v, Renamed(q, _BACKWARD), False)
+    """out = (a b) f'(z) for `tiles` row tiles, b being W^T; see `microkernel.tile`."""
+    _pass(v, q, False)
 
 
 def _pass(v: Vec, q: Any, forward: bool) -> None:
@@ -121,16 +114,16 @@ def update(v: Vec, q: Any) -> None:
         )  # fmt: skip
 
 
-@record("c ldc a lda w depth k bias code slope tiles vectors block")
+@record("out ldo a lda b depth k begin code kept tiles vectors block")
 def packed_forward(v: Vec, q: Any, parts: int = 0) -> None:
-    """As `forward`; panels of W have `depth` rows."""
-    _packed_pass(v, Renamed(q, _FORWARD), True, parts)
+    """As `forward`; panels of b have `depth` rows."""
+    _packed_pass(v, q, True, parts)
 
 
-@record("e lde d ldd wt k zeros h code tiles vectors block")
+@record("out ldo a lda b depth k begin code kept tiles vectors block")
 def packed_backward(v: Vec, q: Any, parts: int = 0) -> None:
-    """As `backward`; the sums begin at a row of `zeros`."""
-    _packed_pass(v, Renamed(q, _BACKWARD), False, parts)
+    """As `backward`; the sums begin at a row of zeros."""
+    _packed_pass(v, q, False, parts)
 
 
 def _packed_pass(v: Vec, q: Any, forward: bool, parts: int) -> None:

@@ -16,7 +16,6 @@ from .flow import I64, VOID, Flow, ir
 
 __all__ = [
     "Emitter",
-    "Renamed",
     "emit_function",
     "emit_kernel",
     "fields_of",
@@ -66,16 +65,6 @@ def emit_kernel(module: ir.Module, name: str, emit: Emitter, over: Callable[...,
         emit(v, SimpleNamespace(**words))
 
     return emit_function(module, name, kernel, over)
-
-
-class Renamed:
-    """A record some of whose fields have other names: theirs by the new ones."""
-
-    def __init__(self, q: Any, names: dict[str, str]) -> None:
-        self._q, self._names = q, names
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._q, self._names.get(name, name))
 
 
 def subroutine(v: Flow, name: str, emit: Emitter) -> Callable[..., None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..emit.optimizers import STORE
 from . import sparse_input
 from .job import BLOCK, Job, Layer, Wide
@@ -33,22 +35,19 @@ def gather(job: Job, share: Share, samples: Samples) -> None:
 def dense(job: Job, share: Share, q: Layer, samples: Samples) -> None:
     """Take samples through a layer."""
     values: dict[str, Value] = {
-        "c": samples.at(q.h, q.ld_h), "ldc": q.ld_h, "a": samples.at(q.a, q.ld_a), "lda": q.ld_a,
-        "k": q.n_in, "bias": q.bias, "code": q.code, "slope": samples.at(q.slope, q.ld_h),
-        "tiles": samples.tiles(job), "vectors": q.vectors_out,
+        "out": samples.at(q.h, q.ld_h), "ldo": q.ld_h, "a": samples.at(q.a, q.ld_a),
+        "lda": q.ld_a, "k": q.n_in, "begin": q.bias, "code": q.code,
+        "kept": samples.at(q.slope, q.ld_h), "tiles": samples.tiles(job),
+        "vectors": q.vectors_out,
     }  # fmt: skip
     wide = q.wide
     if wide is not None:
         _pack("columns_left", share, wide, wide.a, samples, q.a, q.ld_a, q.n_in)
     if wide is not None and wide.w != NOWHERE:
-        values |= {"w": wide.w, "depth": wide.depth(q.blocks * BLOCK), "block": wide.block}
-        if wide.parts:
-            dst, ld = samples.at(wide.split_a, wide.ld_split_a), wide.ld_split_a
-            _split_rows(share, wide, samples, dst, ld, q.a, q.ld_a, q.n_in)
-            values |= {"a": dst, "lda": ld, "k": wide.depth(q.n_in)}
-        share.add(f"packed_forward{wide.suffix}", **values)
+        values |= {"b": wide.w, "depth": wide.depth(q.blocks * BLOCK)}
+        _packed_pass("forward", share, wide, samples, (wide.split_a, wide.ld_split_a), values)
     else:
-        share.add("forward", w=q.w, ldw=q.ld_w, **values)
+        share.add("forward", b=q.w, ldb=q.ld_w, **values)
 
 
 def _pack(
@@ -61,14 +60,19 @@ def _pack(
     )  # fmt: skip
 
 
-def _split_rows(
-    share: Share, wide: Wide, samples: Samples, dst: At, ldd: int, rows: At, stride: int, n: int
-) -> None:
-    """Split rows for a pass over them."""
-    share.add(
-        f"split_rows_left{wide.suffix}", dst=dst, ldd=ldd, src=samples.at(rows, stride),
-        lds=stride, n=n, rows=samples.count,
-    )  # fmt: skip
+def _packed_pass(
+    way: str, share: Share, wide: Wide, samples: Samples, split: tuple[At, int],
+    values: dict[str, Any],
+) -> None:  # fmt: skip
+    """Add a pass over a packed operand; the other one's rows are split first if it is in parts."""
+    if wide.parts:
+        dst, ld = samples.at(*split), split[1]
+        share.add(
+            f"split_rows_left{wide.suffix}", dst=dst, ldd=ld, src=values["a"], lds=values["lda"],
+            n=values["k"], rows=samples.count,
+        )  # fmt: skip
+        values |= {"a": dst, "lda": ld, "k": wide.depth(values["k"])}
+    share.add(f"packed_{way}{wide.suffix}", block=wide.block, **values)
 
 
 def _dropout(job: Job, share: Share, q: Layer, samples: Samples) -> None:
@@ -119,20 +123,16 @@ def backward(job: Job, share: Share, samples: Samples) -> None:
         if q.number == 0:
             return
         values: dict[str, Value] = {
-            "e": samples.at(p.d, p.ld_h), "lde": p.ld_h, "d": samples.at(q.d, q.ld_h),
-            "ldd": q.ld_h, "wt": q.wt, "k": q.n_out, "h": samples.at(p.slope, p.ld_h),
-            "code": p.slope_code, "tiles": samples.tiles(job), "vectors": q.vectors_in,
+            "out": samples.at(p.d, p.ld_h), "ldo": p.ld_h, "a": samples.at(q.d, q.ld_h),
+            "lda": q.ld_h, "b": q.wt, "k": q.n_out, "code": p.slope_code,
+            "kept": samples.at(p.slope, p.ld_h), "tiles": samples.tiles(job),
+            "vectors": q.vectors_in,
         }  # fmt: skip
         if wide is None:
-            share.add("backward", ldwt=q.ld_wt, **values)
+            share.add("backward", ldb=q.ld_wt, **values)
             continue
-        if wide.parts:
-            dst, ld = samples.at(wide.split_d, wide.ld_split_d), wide.ld_split_d
-            _split_rows(share, wide, samples, dst, ld, q.d, q.ld_h, q.n_out)
-            values |= {"d": dst, "ldd": ld, "k": wide.depth(q.n_out)}
-        share.add(
-            f"packed_backward{wide.suffix}", zeros=wide.zeros, block=wide.block, **values
-        )  # fmt: skip
+        values |= {"begin": wide.zeros, "depth": wide.depth(q.n_out)}
+        _packed_pass("backward", share, wide, samples, (wide.split_d, wide.ld_split_d), values)
 
 
 def through(job: Job, share: Share, samples: Samples) -> None:

@@ -33,9 +33,9 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
         place = At(Slot.OUT, t * stride)
         with share.times(repeats):
             share.add(
-                "forward", c=place, ldc=width, a=At(Slot.X), lda=a.strides[0],
-                w=At(Slot.PARAMETERS), ldw=w.strides[0], k=depth, bias=At(Slot.PARAMETERS),
-                code=ACTIVATIONS["identity"], slope=place, tiles=1, vectors=target.tile_vectors,
+                "forward", out=place, ldo=width, a=At(Slot.X), lda=a.strides[0],
+                b=At(Slot.PARAMETERS), ldb=w.strides[0], k=depth, begin=At(Slot.PARAMETERS),
+                code=ACTIVATIONS["identity"], kept=place, tiles=1, vectors=target.tile_vectors,
             )  # fmt: skip
 
     call = Call(dtype, threads, [Phase.of("tiles", threads, build)])

@@ -61,9 +61,9 @@ def forward(a: np.ndarray, w: np.ndarray, parts: int, block: int) -> np.ndarray:
     c, bias = room(rows, padded(n, LENGTH)), np.zeros(padded(n, LENGTH), np.float32)
     (left, ld), right = rows_left(a, parts), columns("right", w, parts)
     launch(
-        f"packed_forward_{SPLIT[parts]}", "float32", c=c.ctypes.data, ldc=c.strides[0],
-        a=left.ctypes.data, lda=ld, w=right.ctypes.data, depth=-(-k // 2), k=-(-k // 2),
-        bias=bias.ctypes.data, code=IDENTITY, slope=0, tiles=rows // MR, vectors=-(-n // LENGTH),
+        f"packed_forward_{SPLIT[parts]}", "float32", out=c.ctypes.data, ldo=c.strides[0],
+        a=left.ctypes.data, lda=ld, b=right.ctypes.data, depth=-(-k // 2), k=-(-k // 2),
+        begin=bias.ctypes.data, code=IDENTITY, kept=0, tiles=rows // MR, vectors=-(-n // LENGTH),
         block=block,
     )  # fmt: skip
     return c[:, :n]
@@ -80,9 +80,10 @@ def backward(a: np.ndarray, w: np.ndarray, parts: int, block: int) -> np.ndarray
         lds=wt.strides[0], first=0, rows=n, vectors=vectors, depth=k,
     )  # fmt: skip
     launch(
-        f"packed_backward_{SPLIT[parts]}", "float32", e=e.ctypes.data, lde=e.strides[0],
-        d=left.ctypes.data, ldd=ld, wt=right.ctypes.data, k=-(-k // 2), zeros=zeros.ctypes.data,
-        h=0, code=IDENTITY, tiles=rows // MR, vectors=vectors, block=block,
+        f"packed_backward_{SPLIT[parts]}", "float32", out=e.ctypes.data, ldo=e.strides[0],
+        a=left.ctypes.data, lda=ld, b=right.ctypes.data, depth=-(-k // 2), k=-(-k // 2),
+        begin=zeros.ctypes.data, code=IDENTITY, kept=0, tiles=rows // MR, vectors=vectors,
+        block=block,
     )  # fmt: skip
     return e[:, :n]
 
