@@ -14,7 +14,7 @@ from fastmlp.kernels.emit.threads import Threads
 from fastmlp.kernels.jit.compiler import compile_module, loaded, module_for
 from fastmlp.kernels.jit.registry import KERNELS
 from fastmlp.kernels.program.operation import At, Phase, Share, Slot
-from fastmlp.kernels.run.executor import Executable, run, serial_driver
+from fastmlp.kernels.run.executor import Executable
 
 SHARES = 4
 LONG = 60  # seconds that nothing here takes, for a test that would wait for ever
@@ -93,7 +93,7 @@ def all_marks(steps: int, phases: int, shares: int = SHARES) -> list[tuple[int, 
 
 def alone(executable: Executable) -> None:
     """Run on this thread, as `run_serial` does it."""
-    serial_driver()(executable.address)
+    executable.run(1)
 
 
 def as_leader(executable: Executable) -> None:
@@ -102,7 +102,7 @@ def as_leader(executable: Executable) -> None:
 
 
 def in_parallel(executable: Executable) -> None:
-    run(executable, executable.shares)
+    executable.run(executable.shares)
 
 
 def together(executable: Executable, owns: Iterable[int]) -> None:

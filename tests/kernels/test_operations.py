@@ -14,10 +14,11 @@ from footprint import Array
 from fastmlp import Adam, kernels, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
-from fastmlp.kernels.emit.matrix_product import COLUMN_BLOCK, K_BLOCK
+from fastmlp.kernels.emit.matrix_product import COLUMN_BLOCK, K_BLOCK, ROW_BLOCK
 from fastmlp.kernels.jit.registry import launch
 from fastmlp.kernels.program.operation import Slot
 from fastmlp.kernels.run import calls, choose, plain
+from fastmlp.kernels.run.executor import Executable
 from fastmlp.optimizers import OptimizerState
 from fastmlp.verification import TOLERANCE
 
@@ -98,7 +99,7 @@ def test_columns_are_packed_block_by_block(dtype):
 def test_packed_operands_keep_to_their_rooms(dtype):
     for n, k, m in itertools.product((1, 33, 257), (5, 64, 513), (1, 24, 64, 65, 521)):
         a, b = np.asfortranarray(normal(dtype, n, k)), normal(dtype, k, m)
-        of_a, of_b = plain.rooms(n, m, k, a.itemsize, (True, True))
+        of_a, of_b = (block * K_BLOCK * a.itemsize for block in (ROW_BLOCK, COLUMN_BLOCK))
         room = np.zeros(ROOM_B + of_a + 4096, np.uint8)
         for right in (b, np.asfortranarray(b)):
             room[of_b:ROOM_B] = room[ROOM_B + of_a :] = 99
@@ -315,7 +316,7 @@ def test_few_rows_pack_weights_that_come_from_memory(sign):
 
 
 def test_what_a_signal_calls_leaves_the_room_of_a_call_alone(monkeypatch):
-    honest, rooms = calls.run, []
+    honest, rooms = Executable.run, []
 
     def run(*arguments):
         if not rooms:  # as if a handler had been called here
@@ -327,9 +328,12 @@ def test_what_a_signal_calls_leaves_the_room_of_a_call_alone(monkeypatch):
         return honest(*arguments)
 
     monkeypatch.setattr(calls._room, "bytes", np.zeros(0, np.uint8))
-    small, large = ((normal("float32", 70, n), normal("float32", n, n).T) for n in (90, 900))
+    small, large = (
+        (normal(dtype, 70, n), normal(dtype, n, n).T)
+        for dtype, n in (("float32", 90), ("float64", 900))
+    )
     wanted = kernels.dense(*small)
-    monkeypatch.setattr(calls, "run", run)
+    monkeypatch.setattr(Executable, "run", run)
     np.testing.assert_array_equal(kernels.dense(*small), wanted)
     assert rooms
 

@@ -18,7 +18,7 @@ import numpy as np
 from ...contract.parameters import aligned_zeros
 from ..program.operation import Phase, Program, Slot
 from . import choose
-from .executor import Executable, layout_of, run
+from .executor import Executable, layout_of
 from .thread_choice import ThreadChoice
 
 __all__ = ["Call", "address_of", "call"]
@@ -76,7 +76,7 @@ class Call:
         program = Program(shares, {"call": list(phases)})
         self._executable = Executable(layout_of(program, dtype, activations, rule))
         self._executable.enter((("call", 0, 1),))
-        self._shares, self._room = shares, room
+        self._room = room
 
     def run(self, places: Iterable[tuple[Slot, np.ndarray | int]]) -> None:
         """Run with these arrays and numbers."""
@@ -88,7 +88,7 @@ class Call:
             if room.nbytes < self._room:
                 room = _room.bytes = aligned_zeros(self._room, np.uint8)
             bases[Slot.WORKSPACE] = address_of(room)
-        run(self._executable, self._shares)
+        self._executable.run(self._executable.shares)
 
 
 class _Kind:

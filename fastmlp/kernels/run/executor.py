@@ -20,7 +20,7 @@ from ..jit.registry import groups_of, kernel_addresses
 from ..jit.threading_layer import run_on_threads
 from ..program.operation import At, Operation, Program, Slot
 
-__all__ = ["Executable", "Layout", "layout_of", "run", "serial_driver"]
+__all__ = ["Executable", "Layout", "layout_of"]
 
 
 @cache
@@ -38,15 +38,6 @@ def function_address(name: str) -> int:
 def serial_driver() -> Callable[[int], None]:
     """Return what runs the program at an address on this thread; the GIL is free meanwhile."""
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(function_address("run_serial"))
-
-
-def run(executable: Executable, threads: int) -> None:
-    """Run a program on up to so many threads, as many as are free; the bits are the same."""
-    if threads < 2 or not run_on_threads(
-        function_address("take_parts"), executable.address, executable.shares, threads,
-        executable.clear,
-    ):  # fmt: skip
-        serial_driver()(executable.address)
 
 
 def shared_memory(lines: int) -> np.ndarray:
@@ -159,7 +150,7 @@ class Executable:
         )  # fmt: skip
         self._header[emitted.N_VALUES], self._header[emitted.N_MOVES] = values, len(moves)
         self._header[emitted.SHARES] = self.shares
-        self.address = self._header.ctypes.data
+        self.address, self._run_alone = self._header.ctypes.data, serial_driver()
 
     def _enter_tables(self, tables: dict[int, np.ndarray]) -> None:
         self._tables |= tables
@@ -183,6 +174,13 @@ class Executable:
     def clear(self) -> None:
         """Make the threads' shared memory ready for another run."""
         self._sync[:] = 0
+
+    def run(self, threads: int) -> None:
+        """Run on up to so many threads, as many as are free; the bits are the same."""
+        if threads < 2 or not run_on_threads(
+            function_address("take_parts"), self.address, self.shares, threads, self.clear
+        ):
+            self._run_alone(self.address)
 
 
 def _table(rows: Sequence[tuple[int, ...]], row_bytes: int) -> np.ndarray:

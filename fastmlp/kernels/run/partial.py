@@ -17,7 +17,6 @@ from ...regularization import Regularization
 from ..program.operation import Slot
 from .choose import BLOCK_ROWS as BLOCK
 from .choose import GROUPS
-from .executor import run
 from .source import Source
 from .steps import Run
 from .training import Training
@@ -87,7 +86,7 @@ class GroupSums(Training):
         part.enter(bases, 0, 0)
         bases[Slot.ROWS], bases[Slot.PLACE] = part.order.ctypes.data, place
         bases[Slot.GRADIENT], bases[Slot.WORKSPACE] = out.ctypes.data, workspace.address
-        run(executable, self.threads)
+        executable.run(self.threads)
         identity = self.architecture.output == "identity"
         return part.losses, 0 if identity else int(part.correct.sum())
 

@@ -17,12 +17,11 @@ from . import choose
 from .calls import Call, call
 from .source import loss_of
 
-__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs", "rooms"]
+__all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs"]
 
 OUT, X, W, BIAS = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS
 DELTA, GRADIENT, HYPER = Slot.DELTA, Slot.GRADIENT, Slot.HYPER
 
-_ROUND = 64  # elements that rows and columns are rounded up to when they are packed
 _LINE = 64  # elements of arrays without gaps that stay together
 _TARGET = current_target()
 
@@ -45,18 +44,6 @@ class _Product(NamedTuple):
     activation: str = "identity"
 
 
-def rooms(rows: int, columns: int, k: int, item: int, packed: tuple[bool, bool]) -> tuple[int, int]:
-    """Return the bytes in which the operands of a product are packed, A and B, if they are."""
-    line = min(k, K_BLOCK) * item
-    of_a, of_b = (
-        -(-n // _ROUND) * _ROUND * line if is_packed else 0
-        for n, is_packed in zip(
-            (min(rows, ROW_BLOCK), min(columns, COLUMN_BLOCK)), packed, strict=True
-        )
-    )
-    return of_a, of_b
-
-
 def _strides(array: np.ndarray) -> tuple[int, int]:
     """Return the bytes from row to row, and from column to column if there are several."""
     down, across = array.strides
@@ -72,7 +59,10 @@ def _add_product(share: Share, t: int, shares: int, p: _Product) -> int:
     packed = choose.packed_operands(
         -(-rows // down), -(-columns // across), k, item, (lda, step_a, ldb, step_b)
     )
-    room_a, room_b = rooms(rows, columns, k, item, packed)
+    room_a, room_b = (
+        is_packed * block * K_BLOCK * item
+        for is_packed, block in zip(packed, (ROW_BLOCK, COLUMN_BLOCK), strict=True)
+    )
     both, room = room_a + room_b, At(Slot.WORKSPACE, t * (room_a + room_b))
     if t >= down * across:
         return both

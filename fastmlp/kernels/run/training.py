@@ -23,7 +23,7 @@ from ..program.sections import phases_of
 from . import choose
 from .autotune import Autotuner
 from .csr_index import Index
-from .executor import Executable, Layout, layout_of, run, serial_driver
+from .executor import Executable, Layout, layout_of
 from .packed_weights import PackedWeights
 from .partition import row_bounds
 from .source import Source, index_bases, loss_of, padded_targets
@@ -253,7 +253,6 @@ class Training:
             keys += [] if self.optimizer is None else ["apply"]
             segments = tuple((key, 0, 1) for key in keys)
         self._executable(self._index is not None, segments)
-        serial_driver()
 
     def phases(self, listed: bool, key: Hashable) -> list[Phase]:
         """Return the phases of a section, over lists or not."""
@@ -383,7 +382,7 @@ class Training:
             self._source.enter(executable.bases, X)
             run_of.enter(executable.bases, step, step * size)
             executable.bases[Slot.ROWS] = rows[seen:].ctypes.data
-            run(executable, tuner.threads)
+            executable.run(tuner.threads)
             tuner.note(time.perf_counter() - begun, count)
             step += count
         if packed is not None:
@@ -414,7 +413,7 @@ class Training:
             self._source.enter(bases, staged)
             run_of.enter(bases, step, start)
             bases[Slot.ROWS], bases[Slot.PLACE] = rows.ctypes.data, start - first
-            run(executable, self.threads)
+            executable.run(self.threads)
             del staged
         if self.optimizer is not None:
             self._apply(run_of, step)
@@ -423,4 +422,4 @@ class Training:
         """Take the optimizer's step from the gradient that was summed."""
         executable = self._executable(False, (("apply", 0, 1),))
         run_of.enter(executable.bases, step, 0)
-        run(executable, self.threads)
+        executable.run(self.threads)

@@ -34,7 +34,6 @@ from fastmlp.kernels.emit.target import current_target
 from fastmlp.kernels.emit.threads import Threads
 from fastmlp.kernels.jit.registry import kernel_addresses
 from fastmlp.kernels.program.operation import NOWHERE, At, Phase, Program, Share, Slot
-from fastmlp.kernels.run import training
 from fastmlp.kernels.run.executor import Executable, Layout
 
 VECTOR = current_target().vector_bytes
@@ -383,6 +382,6 @@ def test_the_same_bits_whoever_comes(batch_size, delays, monkeypatch):
             other.join()
         runs.append(shares)
 
-    monkeypatch.setattr(training, "run", run)
+    monkeypatch.setattr(Executable, "run", run)
     assert trained(SHARES) == expected
     assert set(runs) == {SHARES}

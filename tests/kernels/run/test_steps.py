@@ -224,8 +224,8 @@ def test_the_lists_of_the_next_samples_are_asked_for(in_pieces, monkeypatch, mak
         honest(executable, threads)
 
     segments: list[Any] = []
-    honest = training.run
-    monkeypatch.setattr(training, "run", run)
+    honest = Executable.run
+    monkeypatch.setattr(Executable, "run", run)
     options = {} if make == "decayed" else {"threads": 1}
     penalty = Regularization(l2=0.1 if make == "decayed" else 0.0)
     settings = StepSettings(SGD(0.05), OptimizerState(), size, penalty)
