@@ -16,7 +16,7 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.architecture import Architecture
 from fastmlp.kernels.emit.matrix_product import COLUMN_BLOCK, K_BLOCK, ROW_BLOCK
 from fastmlp.kernels.jit.registry import launch
-from fastmlp.kernels.program.operation import Slot
+from fastmlp.kernels.program.operation import Program, Slot
 from fastmlp.kernels.run import calls, choose, plain
 from fastmlp.kernels.run.executor import Executable
 from fastmlp.optimizers import OptimizerState
@@ -99,7 +99,7 @@ def test_columns_are_packed_block_by_block(dtype):
 def test_packed_operands_keep_to_their_rooms(dtype):
     for n, k, m in itertools.product((1, 33, 257), (5, 64, 513), (1, 24, 64, 65, 521)):
         a, b = np.asfortranarray(normal(dtype, n, k)), normal(dtype, k, m)
-        of_a, of_b = (block * K_BLOCK * a.itemsize for block in (ROW_BLOCK, COLUMN_BLOCK))
+        of_a, of_b = (block * min(k, K_BLOCK) * a.itemsize for block in (ROW_BLOCK, COLUMN_BLOCK))
         room = np.zeros(ROOM_B + of_a + 4096, np.uint8)
         for right in (b, np.asfortranarray(b)):
             room[of_b:ROOM_B] = room[ROOM_B + of_a :] = 99
@@ -239,12 +239,17 @@ def test_an_array_of_another_class_is_taken_as_a_plain_one():
 def seen(monkeypatch):
     """Have every call made anew; return the phases and threads of those that are made."""
     calls._kind.cache_clear()
-    made, whole = [], calls.Call.__init__
+    made, phases, whole = [], [], calls.Call.__init__
 
-    def noted(self, dtype, shares, phases, **options):
-        made.append((dtype, phases, options.get("room", 0)))
-        whole(self, dtype, shares, phases, **options)
+    def written(shares, sections):
+        phases.append(sections["call"])
+        return Program(shares, sections)
 
+    def noted(self, *arguments):
+        whole(self, *arguments)
+        made.append((phases.pop(), self._room))
+
+    monkeypatch.setattr(calls, "Program", written)
     monkeypatch.setattr(calls.Call, "__init__", noted)
     return made
 
@@ -279,7 +284,7 @@ def test_threads_change_no_bit_and_keep_to_their_part(monkeypatch, seen, dtype, 
         Slot.BIAS: columns, Slot.DELTA: rows * columns, Slot.GRADIENT: k * columns, Slot.HYPER: 1,
         Slot.DERIVATIVE: rows * columns,
     }  # fmt: skip
-    for _, phases, room in seen:
+    for phases, room in seen:
         assert len(phases[0].shares) == threads
         arrays = {slot: [Array(slot.name, 0, n * item)] for slot, n in sizes.items()}
         arrays |= {

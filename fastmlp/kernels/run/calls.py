@@ -9,19 +9,21 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from time import perf_counter
 
 import numpy as np
 
 from ...contract.parameters import aligned_zeros
-from ..program.operation import Phase, Program, Slot
+from ..program.operation import Phase, Program, Share, Slot
 from . import choose
 from .executor import Executable, layout_of
 from .thread_choice import ThreadChoice
 
 __all__ = ["Call", "address_of", "call"]
+
+Build = Callable[[Share, int, int], int | None]
 
 _KEPT = 256  # calls of other shapes
 
@@ -63,24 +65,30 @@ _room = _Room()
 
 
 class Call:
-    """A program of one operation, ready to be run on arrays of the same shapes and strides.
+    """A program of one phase, ready to be run on arrays of the same shapes and strides.
 
-    Its kernels are for some activations and the optimizer's rule; all shares together work in
-    `room` bytes.
+    ``build(share, number, shares)`` writes a share down, and returns the bytes that it packs in, if
+    any. Its kernels are for some activations and the optimizer's rule.
     """
 
     def __init__(
-        self, dtype: str, shares: int, phases: Sequence[Phase], *,
-        activations: Iterable[str] = (), rule: str = "sgd", room: int = 0,
+        self, dtype: np.dtype, shares: int, build: Build, activations: Iterable[str] = (),
+        rule: str = "sgd",
     ) -> None:  # fmt: skip
-        program = Program(shares, {"call": list(phases)})
-        self._executable = Executable(layout_of(program, dtype, activations, rule))
+        rooms: list[int] = []
+
+        def of_share(share: Share, t: int) -> None:
+            rooms.append(build(share, t, shares) or 0)
+
+        program = Program(shares, {"call": [Phase.of("call", shares, of_share)]})
+        self._executable = Executable(layout_of(program, dtype.name, activations, rule))
         self._executable.enter((("call", 0, 1),))
-        self._room = room
+        self._room = shares * max(rooms)
 
     def run(self, places: Iterable[tuple[Slot, np.ndarray | int]]) -> None:
         """Run with these arrays and numbers."""
-        bases = self._executable.bases
+        executable = self._executable
+        bases = executable.bases
         for slot, value in places:
             bases[slot] = value if isinstance(value, int) else address_of(value)
         if self._room:
@@ -88,7 +96,7 @@ class Call:
             if room.nbytes < self._room:
                 room = _room.bytes = aligned_zeros(self._room, np.uint8)
             bases[Slot.WORKSPACE] = address_of(room)
-        self._executable.run(self._executable.shares)
+        executable.run(executable.shares)
 
 
 class _Kind:
@@ -105,14 +113,14 @@ _kind = lru_cache(_KEPT)(_Kind)
 
 
 def call(
-    key: Hashable, flops: int, make: Callable[[int], Call],
-    *places: tuple[Slot, np.ndarray | int], threads: int | None = None,
+    key: Hashable, flops: int, build: Build, dtype: np.dtype, activations: Iterable[str],
+    *places: tuple[Slot, np.ndarray | int], rule: str = "sgd", threads: int | None = None,
 ) -> int:  # fmt: skip
     """Run the call of a key on arrays and numbers, and return on how many threads.
 
-    The key has all that the program depends on but for the number of threads; ``make(threads)``
-    makes a call that is not there, or that somebody uses. `flops` are those of a product in float32
-    that takes as long; `threads`, where given, are taken instead of what pays.
+    The key has all that the `Call` depends on but for the number of threads: one is made where
+    there is none, or somebody uses it. `flops` are those of a product in float32 that takes as
+    long; `threads`, where given, are taken instead of what pays.
     """
     kind = _kind(key, flops, threads)
     choice = kind.choice
@@ -121,7 +129,8 @@ def call(
     try:
         one = free.pop()
     except IndexError:
-        one, choice = make(shares), None  # the first call of a kind compiles
+        one = Call(dtype, shares, build, activations, rule)
+        choice = None  # the first call of a kind compiles
     begun = perf_counter()
     one.run(places)
     if choice is not None:

@@ -14,8 +14,8 @@ from functools import cache
 import numpy as np
 
 from ...support.validation import sum_is_finite
-from ..program.operation import At, Phase, Share, Slot
-from .calls import Call, call
+from ..program.operation import At, Share, Slot
+from .calls import call
 
 __all__ = ["all_finite"]
 
@@ -36,7 +36,7 @@ def _matrix(x: np.ndarray) -> np.ndarray | None:
 
 
 @cache
-def _factor(dtype: str, most: float) -> int:
+def _factor(dtype: np.dtype, most: float) -> int:
     """Return the bits of what takes numbers beyond `most` to twice the largest there is: no sum of
     others brings one back.
     """
@@ -72,22 +72,20 @@ def all_finite(x: np.ndarray, threads: int | None, most: float = math.inf) -> bo
         return sum_is_finite(x, most=most)
     # of each share: there are never more than processors, whatever a limit was when one was chosen
     found = np.ones(threads or max(64, os.cpu_count() or 1), np.int64)
-    dtype = x.dtype.name
 
-    def make(shares: int) -> Call:
-        def build(share: Share, t: int) -> None:
-            share.add(
-                "finite", found=At(Slot.OUT, 8 * t), x=At(Slot.X), ldx=At(Slot.LD_X),
-                rows=At(Slot.N_ROWS), columns=At(Slot.N_COLUMNS), share=t, shares=shares,
-                factor=At(Slot.FACTOR),
-            )  # fmt: skip
-
-        return Call(dtype, shares, [Phase.of("finite", shares, build)])
+    def build(share: Share, t: int, shares: int) -> None:
+        share.add(
+            "finite", found=At(Slot.OUT, 8 * t), x=At(Slot.X), ldx=At(Slot.LD_X),
+            rows=At(Slot.N_ROWS), columns=At(Slot.N_COLUMNS), share=t, shares=shares,
+            factor=At(Slot.FACTOR),
+        )  # fmt: skip
 
     digits, (rows, columns) = x.size.bit_length(), matrix.shape
     shares = call(
-        ("finite", dtype, digits), _FLOPS * x.itemsize // 8 << digits, make, (Slot.OUT, found),
+        ("finite", x.dtype.num, digits), _FLOPS * x.itemsize // 8 << digits, build, x.dtype, (),
+        (Slot.OUT, found),
         (Slot.X, matrix), (Slot.LD_X, matrix.strides[0]), (Slot.N_ROWS, rows),
-        (Slot.N_COLUMNS, columns), (Slot.FACTOR, _factor(dtype, most)), threads=threads,
+        (Slot.N_COLUMNS, columns), (Slot.FACTOR, _factor(x.dtype, most)),
+        threads=threads,
     )  # fmt: skip
     return bool(found[:shares].all())

@@ -9,7 +9,7 @@ import numpy as np
 from ...contract.parameters import aligned_zeros
 from ..emit.activations import ACTIVATIONS
 from ..emit.target import current_target
-from ..program.operation import At, Phase, Share, Slot
+from ..program.operation import At, Share, Slot
 from .calls import Call
 
 __all__ = ["tiles"]
@@ -29,7 +29,7 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
     stride = 4 * _PAGE
     out = aligned_zeros(threads * target.tile_rows * stride // item, np.dtype(dtype))
 
-    def build(share: Share, t: int) -> None:
+    def build(share: Share, t: int, _: int) -> None:
         place = At(Slot.OUT, t * stride)
         with share.times(repeats):
             share.add(
@@ -38,7 +38,7 @@ def tiles(dtype: str, threads: int, *, depth: int, repeats: int) -> tuple[int, C
                 code=ACTIVATIONS["identity"], kept=place, tiles=1, vectors=target.tile_vectors,
             )  # fmt: skip
 
-    call = Call(dtype, threads, [Phase.of("tiles", threads, build)])
+    call = Call(np.dtype(dtype), threads, build)
     arrays = {Slot.PARAMETERS: w, Slot.X: a, Slot.OUT: out}
 
     def start() -> None:

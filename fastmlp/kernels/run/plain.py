@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,9 +11,9 @@ from ..emit.activations import ACTIVATIONS
 from ..emit.losses import OUTPUTS
 from ..emit.matrix_product import COLUMN_BLOCK, K_BLOCK, ROW_BLOCK
 from ..emit.target import current_target
-from ..program.operation import NOWHERE, At, Phase, Share, Slot, Value, cut
+from ..program.operation import NOWHERE, At, Share, Slot, Value, cut
 from . import choose
-from .calls import Call, call
+from .calls import call
 from .source import loss_of
 
 __all__ = ["activate", "backward", "count_to", "dense", "loss", "outputs"]
@@ -34,25 +33,20 @@ def _one(dtype: np.dtype) -> np.ndarray:
     return np.ones(1, dtype)
 
 
-class _Product(NamedTuple):
-    """C = bias + A B, then the activation, of matrices as they lie."""
-
-    c: _Operand
-    a: _Operand
-    b: _Operand
-    bias: At = NOWHERE
-    activation: str = "identity"
-
-
 def _strides(array: np.ndarray) -> tuple[int, int]:
     """Return the bytes from row to row, and from column to column if there are several."""
     down, across = array.strides
     return down, array.itemsize if array.shape[1] <= 1 else across
 
 
-def _add_product(share: Share, t: int, shares: int, p: _Product) -> int:
-    """Add share t's part of a product, whole tiles of it; return the bytes that it is packed in."""
-    (of_c, c), (of_a, a), (of_b, b) = p.c, p.a, p.b
+def _add_product(
+    share: Share, t: int, shares: int, to: _Operand, left: _Operand, right: _Operand,
+    bias: At = NOWHERE, activation: str = "identity",
+) -> int:  # fmt: skip
+    """Add share t's part of C = bias + A B, then the activation: whole tiles of matrices as they
+    lie. Return the bytes that it is packed in.
+    """
+    (of_c, c), (of_a, a), (of_b, b) = to, left, right
     (rows, k), columns, item = a.shape, b.shape[1], a.itemsize
     (lda, step_a), (ldb, step_b), ldc = _strides(a), _strides(b), c.strides[0]
     down, across = choose.grid(rows, columns, shares)
@@ -60,46 +54,34 @@ def _add_product(share: Share, t: int, shares: int, p: _Product) -> int:
         -(-rows // down), -(-columns // across), k, item, (lda, step_a, ldb, step_b)
     )
     room_a, room_b = (
-        is_packed * block * K_BLOCK * item
+        is_packed * block * min(k, K_BLOCK) * item
         for is_packed, block in zip(packed, (ROW_BLOCK, COLUMN_BLOCK), strict=True)
     )
     both, room = room_a + room_b, At(Slot.WORKSPACE, t * (room_a + room_b))
     if t >= down * across:
         return both
     top, bottom = cut(rows, down, t // across, _TARGET.tile_rows)
-    left, right = cut(
+    begin, end = cut(
         columns, across, t % across, _TARGET.tile_vectors * _TARGET.vector_bytes // item
     )
-    rows, columns = bottom - top, right - left
+    rows, columns = bottom - top, end - begin
     if not rows * columns:
         return both
-    place = At(of_c, top * ldc + left * item)
+    place = At(of_c, top * ldc + begin * item)
     share.add(
         "matrix_product", c=place, ldc=ldc, a=At(of_a, top * lda), lda=lda, step_a=step_a,
-        b=At(of_b, left * step_b), ldb=ldb, step_b=step_b,
-        bias=p.bias if p.bias == NOWHERE else p.bias + left * item, rows=rows, columns=columns,
+        b=At(of_b, begin * step_b), ldb=ldb, step_b=step_b,
+        bias=bias if bias == NOWHERE else bias + begin * item, rows=rows, columns=columns,
         k=k, room_a=room if room_a else NOWHERE, room_b=room + room_a if room_b else NOWHERE,
     )  # fmt: skip
-    if p.activation != "identity":
+    if activation != "identity":
         if columns * item == ldc:
             rows, columns = 1, rows * columns  # without gaps: no vector is left half empty
         share.add(
             "activate_rows", y=place, ldy=ldc, slope=NOWHERE, lds=0, x=place, ldx=ldc, rows=rows,
-            columns=columns, code=ACTIVATIONS[p.activation],
+            columns=columns, code=ACTIVATIONS[activation],
         )  # fmt: skip
     return both
-
-
-def _products(dtype: np.dtype, shares: int, *products: _Product) -> Call:
-    """Return a call that makes products, of each of which a share has a part of its own."""
-    room: list[int] = []
-
-    def build(share: Share, t: int) -> None:
-        room.extend(_add_product(share, t, shares, p) for p in products)
-
-    phases = [Phase.of("products", shares, build)]
-    activations = [p.activation for p in products]
-    return Call(dtype.name, shares, phases, activations=activations, room=shares * max(room))
 
 
 def dense(
@@ -120,13 +102,12 @@ def dense(
         bias is None, activation,
     )  # fmt: skip
 
-    def make(threads: int) -> Call:
+    def build(share: Share, t: int, shares: int) -> int:
         at = NOWHERE if bias is None else At(BIAS)
-        product = _Product((OUT, out), (X, x), (W, weights), at, activation)
-        return _products(dtype, threads, product)
+        return _add_product(share, t, shares, (OUT, out), (X, x), (W, weights), at, activation)
 
     call(
-        key, flops * item // 4, make, (OUT, out), (X, x), (W, weights),
+        key, flops * item // 4, build, dtype, (activation,), (OUT, out), (X, x), (W, weights),
         (BIAS, 0 if bias is None else np.ascontiguousarray(bias)),
     )  # fmt: skip
 
@@ -149,24 +130,25 @@ def backward(
     )  # fmt: skip
     one = _one(dtype)
 
-    def make(threads: int) -> Call:
+    def build(share: Share, t: int, shares: int) -> int:
         d = DELTA, delta
         ones = HYPER, np.broadcast_to(one, (1, n))
-        products = [_Product((GRADIENT, dw), (X, x.T), d), _Product((BIAS, db[None]), ones, d)]
+        products = [((GRADIENT, dw), (X, x.T), d), ((BIAS, db[None]), ones, d)]
         if dx is not None:
-            products.append(_Product((OUT, dx), d, (W, weights.T)))
-        return _products(dtype, threads, *products)
+            products.append(((OUT, dx), d, (W, weights.T)))
+        return max(_add_product(share, t, shares, *product) for product in products)
 
     flops = (4 if dx is None else 6) * n * n_in * n_out * item // 4
     call(
-        key, flops, make, (DELTA, delta), (X, x), (W, weights), (GRADIENT, dw), (BIAS, db),
-        (OUT, 0 if dx is None else dx), (HYPER, one),
+        key, flops, build, dtype, (), (DELTA, delta), (X, x), (W, weights), (GRADIENT, dw),
+        (BIAS, db), (OUT, 0 if dx is None else dx), (HYPER, one),
     )  # fmt: skip
 
 
 def _over_rows(
-    kernel: str, z: np.ndarray, arrays: dict[str, _Operand], activations: Sequence[str] = (),
-    others: Sequence[tuple[Slot, np.ndarray | int]] = (), *, flat: bool = False, **values: Value,
+    kernel: str, z: np.ndarray, arrays: Mapping[str, _Operand], values: Mapping[str, Value],
+    others: Sequence[tuple[Slot, np.ndarray | int]] = (), activations: Sequence[str] = (),
+    flat: bool = False,
 ) -> None:  # fmt: skip
     """Run a kernel over the rows of z or, of arrays without gaps, `flat`, over all elements, on as
     many threads as pay.
@@ -175,44 +157,42 @@ def _over_rows(
     for each of its rows; the `values` are those of the other fields, and what they say of `others`
     is where these are.
     """
-    count, unit, cut_field = (z.size, _LINE, "columns") if flat else (len(z), 1, "rows")
-    flops = choose.ELEMENTWISE_FLOPS * z.size * z.itemsize // 4
-    strides = [array.itemsize if flat else array.strides[0] for _, array in arrays.values()]
+    dtype, size, item = z.dtype, z.size, z.itemsize
+    count, strides = size, [item] * len(arrays)
+    if not flat:
+        count, strides = len(z), [array.strides[0] for _, array in arrays.values()]
 
-    def make(threads: int) -> Call:
-        def build(share: Share, t: int) -> None:
-            first, last = cut(count, threads, t, unit)
-            if first < last:
-                places = {
-                    field: At(slot, first * stride)
-                    for (field, (slot, _)), stride in zip(arrays.items(), strides, strict=True)
-                }
-                share.add(kernel, **{cut_field: last - first}, **places, **values)
+    def build(share: Share, t: int, shares: int) -> None:
+        first, last = cut(count, shares, t, _LINE if flat else 1)
+        if first < last:
+            some = {"columns" if flat else "rows": last - first}
+            places = {
+                field: At(slot, first * stride)
+                for (field, (slot, _)), stride in zip(arrays.items(), strides, strict=True)
+            }
+            share.add(kernel, **some, **places, **values)
 
-        phases = [Phase.of("rows", threads, build)]
-        return Call(z.dtype.name, threads, phases, activations=activations)
-
-    key = kernel, z.dtype.num, count, *strides, *values.values()
-    call(key, flops, make, *arrays.values(), *others)
+    key = kernel, dtype.num, count, *strides, *values.values()
+    flops = choose.ELEMENTWISE_FLOPS * size * item // 4
+    call(key, flops, build, dtype, activations, *arrays.values(), *others)
 
 
 def activate(activation: str, z: np.ndarray, out: np.ndarray, derivative: np.ndarray) -> None:
     """Write f(z) to `out`, f'(z) to `derivative`; all are contiguous."""
     if z.size:
         arrays = {"y": (OUT, out), "slope": (Slot.DERIVATIVE, derivative), "x": (X, z)}
-        _over_rows(
-            "activate_rows", z, arrays, [activation], flat=True, ldy=0, lds=0, ldx=0, rows=1,
-            code=ACTIVATIONS[activation],
-        )  # fmt: skip
+        values = {"ldy": 0, "lds": 0, "ldx": 0, "rows": 1, "code": ACTIVATIONS[activation]}
+        _over_rows("activate_rows", z, arrays, values, (), (activation,), flat=True)
 
 
 def outputs(logits: np.ndarray, output: str, out: np.ndarray) -> None:
     """Write the outputs of logits to `out`: matrices whose rows are contiguous."""
     if logits.size:
-        _over_rows(
-            "output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, ldo=out.strides[0],
-            ldz=logits.strides[0], n=logits.shape[1], code=OUTPUTS[output],
-        )  # fmt: skip
+        values = {
+            "ldo": out.strides[0], "ldz": logits.strides[0], "n": logits.shape[1],
+            "code": OUTPUTS[output],
+        }  # fmt: skip
+        _over_rows("output_of_rows", logits, {"out": (OUT, out), "z": (X, logits)}, values)
 
 
 _numbers = np.arange(1024)
@@ -237,14 +217,14 @@ def loss(
     n = len(logits)
     losses, correct, order = np.empty(n), np.empty(n, np.int64), count_to(n)
     kernel, targets = loss_of(names, y.strides)
-    values: dict[str, Any] = dict(targets)
+    values = {
+        "ldz": logits.strides[0], "n": logits.shape[1],
+        "weight": NOWHERE if weight is None else At(Slot.WEIGHT), **dict(targets),
+    }  # fmt: skip
     arrays = {
         "d": (DELTA, delta), "loss": (Slot.LOSSES, losses), "correct": (Slot.CORRECT, correct),
         "z": (X, logits), "order": (Slot.ORDER, order),
     }  # fmt: skip
     others = (Slot.Y, y), (Slot.WEIGHT, 0 if weight is None else weight)
-    _over_rows(
-        f"{kernel}_of_rows", logits, arrays, others=others, ldz=logits.strides[0],
-        n=logits.shape[1], weight=NOWHERE if weight is None else At(Slot.WEIGHT), **values,
-    )  # fmt: skip
+    _over_rows(f"{kernel}_of_rows", logits, arrays, values, others)
     return losses

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...optimizers import Optimizer
 from ..emit.optimizers import OPTIMIZERS, one_step
-from ..program.operation import At, Phase, Share, Slot
-from .calls import Call, address_of, call
+from ..program.operation import At, Share, Slot
+from .calls import address_of, call
 
 __all__ = ["step"]
 
@@ -76,14 +76,11 @@ def _run(optimizer: Optimizer, dtype: np.dtype, numbers: list[int], elements: in
     count = len(numbers) // (7 + 2 * optimizer.slots)
     flops = _STEP_FLOPS * elements * (1 + optimizer.slots) * dtype.itemsize
 
-    def make(threads: int) -> Call:
-        def build(share: Share, t: int) -> None:
-            share.add(
-                "optimizer_items", items=At(Slot.X), count=count, share=t, shares=threads,
-                code=OPTIMIZERS[optimizer.rule],
-            )  # fmt: skip
-
-        return Call(dtype.name, threads, [Phase.of("step", threads, build)], rule=optimizer.rule)
+    def build(share: Share, t: int, shares: int) -> None:
+        share.add(
+            "optimizer_items", items=At(Slot.X), count=count, share=t, shares=shares,
+            code=OPTIMIZERS[optimizer.rule],
+        )  # fmt: skip
 
     key = ("step", dtype.num, optimizer.rule, count, elements)
-    call(key, flops, make, (Slot.X, items))
+    call(key, flops, build, dtype, (), (Slot.X, items), rule=optimizer.rule)

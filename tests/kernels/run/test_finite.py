@@ -199,7 +199,7 @@ def test_there_may_be_more_processors_than_64(monkeypatch):
     monkeypatch.setattr(choose, "choose_threads", lambda threads, flops: 128)
     monkeypatch.setattr(choose, "LEARNT_FLOPS", 0)
     honest, seen = finite.call, []
-    monkeypatch.setattr(finite, "call", lambda *a, **k: seen.append(a[3]) or honest(*a, **k))
+    monkeypatch.setattr(finite, "call", lambda *a, **k: seen.append(a[5]) or honest(*a, **k))
     calls._kind.cache_clear()
     x = np.zeros((128, 7))
     assert all_finite(x, None)
