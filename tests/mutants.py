@@ -97,7 +97,7 @@ GROUPS = {
         [KERNELS / "emit/executor.py", KERNELS / "emit/flow.py", KERNELS / "emit/threads.py",
          KERNELS / "run/executor.py"],
         [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_executor_threads.py"],
-         ["tests/kernels/run/test_steps.py"], *STEPS],
+         ["tests/kernels/run/test_steps.py", "tests/bench/test_profile.py"], *STEPS],
     ),
     "shares": (
         [KERNELS / "run/partition.py", KERNELS / "run/packed_weights.py"],
