@@ -46,6 +46,7 @@ OVER = -1  # announced when nothing follows
 SPINS = 4000  # looks, some 50 us, before the system is asked whether another thread is due
 # mutant 3: any word behind the system's two
 BEFORE = 2  # in a clock's line, behind what the system writes: ticks before an operation
+# mutant 7: of macOS, that these tests do not run on
 _MONOTONIC = 6 if sys.platform == "darwin" else 1
 
 

@@ -37,7 +37,8 @@ def _look(job: Job, share: Share, t: int, samples: Samples) -> None:
 
 # arrays with a row a sample
 _IN_ORDER = (Slot.ROWS, Slot.OUT, Slot.LOSSES, Slot.CORRECT, Slot.X)
-_SLOTS = 2 * len(_IN_ORDER) + 2  # of a share; mutant 3: one that nobody uses
+# mutant 3: one that nobody uses
+_SLOTS = 2 * len(_IN_ORDER) + 2  # of a share
 
 
 @cache
