@@ -16,6 +16,8 @@ import numpy as np
 
 from ..jit.registry import launch
 from ..jit.threading_layer import thread_limit
+from ..program.job import Lists
+from ..program.operation import Slot
 from .choose import block_columns
 
 __all__ = [
@@ -38,18 +40,15 @@ class Index:
     Attributes
     ----------
     starts : ndarray of int64, (n,)
-        Where a sample's list begins.
+        Where a sample's list begins; of a CSR matrix as it lies, where the last one ends too.
     cuts : ndarray of uint16, (n, blocks + 1)
         Where in the list each block begins, and the list's length.
-    columns : ndarray of uint16
+    columns : ndarray of uint16; of a CSR matrix as it lies, of int32
     values : ndarray of uint8 or of the network's dtype
     table : ndarray, (256,) or empty
         What uint8 values stand for.
     block : int
         Columns of a block, a multiple of 16.
-    rows : {"", "csr"}
-        "csr" where they are a CSR matrix as it lies; then columns are int32, and `starts` has one
-        more element.
     """
 
     starts: np.ndarray
@@ -58,12 +57,21 @@ class Index:
     values: np.ndarray
     table: np.ndarray
     block: int
-    rows: str = ""
 
-    @property
-    def kind(self) -> str:
-        """How kernels read it."""
-        return self.rows or ("codes" if self.table.size else "values")
+    def described(self, at_once: int = 1) -> Lists:
+        """Return what programs are told, that go through so many blocks in one call."""
+        kind = "codes" if self.table.size else "values"
+        if self.columns.dtype == np.int32:
+            kind = "csr"
+        return Lists(kind, self.cuts.shape[1], self.block, at_once)
+
+    def bases(self) -> dict[Slot, int]:
+        """Return where its arrays are."""
+        return {
+            Slot.INDEX_STARTS: self.starts.ctypes.data, Slot.INDEX_CUTS: self.cuts.ctypes.data,
+            Slot.INDEX_COLUMNS: self.columns.ctypes.data,
+            Slot.INDEX_VALUES: self.values.ctypes.data, Slot.INDEX_TABLE: self.table.ctypes.data,
+        }  # fmt: skip
 
     def shares(self, count: int) -> np.ndarray:
         """Return the blocks where `count` shares of about equally many non-zeros begin."""
@@ -148,7 +156,7 @@ def csr_lists(X: Any, dtype: np.dtype, input_scale: float | None) -> Index:
     return Index(
         X.indptr.astype(np.int64, copy=False), np.zeros((X.shape[0], 2), np.uint16),
         X.indices.astype(np.int32, copy=False), _as_read(_floats(X.data), dtype, input_scale),
-        np.zeros(0, dtype), width, "csr",
+        np.zeros(0, dtype), width,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from ..program.operation import Slot
 from . import choose
 from .csr_index import Index, room_for_lists
 from .rows_inference import Blocks, RowsInference
-from .source import Source, index_bases, loss_of, padded_targets
+from .source import Source, loss_of, padded_targets
 
 __all__ = ["Inference"]
 
@@ -90,7 +90,7 @@ class Inference:
             return None, None
         elif not self.parameters.finite:
             return None, None
-        return index, Lists(index.kind, index.cuts.shape[1], index.block, 1)
+        return index, index.described()
 
     def _over(
         self, X: Any, arrays: Mapping[Slot, np.ndarray], threads: int | None,
@@ -120,7 +120,7 @@ class Inference:
                 ready.room = room_for_lists(ready.workspace.rows, n_in, self._row_bytes, dtype)
         index = ready.room or index
         if index is not None:
-            for slot, address in index_bases(index).items():
+            for slot, address in index.bases().items():
                 ready.bases[slot] = address
         ready.bases[Slot.WEIGHT] = 0
         for start in range(0, n, max(1, piece)):

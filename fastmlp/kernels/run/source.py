@@ -20,7 +20,7 @@ from . import choose, csr_index
 from .csr_index import KINDS, Index
 from .sharing import shared
 
-__all__ = ["Source", "index_bases", "loss_of", "padded_targets"]
+__all__ = ["Source", "loss_of", "padded_targets"]
 
 
 class Source:
@@ -150,12 +150,3 @@ def loss_of(pair: tuple[str, str], strides: tuple[int, ...]) -> Loss:
     if pair in LOSS_CODES:
         return Loss("elementwise_loss", (*targets, ("code", LOSS_CODES[pair])))
     return Loss("softmax_targets", targets)
-
-
-def index_bases(index: Index) -> dict[Slot, int]:
-    """Return where lists of non-zeros are."""
-    return {
-        Slot.INDEX_STARTS: index.starts.ctypes.data, Slot.INDEX_CUTS: index.cuts.ctypes.data,
-        Slot.INDEX_COLUMNS: index.columns.ctypes.data,
-        Slot.INDEX_VALUES: index.values.ctypes.data, Slot.INDEX_TABLE: index.table.ctypes.data,
-    }  # fmt: skip

@@ -17,7 +17,7 @@ from ...optimizers import Optimizer
 from ...support.notices import notice
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
-from ..program.job import Job, Lists, Regularizing
+from ..program.job import Job, Regularizing
 from ..program.operation import Phase, Program, Slot
 from ..program.sections import phases_of
 from . import choose
@@ -26,7 +26,7 @@ from .csr_index import Index
 from .executor import Executable, Layout, layout_of
 from .packed_weights import PackedWeights
 from .partition import row_bounds
-from .source import Source, index_bases, loss_of, padded_targets
+from .source import Source, loss_of, padded_targets
 from .steps import Run, batches
 from .workspace import Workspace
 
@@ -198,9 +198,9 @@ class Training:
             self._packed = PackedWeights(self.parameters, self.threads, self.chunk, slots, most)
             row_bytes = self._packed.row_bytes
         self._index = index = source.make_index(row_bytes, summed=self.optimizer is None)
-        cuts = index.cuts.shape[1]
-        at_once = cuts if self.batch_size == 1 else 1  # not by threads: the bits would tell
-        job = replace(self._jobs[False], lists=Lists(index.kind, cuts, index.block, at_once))
+        # not by threads: the bits would tell
+        at_once = index.cuts.shape[1] if self.batch_size == 1 else 1
+        job = replace(self._jobs[False], lists=index.described(at_once))
         if self._packed is not None:
             edges, *bounds = row_bounds(
                 job.layers, self.threads, self.chunk, index, self._packed.count
@@ -301,7 +301,7 @@ class Training:
             Slot.NORMS: self._norms.ctypes.data, Slot.CLIPPED: self._clipped.ctypes.data,
         }  # fmt: skip
         if listed and self._index is not None:
-            arrays |= index_bases(self._index)
+            arrays |= self._index.bases()
         if listed and self._packed is not None:
             arrays |= self._packed.bases()
         for slot, address in arrays.items():

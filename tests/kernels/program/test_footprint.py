@@ -402,7 +402,7 @@ def test_only_what_is_declared_changes_and_the_executor_leaves_the_same(
                 segments = made._segments(steps, samples)
                 count[0] += run_and_watch(made, executable, listed, segments, samples)
 
-            monkeypatch.setattr("fastmlp.kernels.run.training.run", run)
+            monkeypatch.setattr(Executable, "run", run)
         words = np.arange(2 * 2 * 3 * 13, dtype=np.uint32).reshape(-1, 2, 2)
         steps = -(-samples // made.batch_size)
         result = made.train(np.arange(samples)[::-1], np.full(steps, 0.01), words[:steps])
@@ -416,7 +416,7 @@ def test_a_footprint_that_leaves_out_a_write_is_seen(monkeypatch):
     made = training(batch_size=13, samples=13)
     segments = made._segments(1, 13)
     monkeypatch.setattr(
-        "fastmlp.kernels.run.training.run",
+        Executable, "run",
         lambda executable, threads: run_and_watch(made, executable, False, segments, 13),
     )  # fmt: skip
     with pytest.raises(AssertionError, match="bias_update"):

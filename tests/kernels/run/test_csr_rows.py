@@ -58,7 +58,7 @@ def test_which_matrices_are_read_as_they_lie():
 def test_sums_over_sparse_rows_take_blocks_and_groups_where_they_pay(each, as_rows, groups):
     X, y = matrix(200, each=each), np.zeros(300, np.int64)
     training = sums_over(X, y, threads=1)
-    assert (training._index.kind == "csr") == as_rows
+    assert (training._index.described().kind == "csr") == as_rows
     assert training._groups == groups
     for threads in (2, 3):
         other = sums_over(X, y, threads=threads)
