@@ -19,6 +19,7 @@ from .finite import check_finite, sum_is_finite
 from .frames import is_frame, kind_of, numbers_of, values_of
 
 __all__ = [
+    "MOST_WEIGHT",
     "as_array",
     "as_rows",
     "check_choice",
@@ -35,7 +36,8 @@ __all__ = [
     "sum_is_finite",
 ]
 
-_LEAST_WEIGHT, _MOST_WEIGHT = 1e-30, 1e30  # of a sample: beyond, products leave float32
+_LEAST_WEIGHT, MOST_WEIGHT = 1e-30, 1e30  # of a sample: beyond, products leave float32
+_NAMED_CLASSES = "; np.unique(y, return_inverse=True) numbers classes that have names"
 
 
 def check_number(
@@ -127,7 +129,7 @@ def _check_places(name: str, X: Any) -> None:
         raise ValueError(f"{name}: expected indices from 0 to {limit - 1}, got {wrong}")
 
 
-def _from_objects(name: str, values: np.ndarray) -> np.ndarray:
+def _from_objects(name: str, values: np.ndarray, hint: str = "") -> np.ndarray:
     """Return an array of Python objects as floats, NaN where one is missing (None, pandas' NA)."""
     result = np.empty(values.shape, np.float64)
     for place, value in np.ndenumerate(values):
@@ -142,7 +144,7 @@ def _from_objects(name: str, values: np.ndarray) -> np.ndarray:
                 where += f", column {place[1]}"
             raise TypeError(
                 f"{name}: expected real numbers, got dtype object with {str(value)[:40]!r} "
-                f"({type(value).__name__}) in {where}"
+                f"({type(value).__name__}) in {where}{hint * isinstance(value, str | bytes)}"
             ) from None
     return result
 
@@ -160,6 +162,24 @@ def as_array(name: str, value: Any) -> np.ndarray:
         raise ValueError(f"{name}: expected a rectangular array ({error})") from None
     except (TypeError, RuntimeError) as error:  # a tensor that is on a GPU, or has a gradient
         raise TypeError(f"{name}: expected an array of real numbers ({error})") from None
+
+
+def _real_numbers(name: str, value: Any, hint: str = "") -> np.ndarray:
+    """Return a series, a list or an array as an array of real numbers, NaN where one is missing.
+
+    Where there are texts, the message ends with the hint.
+    """
+    if hasattr(value, "tocsr"):
+        raise TypeError(f"{name}: expected a dense array, got a sparse one; .toarray() makes it so")
+    if hasattr(value, "to_numpy") and hasattr(value, "dtype"):  # a series
+        value = values_of(value) if kind_of(value.dtype) == "numbers" else value.to_numpy()
+    array = as_array(name, value)
+    if array.dtype == object:
+        array = _from_objects(name, array, hint)
+    if array.dtype.kind not in "biuf":
+        hint *= array.dtype.kind in "US"
+        raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}{hint}")
+    return array
 
 
 def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
@@ -237,18 +257,8 @@ def check_targets(
     ValueError
         If shape, range or sum of the targets is not what the output needs.
     """
-    if hasattr(y, "tocsr"):
-        raise TypeError(f"{name}: expected a dense array, got a sparse one; .toarray() makes it so")
-    if is_frame(y):
-        y = numbers_of(name, y)
-    elif hasattr(y, "to_numpy") and hasattr(y, "dtype"):  # a series
-        y = values_of(y) if kind_of(y.dtype) == "numbers" else y.to_numpy()
-    else:
-        y = as_array(name, y)
-    if y.dtype == object:
-        y = _from_objects(name, y)
-    if y.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: expected numbers, got dtype {y.dtype}")
+    hint = "" if output == "identity" else _NAMED_CLASSES
+    y = _real_numbers(name, numbers_of(name, y) if is_frame(y) else y, hint)
     if y.ndim == 2 and y.shape[1] == 1 and n_out > 1:
         y = y[:, 0]
     if y.ndim not in (1, 2):
@@ -295,20 +305,20 @@ def check_sample_weight(value: Any, n_samples: int) -> np.ndarray | None:
     """
     if value is None:
         return None
-    if hasattr(value, "filled"):
-        value = as_array("sample_weight", value)
-    try:
-        if np.iscomplexobj(value):
-            raise TypeError
-        weight = np.ascontiguousarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise TypeError("sample_weight: expected an array of real numbers") from None
-    if weight.shape != (n_samples,):
-        raise ValueError(f"sample_weight: expected shape ({n_samples},), got {weight.shape}")
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError("sample_weight: expected finite numbers of at least 0")
-    if (weight > _MOST_WEIGHT).any():
-        raise ValueError(f"sample_weight: expected at most {_MOST_WEIGHT}, got {weight.max()}")
+    given = _real_numbers("sample_weight", value)
+    if given.shape != (n_samples,):
+        raise ValueError(f"sample_weight: expected shape ({n_samples},), got {given.shape}")
+    weight = np.ascontiguousarray(given, np.float64)
+    wrong = ~(np.isfinite(weight) & (weight >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        missing = " (a missing value)" if np.isnan(weight[row]) else ""
+        raise ValueError(
+            f"sample_weight: expected finite numbers of at least 0, got {weight[row]} in row {row}"
+            f"{missing}"
+        )
+    if (weight > MOST_WEIGHT).any():
+        raise ValueError(f"sample_weight: expected at most {MOST_WEIGHT}, got {weight.max()}")
     lost = (weight < _LEAST_WEIGHT) & (weight > 0)
     if lost.any():
         weight = np.where(lost, 0.0, weight)
@@ -361,7 +371,8 @@ def check_class_weight(
     n_classes = max(n_out, 2)
     weights = np.ones(n_classes)
     if isinstance(value, str):
-        check_choice("class_weight", value, ("balanced",))
+        if value != "balanced":
+            raise ValueError(f"class_weight: expected a dict, 'balanced' or None, got {value!r}")
         counted = shares if rows is None else shares[rows]
         counts = (
             np.bincount(counted, minlength=n_classes).astype(np.float64)
@@ -376,7 +387,9 @@ def check_class_weight(
                 raise ValueError(
                     f"class_weight: expected labels 0 to {n_classes - 1}, got {label!r}"
                 )
-            weights[int(label)] = check_number(f"class_weight[{label!r}]", weight, low=0.0)
+            weights[int(label)] = check_number(
+                f"class_weight[{label!r}]", weight, low=0.0, high=MOST_WEIGHT
+            )
     else:
         raise TypeError(f"class_weight: expected a dict, 'balanced' or None, got {value!r}")
     return weights[shares] if shares.ndim == 1 else np.einsum("ij,j->i", shares, weights)
