@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,7 @@ from .support.validation import (
     check_sample_weight,
     check_targets,
 )
-from .training.history import History
+from .training.history import History, check_history
 
 __all__ = ["MLP"]
 
@@ -93,7 +94,9 @@ class MLP:
     bias = Fixed[bool]("bias", "Whether layers have biases.")
     input_scale = Fixed[float | None]("input_scale", "What X is divided by.")
     precision = Fixed[str]("precision", "How wide layers multiply in training.")
+    dtype = Fixed[np.dtype]("dtype", "The type of parameters and arithmetic.", np.dtype)
     n_parameters = Fixed[int]("n_parameters", "How many weights and biases there are.")
+    history = Checked[History](check_history, "The last fit, epoch by epoch.")
     backend = Checked[str](
         lambda name, _: check_choice("backend", name, tuple(BACKENDS)), "What computes."
     )
@@ -165,11 +168,6 @@ class MLP:
                 self._parameters.clear_slots()
                 self._state.step, self._optimizer = 0, optimizer
             self._state.slots = self._parameters.slot_views(optimizer.slots)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The type of parameters and arithmetic."""
-        return np.dtype(self.architecture.dtype)
 
     @property
     def weights(self) -> ParameterViews:
@@ -420,6 +418,8 @@ class MLP:
     from_sklearn = MethodElsewhere["MLP"]("fastmlp.interchange.sklearn_model", of="class")
     from_torch = MethodElsewhere["MLP"]("fastmlp.interchange.torch_model", of="class")
     from_keras = MethodElsewhere["MLP"]("fastmlp.interchange.keras_model", of="class")
+
+    __copy__ = deepcopy  # a copy shares nothing with the network
 
     def __getstate__(self) -> dict[str, Any]:
         """Return arrays and plain values; nothing compiled, no views."""

@@ -234,7 +234,7 @@ def test_a_weight_that_float32_would_lose_counts_as_none(backend, batch_size, we
 
 
 @pytest.mark.parametrize(
-    "wrong, said",
+    ("wrong", "said"),
     [
         (["1", "2", "3"], "real numbers, got dtype <U1"),
         (np.full(3, np.datetime64("2024-01-01")), "real numbers, got dtype datetime64"),
@@ -257,7 +257,7 @@ def test_weights_that_leave_float32_together_are_refused():
         net.fit(X, y, class_weight={0: 1e31})
     with pytest.raises(ValueError, match=r"^class_weight: expected at most 1e\+30 times sample_we"):
         net.fit(X, y, class_weight={0: 1e20}, sample_weight=[1e20, 1.0])
-    with pytest.raises(ValueError, match="^class_weight: expected a dict, 'balanced' or None, got"):
+    with pytest.raises(ValueError, match=r"^class_weight: expected a dict, 'balanced' or None"):
         net.fit(X, y, class_weight="auto")
 
 
@@ -266,7 +266,7 @@ def test_classes_that_have_names_get_a_hint():
     for y in (["a", "b"], np.array(["a", "b"], object)):
         with pytest.raises(TypeError, match=r"^y: expected real numbers, .*; np\.unique\(y, "):
             net.fit(np.eye(2), y)
-    with pytest.raises(TypeError, match="^y: expected real numbers, got dtype complex128$"):
+    with pytest.raises(TypeError, match=r"^y: expected real numbers, got dtype complex128$"):
         net.fit(np.eye(2), [1j, 0])
 
 

@@ -50,6 +50,13 @@ def _in_worker_thread() -> bool:
     return bool(getattr(get_active_backend()[0], "nesting_level", 0))
 
 
+def _checked_weight(sample_weight: Any, X: Any) -> np.ndarray | None:
+    if sample_weight is None:
+        return None
+    check_kind("sample_weight", sample_weight)
+    return np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
+
+
 class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     """Base of `MLPClassifier` and `MLPRegressor`."""
 
@@ -191,9 +198,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> tuple[Any, Any, np.ndarray, np.ndarray | None]:
         """Return X, y, the targets as rows and the sample weights, checked."""
         X, y = self._validate_input(X, y, incremental, reset=first)
-        weight = None
-        if sample_weight is not None:
-            weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
+        weight = _checked_weight(sample_weight, X)
         rows = self._rows(y)
         if not first:
             check_n_outputs(self, "y", y, rows)
@@ -261,11 +266,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 "validation_data: expected (X, y) or (X, y, sample_weight), got "
                 f"{type(data).__name__}"
             )
-        weight = data[2] if len(data) == 3 else None
         try:
             X, y = self._validate_input(data[0], data[1], True, reset=False)
-            if weight is not None:
-                weight = np.ascontiguousarray(_check_sample_weight(weight, X), np.float64)
+            weight = _checked_weight(data[2] if len(data) == 3 else None, X)
             rows = self._rows(y)
             check_range(self, network, X, rows)
         except (TypeError, ValueError) as error:

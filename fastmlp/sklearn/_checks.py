@@ -23,8 +23,8 @@ def hidden_sizes(estimator: Any) -> list[int]:
         If one is none, or not positive.
     """
     hidden = estimator.hidden_layer_sizes
-    sizes = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-    if any(not isinstance(size, Integral) for size in sizes):
+    sizes = list(hidden) if hasattr(hidden, "__iter__") and np.ndim(hidden) else [hidden]
+    if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
         raise ValueError(f"hidden_layer_sizes: expected whole numbers, got {sizes}")
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")

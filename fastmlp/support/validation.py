@@ -22,6 +22,7 @@ __all__ = [
     "MOST_WEIGHT",
     "as_array",
     "as_rows",
+    "check_bool",
     "check_choice",
     "check_class_weight",
     "check_finite",
@@ -78,6 +79,13 @@ def check_integer(name: str, value: Any, *, low: int) -> int:
     return int(value)
 
 
+def check_bool(name: str, value: Any) -> bool:
+    """Return True or False, whichever it is; nothing else is one of them."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Return a name that is one of `choices`."""
     if not isinstance(value, str):
@@ -91,11 +99,16 @@ def check_names(name: str, value: Any, count: int) -> tuple[str, ...] | None:
     """Return `count` names as texts, or None."""
     if value is None:
         return None
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+    listed = hasattr(value, "tolist")  # an array, an index or a series
+    if isinstance(value, str) or not (listed or isinstance(value, Sequence)):
         raise TypeError(f"{name}: expected a sequence of names, got {value!r}")
     if len(value) != count:
         raise ValueError(f"{name}: expected {count} names, got {len(value)}")
-    return tuple(str(one) for one in value)
+    names = value.tolist() if listed else value
+    for one in names:
+        if not isinstance(one, str | numbers.Real | np.bool_):
+            raise TypeError(f"{name}: expected texts or numbers as names, got {one!r}")
+    return tuple(str(one) for one in names)
 
 
 def check_network(net: Any) -> None:

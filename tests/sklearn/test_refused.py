@@ -53,6 +53,32 @@ def test_training_goes_on_with_as_many_outputs(solver, first, then):
         )
 
 
+@pytest.mark.parametrize("wrong", [["1"] * 60, np.full(60, np.datetime64("2024-05-01"))])
+def test_weights_are_numbers(wrong):
+    for kind, y in ((ours.MLPRegressor, VALUES[1]), (ours.MLPClassifier, LABELS["one"])):
+        model = kind(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(X, y)
+        said = "sample_weight: expected real numbers, got (texts|dates)"
+        assert_refused(model, lambda m, y=y: m.fit(X, y, wrong), said, TypeError)
+        assert_refused(
+            model, lambda m, y=y: m.fit(X, y, validation_data=(X, y, wrong)),
+            f"validation_data: {said}", TypeError,
+        )  # fmt: skip
+
+
+def test_a_refused_first_partial_fit_leaves_no_classes():
+    labels = np.array(["a", "b", "c"])[np.arange(60) % 3]
+    model = ours.MLPClassifier(hidden_layer_sizes=(4,), random_state=0)
+    for X_, y, classes, said in (
+        (X, labels, ["a", "b"], "classes not in"), (X * np.nan, labels, ["a"], "contains NaN"),
+        (X[:5], labels, ["a", "b", "c"], "inconsistent"), (X, [[1], [2, 3]], ["a"], "sequence"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            model.partial_fit(X_, y, classes=classes)
+        assert state_of(model) == {}
+    model.partial_fit(X, labels, classes=["a", "b", "c"])
+    assert model.classes_.tolist() == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_numbers_beyond_float32_are_named(asked):
     """In a network of that dtype: because it was asked for, or since X was when it was fitted."""
@@ -131,7 +157,7 @@ def test_partial_fit_says_what_begins_anew():
     assert_refused(model, lambda m: m.fit(X, LABELS["one"]), "; warm_start=False begins anew")
 
 
-@pytest.mark.parametrize("sizes", [(5.5,), ((5,),), ("a",)])
+@pytest.mark.parametrize("sizes", [(5.5,), ((5,),), ("a",), (5, True), True, np.array(5)])
 def test_sizes_are_whole_numbers(sizes):
     with pytest.raises(ValueError, match="hidden_layer_sizes: expected whole numbers, got"):
         ours.MLPClassifier(sizes).fit(X, LABELS["one"])

@@ -35,7 +35,7 @@ REFUSED = [
     ({"y": LABELS - 1}, ValueError, "y: expected class labels 0 to 2"),
     ({"y": LABELS + 0.5}, ValueError, "y: expected integer"),
     ({"y": np.where(LABELS == 1, np.nan, 0)}, ValueError, "y: .*NaN"),
-    ({"y": ["a"] * 70}, TypeError, "y: expected numbers"),
+    ({"y": ["a"] * 70}, TypeError, "y: expected real numbers, .* np.unique"),
     ({"y": [[1], [2, 3]]}, ValueError, "y: .*rectangular"),
     ({"y": None}, ValueError, "y: "),
     ({"y": np.eye(4)[LABELS]}, ValueError, "y: expected 3 columns"),
