@@ -261,6 +261,17 @@ def test_weights_that_leave_float32_together_are_refused():
         net.fit(X, y, class_weight="auto")
 
 
+def test_probabilities_may_be_of_float16():
+    net = MLP((2, 3), rng=0, backend="numpy")
+    rows = np.full((2, 3), 1 / 3, np.float16)
+    whole = net.evaluate(
+        np.eye(2), rows.astype(np.float64) / rows.sum(1, dtype=np.float64)[:, None]
+    )
+    assert net.evaluate(np.eye(2), rows)["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+    with pytest.raises(ValueError, match=r"^y: .*, got a sum of 0\.999\d+ in row 0"):
+        net.evaluate(np.eye(2), rows.astype(np.float32))
+
+
 def test_classes_that_have_names_get_a_hint():
     net = MLP((2, 2), rng=0, backend="numpy")
     for y in (["a", "b"], np.array(["a", "b"], object)):

@@ -150,8 +150,12 @@ class CSVLogger(Callback):
     ) -> None:
         check_path(path)
         self.path = os.fspath(path)
-        if not isinstance(separator, str) or len(separator) != 1:
-            raise ValueError(f"separator: expected one character, got {separator!r}")
+        if not isinstance(separator, str):
+            raise TypeError(f"separator: expected one character, got {separator!r}")
+        if len(separator) != 1 or separator in '"\r\n':
+            raise ValueError(
+                f"separator: expected one character, no quote and no line end, got {separator!r}"
+            )
         self.separator, self.append = separator, check_bool("append", append)
 
     def __repr__(self) -> str:

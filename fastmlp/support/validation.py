@@ -255,6 +255,17 @@ def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
     return np.ascontiguousarray(y, np.int64)
 
 
+def _check_shares(name: str, y: np.ndarray) -> None:
+    """Raise ValueError where rows are no probabilities; those of float16 are rounded to 1e-3."""
+    wanted = f"{name}: expected labels, or rows of probabilities that sum to 1"
+    if (y < 0).any():
+        raise ValueError(f"{wanted}, got {y.min()}")
+    off = np.abs(y.sum(1, dtype=np.float64) - 1.0)
+    if (off > (1e-3 if y.dtype == np.float16 else 2e-5)).any():
+        row = int(off.argmax())
+        raise ValueError(f"{wanted}, got a sum of {y[row].sum(dtype=np.float64):g} in row {row}")
+
+
 def check_targets(
     name: str, y: Any, n_samples: int, n_out: int, output: str, loss: str, dtype: np.dtype
 ) -> np.ndarray:
@@ -292,8 +303,7 @@ def check_targets(
         raise ValueError(f"{name}: expected {n_out} columns, one per output, got {y.shape[1]}")
     check_finite(name, y, dtype=dtype)
     if output == "softmax":
-        if (y < 0).any() or not np.allclose(y.sum(1, dtype=np.float64), 1.0, atol=1e-5):
-            raise ValueError(f"{name}: expected labels, or rows of probabilities that sum to 1")
+        _check_shares(name, y)
         if (y.max(1, initial=0) == 1).all() and ((y == 0) | (y == 1)).all():
             return np.ascontiguousarray(y.argmax(1), np.int64)
     elif loss == "binary_cross_entropy" and y.size and (y.min() < 0 or y.max() > 1):
