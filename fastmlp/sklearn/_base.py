@@ -12,7 +12,7 @@ from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..activations import ACTIVATIONS
 from ..architecture import PRECISIONS, check_precision
@@ -26,11 +26,17 @@ from ..support.cached import cached_property
 from ..support.frames import in_memory
 from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
-from ._checks import check_continued, check_n_outputs, check_together, hidden_sizes
+from ._checks import (
+    check_class_weights,
+    check_continued,
+    check_n_outputs,
+    check_together,
+    hidden_sizes,
+)
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
-from ._inputs import are_plain, check_kind, check_range
+from ._inputs import are_plain, check_kind, check_range, checked_weight
 from ._lbfgs import Objective, fit_lbfgs
 from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, copies, draw
 from ._random import source
@@ -48,13 +54,6 @@ def _in_worker_thread() -> bool:
     if threading.current_thread() is threading.main_thread():
         return False
     return bool(getattr(get_active_backend()[0], "nesting_level", 0))
-
-
-def _checked_weight(sample_weight: Any, X: Any) -> np.ndarray | None:
-    if sample_weight is None:
-        return None
-    check_kind("sample_weight", sample_weight)
-    return np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
@@ -198,7 +197,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> tuple[Any, Any, np.ndarray, np.ndarray | None]:
         """Return X, y, the targets as rows and the sample weights, checked."""
         X, y = self._validate_input(X, y, incremental, reset=first)
-        weight = _checked_weight(sample_weight, X)
+        weight = checked_weight(sample_weight, X)
         rows = self._rows(y)
         if not first:
             check_n_outputs(self, "y", y, rows)
@@ -255,7 +254,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 "class_weight: 'balanced' looks at all of y, so partial_fit cannot have it; "
                 "expected a dict, as compute_class_weight makes one"
             )
+        check_class_weights(wanted)
         factors = compute_sample_weight(wanted, y)
+        if not (incremental or factors.any()):
+            raise ValueError("class_weight: expected at least one sample with a weight above 0")
         return np.ascontiguousarray(factors if weight is None else weight * factors, np.float64)
 
     def _validation(self, data: Any, network: Network) -> HeldOut | None:
@@ -268,7 +270,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             )
         try:
             X, y = self._validate_input(data[0], data[1], True, reset=False)
-            weight = _checked_weight(data[2] if len(data) == 3 else None, X)
+            weight = checked_weight(data[2] if len(data) == 3 else None, X)
             rows = self._rows(y)
             check_range(self, network, X, rows)
         except (TypeError, ValueError) as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import _check_sample_weight
 
 from ..support.finite import check_fits
 from ..support.frames import is_frame, kind_of
 from ._network import Network
 
-__all__ = ["are_plain", "check_kind", "check_range"]
+__all__ = ["are_plain", "check_kind", "check_range", "checked_weight"]
 
 
 def check_kind(name: str, data: Any) -> None:
@@ -101,3 +102,11 @@ def are_plain(y: object, n: int) -> bool:
     if type(y) is not np.ndarray or y.ndim not in (1, 2) or len(y) != n or not y.size:
         return False
     return y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool(np.isfinite(y).all()))
+
+
+def checked_weight(sample_weight: Any, X: Any) -> np.ndarray | None:
+    """Return the samples' weights as float64 (n,), or None; dates and texts are refused."""
+    if sample_weight is None:
+        return None
+    check_kind("sample_weight", sample_weight)
+    return np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)

@@ -65,6 +65,40 @@ def test_weights_are_numbers(wrong):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("weights", "kind", "said"),
+    [
+        ({"a": -1}, ValueError, r"class_weight\['a'\]: expected a number at least 0"),
+        ({"a": np.nan}, ValueError, r"class_weight\['a'\]: expected a finite number, got nan"),
+        ({"a": 1e31}, ValueError, r"class_weight\['a'\]: expected a number at most 1e\+30"),
+        ({"a": "2"}, TypeError, r"class_weight\['a'\]: expected a number, got '2'"),
+        ({"a": 0, "b": 0}, ValueError, "class_weight: expected at least one sample"),
+    ],
+)
+def test_weights_of_classes_are_numbers(weights, kind, said):
+    labels = np.array(["a", "b"])[LABELS["one"]]
+    model = ours.MLPClassifier(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(X, labels)
+    model.class_weight = weights
+    assert_refused(model, lambda m: m.fit(X, labels), said, kind)
+    with pytest.raises(ValueError, match=r"class_weight\[1\]: expected a number at least 0"):
+        ours.MLPClassifier(class_weight=[{0: 1, 1: 2}, {1: -1}]).fit(X, LABELS["two"])
+
+
+def test_a_stream_may_bring_samples_that_count_for_nothing():
+    model = ours.MLPClassifier((4,), class_weight={0: 0, 1: 2}, random_state=0)
+    before = model.partial_fit(X, LABELS["one"] * 0, classes=[0, 1]).coefs_[0].copy()
+    assert model.loss_ == 0
+    assert (model.partial_fit(X, LABELS["one"]).coefs_[0] != before).any()
+
+
+def test_threads_are_counted():
+    model = ours.MLPClassifier(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    model.fit(X, LABELS["one"]).set_params(threads=True)
+    assert_refused(
+        model, lambda m: m.fit(X, LABELS["one"]), "threads: expected an integer, got T", TypeError
+    )
+
+
 def test_a_refused_first_partial_fit_leaves_no_classes():
     labels = np.array(["a", "b", "c"])[np.arange(60) % 3]
     model = ours.MLPClassifier(hidden_layer_sizes=(4,), random_state=0)
