@@ -23,7 +23,7 @@ from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..schedules import SCHEDULES, Schedule
 from ..support.cached import cached_property
-from ..support.frames import in_memory
+from ..support.frames import without_categories
 from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
 from ._checks import (
@@ -36,7 +36,7 @@ from ._checks import (
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
-from ._inputs import are_plain, check_kind, check_range, checked_weight
+from ._inputs import are_plain, check_range, checked_weight, readable
 from ._lbfgs import Objective, fit_lbfgs
 from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, copies, draw
 from ._random import source
@@ -131,11 +131,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         plain = network is not None and network.accepts(X) and are_plain(y, len(X))
         if plain and "feature_names_in_" not in self.__dict__:
             return X, y
-        check_kind("X", X := in_memory(X))
+        X = readable("X", X)
         dtypes = _READ_AS_THEY_ARE[:2] if self.dtype is None else _READ_AS_THEY_ARE
         return validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtypes,
-            reset=reset, **checks,
+            self, X, without_categories(y), accept_sparse=["csr", "csc"], multi_output=True,
+            dtype=dtypes, reset=reset, **checks,
         )  # fmt: skip
 
     def _fit(
@@ -411,7 +411,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return outputs if applied is None else applied(outputs)
 
     def _validated(self, X: Any) -> Any:
-        check_kind("X", X := in_memory(X))
+        X = readable("X", X)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         check_range(self, self._current(), X)
         return X

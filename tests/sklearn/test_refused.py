@@ -99,6 +99,23 @@ def test_threads_are_counted():
     )
 
 
+def test_a_missing_category_is_no_number():
+    """Of categories of whole numbers, pandas makes it -2^63."""
+    whole = pd.DataFrame({"stars": pd.Categorical([1, 5, 3, 3] * 15), "votes": [1, 2, 3, 4] * 15})
+    holes = whole.assign(stars=pd.Categorical([1, 5, None, 3] * 15))
+    model = ours.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    plain = model.fit(whole.astype(int), VALUES[1]).predict(whole.astype(int))
+    np.testing.assert_array_equal(model.fit(whole, VALUES[1]).predict(whole), plain)
+    for call, name in (
+        (lambda m: m.fit(holes, VALUES[1]), "X"), (lambda m: m.predict(holes), "X"),
+        (lambda m: m.fit(whole, holes), "y"),
+        (lambda m: m.fit(whole, VALUES[1], validation_data=(holes, VALUES[1])), "X"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"Input {name} contains NaN"):
+            call(model)
+    np.testing.assert_array_equal(model.predict(whole), plain)
+
+
 def test_a_refused_first_partial_fit_leaves_no_classes():
     labels = np.array(["a", "b", "c"])[np.arange(60) % 3]
     model = ours.MLPClassifier(hidden_layer_sizes=(4,), random_state=0)
