@@ -265,7 +265,7 @@ class MLP:
         return self._backend().answers(self._parameters, X, self._rows, self.threads)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return class labels (softmax), a 0/1 matrix (sigmoid) or values (identity).
+        """Return labels (softmax), a 0/1 matrix (sigmoid), values (identity; poisson: logarithms).
 
         Parameters
         ----------
