@@ -345,7 +345,7 @@ class MLP:
         batch_size : int or None, default 64
             Samples of a step; None is all, 1 is stochastic. A smaller last batch counts as well.
         optimizer : Optimizer or str, optional
-            Another one than the network has starts its state afresh.
+            Another object than the network has, also an equal one, starts its state afresh.
         schedule : Schedule or str, optional
             Goes on where it was if it equals the one of the last fit.
         l1, l2 : float, default 0
