@@ -213,6 +213,8 @@ def test_names_come_as_frames_have_them():
     assert net.feature_names == ("a", "b", "c")
     net.class_names = np.array([5, 7])
     assert net.class_names == ("5", "7")
+    with pytest.raises(TypeError, match=r"class_names: expected a sequence of names, got array\(5"):
+        net.class_names = np.array(5)
 
 
 def test_attributes_that_were_set_are_saved(tmp_path):

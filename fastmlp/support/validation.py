@@ -21,6 +21,7 @@ from .frames import is_frame, kind_of, numbers_of, values_of
 __all__ = [
     "MOST_WEIGHT",
     "as_array",
+    "as_list",
     "as_rows",
     "check_bool",
     "check_choice",
@@ -95,16 +96,21 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
+def as_list(name: str, value: Any, what: str) -> list[Any]:
+    """Return a sequence, an array, an index or a series as a list; TypeError says of what."""
+    listed = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(listed, str) or not isinstance(listed, Sequence):
+        raise TypeError(f"{name}: expected a sequence of {what}, got {value!r}")
+    return list(listed)
+
+
 def check_names(name: str, value: Any, count: int) -> tuple[str, ...] | None:
     """Return `count` names as texts, or None."""
     if value is None:
         return None
-    listed = hasattr(value, "tolist")  # an array, an index or a series
-    if isinstance(value, str) or not (listed or isinstance(value, Sequence)):
-        raise TypeError(f"{name}: expected a sequence of names, got {value!r}")
-    if len(value) != count:
-        raise ValueError(f"{name}: expected {count} names, got {len(value)}")
-    names = value.tolist() if listed else value
+    names = as_list(name, value, "names")
+    if len(names) != count:
+        raise ValueError(f"{name}: expected {count} names, got {len(names)}")
     for one in names:
         if not isinstance(one, str | numbers.Real | np.bool_):
             raise TypeError(f"{name}: expected texts or numbers as names, got {one!r}")
