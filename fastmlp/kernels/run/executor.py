@@ -124,7 +124,7 @@ class Executable:
 
     `bases` are the addresses of every slot's array, or its number, to be filled in before a run: as
     ctypes' integers, since NumPy takes twice as long to enter one. `turns` says, live, how often
-    each loop runs, in their order.
+    each loop runs, in their order. ``run_alone(address)`` runs it on this thread.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -150,7 +150,7 @@ class Executable:
         )  # fmt: skip
         self._header[emitted.N_VALUES], self._header[emitted.N_MOVES] = values, len(moves)
         self._header[emitted.SHARES] = self.shares
-        self.address, self._run_alone = self._header.ctypes.data, serial_driver()
+        self.address, self.run_alone = self._header.ctypes.data, serial_driver()
 
     def _enter_tables(self, tables: dict[int, np.ndarray]) -> None:
         self._tables |= tables
@@ -180,7 +180,7 @@ class Executable:
         if threads < 2 or not run_on_threads(
             function_address("take_parts"), self.address, self.shares, threads, self.clear
         ):
-            self._run_alone(self.address)
+            self.run_alone(self.address)
 
 
 def _table(rows: Sequence[tuple[int, ...]], row_bytes: int) -> np.ndarray:
