@@ -17,7 +17,7 @@ from ...optimizers import Optimizer
 from ...support.notices import notice
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
-from ..program.job import Job, Lists, Regularizing
+from ..program.job import BLOCK, Job, Lists, Regularizing
 from ..program.operation import Phase, Program, Slot
 from ..program.sections import phases_of
 from . import choose
@@ -104,6 +104,8 @@ class Training:
             )
         most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
         self.chunk = min(self.batch_size, most)
+        if self._mode == "full":  # a share's samples are in whole tiles of its own
+            self.chunk = -(-self.chunk // BLOCK) * BLOCK
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
         at_once = self.batch_size if self._mode == "full" else self.chunk

@@ -169,3 +169,18 @@ def test_a_sample_may_come_again_in_a_batch(dtype):
         )
         found.append([*weights, *biases])
     assert difference(*found) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(("dtype", "width"), [("float32", 64), ("float64", 32)])
+def test_threads_have_room_for_whole_tiles_of_few_samples(dtype, width):
+    """Rows of that width fill pages: behind the room for activations the next array begins."""
+    net = MLP((20, width, width, width, 3), activation="tanh", dtype=dtype, rng=0)
+    for n in (2, 3, 5, 9, 19, 25, 33):
+        X, y = scipy.sparse.random(n, 20, 0.3, "csr", random_state=1), np.arange(n) % 3
+        net.threads = 1
+        loss, gradients = net.loss_and_gradients(X, y)
+        for net.threads in (2, 3, 5, 7):
+            again, found = net.loss_and_gradients(X, y)
+            assert again == loss
+            for ours, wanted in zip(found.weights, gradients.weights, strict=True):
+                np.testing.assert_array_equal(ours, wanted)
