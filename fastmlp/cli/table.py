@@ -25,6 +25,7 @@ from ..support.wording import counted
 from ..tables import Columns, Table, describe, load_model, read_table, save_model, train_model
 from ..tables.cells import categories_of
 from ..tables.model import Targets, features_of, targets_of
+from ..tables.numerals import Marks
 from ..tables.parts import Parts, divide
 from ..training.history import History
 from .console import Console, percent, say_confusion
@@ -252,6 +253,7 @@ def train_table(
         "digest": _digest(table.path), "test_size": float(test_size),
         "shuffle": shuffle, "seed": args.seed or 0,
         "header": table.layout is None or table.layout.has_header,
+        "decimal": table.marks.decimal, "thousands": table.marks.thousands,
     }  # fmt: skip
     recorder, begun = _Recorder(), time.perf_counter()
     watched = not args.quiet and sys.stderr is not None and sys.stderr.isatty()
@@ -293,10 +295,12 @@ def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
     """Return a table that a model is asked about, and its prepared rows; say what is new there."""
     known = model.table_
     names = [*known["numbers"], *known["categories"]]
-    headless = "split" in known and not known["split"]["header"]
+    split = known.get("split", {})
+    headless = not split.get("header", True)
+    marks = Marks(split["decimal"], split["thousands"]) if "decimal" in split else None
     table = read_table(
         source, header=False if headless else None, known=() if headless else names,
-        texts=known["categories"], label=known["label"],
+        texts=known["categories"], label=known["label"], marks=marks,
     )  # fmt: skip
     if headless:
         _number(table, known)

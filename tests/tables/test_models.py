@@ -29,7 +29,7 @@ from fastmlp.tables import (
     save_model,
     train_model,
 )
-from fastmlp.tables.layout import first_is_header, number_in
+from fastmlp.tables.layout import first_is_header
 from fastmlp.tables.model import features_of
 from fastmlp.tables.parts import divide
 
@@ -417,14 +417,6 @@ def test_a_network_of_names_reads_tables_by_name(here, capsys):
 )
 def test_a_header_is_told_from_samples(rows, expected):
     assert first_is_header(rows) == expected
-
-
-def test_numbers_in_cells():
-    assert number_in("-1.5e3") == -1500
-    assert number_in("1,5", ",") == 1.5
-    assert number_in(" 7 ") == 7
-    for text in ("1_000", "12 kg", "", "1,5", "0x1", "nan", "1.2.3"):
-        assert number_in(text) is None
 
 
 def test_a_column_of_numbers_first_and_texts_later_keeps_its_texts(here):
