@@ -158,7 +158,8 @@ def report(args: Namespace, console: Console) -> int:
     from ..persistence import saved_with
     from ..report import write_report
 
-    check_outputs(out=args.out)
+    read = [args.model, *(name for name in (args.data, args.data_option) if name is not None)]
+    check_outputs(read=read, out=args.out)
     if is_table_model(args.model):
         from .table import report_table
 

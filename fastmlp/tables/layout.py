@@ -235,17 +235,19 @@ def _named(
 
     Repeated ones become what pandas makes of them.
     """
-    names: list[str] = []
+    names: dict[str, int] = {}  # the number of the last one that was called so
     repeated: dict[str, list[str]] = {}
     unnamed = tuple(at for at, cell in enumerate(head) if not cell.strip())
     for at, cell in enumerate(head):
-        name, number = cell.strip() or f"column {at}", 0
+        name = first = cell.strip() or f"column {at}"
+        number = names.get(first, 0)
         while name in names:
             number += 1
-            name = f"{cell.strip()}.{number}"
-        names.append(name)
+            name = f"{first}.{number}"
+        names[first] = number
+        names.setdefault(name, 0)
         if number:
-            repeated.setdefault(cell.strip(), []).append(name)
+            repeated.setdefault(first, []).append(name)
     return tuple(names), unnamed, repeated
 
 

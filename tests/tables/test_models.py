@@ -151,6 +151,13 @@ def test_layout_and_columns_name_what_they_are_given(here):
         describe(PEOPLE, "tall")
 
 
+def test_columns_of_one_name_are_numbered(here):
+    Path("t.csv").write_text("a,a,,a.1,a,column 2\n1,2,3,4,5,x\n")
+    layout = find_layout("t.csv")
+    assert layout.names == ("a", "a.1", "column 2", "a.1.1", "a.2", "column 2.1")
+    assert dict(layout.repeated)["a"] == ("a.1", "a.2")
+
+
 @pytest.mark.parametrize("size", ["1.0", "2.5", "0", "-3", "1e1", "nan", ""])
 def test_a_share_of_rows_to_test_on_is_below_1(here, capsys, size):
     line = refused(capsys, "train", "people.csv", "--label", "tall", "--test-size", size)
