@@ -129,11 +129,11 @@ def predict(args: Namespace, console: Console) -> int:
             columns = [np.array([_cell(name) for name in names], object)[places]]
             if n_out > 1:
                 header[1:] = [_cell(f"p_{name}") for name in names]
-    console.say(",".join(header))
+    console.say(",".join(header), exact=True)
     # str() of a float is the shortest text that reads back as the same number.
     lines = [",".join(map(str, cells)) for cells in zip(*columns, *outputs.T, strict=True)]
     for start in range(0, len(lines), _LINES):
-        console.say("\n".join(lines[start : start + _LINES]))
+        console.say("\n".join(lines[start : start + _LINES]), exact=True)
     return 0
 
 

@@ -408,7 +408,7 @@ def predict_table(args: Namespace, console: Console) -> int:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([header] * (start == 0) + rows[start : start + _LINES])
-        console.say(text.getvalue().rstrip("\n"))
+        console.say(text.getvalue().rstrip("\n"), exact=True)
     return 0
 
 
