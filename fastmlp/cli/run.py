@@ -30,6 +30,8 @@ def _run(argv: Sequence[str] | None, console: Console) -> int:
 def _explained(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError) and not str(error):
+        return "there is not enough memory"
     # the command line has no argument of that name
     return str(error).removeprefix("path: ") or type(error).__name__
 

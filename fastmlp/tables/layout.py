@@ -296,9 +296,7 @@ def find_layout(
     marks = find_marks(rows[1:] or rows, separator, marks)
     if header is None:
         here = sum(cell.strip() in known for cell in rows[0])
-        header = 2 * here >= len(known) if known else None
-    if header is None:
-        header = first_is_header(rows, marks)
+        header = bool(known and 2 * here >= len(known)) or first_is_header(rows, marks)
     blank = len(text) - len(text.lstrip("\r\n"))
     lines = text[:blank].count("\n") or text[:blank].count("\r")
     if header:

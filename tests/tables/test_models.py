@@ -151,6 +151,12 @@ def test_layout_and_columns_name_what_they_are_given(here):
         describe(PEOPLE, "tall")
 
 
+def test_columns_of_other_names_are_listed(model, capsys):
+    PEOPLE.rename(columns=str.upper).to_csv("upper.csv", index=False)
+    line = refused(capsys, "predict", "model.skops", "upper.csv")
+    assert f"the columns are {', '.join(repr(name.upper()) for name in PEOPLE.columns)}" in line
+
+
 def test_columns_of_one_name_are_numbered(here):
     Path("t.csv").write_text("a,a,,a.1,a,column 2\n1,2,3,4,5,x\n")
     layout = find_layout("t.csv")
