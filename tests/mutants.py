@@ -88,7 +88,8 @@ GROUPS = {
          ("full_batch", "inference", "job", "minibatch", "operation", "passes", "per_sample",
           "post_gradient", "sparse_input")],
         [["tests/kernels/program/test_shares.py", "tests/kernels/run/test_steps.py"],
-         ["tests/kernels/run/test_partition.py"],
+         ["tests/kernels/run/test_partition.py", "tests/kernels/run/test_csr_rows.py", "-k",
+          "partition or references"],
          ["tests/kernels/run/test_rows_inference.py", "tests/kernels/program/test_footprint.py"],
          *STEPS, ["tests/whole/test_precision.py", "-k", "round_the_same or bits"]],
     ),
@@ -96,7 +97,7 @@ GROUPS = {
         [KERNELS / "emit/executor.py", KERNELS / "emit/flow.py", KERNELS / "emit/threads.py",
          KERNELS / "run/executor.py"],
         [["tests/kernels/run/test_executor.py"], ["tests/kernels/run/test_executor_threads.py"],
-         ["tests/kernels/run/test_steps.py"], *STEPS],
+         ["tests/kernels/run/test_steps.py", "tests/bench/test_profile.py"], *STEPS],
     ),
     "shares": (
         [KERNELS / "run/partition.py", KERNELS / "run/packed_weights.py"],

@@ -21,7 +21,7 @@ __all__ = ["emit", "run_serial", "take_part", "take_parts", "work_on"]
 
 (RECORDS, VALUE_SLOTS, VALUE_OFFSETS, N_VALUES, BASES, OPERATIONS, MOVES, N_MOVES, LOOPS, SPANS,
  SHARES, SEGMENTS, N_SEGMENTS, SYNC, TIMES, CLOCKS) = range(16)  # fmt: skip
-HEADER = 16
+HEADER = 16  # mutant 17: a word that nobody reads
 # an operation: its kernel, its record, its first move and the one behind its last
 KERNEL, RECORD, FIRST_MOVE, LAST_MOVE = range(4)
 OPERATION = 4 * WORD
@@ -38,6 +38,7 @@ SEGMENT = 4 * WORD
 LINE = 128  # bytes: neighbouring lines of 64 are fetched together
 # shared memory of threads, a line each: whether somebody leads; the phase announced, counted from
 # 1; which phase and step that is; for each share when it was claimed last, and when done
+# mutant 4: a line that nobody uses
 SEQUENCE, PLACE, CLAIMS = LINE, 2 * LINE, 3 * LINE
 # mutant 2: a phase that never comes
 OVER = -1  # announced when nothing follows
@@ -45,6 +46,7 @@ OVER = -1  # announced when nothing follows
 SPINS = 4000  # looks, some 50 us, before the system is asked whether another thread is due
 # mutant 3: any word behind the system's two
 BEFORE = 2  # in a clock's line, behind what the system writes: ticks before an operation
+# mutant 7: of macOS, that these tests do not run on
 _MONOTONIC = 6 if sys.platform == "darwin" else 1
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ..emit.optimizers import HYPER_ROW, STORE
 from ..jit.registry import SPLIT
-from .operation import NOWHERE, At, Slot, Value, cut
+from .operation import At, Slot, Value, cut
 
 __all__ = ["BLOCK", "Job", "Layer", "Lists", "Loss", "Packed", "Regularizing", "Scaled", "Wide"]
 
@@ -26,11 +26,11 @@ class Wide:
     block: int  # of k, that the forward and the backward pass go through at a time
     rows: int  # of W, that are packed anew once they are stepped, while they are in a cache
     # bfloat16 parts that operands are split into, if any: k counts pairs then, in `block` too
-    parts: int = 0
-    split_a: At = NOWHERE  # rows of what comes in, split, for the forward pass
-    ld_split_a: int = 0
-    split_d: At = NOWHERE  # of the deltas, for the backward pass: not of the first layer
-    ld_split_d: int = 0
+    parts: int
+    split_a: At  # rows of what comes in, split, for the forward pass
+    ld_split_a: int
+    split_d: At  # of the deltas, for the backward pass: not of the first layer
+    ld_split_d: int
 
     @property
     def suffix(self) -> str:
@@ -147,12 +147,12 @@ class Packed:
 class Regularizing:
     """What a step does beside the loss's gradient."""
 
-    penalty: bool = False  # l1 or l2 is above 0
-    clips: bool = False  # the gradient's norm is bounded
-    limits: bool = False  # the norm of each neuron's weights is
+    penalty: bool  # l1 or l2 is above 0
+    clips: bool  # the gradient's norm is bounded
+    limits: bool  # the norm of each neuron's weights is
     # the whole gradient is summed before the optimizer's step: it is clipped, or has an l1 part, or
     # the weights are bounded
-    whole: bool = False
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Job:
     n_bytes: int = 0
     lists: Lists | None = None
     packed: Packed | None = None
-    regularizing: Regularizing = field(default_factory=Regularizing)
+    regularizing: Regularizing = Regularizing(False, False, False, False)
     # of samples of a full batch, each with a gradient of its own
     groups: int = 1  # mutant 2: who writes a full batch says it
     group_samples: int = 0

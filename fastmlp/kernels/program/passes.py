@@ -114,6 +114,7 @@ def backward(job: Job, share: Share, samples: Samples) -> None:
     """Take deltas back to the first hidden layer."""
     for q in reversed(job.layers):
         wide, p = q.wide, job.layers[q.number - 1]
+        # mutant >=: where lists are read, the first layer's deltas are packed for nobody
         if wide is not None and (q.number > 0 or job.lists is None):
             _pack("columns_right", share, wide, wide.d, samples, q.d, q.ld_h, q.n_out)
         if q.number == 0:

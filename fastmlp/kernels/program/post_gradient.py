@@ -115,6 +115,7 @@ def _norms(job: Job, share: Share, t: int) -> None:
                 )  # fmt: skip
         if q.has_bias and t == 0:
             share.add(
+                # mutant 1: of ld, a single row has none behind it
                 "gradient_squares", totals=biases + q.number * 8, w=q.bias, ld=0,
                 g=job.gradient_of(q.bias), vectors=q.vectors_out, rows=1, blocks=1,
                 hyper=job.hyper(bias=True),

@@ -119,9 +119,12 @@ def test_samples_are_shared_out_evenly_in_tiles(rows, shares):
     assert max(counts) <= -(-tiles // shares) * MR
 
 
+PENALTY = Regularizing(penalty=True, clips=False, limits=False, whole=False)
+
+
 def test_a_step_adds_up_the_penalties_of_the_one_before():
     """In its first phase, before any of its own are noted; and a section does it for the last."""
-    job = job_of((40, 9, 3), 2, 13, regularizing=Regularizing(penalty=True))
+    job = job_of((40, 9, 3), 2, 13, regularizing=PENALTY)
     first, *others = minibatch.step(job, 13)
     before, none = records(first, "reduce_penalties")
     assert [op["penalty"] for op in before] == [At(Slot.PENALTY, -8, step=8)]

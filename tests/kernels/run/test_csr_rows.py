@@ -132,10 +132,11 @@ def test_threads_leave_the_same_bits(hidden, mode, monkeypatch):
     assert any((a != b).any() for a, b in zip(first, smaller, strict=True))
 
 
-def test_a_loss_and_its_gradient_are_the_references():
-    X, y = matrix(SCATTERED, dtype="float64"), np.arange(300) % 3
+@pytest.mark.parametrize(("n_in", "each"), [(SCATTERED, 5), (200, 14)], ids=["one", "two groups"])
+def test_a_loss_and_its_gradient_are_the_references(n_in, each):
+    X, y = matrix(n_in, each=each, dtype="float64"), np.arange(300) % 3
     ours, expected = (
-        MLP((SCATTERED, 20, 3), rng=0, dtype="float64", backend=backend).loss_and_gradients(X, y)
+        MLP((n_in, 20, 3), rng=0, dtype="float64", backend=backend).loss_and_gradients(X, y)
         for backend in ("numba", "numpy")
     )
     assert abs(ours[0] - expected[0]) < 1e-12
