@@ -39,6 +39,7 @@ _EPOCHS, _EPOCHS_OF_VALUES, _FEWEST_EPOCHS, _SAMPLES = 200, 100, 10, 4_000_000
 _RATE, _RATE_OF_VALUES = 0.003, 0.001
 _MOST_SHOWN, _MOST_NAMES = 5, 8  # classes and columns in a line
 _LINES = 1000  # written at a time
+_HIGHEST_SEED = 2**32 - 1  # that scikit-learn's estimators take
 _NETWORKS_ONLY = {
     "l1": 0.0, "label_smoothing": 0.0, "clip_norm": None, "max_norm": None, "checkpoint": None,
     "resume": None, "on_divergence": "raise", "input_scale": None, "backend": "numba",
@@ -58,6 +59,8 @@ def _check_options(args: Namespace) -> None:
     for name, default in _NETWORKS_ONLY.items():
         if getattr(args, name) != default:
             raise ValueError(f"--{name.replace('_', '-')}: not for tables")
+    if args.seed is not None and args.seed > _HIGHEST_SEED:
+        raise ValueError(f"--seed: expected at most {_HIGHEST_SEED} for a table, got {args.seed}")
 
 
 def _introduce(table: Table, columns: Columns, targets: Targets) -> str:
@@ -214,6 +217,18 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
+def _divergence(history: History, estimator: Any) -> str | None:
+    """Return what there is to say of a loss that is no number any more, None where it is one."""
+    finite = [*np.isfinite(history.loss)]
+    if all(finite):
+        return None
+    epoch = finite.index(False)
+    return (
+        f"training diverged: the loss is {history.loss[epoch]} in epoch {epoch + 1}; try a smaller "
+        f"--learning-rate (it was {estimator.optimizer.learning_rate:g})"
+    )
+
+
 def _interrupted(model: Any, history: History, out: str | None) -> str:
     """Save what was trained in whole epochs; return what there is to say."""
     saved = "not saved"
@@ -266,7 +281,13 @@ def train_table(
         unsaid = "Training interrupted|Stochastic Optimizer|column .* was not trained on"
         warnings.filterwarnings("ignore", message=unsaid)
         assert given[0] is not None
-        model = train_model(estimator, columns, given[0], given[1], [recorder, *bars])
+        try:
+            model = train_model(estimator, columns, given[0], given[1], [recorder, *bars])
+        except ValueError:
+            if (reason := _divergence(recorder.history, estimator)) is None:
+                raise
+            console.note(f"error: {reason}")
+            return 1
         X_test = model[0].transform(frame.iloc[parts.test])
     history, seconds = recorder.history, time.perf_counter() - begun
     model.table_["split"] = split

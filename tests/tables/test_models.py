@@ -151,6 +151,22 @@ def test_layout_and_columns_name_what_they_are_given(here):
         describe(PEOPLE, "tall")
 
 
+@pytest.mark.parametrize("values", [False, True])
+def test_a_loss_that_is_no_number_any_more_is_told_as_such(here, capsys, values):
+    label = ("--label", "weight", "--regression") if values else ("--label", "tall")
+    options = ("--optimizer", "sgd", "--learning-rate", "1e30", *QUIET)
+    assert main(["train", "people.csv", *label, *options]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"fastmlp: error: training diverged: the loss is (nan|inf) in epoch 1; try "
+                        r"a smaller --learning-rate \(it was 1e\+30\)", line), line  # fmt: skip
+    assert not Path("model.skops").exists()
+
+
+def test_a_seed_beyond_those_of_tables_is_refused_before_training(here, capsys):
+    line = refused(capsys, "train", "people.csv", "--label", "tall", "--seed", str(2**32))
+    assert "--seed: expected at most 4294967295 for a table, got 4294967296" in line
+
+
 def test_columns_of_other_names_are_listed(model, capsys):
     PEOPLE.rename(columns=str.upper).to_csv("upper.csv", index=False)
     line = refused(capsys, "predict", "model.skops", "upper.csv")
