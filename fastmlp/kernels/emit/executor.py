@@ -91,9 +91,11 @@ def _operations(x: Threads, q: Any, then: Callable[[Any], None]) -> None:
 def _now(x: Threads, place: Any) -> Any:
     """Return the clock's ticks; the system writes them to `place`."""
     if sys.platform == "win32":
+        # mutant pass: of Windows, that these tests do not run on
         x.call("QueryPerformanceCounter", I32, [place])
         return x.word(place)
     x.call("clock_gettime", I32, [I32(_MONOTONIC), place])
+    # mutant 1000000001: a clock that goes wrong by a second in 32 years
     return x.b.add(x.times(x.word(place), 1_000_000_000), x.word(place, 1))
 
 

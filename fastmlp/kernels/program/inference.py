@@ -37,7 +37,7 @@ def _look(job: Job, share: Share, t: int, samples: Samples) -> None:
 
 # arrays with a row a sample
 _IN_ORDER = (Slot.ROWS, Slot.OUT, Slot.LOSSES, Slot.CORRECT, Slot.X)
-# mutant 3: one that nobody uses
+# mutant 3: some that nobody uses
 _SLOTS = 2 * len(_IN_ORDER) + 2  # of a share
 
 
