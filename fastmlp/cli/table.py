@@ -51,8 +51,8 @@ class _Recorder(Callback):
 
     @property
     def history(self) -> History:
-        """Of the last fit."""
-        return self.net.history
+        """Of the last fit, empty before one."""
+        return self.net.history if hasattr(self, "net") else History()
 
 
 def _check_options(args: Namespace) -> None:
