@@ -9,7 +9,6 @@ import sys
 import time
 import warnings
 from argparse import Namespace
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from ..tables.parts import Parts, divide
 from ..training.history import History
 from .console import Console, percent, say_confusion
 from .files import write_json
+from .introduction import introduce, note_repeated, notes
 
 __all__ = ["evaluate_table", "predict_table", "report_table", "train_table"]
 
@@ -37,7 +37,6 @@ HIDDEN, TEST_SIZE = (100,), 0.2
 # by default, found on scikit-learn's own tables; with more rows fewer epochs see as many samples
 _EPOCHS, _EPOCHS_OF_VALUES, _FEWEST_EPOCHS, _SAMPLES = 200, 100, 10, 4_000_000
 _RATE, _RATE_OF_VALUES = 0.003, 0.001
-_MOST_SHOWN, _MOST_NAMES = 5, 8  # classes and columns in a line
 _LINES = 1000  # written at a time
 _HIGHEST_SEED = 2**32 - 1  # that scikit-learn's estimators take
 _NETWORKS_ONLY = {
@@ -61,55 +60,6 @@ def _check_options(args: Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')}: not for tables")
     if args.seed is not None and args.seed > _HIGHEST_SEED:
         raise ValueError(f"--seed: expected at most {_HIGHEST_SEED} for a table, got {args.seed}")
-
-
-def _introduce(table: Table, columns: Columns, targets: Targets) -> str:
-    """Return the line that says what was taken for what."""
-    said = [counted(len(table.frame), "row")]
-    if table.layout is not None and (layout := table.layout.describe()):
-        said.append(layout)
-    features = [counted(len(columns.numbers), "number")] * bool(columns.numbers)
-    if columns.categories:
-        kinds = sum(table.frame[name].nunique() for name in columns.categories)
-        features.append(
-            f"{len(columns.categories)} categor{'y' if len(columns.categories) == 1 else 'ies'} "
-            f"({kinds} values)"
-        )
-    if columns.regression:
-        label = f"values from {targets.y.min():g} to {targets.y.max():g}"
-    else:
-        counts = Counter(targets.y.tolist()).most_common()
-        shown = ", ".join(f"{name} {count:,}" for name, count in counts[:_MOST_SHOWN])
-        more = ", ..." if len(counts) > _MOST_SHOWN else ""
-        label = f"{len(counts)} classes ({shown}{more})"
-    return (
-        f"{table.path.name}: {', '.join(said)}; features: {', '.join(features)}; "
-        f"label {columns.label!r}: {label}"
-    )
-
-
-def _note_repeated(table: Table, console: Console, used: list[str]) -> None:
-    """Say what columns are called of which the header has the name more than once."""
-    for name, others in table.repeated.items():
-        if not {name, *others}.isdisjoint(used):
-            console.note(f"{len(others) + 1} columns are called {name!r}: the first is {name!r}, "
-                         f"the others are {', '.join(map(repr, others))}")  # fmt: skip
-
-
-def _notes(table: Table, columns: Columns, targets: Targets, console: Console) -> None:
-    """Say what is renamed, left out and filled."""
-    _note_repeated(table, console, [columns.label, *columns.features])
-    for reason in dict.fromkeys(columns.left_out.values()):
-        names = [repr(name) for name, why in columns.left_out.items() if why == reason]
-        shown = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
-        one = f"column {shown}" if len(names) == 1 else f"{len(names)} columns ({shown})"
-        console.note(f"{one} left out: {reason}")
-    if missing := len(table.frame) - len(targets.rows):
-        console.note(f"{counted(missing, 'row')} without a label left out")
-    holes = int(table.frame[columns.features].isna().to_numpy().sum())
-    if holes:
-        console.note(f"{counted(holes, 'missing value')} in the features: numbers are filled "
-                     "with the median, for categories they are one more value")  # fmt: skip
 
 
 def _n_features(columns: Columns, table: Table) -> int:
@@ -261,8 +211,8 @@ def train_table(
     encoded = _n_features(columns, table)
     hidden = _hidden(args, (len(columns.features), encoded), n_out)
     estimator = _estimator(args, columns, hidden, len(parts.training))
-    say(_introduce(table, columns, targets))
-    _notes(table, columns, targets, console)
+    say(introduce(table, columns, targets))
+    notes(table, columns, targets, console)
     say(_plan(args, estimator, [encoded, *hidden, n_out], parts))
     split = {
         "digest": _digest(table.path), "test_size": float(test_size),
@@ -332,7 +282,7 @@ def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
             f"{table.path}: expected the columns that the model was trained on, got none called "
             f"{', '.join(map(repr, missing[:8]))}; the columns are {there}"
         )
-    _note_repeated(table, console, names)
+    note_repeated(table, console, names)
     frame = features_of(table, known["numbers"], known["categories"])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
