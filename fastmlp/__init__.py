@@ -39,13 +39,17 @@ _HOME = {
     "fit_many": "training.many",
 }
 _MODULES = (
+    "activations",
     "callbacks",
+    "cli",
     "datasets",
     "diagnostics",
     "distributed",
+    "examples",
     "initializers",
     "interchange",
     "kernels",
+    "losses",
     "metrics",
     "optimizers",
     "plots",
@@ -53,6 +57,9 @@ _MODULES = (
     "reference",
     "report",
     "schedules",
+    "sklearn",
+    "tables",
+    "training",
 )
 
 __all__ = [
@@ -75,14 +82,17 @@ __all__ = [
     "RMSProp",
     "ReduceOnPlateau",
     "StepDecay",
+    "activations",
     "callbacks",
     "datasets",
     "diagnostics",
     "distributed",
+    "examples",
     "fit_many",
     "initializers",
     "interchange",
     "kernels",
+    "losses",
     "metrics",
     "optimizers",
     "plots",
@@ -90,17 +100,22 @@ __all__ = [
     "reference",
     "report",
     "schedules",
+    "tables",
+    "training",
 ]
 
 if TYPE_CHECKING:
     from . import (
+        activations,
         callbacks,
         datasets,
         diagnostics,
         distributed,
+        examples,
         initializers,
         interchange,
         kernels,
+        losses,
         metrics,
         optimizers,
         plots,
@@ -108,6 +123,8 @@ if TYPE_CHECKING:
         reference,
         report,
         schedules,
+        tables,
+        training,
     )
     from .callbacks import EarlyStopping, ModelCheckpoint
     from .contract.operations import Gradients

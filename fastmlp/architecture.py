@@ -11,7 +11,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .losses import DEFAULT_LOSS, OUTPUTS
-from .support.validation import check_choice, check_integer, check_number
+from .support.validation import check_bool, check_choice, check_integer, check_number
 
 __all__ = ["PRECISIONS", "Architecture", "check_precision"]
 
@@ -80,8 +80,7 @@ class Architecture:
         if loss is None:
             loss = DEFAULT_LOSS[output]
         check_choice(f"loss with output {output!r}", loss, OUTPUTS[output])
-        if not isinstance(bias, bool | np.bool_):
-            raise TypeError(f"bias: expected True or False, got {bias!r}")
+        check_bool("bias", bias)
         if input_scale is not None:
             input_scale = check_number("input_scale", input_scale, above=0.0)
         fields = {
@@ -143,7 +142,8 @@ class Architecture:
 
 
 def _check_sizes(layer_sizes: Any) -> tuple[int, ...]:
-    if isinstance(layer_sizes, str) or not isinstance(layer_sizes, Sequence | np.ndarray):
+    listed = isinstance(layer_sizes, Sequence) or np.ndim(layer_sizes) == 1
+    if isinstance(layer_sizes, str) or not listed:
         raise TypeError(f"layer_sizes: expected a sequence of integers, got {layer_sizes!r}")
     sizes = tuple(check_integer("layer_sizes", size, low=1) for size in layer_sizes)
     if len(sizes) < 2:

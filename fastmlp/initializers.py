@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .support.validation import check_choice, check_integer, check_number
+from .support.validation import check_bool, check_choice, check_integer, check_number
 
 __all__ = [
     "INITIALIZERS",
@@ -63,6 +63,7 @@ class Normal:
 
     def __post_init__(self) -> None:
         check_number("scale", self.scale, low=0.0)
+        check_bool("biases", self.biases)
 
     def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
         """Return float64 values of `shape`."""
@@ -88,6 +89,7 @@ class Uniform:
     def __post_init__(self) -> None:
         check_number("low", self.low)
         check_number("high", self.high, low=self.low)
+        check_bool("biases", self.biases)
 
     def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
         """Return float64 values of `shape`."""
@@ -96,9 +98,18 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Zeros:
-    """Start at zero."""
+    """Start at zero.
+
+    Parameters
+    ----------
+    biases : bool, default False
+        Whether biases are drawn as well, which are 0 anyway.
+    """
 
     biases: bool = False
+
+    def __post_init__(self) -> None:
+        check_bool("biases", self.biases)
 
     def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
         """Return zeros of `shape`."""
@@ -122,6 +133,12 @@ class Scaled:
     variance: Callable[[int, int], float]
     normal: bool
     biases: bool = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.variance):
+            raise TypeError(f"variance: expected a function, got {self.variance!r}")
+        check_bool("normal", self.normal)
+        check_bool("biases", self.biases)
 
     def draw(self, rng: RandomSource, shape: tuple[int, ...], n_in: int, n_out: int) -> np.ndarray:
         """Return float64 values of `shape`."""

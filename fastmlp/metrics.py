@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ class Metric:
     ----------
     function : callable
         ``function(y_true, y_pred)`` returns a number. Targets come as labels (softmax), a 0/1
-        matrix (sigmoid) or values (n, n_out) (identity).
+        matrix (sigmoid) or values (n, n_out) (identity). Both may be read only.
     name : str, optional
         The key in the history; by default the function's own name.
     of : {"predictions", "outputs"}, default "predictions"
@@ -53,6 +54,7 @@ class Metric:
     def __post_init__(self) -> None:
         if not callable(self.function):
             raise TypeError(f"metrics: expected a function, got {self.function!r}")
+        _check_called_with_two(self.function)
         name = self.name or getattr(self.function, "__name__", "")
         if not name:  # functools.partial has none of its own
             name = getattr(getattr(self.function, "func", None), "__name__", "")
@@ -75,8 +77,23 @@ class Metric:
         value = self.function(targets, predicted)
         try:
             return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TypeError(f"metrics: expected a number from {self.name}, got {value!r}") from None
+
+
+def _check_called_with_two(function: Callable[..., Any]) -> None:
+    """Raise TypeError where a function says that it does not take two arguments."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # one in C need not say
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        name = getattr(function, "__name__", repr(function))
+        raise TypeError(
+            f"metrics: expected a function of (y_true, y_pred), got {name}{signature}"
+        ) from None
 
 
 def _accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:

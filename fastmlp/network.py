@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,7 @@ from .support.validation import (
     check_sample_weight,
     check_targets,
 )
-from .training.history import History
+from .training.history import History, check_history
 
 __all__ = ["MLP"]
 
@@ -93,7 +94,9 @@ class MLP:
     bias = Fixed[bool]("bias", "Whether layers have biases.")
     input_scale = Fixed[float | None]("input_scale", "What X is divided by.")
     precision = Fixed[str]("precision", "How wide layers multiply in training.")
+    dtype = Fixed[np.dtype]("dtype", "The type of parameters and arithmetic.", np.dtype)
     n_parameters = Fixed[int]("n_parameters", "How many weights and biases there are.")
+    history = Checked[History](check_history, "The last fit, epoch by epoch.")
     backend = Checked[str](
         lambda name, _: check_choice("backend", name, tuple(BACKENDS)), "What computes."
     )
@@ -165,11 +168,6 @@ class MLP:
                 self._parameters.clear_slots()
                 self._state.step, self._optimizer = 0, optimizer
             self._state.slots = self._parameters.slot_views(optimizer.slots)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The type of parameters and arithmetic."""
-        return np.dtype(self.architecture.dtype)
 
     @property
     def weights(self) -> ParameterViews:
@@ -267,7 +265,7 @@ class MLP:
         return self._backend().answers(self._parameters, X, self._rows, self.threads)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return class labels (softmax), a 0/1 matrix (sigmoid) or values (identity).
+        """Return labels (softmax), a 0/1 matrix (sigmoid), values (identity; poisson: logarithms).
 
         Parameters
         ----------
@@ -347,7 +345,7 @@ class MLP:
         batch_size : int or None, default 64
             Samples of a step; None is all, 1 is stochastic. A smaller last batch counts as well.
         optimizer : Optimizer or str, optional
-            Another one than the network has starts its state afresh.
+            Another object than the network has, also an equal one, starts its state afresh.
         schedule : Schedule or str, optional
             Goes on where it was if it equals the one of the last fit.
         l1, l2 : float, default 0
@@ -420,6 +418,8 @@ class MLP:
     from_sklearn = MethodElsewhere["MLP"]("fastmlp.interchange.sklearn_model", of="class")
     from_torch = MethodElsewhere["MLP"]("fastmlp.interchange.torch_model", of="class")
     from_keras = MethodElsewhere["MLP"]("fastmlp.interchange.keras_model", of="class")
+
+    __copy__ = deepcopy  # a copy shares nothing with the network
 
     def __getstate__(self) -> dict[str, Any]:
         """Return arrays and plain values; nothing compiled, no views."""

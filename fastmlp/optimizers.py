@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .support.validation import check_number
+from .support.validation import check_bool, check_number
 
 __all__ = [
     "OPTIMIZERS",
@@ -103,8 +103,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("momentum", self.momentum, low=0.0, below=1.0)
-        if not isinstance(self.nesterov, bool | np.bool_):
-            raise TypeError(f"nesterov: expected True or False, got {self.nesterov!r}")
+        check_bool("nesterov", self.nesterov)
 
     @property
     def rule(self) -> str:

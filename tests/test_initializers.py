@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from fits import BACKENDS, parameters, same
 
 from fastmlp import MLP
-from fastmlp.initializers import INITIALIZERS, Normal, Uniform, Zeros
+from fastmlp.initializers import INITIALIZERS, Normal, Scaled, Uniform, Zeros
 
 
 @pytest.mark.parametrize("kind", [lambda: 7, lambda: np.int64(7), lambda: np.random.default_rng(7)])
@@ -23,6 +24,45 @@ def test_a_seed_draws_the_same_on_both_backends(kind):
             np.testing.assert_array_equal(w, rng.uniform(-limit, limit, w.shape))
     assert not same(parameters(first), parameters(MLP((6, 5, 4), rng=8, dtype="float64")))
     assert not same(parameters(MLP((6, 5, 4))), parameters(MLP((6, 5, 4))))
+
+
+@pytest.mark.parametrize(
+    "kind", [Normal, Uniform, Zeros, lambda **k: Scaled(lambda *n: 1, True, **k)]
+)
+def test_an_initializer_draws_biases_or_not(kind):
+    with pytest.raises(TypeError, match=r"^biases: expected True or False, got 'no'"):
+        kind(biases="no")
+
+
+def test_the_spread_of_an_initializer_is_a_function():
+    with pytest.raises(TypeError, match=r"^variance: expected a function, got 0\.1"):
+        Scaled(0.1, True)
+    with pytest.raises(TypeError, match=r"^normal: expected True or False, got 1"):
+        Scaled(lambda *n: 0.1, 1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    values: object
+    biases: bool = False
+
+    def draw(self, rng, shape, n_in, n_out):
+        return self.values
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        (Drawn(0.5), r"draw an array of shape \(3, 2\), got \(\)"),
+        (Drawn(np.ones(2)), r"draw an array of shape \(3, 2\), got \(2,\)"),
+        (Drawn(np.ones((3, 2)), True), r"draw an array of shape \(2,\), got \(3, 2\)"),
+        (Drawn(np.full((3, 2), np.nan)), "draw numbers that float32 can hold"),
+        (Normal(1e300), "draw numbers that float32 can hold"),
+    ],
+)
+def test_what_an_initializer_draws_is_checked(init, said):
+    with pytest.raises(ValueError, match=f"(?s)^init: expected .* to {said}"):
+        MLP((3, 2), init=init, rng=0)
 
 
 def test_a_legacy_stream_is_drawn_from_layer_by_layer():

@@ -233,14 +233,66 @@ def test_a_weight_that_float32_would_lose_counts_as_none(backend, batch_size, we
             net.fit(X, y, sample_weight=np.full(40, wrong))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["1", "2", "3"], "real numbers, got dtype <U1"),
+        (np.full(3, np.datetime64("2024-01-01")), "real numbers, got dtype datetime64"),
+        (np.full(3, np.timedelta64(1, "s")), "real numbers, got dtype timedelta64"),
+        ([1.0, None, 2.0], r"finite numbers of at least 0, got nan in row 1 \(a missing value\)"),
+        ([1.0, 2.0, -3.0], r"finite numbers of at least 0, got -3.0 in row 2$"),
+        (2.0, r"shape \(3,\), got \(\)"),
+    ],
+)
+def test_a_refused_sample_weight_is_shown(wrong, said):
+    net = MLP((2, 2), rng=0, backend="numpy")
+    with pytest.raises((TypeError, ValueError), match=f"^sample_weight: expected {said}"):
+        net.fit(np.eye(3, 2), [0, 1, 1], sample_weight=wrong)
+
+
+def test_weights_that_leave_float32_together_are_refused():
+    net = MLP((2, 2), rng=0, backend="numpy")
+    X, y = np.eye(2), [0, 1]
+    with pytest.raises(ValueError, match=r"^class_weight\[0\]: expected a number at most 1e\+30"):
+        net.fit(X, y, class_weight={0: 1e31})
+    with pytest.raises(ValueError, match=r"^class_weight: expected at most 1e\+30 times sample_we"):
+        net.fit(X, y, class_weight={0: 1e20}, sample_weight=[1e20, 1.0])
+    with pytest.raises(ValueError, match=r"^class_weight: expected a dict, 'balanced' or None"):
+        net.fit(X, y, class_weight="auto")
+
+
+def test_probabilities_may_be_of_float16():
+    net = MLP((2, 3), rng=0, backend="numpy")
+    rows = np.full((2, 3), 1 / 3, np.float16)
+    whole = net.evaluate(
+        np.eye(2), rows.astype(np.float64) / rows.sum(1, dtype=np.float64)[:, None]
+    )
+    assert net.evaluate(np.eye(2), rows)["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+    with pytest.raises(ValueError, match=r"^y: .*, got a sum of 0\.999\d+ in row 0"):
+        net.evaluate(np.eye(2), rows.astype(np.float32))
+
+
+def test_classes_that_have_names_get_a_hint():
+    net = MLP((2, 2), rng=0, backend="numpy")
+    for y in (["a", "b"], np.array(["a", "b"], object)):
+        with pytest.raises(TypeError, match=r"^y: expected real numbers, .*; np\.unique\(y, "):
+            net.fit(np.eye(2), y)
+    with pytest.raises(TypeError, match=r"^y: expected real numbers, got dtype complex128$"):
+        net.fit(np.eye(2), [1j, 0])
+
+
 def test_sparse_matrices_are_checked_too(backend):
     sparse = pytest.importorskip("scipy.sparse")
     net = MLP((3, 4, 2), rng=0, backend=backend)
     bad = sparse.csr_matrix(np.array([[0.0, np.inf, 0.0]]))
     with pytest.raises(ValueError, match="X: expected finite numbers, got inf"):
         net.predict(bad)
-    with pytest.raises(ValueError, match=r"X: expected numbers that float32 .* got 1e\+300$"):
-        net.predict(sparse.csr_matrix(np.array([[0.0, 1e300, 0.0]])))
+    wrong = np.zeros((4, 3))
+    wrong[0, 0], wrong[2, 1] = 1.0, 1e300
+    for layout in (sparse.csr_matrix, sparse.csc_matrix):
+        said = r"X: expected numbers that float32 .* got 1e\+300 in row 2, column 1$"
+        with pytest.raises(ValueError, match=said):
+            net.predict(layout(wrong))
     for name in ("coo", "lil", "dok", "bsr", "dia"):
         with pytest.raises(TypeError, match=f"X: expected CSR or CSC.* got {name}"):
             net.predict(sparse.eye(3).asformat(name))

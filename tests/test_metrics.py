@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 import numpy as np
@@ -94,6 +95,37 @@ def test_a_classifier_s_metric_sees_labels():
 def test_a_metric_that_gives_no_number_is_named():
     with pytest.raises(TypeError, match="metrics: expected a number from pair"):
         make().fit(X, LABELS, epochs=1, metrics=[Metric(lambda a, b: (1, 2), "pair")])
+
+
+@pytest.mark.parametrize("function", [lambda y_true: 1.0, lambda a, b, c: 1.0])
+def test_a_metric_takes_two_arguments(function):
+    net = make("numpy")
+    before = flat(net)
+    with pytest.raises(
+        TypeError, match=r"^metrics: expected a function of \(y_true, y_pred\), got "
+    ):
+        net.fit(X, LABELS, epochs=1, metrics=[function])
+    np.testing.assert_array_equal(flat(net), before)
+
+
+@pytest.mark.parametrize("held_out", [{}, {"validation_split": 0.3}])
+def test_a_metric_cannot_change_what_is_measured(backend, held_out):
+    """Nor the labels that are trained on, which it is shown without validation data."""
+
+    def zeroed(y_true, y_pred):
+        for array in (y_true, y_pred):
+            with contextlib.suppress(ValueError):  # which says that it is read only
+                array[:] = 0
+        return 1.0
+
+    histories = [
+        make(backend).fit(X, LABELS, epochs=3, metrics=[*first, "f1", "top_5_accuracy"], **held_out)
+        for first in ([zeroed, Metric(zeroed, "again", of="outputs")], [])
+    ]
+    assert histories[0].loss == histories[1].loss
+    for name in histories[1].metrics:
+        assert histories[0][name] == histories[1][name]
+    assert histories[0].val_loss == histories[1].val_loss
 
 
 def test_a_history_with_metrics_is_saved(tmp_path):

@@ -32,6 +32,7 @@ WRONG = [
     ("layer_sizes", (5.0, 2), TypeError),
     ("layer_sizes", (True, 2), TypeError),
     ("layer_sizes", "52", TypeError),
+    ("layer_sizes", np.array(5), TypeError),
     ("layer_sizes", 5, TypeError),
     ("layer_sizes", None, TypeError),
     ("activation", "Relu", ValueError),
@@ -187,9 +188,14 @@ def test_a_wrong_assignment_changes_nothing(change, error):
         ("backend", None, TypeError),
         ("feature_names", "abc", TypeError),
         ("feature_names", ["a", "b"], ValueError),
+        ("feature_names", ["a", "b", None], TypeError),
+        ("feature_names", np.array([["a"], ["b"], ["c"]]), TypeError),
+        ("history", None, TypeError),
+        ("history", {"loss": []}, TypeError),
         *((name, "relu", AttributeError) for name in ("activation", "output", "loss")),
         *((name, 2, AttributeError) for name in ("bias", "input_scale", "layer_sizes")),
         ("precision", "medium", AttributeError),
+        ("dtype", "float64", AttributeError),
     ],
 )
 def test_an_attribute_takes_what_the_constructor_takes_or_nothing(name, value, error):
@@ -198,6 +204,17 @@ def test_an_attribute_takes_what_the_constructor_takes_or_nothing(name, value, e
     with pytest.raises(error, match=f"^{name}: expected"):
         setattr(net, name, value)
     assert getattr(net, name) == before
+
+
+def test_names_come_as_frames_have_them():
+    pandas = pytest.importorskip("pandas")
+    net = MLP((3, 4, 2), rng=0, backend="numpy")
+    net.feature_names = pandas.DataFrame(np.eye(3), columns=list("abc")).columns
+    assert net.feature_names == ("a", "b", "c")
+    net.class_names = np.array([5, 7])
+    assert net.class_names == ("5", "7")
+    with pytest.raises(TypeError, match=r"class_names: expected a sequence of names, got array\(5"):
+        net.class_names = np.array(5)
 
 
 def test_attributes_that_were_set_are_saved(tmp_path):
@@ -354,6 +371,20 @@ def test_copies_keep_what_a_user_has_attached():
         assert (again.tag, again._private) == (["tag"], 5)
         assert same(parameters(again), parameters(net))
     assert copy.deepcopy(net).tag is not net.tag
+
+
+def test_a_copy_trains_on_its_own():
+    X, y = np.eye(4, 3), [0, 1, 1, 0]
+    net, alone = (MLP((3, 4, 2), rng=0, backend="numpy") for _ in range(2))
+    for one in (net, alone):
+        one.fit(X, y, epochs=2, optimizer="adam")
+    copied = copy.copy(net)
+    copied.fit(X, y, epochs=5, resume=True)
+    assert len(net.history) == 2
+    for one in (net, alone):
+        one.fit(X, y, epochs=5, resume=True)
+    assert same(parameters(net), parameters(alone))
+    assert same(parameters(net), parameters(copied))
 
 
 def test_a_network_that_an_older_version_pickled_is_read():

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..support.interrupts import CtrlC
-from ..support.validation import check_integer, check_number
+from ..support.validation import check_bool, check_integer, check_number
 from .base import Callback, Logs, Monitor
 
 __all__ = ["EarlyStopping"]
@@ -72,9 +70,7 @@ class EarlyStopping(Callback):
     ) -> None:
         self._monitor = Monitor(monitor, mode, min_delta)
         self.patience = check_integer("patience", patience, low=0)
-        if not isinstance(restore_best, bool | np.bool_):
-            raise TypeError(f"restore_best: expected True or False, got {restore_best!r}")
-        self.restore_best = bool(restore_best)
+        self.restore_best = check_bool("restore_best", restore_best)
         self.validation_fraction = check_number(
             "validation_fraction", validation_fraction, above=0.0, below=1.0
         )

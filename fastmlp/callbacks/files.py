@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..support.atomic import check_target, replacing
-from ..support.validation import check_path
+from ..support.validation import check_bool, check_path
 from .base import Callback, Logs, Monitor
 
 __all__ = ["CSVLogger", "ModelCheckpoint"]
@@ -77,9 +77,7 @@ class ModelCheckpoint(Callback):
         check_path(path)
         self.path = os.fspath(path)
         self._monitor = Monitor(monitor, mode)
-        if not isinstance(best_only, bool):
-            raise TypeError(f"best_only: expected True or False, got {best_only!r}")
-        self.best_only = best_only
+        self.best_only = check_bool("best_only", best_only)
         self.saved: list[str] = []
 
     def __repr__(self) -> str:
@@ -152,11 +150,13 @@ class CSVLogger(Callback):
     ) -> None:
         check_path(path)
         self.path = os.fspath(path)
-        if not isinstance(separator, str) or len(separator) != 1:
-            raise ValueError(f"separator: expected one character, got {separator!r}")
-        if not isinstance(append, bool):
-            raise TypeError(f"append: expected True or False, got {append!r}")
-        self.separator, self.append = separator, append
+        if not isinstance(separator, str):
+            raise TypeError(f"separator: expected one character, got {separator!r}")
+        if len(separator) != 1 or separator in '"\r\n':
+            raise ValueError(
+                f"separator: expected one character, no quote and no line end, got {separator!r}"
+            )
+        self.separator, self.append = separator, check_bool("append", append)
 
     def __repr__(self) -> str:
         """Return what is written."""

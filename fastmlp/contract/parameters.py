@@ -179,10 +179,23 @@ class Parameters:
 
     def draw(self, initializer: Initializer, rng: RandomSource) -> None:
         """Draw the parameters, layer by layer, weights before biases."""
-        for i, (n_in, n_out) in enumerate(self.architecture.layers):
-            self.weights[i][...] = initializer.draw(rng, (n_in, n_out), n_in, n_out)
+        for i, layer in enumerate(self.architecture.layers):
+            targets = [self.weights[i]]
             if self.biases and initializer.biases:
-                self.biases[i][...] = initializer.draw(rng, (n_out,), n_in, n_out)
+                targets.append(self.biases[i])
+            for target in targets:
+                drawn = np.asarray(initializer.draw(rng, target.shape, *layer))
+                if drawn.shape != target.shape:
+                    raise ValueError(
+                        f"init: expected {initializer!r} to draw an array of shape {target.shape}, "
+                        f"got {drawn.shape}"
+                    )
+                with np.errstate(over="ignore"):
+                    target[...] = drawn
+        if not np.isfinite(self.flat).all():
+            raise ValueError(
+                f"init: expected {initializer!r} to draw numbers that {self.dtype} can hold"
+            )
 
     def assign(self, weights: Iterable[np.ndarray], biases: Iterable[np.ndarray]) -> None:
         """Copy arrays of the views' shapes into the buffer."""

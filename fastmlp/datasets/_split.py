@@ -158,7 +158,7 @@ def _stratified(
     classes, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
     if counts.min() < 2:
         rare = classes[counts.argmin()]
-        raise ValueError(f"stratify: expected 2 samples of each class in y, got 1 of {rare!r}")
+        raise ValueError(f"stratify: expected 2 samples of each class in y, got 1 of {rare}")
     if not len(classes) <= n_test <= len(y) - len(classes):
         raise ValueError(
             f"test_size: expected a sample of each of the {len(classes)} classes on either side, "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..support.extras import require
-from ..support.frames import check_names, column_names, in_order
+from ..support.frames import check_names, column_names, in_order, without_categories
 
 __all__ = ["Collections", "collections"]
 
@@ -84,6 +84,8 @@ def _array(name: str, value: Any) -> Any:
     """Return a Dask array of known chunks."""
     da = require("dask.array", "dask")
     if hasattr(value, "to_dask_array"):
+        if any(hasattr(dtype, "categories") for dtype in np.atleast_1d(value.dtypes)):
+            value = value.map_partitions(without_categories)
         return value.to_dask_array(lengths=True)
     if not isinstance(value, da.Array):
         raise TypeError(

@@ -12,6 +12,7 @@ import numpy as np
 from .. import __version__
 from ..support.atomic import replacing
 from ..support.extras import require
+from ..support.validation import as_list
 from .graph import add_network
 
 if TYPE_CHECKING:
@@ -60,9 +61,8 @@ def _check_class_names(names: Any, output: str, n_out: int) -> list[str] | list[
             f"class_names: expected None for {output} outputs, {n_out} of them, since they are no "
             f"exclusive classes; got {names!r}"
         )
-    if isinstance(names, str) or not isinstance(names, Sequence | np.ndarray):
-        raise TypeError(f"class_names: expected a sequence of names, got {names!r}")
-    plain = [name.item() if isinstance(name, np.generic) else name for name in names]
+    listed = as_list("class_names", names, "names")
+    plain = [name.item() if isinstance(name, np.generic) else name for name in listed]
     if not any(all(type(name) is kind for name in plain) for kind in (str, int)):
         raise TypeError(f"class_names: expected strings only, or integers, got {names!r}")
     n_classes = 2 if output == "sigmoid" else n_out

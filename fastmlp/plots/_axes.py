@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..support.extras import require
+from ..support.validation import as_list
 
 __all__ = [
     "ACCENT",
@@ -85,9 +86,8 @@ def names_of(class_names: Any, n_classes: int) -> list[str]:
     """
     if class_names is None:
         return [str(label) for label in range(n_classes)]
-    if isinstance(class_names, str) or not isinstance(class_names, Sequence | np.ndarray):
-        raise TypeError(f"class_names: expected a sequence of str, got {class_names!r}")
-    names = [str(name) if isinstance(name, str) else name for name in class_names]
+    listed = as_list("class_names", class_names, "str")
+    names = [str(name) if isinstance(name, str) else name for name in listed]
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"class_names: expected a sequence of str, got {name!r} in it")

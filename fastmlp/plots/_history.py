@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..support.extras import require
-from ..training.history import History
+from ..training.history import History, check_history
 from ._axes import new_axes
 
 __all__ = ["draw_curves", "plot_history", "save_history"]
@@ -39,9 +39,7 @@ def _draw(history: History, panels: Any) -> None:
 
 
 def _panels(history: History) -> int:
-    if not isinstance(history, History):
-        raise TypeError(f"history: expected a History, got {type(history).__name__}")
-    if not history.loss:
+    if not check_history(history).loss:
         raise ValueError("history: expected at least one epoch, got none")
     return 2 if history.accuracy else 1
 

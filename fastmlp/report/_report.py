@@ -113,8 +113,8 @@ def make_report(
     check_network(net)
     if (X is None) != (y is None):
         raise ValueError("y: expected X and y, or neither of them")
-    for name, text in (("title", title), ("data_name", data_name)):
-        if text is not None and not isinstance(text, str):
+    for name, text in (("title", "" if title is None else title), ("data_name", data_name)):
+        if not isinstance(text, str):
             raise TypeError(f"{name}: expected a str, got {text!r}")
     if class_names is not None:
         names_of(class_names, net.architecture.n_out)

@@ -34,6 +34,8 @@ Going on with another number of outputs ends in an error of NumPy, or trains som
     ValueError, with the name of the argument.
 Dates and texts that can be read as numbers are
     TypeError, with the name of the column.
+A missing one of categories that are whole numbers, in a frame of pandas, is the number -2^63
+    ValueError, as for other missing values.
 Poisson losses of negative values are NaN
     ValueError.
 A batch whose sample weights are all zero ends in ZeroDivisionError

@@ -12,7 +12,7 @@ from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..activations import ACTIVATIONS
 from ..architecture import PRECISIONS, check_precision
@@ -23,14 +23,20 @@ from ..losses import DEFAULT_LOSS, OUTPUTS
 from ..optimizers import OPTIMIZERS, Optimizer
 from ..schedules import SCHEDULES, Schedule
 from ..support.cached import cached_property
-from ..support.frames import in_memory
+from ..support.frames import without_categories
 from ..support.interrupts import CtrlC
 from ._callback_support import CallbackSupportMixin
-from ._checks import check_continued, check_n_outputs, check_together, hidden_sizes
+from ._checks import (
+    check_class_weights,
+    check_continued,
+    check_n_outputs,
+    check_together,
+    hidden_sizes,
+)
 from ._epochs import Samples, Targets
 from ._held_out import HeldOut
 from ._hooks import Hooks, as_callbacks, as_mlp
-from ._inputs import are_plain, check_kind, check_range
+from ._inputs import are_plain, check_range, checked_weight, readable
 from ._lbfgs import Objective, fit_lbfgs
 from ._network import APPLIED, OUTPUT_NAMES, Network, activation_names, copies, draw
 from ._random import source
@@ -125,11 +131,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         plain = network is not None and network.accepts(X) and are_plain(y, len(X))
         if plain and "feature_names_in_" not in self.__dict__:
             return X, y
-        check_kind("X", X := in_memory(X))
+        X = readable("X", X)
         dtypes = _READ_AS_THEY_ARE[:2] if self.dtype is None else _READ_AS_THEY_ARE
         return validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=dtypes,
-            reset=reset, **checks,
+            self, X, without_categories(y), accept_sparse=["csr", "csc"], multi_output=True,
+            dtype=dtypes, reset=reset, **checks,
         )  # fmt: skip
 
     def _fit(
@@ -191,9 +197,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> tuple[Any, Any, np.ndarray, np.ndarray | None]:
         """Return X, y, the targets as rows and the sample weights, checked."""
         X, y = self._validate_input(X, y, incremental, reset=first)
-        weight = None
-        if sample_weight is not None:
-            weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)
+        weight = checked_weight(sample_weight, X)
         rows = self._rows(y)
         if not first:
             check_n_outputs(self, "y", y, rows)
@@ -250,7 +254,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 "class_weight: 'balanced' looks at all of y, so partial_fit cannot have it; "
                 "expected a dict, as compute_class_weight makes one"
             )
+        check_class_weights(wanted)
         factors = compute_sample_weight(wanted, y)
+        if not (incremental or factors.any()):
+            raise ValueError("class_weight: expected at least one sample with a weight above 0")
         return np.ascontiguousarray(factors if weight is None else weight * factors, np.float64)
 
     def _validation(self, data: Any, network: Network) -> HeldOut | None:
@@ -261,11 +268,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 "validation_data: expected (X, y) or (X, y, sample_weight), got "
                 f"{type(data).__name__}"
             )
-        weight = data[2] if len(data) == 3 else None
         try:
             X, y = self._validate_input(data[0], data[1], True, reset=False)
-            if weight is not None:
-                weight = np.ascontiguousarray(_check_sample_weight(weight, X), np.float64)
+            weight = checked_weight(data[2] if len(data) == 3 else None, X)
             rows = self._rows(y)
             check_range(self, network, X, rows)
         except (TypeError, ValueError) as error:
@@ -406,7 +411,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return outputs if applied is None else applied(outputs)
 
     def _validated(self, X: Any) -> Any:
-        check_kind("X", X := in_memory(X))
+        X = readable("X", X)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         check_range(self, self._current(), X)
         return X

@@ -10,8 +10,15 @@ import numpy as np
 
 from ..architecture import Architecture, check_precision
 from ..regularization import get_regularization
+from ..support.validation import MOST_WEIGHT, check_integer, check_number
 
-__all__ = ["check_continued", "check_n_outputs", "check_together", "hidden_sizes"]
+__all__ = [
+    "check_class_weights",
+    "check_continued",
+    "check_n_outputs",
+    "check_together",
+    "hidden_sizes",
+]
 
 
 def hidden_sizes(estimator: Any) -> list[int]:
@@ -23,8 +30,8 @@ def hidden_sizes(estimator: Any) -> list[int]:
         If one is none, or not positive.
     """
     hidden = estimator.hidden_layer_sizes
-    sizes = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-    if any(not isinstance(size, Integral) for size in sizes):
+    sizes = list(hidden) if hasattr(hidden, "__iter__") and np.ndim(hidden) else [hidden]
+    if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
         raise ValueError(f"hidden_layer_sizes: expected whole numbers, got {sizes}")
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
@@ -44,7 +51,7 @@ def check_together(estimator: Any, hidden: Sequence[int], incremental: bool) -> 
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         Naming the parameter.
     """
     e = estimator
@@ -64,10 +71,36 @@ def check_together(estimator: Any, hidden: Sequence[int], incremental: bool) -> 
             f"schedule: expected None where learning_rate is {e.learning_rate!r}, got "
             f"{e.schedule!r}"
         )
+    if e.threads is not None:
+        check_integer("threads", e.threads, low=1)
     if e.dtype is not None and np.dtype(e.dtype) not in (np.float32, np.float64):
         raise ValueError(f"dtype: expected float32 or float64, got {e.dtype!r}")
     if e.dtype is not None:
         check_precision(e.precision, np.dtype(e.dtype).name)
+
+
+def check_class_weights(given: Any) -> None:
+    """Raise where a weight of a class is none: one is a number from 0 to 1e30.
+
+    Parameters
+    ----------
+    given : dict, list of dict or "balanced"
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the parameter and the class.
+
+    Examples
+    --------
+    >>> from fastmlp.sklearn._checks import check_class_weights
+    >>> check_class_weights({"yes": -2.0})
+    Traceback (most recent call last):
+    ValueError: class_weight['yes']: expected a number at least 0.0, got -2.0
+    """
+    for weights in given if isinstance(given, list) else [given]:
+        for label, weight in weights.items() if isinstance(weights, dict) else ():
+            check_number(f"class_weight[{label!r}]", weight, low=0.0, high=MOST_WEIGHT)
 
 
 def check_continued(estimator: Any, hidden: Sequence[int], incremental: bool) -> None:

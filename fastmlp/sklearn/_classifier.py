@@ -313,10 +313,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         MLPClassifier
             Itself.
         """
-        if _check_partial_fit_first_call(self, classes):
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        try:
+            if _check_partial_fit_first_call(self, classes):
+                multilabel = type_of_target(y).startswith("multilabel")
+                self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+            return self._fit(X, y, sample_weight, incremental=True)
+        except Exception:
+            if "coefs_" not in self.__dict__:  # the next call is the first one still
+                for name in ("classes_", "_label_binarizer"):
+                    self.__dict__.pop(name, None)
+            raise
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the classes.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import _check_sample_weight
 
 from ..support.finite import check_fits
-from ..support.frames import is_frame, kind_of
+from ..support.frames import in_memory, is_frame, kind_of, value_dtype, without_categories
 from ._network import Network
 
-__all__ = ["are_plain", "check_kind", "check_range"]
+__all__ = ["are_plain", "check_kind", "check_range", "checked_weight", "readable"]
 
 
 def check_kind(name: str, data: Any) -> None:
@@ -49,12 +50,16 @@ def check_kind(name: str, data: Any) -> None:
                 return  # not rectangular, which scikit-learn says
         found = [(None, dtype)]
     for column, dtype in found:
-        # categories that are numbers are numbers, as for scikit-learn
-        values = getattr(getattr(dtype, "categories", None), "dtype", dtype)
-        if dtype is None or (kind := kind_of(values)) not in ("dates", "texts"):
+        if dtype is None or (kind := kind_of(value_dtype(dtype))) not in ("dates", "texts"):
             continue
         where = "" if column is None else f" in column {column!r}"
         raise TypeError(f"{name}: expected real numbers, got {kind}{where} (dtype {dtype})")
+
+
+def readable(name: str, X: Any) -> Any:
+    """Return what scikit-learn reads to the same numbers; raise where `check_kind` does."""
+    check_kind(name, X := in_memory(X))
+    return without_categories(X)
 
 
 def check_range(estimator: Any, network: Network, X: Any, rows: np.ndarray | None = None) -> None:
@@ -101,3 +106,11 @@ def are_plain(y: object, n: int) -> bool:
     if type(y) is not np.ndarray or y.ndim not in (1, 2) or len(y) != n or not y.size:
         return False
     return y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool(np.isfinite(y).all()))
+
+
+def checked_weight(sample_weight: Any, X: Any) -> np.ndarray | None:
+    """Return the samples' weights as float64 (n,), or None; dates and texts are refused."""
+    if sample_weight is None:
+        return None
+    check_kind("sample_weight", sample_weight)
+    return np.ascontiguousarray(_check_sample_weight(sample_weight, X), np.float64)

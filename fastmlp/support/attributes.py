@@ -45,7 +45,8 @@ class Checked(Generic[Value]):
 class Fixed(Generic[Value]):
     """An attribute of a network that is one of its ``architecture``, and never changes.
 
-    Assigning to it would do nothing, so it is an error. In brackets stands its type.
+    Assigning to it would do nothing, so it is an error. In brackets stands its type; `make`, where
+    it is given, makes that of the architecture's.
 
     Examples
     --------
@@ -56,8 +57,8 @@ class Fixed(Generic[Value]):
     AttributeError: activation: expected no assignment; make another network with it
     """
 
-    def __init__(self, field: str, doc: str) -> None:
-        self._field, self.__doc__ = field, doc
+    def __init__(self, field: str, doc: str, make: Callable[[Any], Value] | None = None) -> None:
+        self._field, self.__doc__, self._make = field, doc, make
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Keep the name."""
@@ -65,7 +66,10 @@ class Fixed(Generic[Value]):
 
     def __get__(self, net: Any, owner: type | None = None) -> Value:
         """Return the architecture's; of the class, this object."""
-        return self if net is None else getattr(net.architecture, self._field)  # type: ignore
+        if net is None:
+            return self  # type: ignore[return-value]
+        value = getattr(net.architecture, self._field)
+        return value if self._make is None else self._make(value)
 
     def __set__(self, net: Any, value: Any) -> None:
         """Raise AttributeError."""

@@ -46,6 +46,12 @@ def _converted(values: np.ndarray, dtype: Any, scale: float) -> np.ndarray:
         return (values / scale).astype(dtype)
 
 
+def _place(X: Any, at: int) -> tuple[int, int]:
+    """Return the row and column of a value that a CSR or CSC matrix holds."""
+    outer, inner = int(np.searchsorted(X.indptr, at, side="right")) - 1, int(X.indices[at])
+    return (outer, inner) if X.format == "csr" else (inner, outer)
+
+
 def check_finite(
     name: str,
     X: Any,
@@ -98,8 +104,9 @@ def check_finite(
             continue
         row, column = np.argwhere(~kept)[0]
         value = rows[row, column]
+        row, column = _place(X, start + row) if sparse else (start + row, column)
         called = column if columns is None else repr(columns[column])
-        where = "" if sparse else f" in row {start + row}, column {called}"
+        where = f" in row {row}, column {called}"
         if np.isfinite(value):
             divided = "" if scale is None else f", divided by {scale:g},"
             raise ValueError(

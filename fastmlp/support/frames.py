@@ -18,7 +18,9 @@ __all__ = [
     "is_frame",
     "kind_of",
     "numbers_of",
+    "value_dtype",
     "values_of",
+    "without_categories",
 ]
 
 _SHOWN = 5  # names in a message
@@ -136,6 +138,37 @@ def kind_of(dtype: Any) -> str:
     return "numbers" if kind in "biuf" else "texts" if kind in "US" else "objects"
 
 
+def value_dtype(dtype: Any) -> Any:
+    """Return a column's dtype; of categories that of their values."""
+    return getattr(getattr(dtype, "categories", None), "dtype", dtype)
+
+
+def without_categories(X: Any) -> Any:
+    """Return a frame with categories of numbers as numbers; everything else as it is.
+
+    A missing one becomes NaN. In the array that pandas makes of the frame it may be -2^63.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> from fastmlp.support.frames import without_categories
+    >>> frame = pandas.DataFrame({"stars": pandas.Categorical([5, None]), "votes": [1, 2]})
+    >>> without_categories(frame).to_numpy().tolist()
+    [[5.0, 1.0], [nan, 2.0]]
+    """
+    dtypes = list(getattr(X, "dtypes", [])) if is_frame(X) else []
+    places = [
+        at
+        for at, dtype in enumerate(dtypes)
+        if hasattr(dtype, "categories") and kind_of(value_dtype(dtype)) == "numbers"
+    ]
+    if places:
+        X = X.copy(deep=False)
+        for at in places:
+            X.isetitem(at, values_of(X.iloc[:, at]))
+    return X
+
+
 def _column(X: Any, at: int) -> Any:
     return X.iloc[:, at] if hasattr(X, "iloc") else X[:, at]
 
@@ -161,7 +194,7 @@ def numbers_of(name: str, X: Any) -> np.ndarray:
     TypeError
         If a column holds something else; it is named, and what it holds.
     """
-    X = in_memory(X)
+    X = without_categories(in_memory(X))
     types = list(getattr(X, "dtypes", []))
     wrong = [at for at, dtype in enumerate(types) if kind_of(dtype) not in ("numbers", "objects")]
     if wrong:

@@ -19,8 +19,11 @@ from .finite import check_finite, sum_is_finite
 from .frames import is_frame, kind_of, numbers_of, values_of
 
 __all__ = [
+    "MOST_WEIGHT",
     "as_array",
+    "as_list",
     "as_rows",
+    "check_bool",
     "check_choice",
     "check_class_weight",
     "check_finite",
@@ -35,7 +38,8 @@ __all__ = [
     "sum_is_finite",
 ]
 
-_LEAST_WEIGHT, _MOST_WEIGHT = 1e-30, 1e30  # of a sample: beyond, products leave float32
+_LEAST_WEIGHT, MOST_WEIGHT = 1e-30, 1e30  # of a sample: beyond, products leave float32
+_NAMED_CLASSES = "; np.unique(y, return_inverse=True) numbers classes that have names"
 
 
 def check_number(
@@ -76,6 +80,13 @@ def check_integer(name: str, value: Any, *, low: int) -> int:
     return int(value)
 
 
+def check_bool(name: str, value: Any) -> bool:
+    """Return True or False, whichever it is; nothing else is one of them."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """Return a name that is one of `choices`."""
     if not isinstance(value, str):
@@ -85,15 +96,25 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     return value
 
 
+def as_list(name: str, value: Any, what: str) -> list[Any]:
+    """Return a sequence, an array, an index or a series as a list; TypeError says of what."""
+    listed = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(listed, str) or not isinstance(listed, Sequence):
+        raise TypeError(f"{name}: expected a sequence of {what}, got {value!r}")
+    return list(listed)
+
+
 def check_names(name: str, value: Any, count: int) -> tuple[str, ...] | None:
     """Return `count` names as texts, or None."""
     if value is None:
         return None
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
-        raise TypeError(f"{name}: expected a sequence of names, got {value!r}")
-    if len(value) != count:
-        raise ValueError(f"{name}: expected {count} names, got {len(value)}")
-    return tuple(str(one) for one in value)
+    names = as_list(name, value, "names")
+    if len(names) != count:
+        raise ValueError(f"{name}: expected {count} names, got {len(names)}")
+    for one in names:
+        if not isinstance(one, str | numbers.Real | np.bool_):
+            raise TypeError(f"{name}: expected texts or numbers as names, got {one!r}")
+    return tuple(str(one) for one in names)
 
 
 def check_network(net: Any) -> None:
@@ -127,7 +148,7 @@ def _check_places(name: str, X: Any) -> None:
         raise ValueError(f"{name}: expected indices from 0 to {limit - 1}, got {wrong}")
 
 
-def _from_objects(name: str, values: np.ndarray) -> np.ndarray:
+def _from_objects(name: str, values: np.ndarray, hint: str = "") -> np.ndarray:
     """Return an array of Python objects as floats, NaN where one is missing (None, pandas' NA)."""
     result = np.empty(values.shape, np.float64)
     for place, value in np.ndenumerate(values):
@@ -142,7 +163,7 @@ def _from_objects(name: str, values: np.ndarray) -> np.ndarray:
                 where += f", column {place[1]}"
             raise TypeError(
                 f"{name}: expected real numbers, got dtype object with {str(value)[:40]!r} "
-                f"({type(value).__name__}) in {where}"
+                f"({type(value).__name__}) in {where}{hint * isinstance(value, str | bytes)}"
             ) from None
     return result
 
@@ -160,6 +181,24 @@ def as_array(name: str, value: Any) -> np.ndarray:
         raise ValueError(f"{name}: expected a rectangular array ({error})") from None
     except (TypeError, RuntimeError) as error:  # a tensor that is on a GPU, or has a gradient
         raise TypeError(f"{name}: expected an array of real numbers ({error})") from None
+
+
+def _real_numbers(name: str, value: Any, hint: str = "") -> np.ndarray:
+    """Return a series, a list or an array as an array of real numbers, NaN where one is missing.
+
+    Where there are texts, the message ends with the hint.
+    """
+    if hasattr(value, "tocsr"):
+        raise TypeError(f"{name}: expected a dense array, got a sparse one; .toarray() makes it so")
+    if hasattr(value, "to_numpy") and hasattr(value, "dtype"):  # a series
+        value = values_of(value) if kind_of(value.dtype) == "numbers" else value.to_numpy()
+    array = as_array(name, value)
+    if array.dtype == object:
+        array = _from_objects(name, array, hint)
+    if array.dtype.kind not in "biuf":
+        hint *= array.dtype.kind in "US"
+        raise TypeError(f"{name}: expected real numbers, got dtype {array.dtype}{hint}")
+    return array
 
 
 def as_rows(name: str, X: Any, n_in: int | None = None) -> Any:
@@ -222,6 +261,17 @@ def _check_labels(name: str, y: np.ndarray, n_classes: int) -> np.ndarray:
     return np.ascontiguousarray(y, np.int64)
 
 
+def _check_shares(name: str, y: np.ndarray) -> None:
+    """Raise ValueError where rows are no probabilities; those of float16 are rounded to 1e-3."""
+    wanted = f"{name}: expected labels, or rows of probabilities that sum to 1"
+    if (y < 0).any():
+        raise ValueError(f"{wanted}, got {y.min()}")
+    off = np.abs(y.sum(1, dtype=np.float64) - 1.0)
+    if (off > (1e-3 if y.dtype == np.float16 else 2e-5)).any():
+        row = int(off.argmax())
+        raise ValueError(f"{wanted}, got a sum of {y[row].sum(dtype=np.float64):g} in row {row}")
+
+
 def check_targets(
     name: str, y: Any, n_samples: int, n_out: int, output: str, loss: str, dtype: np.dtype
 ) -> np.ndarray:
@@ -237,18 +287,8 @@ def check_targets(
     ValueError
         If shape, range or sum of the targets is not what the output needs.
     """
-    if hasattr(y, "tocsr"):
-        raise TypeError(f"{name}: expected a dense array, got a sparse one; .toarray() makes it so")
-    if is_frame(y):
-        y = numbers_of(name, y)
-    elif hasattr(y, "to_numpy") and hasattr(y, "dtype"):  # a series
-        y = values_of(y) if kind_of(y.dtype) == "numbers" else y.to_numpy()
-    else:
-        y = as_array(name, y)
-    if y.dtype == object:
-        y = _from_objects(name, y)
-    if y.dtype.kind not in "biuf":
-        raise TypeError(f"{name}: expected numbers, got dtype {y.dtype}")
+    hint = "" if output == "identity" else _NAMED_CLASSES
+    y = _real_numbers(name, numbers_of(name, y) if is_frame(y) else y, hint)
     if y.ndim == 2 and y.shape[1] == 1 and n_out > 1:
         y = y[:, 0]
     if y.ndim not in (1, 2):
@@ -269,8 +309,7 @@ def check_targets(
         raise ValueError(f"{name}: expected {n_out} columns, one per output, got {y.shape[1]}")
     check_finite(name, y, dtype=dtype)
     if output == "softmax":
-        if (y < 0).any() or not np.allclose(y.sum(1, dtype=np.float64), 1.0, atol=1e-5):
-            raise ValueError(f"{name}: expected labels, or rows of probabilities that sum to 1")
+        _check_shares(name, y)
         if (y.max(1, initial=0) == 1).all() and ((y == 0) | (y == 1)).all():
             return np.ascontiguousarray(y.argmax(1), np.int64)
     elif loss == "binary_cross_entropy" and y.size and (y.min() < 0 or y.max() > 1):
@@ -295,20 +334,20 @@ def check_sample_weight(value: Any, n_samples: int) -> np.ndarray | None:
     """
     if value is None:
         return None
-    if hasattr(value, "filled"):
-        value = as_array("sample_weight", value)
-    try:
-        if np.iscomplexobj(value):
-            raise TypeError
-        weight = np.ascontiguousarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise TypeError("sample_weight: expected an array of real numbers") from None
-    if weight.shape != (n_samples,):
-        raise ValueError(f"sample_weight: expected shape ({n_samples},), got {weight.shape}")
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError("sample_weight: expected finite numbers of at least 0")
-    if (weight > _MOST_WEIGHT).any():
-        raise ValueError(f"sample_weight: expected at most {_MOST_WEIGHT}, got {weight.max()}")
+    given = _real_numbers("sample_weight", value)
+    if given.shape != (n_samples,):
+        raise ValueError(f"sample_weight: expected shape ({n_samples},), got {given.shape}")
+    weight = np.ascontiguousarray(given, np.float64)
+    wrong = ~(np.isfinite(weight) & (weight >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        missing = " (a missing value)" if np.isnan(weight[row]) else ""
+        raise ValueError(
+            f"sample_weight: expected finite numbers of at least 0, got {weight[row]} in row {row}"
+            f"{missing}"
+        )
+    if (weight > MOST_WEIGHT).any():
+        raise ValueError(f"sample_weight: expected at most {MOST_WEIGHT}, got {weight.max()}")
     lost = (weight < _LEAST_WEIGHT) & (weight > 0)
     if lost.any():
         weight = np.where(lost, 0.0, weight)
@@ -361,7 +400,8 @@ def check_class_weight(
     n_classes = max(n_out, 2)
     weights = np.ones(n_classes)
     if isinstance(value, str):
-        check_choice("class_weight", value, ("balanced",))
+        if value != "balanced":
+            raise ValueError(f"class_weight: expected a dict, 'balanced' or None, got {value!r}")
         counted = shares if rows is None else shares[rows]
         counts = (
             np.bincount(counted, minlength=n_classes).astype(np.float64)
@@ -376,7 +416,9 @@ def check_class_weight(
                 raise ValueError(
                     f"class_weight: expected labels 0 to {n_classes - 1}, got {label!r}"
                 )
-            weights[int(label)] = check_number(f"class_weight[{label!r}]", weight, low=0.0)
+            weights[int(label)] = check_number(
+                f"class_weight[{label!r}]", weight, low=0.0, high=MOST_WEIGHT
+            )
     else:
         raise TypeError(f"class_weight: expected a dict, 'balanced' or None, got {value!r}")
     return weights[shares] if shares.ndim == 1 else np.einsum("ij,j->i", shares, weights)

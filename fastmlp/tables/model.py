@@ -100,6 +100,9 @@ def _check_estimator(estimator: Any, columns: Any) -> None:
         raise TypeError(
             f"columns: expected Columns, as describe returns them, got {type(columns).__name__}"
         )
+    for name, names in (("numbers", columns.numbers), ("categories", columns.categories)):
+        if isinstance(names, str):
+            raise TypeError(f"columns: expected a list of names as {name}, got {names!r}")
     if not columns.features:
         raise ValueError("columns: expected numbers or categories, got neither")
     sklearn = require("fastmlp.sklearn", "table")

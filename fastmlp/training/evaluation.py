@@ -78,7 +78,8 @@ class Evaluation:
             numbers = [loss] if self._net.architecture.output == "identity" else [loss, accuracy]
         if self._metrics:
             outputs = self._outputs()
-            y = self._y if self._rows is None else self._y[self._rows]
+            y = (self._y if self._rows is None else self._y[self._rows]).view()
+            y.flags.writeable = outputs.flags.writeable = False  # all metrics see the same
             kind = self._net.architecture.output
             numbers += [metric(y, outputs, kind) for metric in self._metrics]
         return dict(zip(self.names, numbers, strict=True))  # mutant False: both are of one length

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["History"]
+__all__ = ["History", "check_history"]
 
 _NAMES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
 
@@ -14,6 +14,8 @@ _NAMES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seco
 @dataclass
 class History:
     """One number per epoch in each list.
+
+    By name a list is got, in a loop come the epochs: ``pandas.DataFrame(history)`` is a table.
 
     Attributes
     ----------
@@ -38,8 +40,10 @@ class History:
     >>> import numpy as np, fastmlp
     >>> net = fastmlp.MLP((2, 3, 2), rng=0, backend="numpy")
     >>> history = net.fit(np.eye(2), [0, 1], epochs=3)
-    >>> len(history.loss), history["loss"] is history.loss
-    (3, True)
+    >>> len(history), history["loss"] is history.loss, "val_loss" in history
+    (3, True, False)
+    >>> [sorted(numbers) for numbers in history][0]
+    ['accuracy', 'learning_rate', 'loss', 'seconds']
     """
 
     loss: list[float] = field(default_factory=list)
@@ -56,8 +60,19 @@ class History:
         return len(self.loss)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Return the list of that name, a metric's too."""
-        return self.as_dict()[name]
+        """Return the list of that name, a metric's too; KeyError names those there are."""
+        lists = self.as_dict()
+        if name not in lists:
+            raise KeyError(f"history: expected one of {', '.join(lists)}, got {name!r}")
+        return lists[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there are numbers of that name."""
+        return bool(self.as_dict().get(name))  # type: ignore[call-overload]
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        """Go through the epochs, each as `row` returns it."""
+        return (self.row(epoch) for epoch in range(len(self)))
 
     def as_dict(self) -> dict[str, list[float]]:
         """Return the lists by name, metrics among them, as JSON can hold them."""
@@ -117,3 +132,10 @@ class History:
         from ..plots import plot_history
 
         return plot_history(self, axes)
+
+
+def check_history(history: Any, _: Any = None) -> History:
+    """Return what is a History; raise TypeError for everything else."""
+    if not isinstance(history, History):
+        raise TypeError(f"history: expected a History, got {type(history).__name__}")
+    return history

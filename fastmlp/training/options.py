@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..callbacks import Callback, EarlyStopping, ProgressBar
 from ..callbacks.early_stopping import get_early_stopping
 from ..metrics import Metric, get_metrics
@@ -15,7 +13,7 @@ from ..optimizers import Optimizer, get_optimizer
 from ..regularization import Regularization, get_regularization
 from ..schedules import Schedule, get_schedule
 from ..support.notices import watched
-from ..support.validation import check_choice, check_integer, check_number
+from ..support.validation import check_bool, check_choice, check_integer, check_number
 from .divergence import ON_DIVERGENCE
 
 if TYPE_CHECKING:
@@ -85,8 +83,7 @@ class FitOptions:
         # mutant True: either is a bool
         flags = {"shuffle": self.shuffle, "resume": self.resume, "progress": self.progress or False}
         for name, flag in flags.items():
-            if not isinstance(flag, bool | np.bool_):
-                raise TypeError(f"{name}: expected True or False, got {flag!r}")
+            check_bool(name, flag)
         stopping = get_early_stopping(self.early_stopping)
         settings = FitSettings(
             optimizer=self._optimizer(net),

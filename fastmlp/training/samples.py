@@ -13,7 +13,7 @@ from ..backends import Train
 from ..contract.operations import DataSet, StepSettings
 from ..initializers import RandomSource
 from ..support.frames import column_names, in_order
-from ..support.validation import check_class_weight, check_sample_weight
+from ..support.validation import MOST_WEIGHT, check_class_weight, check_sample_weight
 
 if TYPE_CHECKING:
     from ..network import MLP
@@ -251,6 +251,10 @@ def combined_weight(
     if by_class is None:
         return sample_weight
     weight = by_class if sample_weight is None else by_class * sample_weight
+    if (weight > MOST_WEIGHT).any():
+        raise ValueError(
+            f"class_weight: expected at most {MOST_WEIGHT} times sample_weight, got {weight.max()}"
+        )
     if not weight.any():
         raise ValueError("class_weight: expected at least one sample with a weight above 0")
     return weight

@@ -125,7 +125,10 @@ def _validation(
     if data is None:
         return None
     if not isinstance(data, Sequence) or len(data) != 2:
-        raise TypeError(f"validation_data: expected a pair (X, y), got {type(data).__name__}")
+        values = f" of {len(data)}" if isinstance(data, tuple | list) else ""
+        raise TypeError(
+            f"validation_data: expected a pair (X, y), got {type(data).__name__}{values}"
+        )
     try:
         return check(net, in_order("X", data[0], names), data[1])
     except (TypeError, ValueError) as error:

@@ -256,6 +256,7 @@ def test_fit_runs_in_another_thread():
     [
         lambda: ModelCheckpoint(3), lambda: ModelCheckpoint("a", best_only=1),
         lambda: CSVLogger(None), lambda: CSVLogger("a", separator=", "),
+        lambda: CSVLogger("a", separator='"'), lambda: CSVLogger("a", separator="\n"),
         lambda: CSVLogger("a", append="yes"), lambda: EarlyStopping(3),
         lambda: EarlyStopping(patience=-1), lambda: EarlyStopping(patience=1.5),
         lambda: EarlyStopping(min_delta=-1), lambda: EarlyStopping(mode="up"),

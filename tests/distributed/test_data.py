@@ -263,6 +263,24 @@ def test_bad_parquet_changes_nothing(client, folder, change, error, match):
     unchanged(client, (folder, "label"), error, match)
 
 
+def test_a_missing_category_is_missing(client):
+    """Of categories of whole numbers, pandas makes it -2^63."""
+    stars = np.arange(len(X)) % 3
+    whole = frame().astype(int).assign(x2=pd.Categorical(stars))
+    holes = whole.assign(x2=pd.Categorical.from_codes(np.where(stars < 2, stars, -1), [1, 5]))
+    for known in (True, False):
+        plain, with_holes = (dd.from_pandas(f, npartitions=3) for f in (whole, holes))
+        if not known:
+            plain, with_holes = (f.assign(x2=f.x2.cat.as_unknown()) for f in (plain, with_holes))
+        match = r"partition \d: X: expected finite numbers, got nan in row \d+, .* .a missing"
+        unchanged(client, (with_holes[NAMES], with_holes.label), ValueError, match)
+    numbers_of_them = dd.from_pandas(whole.astype({"x2": int}), npartitions=3)
+    same(
+        trained(client, plain[NAMES], plain.label),
+        trained(client, numbers_of_them[NAMES], numbers_of_them.label),
+    )
+
+
 def test_files_that_are_no_parquet(client, tmp_path):
     unchanged(client, (tmp_path, "label"), ValueError, r"it holds no file that ends in \.parquet")
     (tmp_path / "a.parquet").write_bytes(b"text")

@@ -417,3 +417,9 @@ def test_bad_input_is_named_and_leaves_no_figure(net, call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call(net)
     assert matplotlib.pyplot.get_fignums() == []
+
+
+def test_names_of_classes_may_be_the_columns_of_a_frame():
+    columns = pytest.importorskip("pandas").Index(["ant", "bee", "cow"])
+    drawn = plots.plot_confusion_matrix([0, 1, 2], [0, 2, 2], class_names=columns)
+    assert [label.get_text() for label in drawn.get_xticklabels()] == list(columns)

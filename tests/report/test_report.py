@@ -346,7 +346,8 @@ def test_bad_arguments_are_named(net, tmp_path):
     for options, message in (
         ({"X": X}, "y: expected X and y"),
         ({"title": 3}, "title"),
-        ({"data_name": None, "X": X, "y": Y, "class_names": "abc"}, "class_names"),
+        ({"data_name": None, "X": X, "y": Y}, "data_name: expected a str, got None"),
+        ({"X": X, "y": Y, "class_names": "abc"}, "class_names"),
         ({"X": X, "y": Y, "image_shape": (8, 7)}, "image_shape"),
         ({"X": X, "y": Y[:5]}, "y: expected 90"),
     ):

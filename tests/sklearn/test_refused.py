@@ -53,6 +53,83 @@ def test_training_goes_on_with_as_many_outputs(solver, first, then):
         )
 
 
+@pytest.mark.parametrize("wrong", [["1"] * 60, np.full(60, np.datetime64("2024-05-01"))])
+def test_weights_are_numbers(wrong):
+    for kind, y in ((ours.MLPRegressor, VALUES[1]), (ours.MLPClassifier, LABELS["one"])):
+        model = kind(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(X, y)
+        said = "sample_weight: expected real numbers, got (texts|dates)"
+        assert_refused(model, lambda m, y=y: m.fit(X, y, wrong), said, TypeError)
+        assert_refused(
+            model, lambda m, y=y: m.fit(X, y, validation_data=(X, y, wrong)),
+            f"validation_data: {said}", TypeError,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("weights", "kind", "said"),
+    [
+        ({"a": -1}, ValueError, r"class_weight\['a'\]: expected a number at least 0"),
+        ({"a": np.nan}, ValueError, r"class_weight\['a'\]: expected a finite number, got nan"),
+        ({"a": 1e31}, ValueError, r"class_weight\['a'\]: expected a number at most 1e\+30"),
+        ({"a": "2"}, TypeError, r"class_weight\['a'\]: expected a number, got '2'"),
+        ({"a": 0, "b": 0}, ValueError, "class_weight: expected at least one sample"),
+    ],
+)
+def test_weights_of_classes_are_numbers(weights, kind, said):
+    labels = np.array(["a", "b"])[LABELS["one"]]
+    model = ours.MLPClassifier(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(X, labels)
+    model.class_weight = weights
+    assert_refused(model, lambda m: m.fit(X, labels), said, kind)
+    with pytest.raises(ValueError, match=r"class_weight\[1\]: expected a number at least 0"):
+        ours.MLPClassifier(class_weight=[{0: 1, 1: 2}, {1: -1}]).fit(X, LABELS["two"])
+
+
+def test_a_stream_may_bring_samples_that_count_for_nothing():
+    model = ours.MLPClassifier((4,), class_weight={0: 0, 1: 2}, random_state=0)
+    before = model.partial_fit(X, LABELS["one"] * 0, classes=[0, 1]).coefs_[0].copy()
+    assert model.loss_ == 0
+    assert (model.partial_fit(X, LABELS["one"]).coefs_[0] != before).any()
+
+
+def test_threads_are_counted():
+    model = ours.MLPClassifier(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    model.fit(X, LABELS["one"]).set_params(threads=True)
+    assert_refused(
+        model, lambda m: m.fit(X, LABELS["one"]), "threads: expected an integer, got T", TypeError
+    )
+
+
+def test_a_missing_category_is_no_number():
+    """Of categories of whole numbers, pandas makes it -2^63."""
+    whole = pd.DataFrame({"stars": pd.Categorical([1, 5, 3, 3] * 15), "votes": [1, 2, 3, 4] * 15})
+    holes = whole.assign(stars=pd.Categorical([1, 5, None, 3] * 15))
+    model = ours.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0)
+    plain = model.fit(whole.astype(int), VALUES[1]).predict(whole.astype(int))
+    np.testing.assert_array_equal(model.fit(whole, VALUES[1]).predict(whole), plain)
+    for call, name in (
+        (lambda m: m.fit(holes, VALUES[1]), "X"), (lambda m: m.predict(holes), "X"),
+        (lambda m: m.fit(whole, holes), "y"),
+        (lambda m: m.fit(whole, VALUES[1], validation_data=(holes, VALUES[1])), "X"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"Input {name} contains NaN"):
+            call(model)
+    np.testing.assert_array_equal(model.predict(whole), plain)
+
+
+def test_a_refused_first_partial_fit_leaves_no_classes():
+    labels = np.array(["a", "b", "c"])[np.arange(60) % 3]
+    model = ours.MLPClassifier(hidden_layer_sizes=(4,), random_state=0)
+    for X_, y, classes, said in (
+        (X, labels, ["a", "b"], "classes not in"), (X * np.nan, labels, ["a"], "contains NaN"),
+        (X[:5], labels, ["a", "b", "c"], "inconsistent"), (X, [[1], [2, 3]], ["a"], "sequence"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            model.partial_fit(X_, y, classes=classes)
+        assert state_of(model) == {}
+    model.partial_fit(X, labels, classes=["a", "b", "c"])
+    assert model.classes_.tolist() == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_numbers_beyond_float32_are_named(asked):
     """In a network of that dtype: because it was asked for, or since X was when it was fitted."""
@@ -131,7 +208,7 @@ def test_partial_fit_says_what_begins_anew():
     assert_refused(model, lambda m: m.fit(X, LABELS["one"]), "; warm_start=False begins anew")
 
 
-@pytest.mark.parametrize("sizes", [(5.5,), ((5,),), ("a",)])
+@pytest.mark.parametrize("sizes", [(5.5,), ((5,),), ("a",), (5, True), True, np.array(5)])
 def test_sizes_are_whole_numbers(sizes):
     with pytest.raises(ValueError, match="hidden_layer_sizes: expected whole numbers, got"):
         ours.MLPClassifier(sizes).fit(X, LABELS["one"])

@@ -157,6 +157,9 @@ WITH_HOLES = {
     "one boolean": pd.DataFrame(X, columns=NAMES).assign(
         width=pd.Series([True] * 7 + [None] + [False] * 52, dtype="boolean")
     ),
+    "categories of whole numbers": pd.DataFrame(
+        {"height": 1, "width": pd.Categorical([1] * 7 + [None] + [2] * 52), "depth": 3}
+    ),
     "arrow": pd.DataFrame(HOLES, columns=NAMES).convert_dtypes(dtype_backend="pyarrow"),
     "polars": pl.DataFrame(HOLES, schema=list(NAMES)).fill_nan(None),
     "polars, whole numbers": pl.DataFrame(
@@ -219,7 +222,8 @@ def test_types_of_numbers_are_read_as_they_are():
     expected = net().predict_proba(np.round(X, 1))
     plain = pd.DataFrame(np.round(X, 1), columns=NAMES)
     for frame in (plain, plain.astype("Float64"), plain.convert_dtypes(dtype_backend="pyarrow"),
-                  plain.astype(object)):  # fmt: skip
+                  plain.astype(object), plain.astype("category"),
+                  plain.astype({"width": "category"})):  # fmt: skip
         np.testing.assert_array_equal(net().predict_proba(frame), expected)
     labels = pd.Series(Y)
     for y in (labels, labels.astype("Int64"), labels.astype("int64[pyarrow]"),

@@ -224,6 +224,10 @@ ESTIMATOR = MLPClassifier((3,), max_iter=1)
         ((ESTIMATOR, VALUES, (FRAME, Y)), ValueError, "estimator: expected an MLPRegressor"),
         ((ESTIMATOR, "tall", (FRAME, Y)), TypeError, "columns: expected Columns, .*got str"),
         ((ESTIMATOR, Columns("y", False), (FRAME, Y)), ValueError, "columns: expected numbers or"),
+        (
+            (ESTIMATOR, Columns("y", False, "tall"), (FRAME, Y)),
+            TypeError, "columns: expected a list of names as numbers, got 'tall'",
+        ),
         ((ESTIMATOR, CLASSES, FRAME), TypeError, r"training: expected \(frame, labels\), got Data"),
         ((ESTIMATOR, CLASSES, (FRAME,)), TypeError, r"training: expected \(frame, .* of 1"),
         ((ESTIMATOR, CLASSES, ([[1]], Y)), TypeError, r"training: expected \(frame, labels\)"),

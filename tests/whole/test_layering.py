@@ -360,6 +360,12 @@ def test_every_public_name_can_be_loaded():
         fastmlp.nothing  # noqa: B018
 
 
+def test_what_the_guide_names_is_there_after_import():
+    named = set(re.findall(r"`(fastmlp(?:\.\w+)+)`", f"{fastmlp.__doc__}{fastmlp.MLP.__doc__}"))
+    assert {"fastmlp.sklearn", "fastmlp.activations.ACTIVATIONS"} <= named
+    assert run(f"import fastmlp; print(len([{', '.join(named)}]))").strip() == str(len(named))
+
+
 # one sitting, no loose ends
 
 
