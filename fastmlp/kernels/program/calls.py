@@ -66,8 +66,10 @@ class Product:
         return a, b
 
 
-def add_product(share: Share, t: int, p: Product) -> None:
-    """Add share t's part of a product, whole tiles of it."""
+def add_product(share: Share, t: int, p: Product, room: int) -> None:
+    """Add share t's part of a product, whole tiles of it; each share packs in `room` bytes of its
+    own, the same for all products of a phase, which not all shares are at at a time.
+    """
     down, across = p.grid
     if t >= down * across:
         return
@@ -78,12 +80,12 @@ def add_product(share: Share, t: int, p: Product) -> None:
     if not rows * columns:
         return
     c, (of_a, of_b) = p.c.part(top, left), p.rooms
-    room = At(Slot.WORKSPACE, t * (of_a + of_b))
+    room_a = At(Slot.WORKSPACE, t * room)
     share.add(
         "matrix_product", c=c, ldc=p.c.down, a=p.a.part(top, 0), lda=p.a.down, step_a=p.a.across,
         b=p.b.part(0, left), ldb=p.b.down, step_b=p.b.across,
         bias=NOWHERE if p.bias is None else p.bias + left * p.item, rows=rows, columns=columns,
-        k=p.k, room_a=room if of_a else NOWHERE, room_b=room + of_a if of_b else NOWHERE,
+        k=p.k, room_a=room_a if of_a else NOWHERE, room_b=room_a + of_a if of_b else NOWHERE,
     )  # fmt: skip
     if p.activation != "identity":
         if columns * p.item == p.c.down:

@@ -49,14 +49,15 @@ def _product(
 
 
 def _call_of(dtype: np.dtype, shares: int, products: Sequence[Product]) -> Call:
+    room = max(sum(product.rooms) for product in products)  # of a share
+
     def build(share: Share, t: int) -> None:
         for product in products:
-            add_product(share, t, product)
+            add_product(share, t, product, room)
 
     phases = [Phase.of("products", shares, build)]
-    room = shares * max(sum(product.rooms) for product in products)
     activations = [product.activation for product in products]
-    return Call(dtype.name, shares, phases, activations=activations, room=room)
+    return Call(dtype.name, shares, phases, activations=activations, room=shares * room)
 
 
 def dense(
