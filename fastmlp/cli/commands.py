@@ -129,11 +129,11 @@ def predict(args: Namespace, console: Console) -> int:
             columns = [np.array([_cell(name) for name in names], object)[places]]
             if n_out > 1:
                 header[1:] = [_cell(f"p_{name}") for name in names]
-    console.say(",".join(header))
+    console.say(",".join(header), exact=True)
     # str() of a float is the shortest text that reads back as the same number.
     lines = [",".join(map(str, cells)) for cells in zip(*columns, *outputs.T, strict=True)]
     for start in range(0, len(lines), _LINES):
-        console.say("\n".join(lines[start : start + _LINES]))
+        console.say("\n".join(lines[start : start + _LINES]), exact=True)
     return 0
 
 
@@ -158,7 +158,8 @@ def report(args: Namespace, console: Console) -> int:
     from ..persistence import saved_with
     from ..report import write_report
 
-    check_outputs(out=args.out)
+    read = [args.model, *(name for name in (args.data, args.data_option) if name is not None)]
+    check_outputs(read=read, out=args.out)
     if is_table_model(args.model):
         from .table import report_table
 

@@ -32,20 +32,38 @@ class Console:
     def __init__(self) -> None:
         self.when_interrupted: Callable[[], str] = lambda: "interrupted"
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, exact: bool = False) -> None:
         """Write a line to standard output.
+
+        Parameters
+        ----------
+        text : str
+        exact : bool
+            Whether a letter that the output's encoding lacks is an error; else it is escaped.
 
         Raises
         ------
         BrokenPipeError
             If nobody reads any more.
+        OSError
+            If it cannot be written, naming standard output.
+        ValueError
+            If it has to be exact, and the encoding lacks a letter.
         """
         try:
             print(text, flush=True)
+        except UnicodeEncodeError as error:
+            encoding = sys.stdout.encoding
+            if exact:
+                raise ValueError(
+                    f"standard output is in {encoding}, which has no "
+                    f"{error.object[error.start]!r}; set PYTHONIOENCODING=utf-8"
+                ) from None
+            self.say(text.encode(encoding, "backslashreplace").decode(encoding), exact=True)
         except OSError as error:
             if error.errno in _NOBODY_READS:
                 raise BrokenPipeError(*error.args) from None
-            raise
+            raise OSError(error.errno, error.strerror, "standard output") from None
 
     def tell(self, text: str) -> None:
         """Write a line to standard output; where nobody reads any more, the work goes on."""

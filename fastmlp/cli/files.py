@@ -7,6 +7,7 @@ import os
 import tempfile
 import zipfile
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -245,11 +246,13 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def check_outputs(**paths: str | None) -> None:
+def check_outputs(*, read: Sequence[str] = (), **paths: str | None) -> None:
     """Raise unless every path can become a file: asked before the work, not after it.
 
     Parameters
     ----------
+    read : sequence of str
+        Files that the command reads, which nothing may take the place of.
     **paths : str or None
         Paths by the option that they come from.
 
@@ -257,7 +260,7 @@ def check_outputs(**paths: str | None) -> None:
     ------
     OSError, ValueError
         If a folder is missing or cannot be written, something else than a file has that name, or
-        two options name the same file.
+        two options name the same file, or one that is read.
     """
     seen: dict[Path, str] = {}
     for option, given in paths.items():
@@ -285,6 +288,9 @@ def check_outputs(**paths: str | None) -> None:
             ) from None
         if path in seen:
             raise ValueError(f"--{option}: expected another file than --{seen[path]}")
+        for name in read:
+            if path.exists() and os.path.exists(name) and path.samefile(name):
+                raise ValueError(f"--{option}: expected another file than {name}, which is read")
         seen[path] = option
 
 

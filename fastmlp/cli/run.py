@@ -30,7 +30,10 @@ def _run(argv: Sequence[str] | None, console: Console) -> int:
 def _explained(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
+    if isinstance(error, MemoryError) and not str(error):
+        return "there is not enough memory"
+    # the command line has no argument of that name
+    return str(error).removeprefix("path: ") or type(error).__name__
 
 
 def run(argv: Sequence[str] | None, console: Console) -> int:

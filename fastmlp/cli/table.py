@@ -9,7 +9,6 @@ import sys
 import time
 import warnings
 from argparse import Namespace
-from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,12 @@ from ..support.wording import counted
 from ..tables import Columns, Table, describe, load_model, read_table, save_model, train_model
 from ..tables.cells import categories_of
 from ..tables.model import Targets, features_of, targets_of
+from ..tables.numerals import Marks
 from ..tables.parts import Parts, divide
 from ..training.history import History
 from .console import Console, percent, say_confusion
 from .files import write_json
+from .introduction import introduce, note_repeated, notes
 
 __all__ = ["evaluate_table", "predict_table", "report_table", "train_table"]
 
@@ -36,8 +37,8 @@ HIDDEN, TEST_SIZE = (100,), 0.2
 # by default, found on scikit-learn's own tables; with more rows fewer epochs see as many samples
 _EPOCHS, _EPOCHS_OF_VALUES, _FEWEST_EPOCHS, _SAMPLES = 200, 100, 10, 4_000_000
 _RATE, _RATE_OF_VALUES = 0.003, 0.001
-_MOST_SHOWN, _MOST_NAMES = 5, 8  # classes and columns in a line
 _LINES = 1000  # written at a time
+_HIGHEST_SEED = 2**32 - 1  # that scikit-learn's estimators take
 _NETWORKS_ONLY = {
     "l1": 0.0, "label_smoothing": 0.0, "clip_norm": None, "max_norm": None, "checkpoint": None,
     "resume": None, "on_divergence": "raise", "input_scale": None, "backend": "numba",
@@ -49,63 +50,16 @@ class _Recorder(Callback):
 
     @property
     def history(self) -> History:
-        """Of the last fit."""
-        return self.net.history
+        """Of the last fit, empty before one."""
+        return self.net.history if hasattr(self, "net") else History()
 
 
 def _check_options(args: Namespace) -> None:
     for name, default in _NETWORKS_ONLY.items():
         if getattr(args, name) != default:
             raise ValueError(f"--{name.replace('_', '-')}: not for tables")
-
-
-def _introduce(table: Table, columns: Columns, targets: Targets) -> str:
-    """Return the line that says what was taken for what."""
-    said = [counted(len(table.frame), "row")]
-    if table.layout is not None and (layout := table.layout.describe()):
-        said.append(layout)
-    features = [counted(len(columns.numbers), "number")] * bool(columns.numbers)
-    if columns.categories:
-        kinds = sum(table.frame[name].nunique() for name in columns.categories)
-        features.append(
-            f"{len(columns.categories)} categor{'y' if len(columns.categories) == 1 else 'ies'} "
-            f"({kinds} values)"
-        )
-    if columns.regression:
-        label = f"values from {targets.y.min():g} to {targets.y.max():g}"
-    else:
-        counts = Counter(targets.y.tolist()).most_common()
-        shown = ", ".join(f"{name} {count:,}" for name, count in counts[:_MOST_SHOWN])
-        more = ", ..." if len(counts) > _MOST_SHOWN else ""
-        label = f"{len(counts)} classes ({shown}{more})"
-    return (
-        f"{table.path.name}: {', '.join(said)}; features: {', '.join(features)}; "
-        f"label {columns.label!r}: {label}"
-    )
-
-
-def _note_repeated(table: Table, console: Console, used: list[str]) -> None:
-    """Say what columns are called of which the header has the name more than once."""
-    for name, others in table.repeated.items():
-        if not {name, *others}.isdisjoint(used):
-            console.note(f"{len(others) + 1} columns are called {name!r}: the first is {name!r}, "
-                         f"the others are {', '.join(map(repr, others))}")  # fmt: skip
-
-
-def _notes(table: Table, columns: Columns, targets: Targets, console: Console) -> None:
-    """Say what is renamed, left out and filled."""
-    _note_repeated(table, console, [columns.label, *columns.features])
-    for reason in dict.fromkeys(columns.left_out.values()):
-        names = [repr(name) for name, why in columns.left_out.items() if why == reason]
-        shown = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
-        one = f"column {shown}" if len(names) == 1 else f"{len(names)} columns ({shown})"
-        console.note(f"{one} left out: {reason}")
-    if missing := len(table.frame) - len(targets.rows):
-        console.note(f"{counted(missing, 'row')} without a label left out")
-    holes = int(table.frame[columns.features].isna().to_numpy().sum())
-    if holes:
-        console.note(f"{counted(holes, 'missing value')} in the features: numbers are filled "
-                     "with the median, for categories they are one more value")  # fmt: skip
+    if args.seed is not None and args.seed > _HIGHEST_SEED:
+        raise ValueError(f"--seed: expected at most {_HIGHEST_SEED} for a table, got {args.seed}")
 
 
 def _n_features(columns: Columns, table: Table) -> int:
@@ -213,6 +167,18 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
+def _divergence(history: History, estimator: Any) -> str | None:
+    """Return what there is to say of a loss that is no number any more, None where it is one."""
+    finite = [*np.isfinite(history.loss)]
+    if all(finite):
+        return None
+    epoch = finite.index(False)
+    return (
+        f"training diverged: the loss is {history.loss[epoch]} in epoch {epoch + 1}; try a smaller "
+        f"--learning-rate (it was {estimator.optimizer.learning_rate:g})"
+    )
+
+
 def _interrupted(model: Any, history: History, out: str | None) -> str:
     """Save what was trained in whole epochs; return what there is to say."""
     saved = "not saved"
@@ -245,13 +211,14 @@ def train_table(
     encoded = _n_features(columns, table)
     hidden = _hidden(args, (len(columns.features), encoded), n_out)
     estimator = _estimator(args, columns, hidden, len(parts.training))
-    say(_introduce(table, columns, targets))
-    _notes(table, columns, targets, console)
+    say(introduce(table, columns, targets))
+    notes(table, columns, targets, console)
     say(_plan(args, estimator, [encoded, *hidden, n_out], parts))
     split = {
         "digest": _digest(table.path), "test_size": float(test_size),
         "shuffle": shuffle, "seed": args.seed or 0,
         "header": table.layout is None or table.layout.has_header,
+        "decimal": table.marks.decimal, "thousands": table.marks.thousands,
     }  # fmt: skip
     recorder, begun = _Recorder(), time.perf_counter()
     watched = not args.quiet and sys.stderr is not None and sys.stderr.isatty()
@@ -264,7 +231,13 @@ def train_table(
         unsaid = "Training interrupted|Stochastic Optimizer|column .* was not trained on"
         warnings.filterwarnings("ignore", message=unsaid)
         assert given[0] is not None
-        model = train_model(estimator, columns, given[0], given[1], [recorder, *bars])
+        try:
+            model = train_model(estimator, columns, given[0], given[1], [recorder, *bars])
+        except ValueError:
+            if (reason := _divergence(recorder.history, estimator)) is None:
+                raise
+            console.note(f"error: {reason}")
+            return 1
         X_test = model[0].transform(frame.iloc[parts.test])
     history, seconds = recorder.history, time.perf_counter() - begun
     model.table_["split"] = split
@@ -293,10 +266,12 @@ def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
     """Return a table that a model is asked about, and its prepared rows; say what is new there."""
     known = model.table_
     names = [*known["numbers"], *known["categories"]]
-    headless = "split" in known and not known["split"]["header"]
+    split = known.get("split", {})
+    headless = not split.get("header", True)
+    marks = Marks(split["decimal"], split["thousands"]) if "decimal" in split else None
     table = read_table(
         source, header=False if headless else None, known=() if headless else names,
-        texts=known["categories"], label=known["label"],
+        texts=known["categories"], label=known["label"], marks=marks,
     )  # fmt: skip
     if headless:
         _number(table, known)
@@ -307,7 +282,7 @@ def _read_for(model: Any, source: str, console: Console) -> tuple[Table, Any]:
             f"{table.path}: expected the columns that the model was trained on, got none called "
             f"{', '.join(map(repr, missing[:8]))}; the columns are {there}"
         )
-    _note_repeated(table, console, names)
+    note_repeated(table, console, names)
     frame = features_of(table, known["numbers"], known["categories"])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -404,7 +379,7 @@ def predict_table(args: Namespace, console: Console) -> int:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([header] * (start == 0) + rows[start : start + _LINES])
-        console.say(text.getvalue().rstrip("\n"))
+        console.say(text.getvalue().rstrip("\n"), exact=True)
     return 0
 
 

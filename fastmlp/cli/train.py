@@ -39,18 +39,20 @@ DEFAULTS: dict[str, Any] = {"activation": "relu", "optimizer": "adam", "schedule
             "dtype": "float32", "precision": "highest", "seed": 0}  # fmt: skip
 
 
-def _outputs(args: Namespace, console: Console, ending: str) -> tuple[str | None, str | None]:
+def _outputs(
+    args: Namespace, console: Console, source: str, ending: str
+) -> tuple[str | None, str | None]:
     """Return where the model and the picture go; None for what was not asked for or cannot be.
 
     What was asked for by name has to work; the defaults give way with a note. A model's name ends
-    in `ending`.
+    in `ending`. No file takes the place of `source`.
     """
     default = f"model{ending}"
     asked = {
         name: None if value == "none" else value
         for name, value in (("out", args.out), ("plot", args.plot), ("json", args.json))
     }
-    check_outputs(**asked)
+    check_outputs(read=[source], **asked)
     given = asked["out"]
     if given is not None and not given.endswith(ending) and not is_stream(given):
         kind = "a table's" if ending == ".skops" else "this"
@@ -60,14 +62,14 @@ def _outputs(args: Namespace, console: Console, ending: str) -> tuple[str | None
         check_picture(asked["plot"])
     if args.out is None:
         try:
-            check_outputs(**asked | {"out": default})
+            check_outputs(read=[source], **asked | {"out": default})
             asked["out"] = default
         except ValueError as error:
             console.note(f"the model will not be saved: {error}")
     if args.plot is None:
         try:
             check_picture(DEFAULT_PLOT)
-            check_outputs(**asked | {"plot": DEFAULT_PLOT})
+            check_outputs(read=[source], **asked | {"plot": DEFAULT_PLOT})
             asked["plot"] = DEFAULT_PLOT
         except (ImportError, OSError, ValueError) as error:
             console.note(f"no picture of the loss: {error}")
@@ -185,7 +187,7 @@ def _summary(history: History, before: int, seconds: float) -> str:
     )
 
 
-def _checkpoints(args: Namespace) -> list[ModelCheckpoint]:
+def _checkpoints(args: Namespace, source: str) -> list[ModelCheckpoint]:
     if args.checkpoint is None:
         return []
     saver = ModelCheckpoint(args.checkpoint)
@@ -193,6 +195,7 @@ def _checkpoints(args: Namespace) -> list[ModelCheckpoint]:
         saver.check(list(History().as_dict()))
     except ValueError as error:
         raise ValueError(f"--checkpoint: {str(error).removeprefix('path: ')}") from None
+    check_outputs(read=[source], checkpoint=args.checkpoint)
     return [saver]
 
 
@@ -212,16 +215,16 @@ def train(args: Namespace, console: Console) -> int:
     if is_table(source, asked=bool(asked)):
         from .table import train_table
 
-        return train_table(args, console, source, *_outputs(args, console, ".skops"))
+        return train_table(args, console, source, *_outputs(args, console, source, ".skops"))
     if asked:
         raise ValueError(f"--{asked[0].replace('_', '-')}: for tables, {source} is none")
-    out, plot = _outputs(args, console, ".npz")
+    out, plot = _outputs(args, console, source, ".npz")
     epochs: int = args.epochs or EPOCHS
     batch_size = args.batch_size or BATCH_SIZE
     stopping = None
     if args.early_stopping is not None:
         stopping = EarlyStopping(patience=args.early_stopping)
-    checkpoints = _checkpoints(args)
+    checkpoints = _checkpoints(args, source)
     loaded = None if args.resume is None else _loaded(args)
     data = read_data(source, console)
     for name, X in (("x_train", data.x_train), ("x_test", data.x_test)):

@@ -178,7 +178,8 @@ def train_epoch(
         view[...] = array
     progress = OptimizerState(state.step, views)
     settings = StepSettings(optimizer, progress, size, Regularization(l2=l2))
-    run = Training(parameters, DataSet(X, y, weight), settings, threads=None)
+    data, repeats = DataSet(X, y, weight), int(np.bincount(order).max())
+    run = Training(parameters, data, settings, threads=None, repeats=repeats)
     result = run.train(order, rates)
     for view, array in pairs:
         array[...] = view

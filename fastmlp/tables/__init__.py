@@ -10,8 +10,8 @@ With the extra ``table``, the command line takes CSV and Parquet as they are::
     test accuracy 89.17 %, loss 0.2693
     $ fastmlp predict model.skops new.csv > answers.csv
 
-- Separator, decimal commas, encoding, compression and header are found out, and the first line says
-  what was taken for what.
+- Separator, decimal commas, marks between thousands, encoding, compression and header are found
+  out, and the first line says what was taken for what.
 - Numbers are standardized, and filled with their median where they are missing. Words become one
   column each, unknown ones zeros, with a note.
 - A column that numbers the rows, dates, and texts of which each row has its own are left out with a
@@ -23,11 +23,11 @@ With the extra ``table``, the command line takes CSV and Parquet as they are::
 A table's model is a scikit-learn Pipeline of standard parts and an estimator of `fastmlp.sklearn`,
 kept in a ``.skops`` file. ``load_model("model.skops").predict(pandas.read_csv("new.csv"))`` says
 what ``fastmlp predict model.skops new.csv`` does, and warns where that has a note; give pandas the
-file's ``sep`` and ``decimal`` if they are others. skops' own ``load`` opens the model too. A
-category is the same as a text, a number or a truth value: "07" is 7, "true" is True. skl2onnx
-converts a model after `fastmlp.interchange.register_skl2onnx`; what that makes takes categories as
-``fastmlp.tables.cells.categories_of`` returns them. A CSV of 784 pixels and a label is MNIST's, and
-its model an ``.npz``.
+file's ``sep``, ``decimal`` and ``thousands`` if they are others. skops' own ``load`` opens the
+model too. A category is the same as a text, a number or a truth value: "07" is 7, "true" is True.
+skl2onnx converts a model after `fastmlp.interchange.register_skl2onnx`; what that makes takes
+categories as ``fastmlp.tables.cells.categories_of`` returns them. A CSV of 784 pixels and a label
+is MNIST's, and its model an ``.npz``.
 
 >>> import os, tempfile
 >>> import pandas

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..support.extras import require
 from ..support.frames import kind_of, values_of
-from .layout import is_missing, number_in
+from .layout import is_missing
+from .numerals import Marks, number_in
 
 __all__ = ["categories_of", "numbers_of"]
 
@@ -85,8 +86,7 @@ def numbers_of(
     blame: Callable[[int, str, str], NoReturn],
     *,
     expected: str = "a number",
-    decimal: str = ".",
-    thousands: str | None = None,
+    marks: Marks = Marks(),  # noqa: B008 - frozen
 ) -> np.ndarray:
     """Return a column as floats, NaN where one is missing.
 
@@ -98,14 +98,15 @@ def numbers_of(
         counted from 0, what was expected, and what is there.
     expected : str
         What a number is called.
-    decimal, thousands : str or None
+    marks : Marks
         How numbers are written.
 
     Examples
     --------
     >>> import pandas
     >>> from fastmlp.tables.cells import numbers_of
-    >>> numbers_of(pandas.Series(["1,5", "?", "2"]), print, decimal=",").tolist()
+    >>> from fastmlp.tables.numerals import Marks
+    >>> numbers_of(pandas.Series(["1,5", "?", "2"]), print, marks=Marks(",")).tolist()
     [1.5, nan, 2.0]
     """
     if kind_of(column.dtype) == "numbers":
@@ -118,7 +119,7 @@ def numbers_of(
             cell = str(cells[row])
             if is_missing(cell):
                 continue
-            number = number_in(cell, decimal, thousands)
+            number = number_in(cell, marks)
             if number is None:
                 blame(row, expected, repr(cell[:40]))
             values[row] = number

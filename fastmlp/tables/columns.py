@@ -10,7 +10,7 @@ import numpy as np
 
 from ..support.frames import kind_of
 from .cells import numbers_of
-from .layout import number_in
+from .numerals import number_in
 from .reading import Table
 
 __all__ = ["Columns", "as_numbers", "as_texts", "describe"]
@@ -73,12 +73,9 @@ def as_numbers(table: Table, name: str, expected: str = "a number") -> np.ndarra
     ValueError
         If a cell is no finite number, or too large for a variance; its line and column are named.
     """
-    decimal, thousands = ".", None
-    if table.layout is not None:
-        decimal, thousands = table.layout.decimal, table.layout.thousands
     return numbers_of(
         table.frame[name], lambda row, what, got: table.blame(row, name, what, got),
-        expected=expected, decimal=decimal, thousands=thousands,
+        expected=expected, marks=table.marks,
     )  # fmt: skip
 
 
@@ -107,16 +104,16 @@ def _texts_are(table: Table, name: str, present: Any) -> str:
     kinds = texts.unique()
     if len(kinds) <= 1:
         return "it is the same in every row"
-    decimal, thousands = (".", None)
-    if table.layout is not None:
-        decimal, thousands = table.layout.decimal, table.layout.thousands
     looked = texts.iloc[:_LOOKED_AT]
-    numeric = [number_in(text, decimal, thousands) is not None for text in looked]
+    numeric = [number_in(text, table.marks) is not None for text in looked]
     several = len({text for text, is_number in zip(looked, numeric, strict=True) if is_number})
     if several > _FEW and sum(numeric) >= 0.9 * len(numeric) and not all(numeric):
         row = table.frame.index.get_indexer(looked.index[[numeric.index(False)]])[0]
         table.blame(
-            int(row), name, "a number, as most others are", repr(looked.iloc[numeric.index(False)])
+            int(row),
+            name,
+            "a number, as most others are, or nothing",
+            repr(looked.iloc[numeric.index(False)]),
         )
     sample = kinds[:_LOOKED_AT]
     if sum(_DATES.fullmatch(text) is not None for text in sample) >= 0.95 * len(sample):
@@ -134,10 +131,7 @@ def _is_regression(table: Table, label: str, wanted: bool | None) -> bool:
     kinds = list(texts.unique())
     if len(kinds) <= _FEW:
         return False
-    decimal, thousands = ".", None
-    if table.layout is not None:
-        decimal, thousands = table.layout.decimal, table.layout.thousands
-    numbers = [number_in(text, decimal, thousands) for text in kinds]
+    numbers = [number_in(text, table.marks) for text in kinds]
     if any(number is None for number in numbers):
         return False
     broken = any(number != int(number) for number in numbers if number is not None)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..datasets._header import MISSING, is_missing, numbers_are_names
 from ..support.validation import check_path
+from .numerals import Marks, find_marks, number_in
 from .packing import kind_of_file, open_plain
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "first_is_header",
     "is_missing",
     "label_column",
-    "number_in",
 ]
 
 LABEL_NAMES = ("label", "class", "target", "y")
@@ -40,9 +40,6 @@ _SAMPLE, _MOST_SAMPLE = 1 << 18, 1 << 26  # bytes looked at; more where lines ar
 _ROWS = 300  # looked at
 _SEPARATORS = (",", ";", "\t", "|")
 _BLANKS = r"\s+"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.IGNORECASE)
-_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,8 @@ class Layout:
     encoding : str
     separator : str
         A character, or the expression ``\s+`` for blanks.
-    decimal, thousands : str or None
+    marks : Marks
+        How numbers are written.
     skip : int
         Lines before the table, the header included.
     names : tuple of str
@@ -73,8 +71,7 @@ class Layout:
     kind: str
     encoding: str
     separator: str
-    decimal: str
-    thousands: str | None
+    marks: Marks
     skip: int
     names: tuple[str, ...]
     unnamed: tuple[int, ...]
@@ -92,28 +89,14 @@ class Layout:
         if self.separator != ",":
             named = {"\t": "tabs", _BLANKS: "blanks"}
             said.append(f"cells between {named.get(self.separator, self.separator)}")
-        if self.decimal == ",":
+        if self.marks.decimal == ",":
             said.append("decimal commas")
+        if self.marks.thousands is not None:
+            named = {",": "commas", ".": "points", "'": "apostrophes", "\u2019": "apostrophes"}
+            said.append(f"{named.get(self.marks.thousands, 'blanks')} between thousands")
         if not self.has_header:
             said.append("no header")
         return ", ".join(said)
-
-
-def number_in(cell: str, decimal: str = ".", thousands: str | None = None) -> float | None:
-    """Return the number that a cell holds, None where it holds something else.
-
-    Examples
-    --------
-    >>> from fastmlp.tables.layout import number_in
-    >>> number_in("1.5"), number_in("1.234,5", ",", "."), number_in("12 kg")
-    (1.5, 1234.5, None)
-    """
-    text = cell.strip()
-    if thousands is not None and _THOUSANDS.fullmatch(text):
-        text = text.replace(thousands, "")
-    if decimal != ".":
-        text = text.replace(decimal, ".")
-    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _encoding(sample: bytes) -> str:
@@ -180,7 +163,7 @@ def _score(rows: list[list[str]]) -> tuple[float, ...]:
     alike = sum(width == usual for width in widths) / len(widths)
     cells = [cell for row in rows[:50] for cell in row]
     plain = sum(
-        number_in(cell) is not None or number_in(cell, ",") is not None or is_missing(cell)
+        number_in(cell) is not None or number_in(cell, Marks(",")) is not None or is_missing(cell)
         for cell in cells
     )
     return (round(alike, 1), float(alike == 1), plain / len(cells), float(usual))
@@ -202,20 +185,9 @@ def _separator(text: str, whole: bool) -> str:
     return best
 
 
-def _decimal(rows: list[list[str]], separator: str) -> tuple[str, str | None]:
-    if separator == ",":
-        return ".", None
-    cells = [cell.strip() for row in rows for cell in row]
-    commas = sum(_COMMA.fullmatch(cell) is not None for cell in cells)
-    grouped = sum("," in cell and _THOUSANDS.fullmatch(cell) is not None for cell in cells)
-    points = sum("." in cell and _NUMBER.fullmatch(cell) is not None for cell in cells)
-    if commas + grouped > points:
-        return ",", "." if grouped else None
-    return ".", None
-
-
 def first_is_header(
-    rows: list[list[str]], decimal: str = ".", thousands: str | None = None
+    rows: list[list[str]],
+    marks: Marks = Marks(),  # noqa: B008 - frozen
 ) -> bool:
     """Tell by its cells, and those below, whether the first line has the columns' names.
 
@@ -232,7 +204,7 @@ def first_is_header(
     head, body = [cell.strip() for cell in rows[0]], rows[1:]
     words = [
         at for at, cell in enumerate(head)
-        if not is_missing(cell) and number_in(cell, decimal, thousands) is None
+        if not is_missing(cell) and number_in(cell, marks) is None
     ]  # fmt: skip
     if not body:
         return len(words) == len(head)
@@ -242,8 +214,7 @@ def first_is_header(
     ]
     numeric = [
         bool(column)
-        and sum(number_in(cell, decimal, thousands) is not None for cell in column)
-        >= 0.9 * len(column)
+        and sum(number_in(cell, marks) is not None for cell in column) >= 0.9 * len(column)
         for column in under
     ]
     if any(numeric[at] and head[at] not in under[at] for at in words):
@@ -253,7 +224,7 @@ def first_is_header(
     ):
         rest = [cell for at, cell in enumerate(head) if at not in words]
         below = [[row[at] for at in range(len(row)) if at not in words] for row in body]
-        return numbers_are_names(rest, below, decimal)
+        return numbers_are_names(rest, below, marks.decimal)
     return not any(head[at] in under[at] for at in words)
 
 
@@ -264,21 +235,29 @@ def _named(
 
     Repeated ones become what pandas makes of them.
     """
-    names: list[str] = []
+    names: dict[str, int] = {}  # the number of the last one that was called so
     repeated: dict[str, list[str]] = {}
     unnamed = tuple(at for at, cell in enumerate(head) if not cell.strip())
     for at, cell in enumerate(head):
-        name, number = cell.strip() or f"column {at}", 0
+        name = first = cell.strip() or f"column {at}"
+        number = names.get(first, 0)
         while name in names:
             number += 1
-            name = f"{cell.strip()}.{number}"
-        names.append(name)
+            name = f"{first}.{number}"
+        names[first] = number
+        names.setdefault(name, 0)
         if number:
-            repeated.setdefault(cell.strip(), []).append(name)
+            repeated.setdefault(first, []).append(name)
     return tuple(names), unnamed, repeated
 
 
-def find_layout(path: Any, *, header: bool | None = None, known: Collection[str] = ()) -> Layout:
+def find_layout(
+    path: Any,
+    *,
+    header: bool | None = None,
+    known: Collection[str] = (),
+    marks: Marks | None = None,
+) -> Layout:
     """Return how a file of text holds a table.
 
     Parameters
@@ -288,6 +267,8 @@ def find_layout(path: Any, *, header: bool | None = None, known: Collection[str]
         Whether the first line has the columns' names; by default it is found out.
     known : collection of str
         Names that a header should have: with half of them the first line is one.
+    marks : Marks, optional
+        How numbers should be written: taken where the file does not show another way.
 
     Raises
     ------
@@ -312,12 +293,10 @@ def find_layout(path: Any, *, header: bool | None = None, known: Collection[str]
     rows = _rows(text, separator, whole)
     if not rows:
         raise ValueError("it holds only empty lines")
-    decimal, thousands = _decimal(rows[1:] or rows, separator)
+    marks = find_marks(rows[1:] or rows, separator, marks)
     if header is None:
         here = sum(cell.strip() in known for cell in rows[0])
-        header = 2 * here >= len(known) if known else None
-    if header is None:
-        header = first_is_header(rows, decimal, thousands)
+        header = bool(known and 2 * here >= len(known)) or first_is_header(rows, marks)
     blank = len(text) - len(text.lstrip("\r\n"))
     lines = text[:blank].count("\n") or text[:blank].count("\r")
     if header:
@@ -327,7 +306,7 @@ def find_layout(path: Any, *, header: bool | None = None, known: Collection[str]
         width = Counter(len(row) for row in rows).most_common(1)[0][0]
         names, unnamed, repeated = tuple(f"column {at}" for at in range(width)), (), {}
     return Layout(
-        kind, encoding, separator, decimal, thousands, skip + lines, names, unnamed, header,
+        kind, encoding, separator, marks, skip + lines, names, unnamed, header,
         separator + " " in text, tuple((name, tuple(others)) for name, others in repeated.items()),
     )  # fmt: skip
 

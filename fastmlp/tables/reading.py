@@ -12,10 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from ..datasets._files import naming
 from ..support.extras import require
 from ..support.validation import check_path
 from .layout import MISSING, Layout, find_layout, label_column
+from .numerals import Marks, number_in
 from .packing import kind_of_file, open_plain
 
 __all__ = ["Table", "read_table"]
@@ -59,6 +62,11 @@ class Table:
                 f"{found!r}: {places}"
             )
         return found
+
+    @property
+    def marks(self) -> Marks:
+        """How numbers are written in the file."""
+        return Marks() if self.layout is None else self.layout.marks
 
     @property
     def repeated(self) -> dict[str, tuple[str, ...]]:
@@ -156,7 +164,7 @@ def _read_text(path: Path, layout: Layout, texts: Collection[str], whole: Collec
     names = list(layout.names)
     missing = {name: list(_CLASS_MISSING if name in whole else MISSING) for name in names}
     settings: dict[str, Any] = {
-        "sep": layout.separator, "decimal": layout.decimal, "thousands": layout.thousands,
+        "sep": layout.separator, "decimal": layout.marks.decimal,
         "header": None, "names": names, "skiprows": layout.skip, "index_col": False,
         "dtype": {name: str for name in [*texts, *whole] if name in names},
         "na_values": missing, "keep_default_na": False, "skipinitialspace": layout.spaces,
@@ -193,7 +201,31 @@ def _read_text(path: Path, layout: Layout, texts: Collection[str], whole: Collec
         raise ValueError("it has a header and no rows")
     if frame[names[-1]].isna().any():  # a row that is too short ends so
         _check_widths(path, layout)
+    if layout.marks.thousands is not None:
+        _read_grouped(frame, [name for name in names if name not in (*texts, *whole)], layout.marks)
     return frame
+
+
+def _read_grouped(frame: Any, names: list[str], marks: Marks) -> None:
+    """Turn columns of texts into floats where every cell is a number.
+
+    pandas takes marks between thousands away wherever they stand: 12.03.2020 would be 12032020.
+    """
+    for name in names:
+        if frame[name].dtype.kind != "O":
+            continue
+        present = frame[name].notna().to_numpy()
+        cells = frame[name].to_numpy(object)[present]
+        numbers = []
+        for cell in cells:
+            number = number_in(cell, marks) if isinstance(cell, str) else None
+            if number is None:
+                break
+            numbers.append(number)
+        if numbers and len(numbers) == len(cells):
+            values = np.full(len(frame), np.nan)
+            values[present] = numbers
+            frame[name] = values
 
 
 def read_table(
@@ -203,10 +235,11 @@ def read_table(
     known: Collection[str] = (),
     texts: Collection[str] = (),
     label: str | None = None,
+    marks: Marks | None = None,
 ) -> Table:
     r"""Read a table from CSV text or a Parquet file.
 
-    Separator, decimal mark, encoding, compression and header are found out. Cells that are
+    Separator, marks in numbers, encoding, compression and header are found out. Cells that are
     empty or hold ``?``, ``NA``, ``NaN``, ``null`` and the like are missing.
 
     Parameters
@@ -221,6 +254,8 @@ def read_table(
     label : str, optional
         The column of labels, as `label_column` finds it: stays as it is written, and "None" is a
         text there.
+    marks : Marks, optional
+        How numbers should be written: taken where the file does not show another way.
 
     Returns
     -------
@@ -254,7 +289,7 @@ def read_table(
             raise ValueError(f"it is an {kind.upper()} file")
         if kind == "parquet":
             return Table(_read_parquet(file), file, None)
-        layout = find_layout(file, header=header, known=known)
+        layout = find_layout(file, header=header, known=known, marks=marks)
         with suppress(ValueError):  # of a table without labels
             whole.append(label_column(list(layout.names), label))
         return Table(_read_text(file, layout, texts, whole), file, layout)

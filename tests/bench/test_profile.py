@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -76,6 +77,16 @@ def test_timed_steps_leave_the_same_bits():
             made.train(order, rates)
         left.append(made.parameters.flat.copy())
     assert np.array_equal(*left)
+
+
+def test_operations_take_no_longer_than_all_steps():
+    made, order = training(threads=1), np.tile(np.arange(96), 200)
+    rates = np.full(len(order) // 32, 0.01)
+    made.train(order[:32], rates[:1])
+    begun = time.perf_counter()
+    _, seconds = time_steps(made, order, rates)
+    elapsed = time.perf_counter() - begun
+    assert 0 < seconds.sum() * len(rates) <= elapsed
 
 
 def test_turns_are_counted_in_a_full_batch():

@@ -156,3 +156,11 @@ def test_the_packaged_mnist_is_the_default_data(here, capsys):
     assert main(["evaluate", "net.npz", "--backend", "numpy"]) == 0
     expected = net.evaluate(data.x_test, data.y_test)
     assert f"accuracy {100 * expected['accuracy']:.2f} %" in capsys.readouterr().out
+
+
+def test_too_little_memory_is_said_in_words(here, capsys, monkeypatch):
+    def refuse(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("fastmlp.cli.commands.info", refuse)
+    assert fails(capsys, "info") == "fastmlp: error: there is not enough memory\n"

@@ -47,7 +47,7 @@ def test_a_resumed_run_ends_with_the_bits_of_the_whole(data, capsys, options):
     ("options", "message"),
     [
         (("--resume", "nothing.npz"), "nothing.npz: No such file"),
-        (("--resume", "data.npz"), "path: expected a network saved by fastmlp"),
+        (("--resume", "data.npz"), "error: expected a network saved by fastmlp"),
         (("--resume", "values.npz"), "expected a classifier .softmax., values.npz is identity"),
         (("--resume", "four.npz"), "--resume: four.npz takes 4 features, DATA has 6"),
         (("--resume", "two.npz"), "--resume: two.npz has 2 classes, DATA a label 2"),

@@ -136,3 +136,32 @@ def test_without_numba_the_compiled_backend_is_one_line(data, capsys, monkeypatc
 def test_a_checkpoint_without_a_folder_names_its_option(data, capsys):
     assert main(["train", "data.npz", *SMALL, "--checkpoint", "missing/net.npz"]) == 2
     assert capsys.readouterr().err.startswith("fastmlp: error: --checkpoint: expected a fol")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("train", "data.npz", "--out", "data.npz"), "data.npz"),
+        (("train", "--data", "data.npz", "--out", "link.npz"), "data.npz"),
+        (("train", "data.npz", "--json", "./data.npz"), "data.npz"),
+        (("train", "data.npz", "--checkpoint", "data.npz"), "data.npz"),
+        (("report", "model.npz", "data.npz", "-o", "data.npz"), "data.npz"),
+        (("report", "model.npz", "none", "-o", "model.npz"), "model.npz"),
+    ],
+)
+def test_no_result_takes_the_place_of_what_is_read(model, capsys, command, name):
+    os.symlink("data.npz", "link.npz")
+    before = {file: Path(file).read_bytes() for file in ("data.npz", "model.npz")}
+    options = (*SMALL, "--epochs", "1", "--quiet") if command[0] == "train" else ()
+    line = fails(capsys, *command, *options)
+    option = {"-o": "--out"}.get(command[-2], command[-2])
+    assert f"{option}: expected another file than {name}, which is read" in line
+    assert before == {file: Path(file).read_bytes() for file in before}
+
+
+def test_the_default_name_does_not_take_the_place_of_the_data(data, here, capsys):
+    os.rename("data.npz", "model.npz")
+    before = Path("model.npz").read_bytes()
+    assert main(["train", "model.npz", *SMALL, "--epochs", "1", "--plot", "none"]) == 0
+    assert "the model will not be saved: --out: expected another" in capsys.readouterr().err
+    assert Path("model.npz").read_bytes() == before

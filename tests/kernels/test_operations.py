@@ -255,10 +255,16 @@ def seen(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("threads", [2, 3, 7])
-def test_threads_change_no_bit_and_keep_to_their_part(monkeypatch, seen, dtype, threads):
-    x, w, delta = normal(dtype, 150, 70), normal(dtype, 70, 200), normal(dtype, 150, 200)
-    bias, labels = normal(dtype, 200), RNG.integers(0, 200, 150)
+@pytest.mark.parametrize(
+    ("threads", "rows", "k", "columns"),
+    [(2, 150, 70, 200), (3, 150, 70, 200), (7, 150, 70, 200),
+     (2, 200, 400, 64)],  # products of one call pack in rooms of different sizes
+)  # fmt: skip
+def test_threads_change_no_bit_and_keep_to_their_part(
+    monkeypatch, seen, dtype, threads, rows, k, columns
+):
+    x, w, delta = (normal(dtype, *n) for n in ((rows, k), (k, columns), (rows, columns)))
+    bias, labels = normal(dtype, columns), RNG.integers(0, columns, rows)
 
     def results():
         parameters = [w.copy(), bias.copy()]
@@ -278,9 +284,9 @@ def test_threads_change_no_bit_and_keep_to_their_part(monkeypatch, seen, dtype, 
     monkeypatch.setattr(choose, "choose_threads", lambda *a, **o: threads)
     for ours, wanted in zip(results(), alone, strict=True):
         np.testing.assert_array_equal(ours, wanted)
-    item, rows, columns, k = x.itemsize, 150, 200, 70
+    item, large = x.itemsize, rows * max(k, columns)
     sizes = {
-        Slot.OUT: rows * columns, Slot.X: rows * columns, Slot.PARAMETERS: k * columns,
+        Slot.OUT: large, Slot.X: large, Slot.PARAMETERS: k * columns,
         Slot.BIAS: columns, Slot.DELTA: rows * columns, Slot.GRADIENT: k * columns, Slot.HYPER: 1,
         Slot.DERIVATIVE: rows * columns,
     }  # fmt: skip

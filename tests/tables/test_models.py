@@ -29,7 +29,7 @@ from fastmlp.tables import (
     save_model,
     train_model,
 )
-from fastmlp.tables.layout import first_is_header, number_in
+from fastmlp.tables.layout import first_is_header
 from fastmlp.tables.model import features_of
 from fastmlp.tables.parts import divide
 
@@ -149,6 +149,35 @@ def test_layout_and_columns_name_what_they_are_given(here):
             find_layout(path)
     with pytest.raises(TypeError, match=r"table: expected a Table, .*, got DataFrame"):
         describe(PEOPLE, "tall")
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_a_loss_that_is_no_number_any_more_is_told_as_such(here, capsys, values):
+    label = ("--label", "weight", "--regression") if values else ("--label", "tall")
+    options = ("--optimizer", "sgd", "--learning-rate", "1e30", *QUIET)
+    assert main(["train", "people.csv", *label, *options]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"fastmlp: error: training diverged: the loss is (nan|inf) in epoch 1; try "
+                        r"a smaller --learning-rate \(it was 1e\+30\)", line), line  # fmt: skip
+    assert not Path("model.skops").exists()
+
+
+def test_a_seed_beyond_those_of_tables_is_refused_before_training(here, capsys):
+    line = refused(capsys, "train", "people.csv", "--label", "tall", "--seed", str(2**32))
+    assert "--seed: expected at most 4294967295 for a table, got 4294967296" in line
+
+
+def test_columns_of_other_names_are_listed(model, capsys):
+    PEOPLE.rename(columns=str.upper).to_csv("upper.csv", index=False)
+    line = refused(capsys, "predict", "model.skops", "upper.csv")
+    assert f"the columns are {', '.join(repr(name.upper()) for name in PEOPLE.columns)}" in line
+
+
+def test_columns_of_one_name_are_numbered(here):
+    Path("t.csv").write_text("a,a,,a.1,a,column 2\n1,2,3,4,5,x\n")
+    layout = find_layout("t.csv")
+    assert layout.names == ("a", "a.1", "column 2", "a.1.1", "a.2", "column 2.1")
+    assert dict(layout.repeated)["a"] == ("a.1", "a.2")
 
 
 @pytest.mark.parametrize("size", ["1.0", "2.5", "0", "-3", "1e1", "nan", ""])
@@ -417,14 +446,6 @@ def test_a_network_of_names_reads_tables_by_name(here, capsys):
 )
 def test_a_header_is_told_from_samples(rows, expected):
     assert first_is_header(rows) == expected
-
-
-def test_numbers_in_cells():
-    assert number_in("-1.5e3") == -1500
-    assert number_in("1,5", ",") == 1.5
-    assert number_in(" 7 ") == 7
-    for text in ("1_000", "12 kg", "", "1,5", "0x1", "nan", "1.2.3"):
-        assert number_in(text) is None
 
 
 def test_a_column_of_numbers_first_and_texts_later_keeps_its_texts(here):

@@ -46,6 +46,7 @@ def told(share: int) -> tuple[dict[int | str, int], dict[int | str, int]]:
     """Return the slots in which a share of `blocks` is told at a run where its samples are in
     arrays in order: those of whole blocks, and what is left, whose number it is told too.
     """
+    # mutant 2: more than are taken
     slots = iter(range(len(Slot) + share * _SLOTS, len(Slot) + (share + 1) * _SLOTS))
     whole, rest = (dict[int | str, int](zip(_IN_ORDER, slots, strict=False)) for _ in range(2))
     for part in (whole, rest):

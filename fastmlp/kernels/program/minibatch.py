@@ -67,7 +67,7 @@ def _weights(job: Job, share: Share, t: int, samples: Samples, code: int) -> Non
     """A share's rows of every W, and its part of every bias: gradient and update."""
     for q in job.layers:
         for piece in sparse_input.pieces(job, q, t):
-            if code < STORE:
+            if code < STORE:  # mutant <=: noted again, and the same, when the optimizer steps
                 post_gradient.note_penalties(job, share, q, piece)
             if q.number == 0 and job.packed is not None:
                 sparse_input.update_panel(job, share, piece, samples.count, code)

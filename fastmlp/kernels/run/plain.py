@@ -22,6 +22,7 @@ OUT, X, W, BIAS = Slot.OUT, Slot.X, Slot.PARAMETERS, Slot.BIAS
 DELTA, GRADIENT, HYPER = Slot.DELTA, Slot.GRADIENT, Slot.HYPER
 
 _LINE = 64  # elements of arrays without gaps that stay together
+_ROOM = (ROW_BLOCK + COLUMN_BLOCK) * K_BLOCK  # elements, of which few may be used
 _TARGET = current_target()
 
 _Operand = tuple[Slot, np.ndarray]
@@ -44,35 +45,34 @@ def _add_product(
     bias: At = NOWHERE, activation: str = "identity",
 ) -> int:  # fmt: skip
     """Add share t's part of C = bias + A B, then the activation: whole tiles of matrices as they
-    lie. Return the bytes that it is packed in.
+    lie. Return the bytes of its room for packed operands: the same for all products of a call,
+    which not all shares are at at a time.
     """
     (of_c, c), (of_a, a), (of_b, b) = to, left, right
     (rows, k), columns, item = a.shape, b.shape[1], a.itemsize
     (lda, step_a), (ldb, step_b), ldc = _strides(a), _strides(b), c.strides[0]
     down, across = choose.grid(rows, columns, shares)
-    packed = choose.packed_operands(
+    packs_a, packs_b = choose.packed_operands(
         -(-rows // down), -(-columns // across), k, item, (lda, step_a, ldb, step_b)
     )
-    room_a, room_b = (
-        is_packed * block * min(k, K_BLOCK) * item
-        for is_packed, block in zip(packed, (ROW_BLOCK, COLUMN_BLOCK), strict=True)
-    )
-    both, room = room_a + room_b, At(Slot.WORKSPACE, t * (room_a + room_b))
+    size = _ROOM * item if packs_a or packs_b else 0
+    room_a = At(Slot.WORKSPACE, t * size)
+    room_b = room_a + ROW_BLOCK * min(k, K_BLOCK) * item
     if t >= down * across:
-        return both
+        return size
     top, bottom = cut(rows, down, t // across, _TARGET.tile_rows)
     begin, end = cut(
         columns, across, t % across, _TARGET.tile_vectors * _TARGET.vector_bytes // item
     )
     rows, columns = bottom - top, end - begin
     if not rows * columns:
-        return both
+        return size
     place = At(of_c, top * ldc + begin * item)
     share.add(
         "matrix_product", c=place, ldc=ldc, a=At(of_a, top * lda), lda=lda, step_a=step_a,
         b=At(of_b, begin * step_b), ldb=ldb, step_b=step_b,
         bias=bias if bias == NOWHERE else bias + begin * item, rows=rows, columns=columns,
-        k=k, room_a=room if room_a else NOWHERE, room_b=room + room_a if room_b else NOWHERE,
+        k=k, room_a=room_a if packs_a else NOWHERE, room_b=room_b if packs_b else NOWHERE,
     )  # fmt: skip
     if activation != "identity":
         if columns * item == ldc:
@@ -81,7 +81,7 @@ def _add_product(
             "activate_rows", y=place, ldy=ldc, slope=NOWHERE, lds=0, x=place, ldx=ldc, rows=rows,
             columns=columns, code=ACTIVATIONS[activation],
         )  # fmt: skip
-    return both
+    return size
 
 
 def dense(

@@ -17,7 +17,7 @@ from ...optimizers import Optimizer
 from ...support.notices import notice
 from ..emit.optimizers import ADD, HYPER_ROW, OPTIMIZERS, STORE, hyperparameters
 from ..emit.target import current_target
-from ..program.job import Job, Regularizing
+from ..program.job import BLOCK, Job, Regularizing
 from ..program.operation import Phase, Program, Slot
 from ..program.sections import phases_of
 from . import choose
@@ -79,13 +79,16 @@ class Training:
         the summed gradient is left in `gradient`.
     threads : int or None
         None: as many as are worth it.
+    repeats : int, default 1
+        How often a sample may come in one batch.
     """
 
     _one_group = False  # whether the batch is one group, summed as `full_batch` sums it
 
     def __init__(
-        self, parameters: Parameters, data: DataSet, settings: StepSettings, *, threads: int | None
-    ) -> None:
+        self, parameters: Parameters, data: DataSet, settings: StepSettings, *,
+        threads: int | None, repeats: int = 1,
+    ) -> None:  # fmt: skip
         self.parameters, self.architecture = parameters, parameters.architecture
         self.state, self.optimizer = settings.state, settings.optimizer
         self.regularization, self.batch_size = settings.regularization, settings.batch_size
@@ -101,6 +104,8 @@ class Training:
             )
         most = choose.BLOCK_ROWS if self._mode == "full" else choose.CHUNK
         self.chunk = min(self.batch_size, most)
+        if self._mode == "full":  # a share's samples are in whole tiles of its own
+            self.chunk = -(-self.chunk // BLOCK) * BLOCK
         if not source.direct:
             self.chunk = min(self.chunk, source.stage_rows)
         at_once = self.batch_size if self._mode == "full" else self.chunk
@@ -116,7 +121,7 @@ class Training:
         self._packed: PackedWeights | None = None
         self._jobs = {False: self._job()}
         if self._goes_through_lists():
-            self._list_samples()
+            self._list_samples(repeats)
         self._executables: dict[bool, Executable] = {}
         self._prepare()
 
@@ -189,11 +194,13 @@ class Training:
         source = self._source
         return source.listed or (self.optimizer is not None and source.sparse)
 
-    def _list_samples(self) -> None:
+    def _list_samples(self, repeats: int) -> None:
         """Make lists of non-zeros, and note what programs over them are told."""
         source, row_bytes = self._source, self._workspace.layers[0].ld_w
         if self._mode == "batch" and self.optimizer is not None:
-            most = min(self.chunk, source.most_in_a_column()) if source.as_rows else self.chunk
+            most = self.chunk
+            if source.as_rows:
+                most = min(most, repeats * source.most_in_a_column())
             slots = self.optimizer.slots
             self._packed = PackedWeights(self.parameters, self.threads, self.chunk, slots, most)
             row_bytes = self._packed.row_bytes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from fastmlp import MLP, SGD, Adam
+from fastmlp import MLP, SGD, Adam, kernels, reference
 from fastmlp.architecture import Architecture
 from fastmlp.contract.operations import DataSet, StepSettings
 from fastmlp.contract.parameters import Parameters
@@ -154,3 +154,34 @@ def test_room_is_for_the_samples_that_share_a_feature():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 400 << 20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_sample_may_come_again_in_a_batch(dtype):
+    X, architecture = matrix(WIDE), Architecture((WIDE, 40, 3), dtype=dtype)
+    y, order = np.arange(300) % 3, np.arange(200) % 3
+    found = []
+    for backend in (kernels, reference):
+        net, optimizer = MLP((WIDE, 40, 3), dtype=dtype, rng=0), SGD(0.5)
+        weights, biases = list(net.weights), list(net.biases)
+        state = optimizer.start([*weights, *biases])
+        backend.train_epoch(
+            X, y, weights, biases, architecture, optimizer, state, order=order, batch_size=100
+        )
+        found.append([*weights, *biases])
+    assert difference(*found) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(("dtype", "width"), [("float32", 64), ("float64", 32)])
+def test_threads_have_room_for_whole_tiles_of_few_samples(dtype, width):
+    """Rows of that width fill pages: behind the room for activations the next array begins."""
+    net = MLP((20, width, width, width, 3), activation="tanh", dtype=dtype, rng=0)
+    for n in (2, 3, 5, 9, 19, 25, 33):
+        X, y = scipy.sparse.random(n, 20, 0.3, "csr", random_state=1), np.arange(n) % 3
+        net.threads = 1
+        loss, gradients = net.loss_and_gradients(X, y)
+        for net.threads in (2, 3, 5, 7):
+            again, found = net.loss_and_gradients(X, y)
+            assert again == loss
+            for ours, wanted in zip(found.weights, gradients.weights, strict=True):
+                np.testing.assert_array_equal(ours, wanted)
