@@ -57,7 +57,7 @@ def _add_product(
     )
     size = _ROOM * item if packs_a or packs_b else 0
     room_a = At(Slot.WORKSPACE, t * size)
-    room_b = room_a + ROW_BLOCK * min(k, K_BLOCK) * item
+    room_b = room_a + packs_a * ROW_BLOCK * min(k, K_BLOCK) * item
     if t >= down * across:
         return size
     top, bottom = cut(rows, down, t // across, _TARGET.tile_rows)
