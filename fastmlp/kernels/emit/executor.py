@@ -176,6 +176,7 @@ def _wait_while(x: Threads, address: Any, sign: str, value: Any) -> Any:
     def compare(state: list[Any]) -> Any:
         return x.b.icmp_signed(sign, state[0], value)
 
+    # mutant 1: a look fewer before it gives way
     with x.repeat([x.load(address), const(0)], compare) as state:
         looks = spin_wait(x, state[1])
         state[:] = x.load(address), looks

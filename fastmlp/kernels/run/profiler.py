@@ -14,10 +14,10 @@ import numpy as np
 from ..program.listing import Line, lines
 from .training import Training
 
-__all__ = ["time_steps"]
+__all__ = ["TICK", "time_steps"]
 
 # the seconds of a tick of the clock: on Windows it is the one that Python's own is read from
-_TICK = time.get_clock_info("perf_counter").resolution if sys.platform == "win32" else 1e-9
+TICK = time.get_clock_info("perf_counter").resolution if sys.platform == "win32" else 1e-9
 
 
 def time_steps(
@@ -31,4 +31,4 @@ def time_steps(
     training.train(order, rates)
     key = ("step", training.batch_size)
     found = list(lines(training.phases(listed, key), training.parameters.dtype.itemsize))
-    return found, times[executable.places[key]] * _TICK / len(rates)
+    return found, times[executable.places[key]] * TICK / len(rates)
