@@ -190,6 +190,15 @@ def check_with(client, callback, settings):
     assert np.array_equal(state(here), state(there))
 
 
+@pytest.fixture
+def copies_stay(client):
+    """Dask's scheduler leaves copies of partitions where they are."""
+    client.amm.stop()
+    yield
+    client.amm.start()
+
+
+@pytest.mark.usefixtures("copies_stay")
 def test_partitions_that_lie_anywhere(client):
     """Neighbours on different workers, or with one who has lost them: the same sums."""
     a, b = sorted(client.nthreads())
