@@ -77,9 +77,9 @@ class At(NamedTuple):
     def __add__(self, distance: int) -> At:  # type: ignore[override]
         return At(self.slot, self.offset + distance, self.step, self.turn)
 
-    def moving(self, *, step: int = 0, turn: int = 0) -> At:
-        """Return an address that moves further, by so many bytes."""
-        return At(self.slot, self.offset, self.step + step, self.turn + turn)
+    def moving(self, step: int) -> At:
+        """Return an address that moves so many bytes further with every step."""
+        return At(self.slot, self.offset, self.step + step, self.turn)
 
 
 Value = int | At

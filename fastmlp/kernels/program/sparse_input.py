@@ -126,7 +126,7 @@ def columns(job: Job, q: Layer, t: int) -> list[Layer]:
         panels, part, _ = _panels(job, t)  # what all take part in, the first of them does
         return [panel for _, panel in panels if part == 0]
     v0, v1 = job.part(q.vectors_out, t)
-    return [q.part(v0, v1, job.vector)] if v1 > v0 else []
+    return [q.part(v0, v1, job.vector)] if v1 > v0 else []  # mutant >=: a part of no columns
 
 
 def _panels(job: Job, number: int) -> tuple[list[tuple[int, Layer]], int, int]:

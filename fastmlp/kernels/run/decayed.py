@@ -53,10 +53,10 @@ class DecayedTraining(Training):
         item, a = self.parameters.dtype.itemsize, workspace.layers[0].a
         scales = workspace.take(SEGMENT * item)
         zeros = workspace.take(max(q.ld_h for q in workspace.layers))
-        scale, layers = scales.moving(step=item), []
+        scale, layers = scales.moving(item), []
         for q in workspace.layers:
             products, steps = (workspace.take(SEGMENT * q.ld_h) for _ in range(2))
-            h, product, delta = (row.moving(step=q.ld_h) for row in (q.h, products, steps))
+            h, product, delta = (row.moving(q.ld_h) for row in (q.h, products, steps))
             plain = replace(q, bias=zeros, code=ACTIVATIONS["identity"])
             scaled = Scaled(
                 product=replace(plain, a=a, h=product),

@@ -74,7 +74,7 @@ def test_the_address_of_what_is_not_there_is_zero():
 def test_an_address_moves_on_from_where_it_is():
     place = At(Slot.X, 3, step=1, turn=2)
     assert place + 4 == At(Slot.X, 7, step=1, turn=2)
-    assert place.moving(step=10, turn=20) == At(Slot.X, 3, step=11, turn=22)
+    assert place.moving(10) == At(Slot.X, 3, step=11, turn=2)
 
 
 @ways
