@@ -7,7 +7,7 @@ import math
 import platform
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -304,7 +304,15 @@ def save(net: MLP, path: str | Path) -> None:
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     # an archive whose writing is broken off raises ValueError instead of what broke it off
     with replacing(path) as name, open(name, "wb") as file, CtrlC():
-        np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
+        _write({"header": text, **arrays}, file)
+
+
+def _write(arrays: dict[str, np.ndarray], file: IO[bytes]) -> None:
+    """Write arrays as `numpy.savez` does; NumPy 1.26 leaves an archive open where that fails."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile) -> None:

@@ -149,7 +149,7 @@ def test_a_diverged_network_can_be_kept(tmp_path):
 # writing whole or not at all
 
 
-def _partly(file, **arrays):
+def _partly(file, array, **options):
     file.write(b"half of it")
     raise KeyboardInterrupt
 
@@ -161,7 +161,7 @@ def _refuse(*arguments):
 @pytest.mark.parametrize(
     ("place", "name", "broken", "error"),
     [
-        (np, "savez", _partly, KeyboardInterrupt),
+        (np.lib.format, "write_array", _partly, KeyboardInterrupt),
         (os, "fsync", _refuse, OSError),
         (os, "replace", _refuse, OSError),
         (json, "dumps", _refuse, OSError),

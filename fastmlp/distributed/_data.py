@@ -84,7 +84,8 @@ def _array(name: str, value: Any) -> Any:
     """Return a Dask array of known chunks."""
     da = require("dask.array", "dask")
     if hasattr(value, "to_dask_array"):
-        if any(hasattr(dtype, "categories") for dtype in np.atleast_1d(value.dtypes)):
+        dtypes = value.dtypes if value.ndim == 2 else [value.dtype]
+        if any(hasattr(dtype, "categories") for dtype in dtypes):
             value = value.map_partitions(without_categories)
         return value.to_dask_array(lengths=True)
     if not isinstance(value, da.Array):

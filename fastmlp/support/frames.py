@@ -139,8 +139,11 @@ def kind_of(dtype: Any) -> str:
 
 
 def value_dtype(dtype: Any) -> Any:
-    """Return a column's dtype; of categories that of their values."""
-    return getattr(getattr(dtype, "categories", None), "dtype", dtype)
+    """Return a column's dtype; of categories that of their values, of texts also as objects."""
+    categories: Any = getattr(dtype, "categories", None)
+    if getattr(categories, "dtype", None) is np.dtype(object):
+        return np.asarray(list(categories)).dtype
+    return getattr(categories, "dtype", dtype)
 
 
 def without_categories(X: Any) -> Any:

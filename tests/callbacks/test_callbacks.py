@@ -306,7 +306,9 @@ def test_the_figures_of_a_bar_go_last_where_there_is_little_room(columns, line):
         assert len(shown) == columns  # the bar has what is left
 
 
-def test_a_bar_shows_metrics_whatever_their_names(capsys):
+def test_a_bar_shows_metrics_whatever_their_names(capsys, monkeypatch):
+    for name in ("COLUMNS", "LINES"):  # of a terminal that is too narrow for all of them
+        monkeypatch.delenv(name, raising=False)
     metric = Metric(lambda y, p: 12.3456, "{}x")
     fit = {"epochs": 2, "metrics": ["f1", metric], "callbacks": [ProgressBar()]}
     make().fit(X, LABELS, **fit)
