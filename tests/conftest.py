@@ -22,6 +22,16 @@ COUNTS: dict[str, list[int]] = defaultdict(lambda: [0, 0])
 OUTCOMES: dict[str, str] = {}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiling_is_announced():
+    """Say before all tests what a process says once, as soon as it compiles: else some test reads
+    it, which one depends on what is in the cache.
+    """
+    from fastmlp.kernels.jit.cache import announce
+
+    announce()
+
+
 @pytest.fixture
 def count(request):
     """Return what a test calls with the name of its cases, how many it does, and does in full."""

@@ -86,7 +86,6 @@ def answers(capsys, model: Path, name: str) -> tuple[list[str], np.ndarray, list
     out, err = capsys.readouterr()
     rows = list(csv.reader(io.StringIO(out)))[1:]
     notes = [line.removeprefix("fastmlp: ") for line in err.splitlines()]
-    notes = [line for line in notes if not line.startswith("compiling")]  # the first one, if slow
     return [row[0] for row in rows], np.array([row[1:] for row in rows], float), notes
 
 
