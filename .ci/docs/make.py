@@ -31,8 +31,7 @@ import fastmlp.examples
 from fastmlp.report import make_report
 
 ROOT = Path(__file__).parents[2]
-GUIDES = {"bench", "cli", "sklearn", "tables", "training"}  # beside those that fastmlp names
-MODULES = [f"fastmlp.{name}" for name in sorted({*fastmlp._MODULES, *GUIDES})]
+MODULES = [f"fastmlp.{name}" for name in sorted({*fastmlp._MODULES, "bench"})]
 # Pages that the repository has, and what they are called on the site.
 PAGES = {
     "README.md": "index.md",
@@ -91,7 +90,7 @@ def write_names(source: Path, found: dict[str, Any]) -> None:
         text += f".. currentmodule:: {full.rpartition('.')[0]}\n\n.. {kind}:: {full}\n"
         (source / "api" / f"{full}.rst").write_text(text + OPTIONS[kind], "utf-8")
     names = {id(value): full for full, value in found.items()}
-    for module_name in ["fastmlp", "fastmlp.examples", *MODULES, *EXAMPLES]:
+    for module_name in ["fastmlp", *MODULES, *EXAMPLES]:
         module = importlib.import_module(module_name)
         text = heading(module_name) + f".. automodule:: {module_name}\n\n"
         rows, own = "", []
@@ -177,7 +176,7 @@ def write_pages(source: Path) -> None:
     for page, name in PAGES.items():
         text = moved((ROOT / page).read_text("utf-8"), page)
         if name == "index.md":
-            pages = ["topics", "gallery", "api/fastmlp.examples", "api/fastmlp"]
+            pages = ["topics", "gallery", "api/fastmlp"]
             pages += [f"api/{module}" for module in MODULES]
             pages += [other.removesuffix(".md") for other in PAGES.values() if other != name]
             text += "\n```{toctree}\n:hidden:\n\n" + "\n".join(pages) + "\n```\n"
