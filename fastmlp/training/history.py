@@ -15,7 +15,8 @@ _NAMES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seco
 class History:
     """One number per epoch in each list.
 
-    By name a list is got, in a loop come the epochs: ``pandas.DataFrame(history)`` is a table.
+    ``history["loss"]`` is a list. A loop goes through the epochs, so that
+    ``pandas.DataFrame(history)`` is a table of them.
 
     Attributes
     ----------
