@@ -29,7 +29,6 @@ from fastmlp.tables import (
     save_model,
     train_model,
 )
-from fastmlp.tables.layout import first_is_header
 from fastmlp.tables.model import features_of
 from fastmlp.tables.parts import divide
 
@@ -296,19 +295,6 @@ def test_the_last_rows_are_tested_without_shuffling(here, capsys):
     assert "samples  60" in capsys.readouterr().out
 
 
-def test_parts_are_drawn_class_by_class():
-    y = np.repeat(["a", "b", "c"], [100, 40, 20])
-    for seed in range(3):
-        parts = divide(y, classes=True, test_size=0.25, seed=seed)
-        assert [np.sum(y[parts.test] == name) for name in "abc"] == [25, 10, 5]
-        together = np.sort(np.concatenate([parts.training, parts.validation, parts.test]))
-        assert together.tolist() == list(range(160))
-    rare = divide(np.append(y, "d"), classes=True)
-    assert 160 in rare.training
-    a, b = (divide(y, classes=True, seed=seed).test for seed in (0, 1))
-    assert a.tolist() != b.tolist()
-
-
 def test_options_reach_the_estimator(here, capsys):
     assert main([
         "train", "people.csv", "--label", "3", "--layers", "5,7,6,2", "--epochs", "4",
@@ -425,42 +411,3 @@ def test_a_network_of_names_reads_tables_by_name(here, capsys):
     assert "yes, tall" in out
     frame[["weight"]].to_csv("t.csv", index=False)
     assert "none called 'height'" in refused(capsys, "predict", "net.npz", "t.csv")
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([["0", "1", "2", "3", "4"], *[["7", "1", "9", "2", "5"]] * 5], True),
-        ([["0", "1", "2", "3", "4"], *[["1", "2", "3", "4", "5"]] * 5], False),
-        ([["0", "1", "2"], *[["7", "1", "9"]] * 5], False),
-        ([["5", "1", "3"], *[["4", "1", "2"]] * 5], False),
-        ([["", "0", "1"], ["0", "1.5", "x"], ["1", "2.5", "y"]], True),
-        ([["label", "0", "1", "2"], ["a", "1.5", "2.5", "1"], ["b", "2.5", "3.5", "2"]], True),
-        ([["p", "x", "s"], ["e", "x", "s"], ["p", "y", "s"]], False),
-        ([["kind", "cap", "odor"], ["e", "x", "s"], ["p", "y", "s"]], True),
-        ([["39", "State", "<=50K"], ["50", "Self", "<=50K"], ["38", "Private", ">50K"]], False),
-        ([["?", "1.5"], ["2", "2.5"]], False),
-        ([["name", "age"]], True),
-        ([["1", "2"]], False),
-    ],
-)
-def test_a_header_is_told_from_samples(rows, expected):
-    assert first_is_header(rows) == expected
-
-
-def test_a_column_of_numbers_first_and_texts_later_keeps_its_texts(here):
-    codes = ["007"] * 300_000 + ["x"] * 300_000
-    pd.DataFrame({"code": codes, "n": 1}).to_csv("t.csv", index=False)
-    assert set(read_table("t.csv").frame["code"]) == {"007", "x"}
-
-
-@pytest.mark.parametrize(
-    ("first", "later"), [("x", "007"), ("007", "x"), ("1.234,5", "2.345,5"), ("True", "False")]
-)
-def test_labels_stay_as_they_are_written(here, first, later):
-    count = 300_000 if "x" in (first, later) else 150
-    labels = [first] * count + [later] * count
-    pd.DataFrame({"n": np.arange(2 * count) * 0.5, "label": labels}).to_csv(
-        "t.csv", index=False, sep=";", decimal=","
-    )
-    assert set(read_table("t.csv", label="label").frame["label"]) == {first, later}
